@@ -1,0 +1,68 @@
+"""The command line: one typed command over each laboratory."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+from srwm.cli.process import prepare_process
+from srwm.data.errors import UserError
+
+
+class Command(NamedTuple):
+    """A command's one-line help, and where its function lives: imported only when it is called."""
+
+    about: str
+    module: str
+    function: str
+
+
+COMMANDS = {
+    "demo": Command("learn printed letters in about a minute and draw what was learned", "srwm.cli.demo", "demo"),
+    "fewshot train": Command("train a few-shot learner, from a preset", "srwm.cli.fewshot", "train"),
+    "fewshot evaluate": Command("test accuracy of a trained run", "srwm.cli.fewshot", "evaluate"),
+}
+_EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "tensorboard"), "fewshot")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0; 1 after a failure and 2 after wrong usage, told in one line on stderr."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview(""))
+        return 0
+    name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
+    if name is None:
+        group = words[0] if any(name.startswith(f"{words[0]} ") for name in COMMANDS) else ""
+        if group and (len(words) == 1 or words[1] in ("-h", "--help")):
+            print(_overview(group))
+            return 0
+        return _fail(f"no command {' '.join(words[:2] if group else words[:1])!r}; see srwm --help", 2)
+    prepare_process()
+    command = COMMANDS[name]
+    try:
+        getattr(import_module(command.module), command.function)(words[len(name.split()) :])
+    except UserError as error:
+        return _fail(error, 1)
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        return _fail(f"this command needs {error.name}, which is not installed: pip install 'srwm[{extra}]'", 1)
+    except OSError as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    return 0
+
+
+def _overview(group: str) -> str:
+    commands = {name: command for name, command in COMMANDS.items() if name.startswith(group)}
+    width = max(map(len, commands))
+    rows = "\n".join(f"  srwm {name:<{width}}  {command.about}" for name, command in commands.items())
+    return f"Self-referential weight matrices: a laboratory.\n\n{rows}\n\nEach command explains itself with --help."
+
+
+def _fail(message: object, code: int) -> int:
+    print(f"srwm: {' '.join(str(message).split())}", file=sys.stderr)
+    return code

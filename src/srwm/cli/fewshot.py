@@ -1,0 +1,97 @@
+"""`srwm fewshot train` and `srwm fewshot evaluate`."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from srwm.data.splits import load_splits
+from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.presets import PRESETS
+from srwm.fewshot.report import draw_learning_curve, score_run
+from srwm.fewshot.runs import read_config
+from srwm.fewshot.train import train as train_run
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a few-shot learner; every field of the preset can be given another value."""
+
+    run: Path
+    """run folder, made by this command: configuration, metrics, checkpoints, test accuracy and learning curve"""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    """the configuration"""
+    resume: bool = False
+    """go on from the last checkpoint of the run folder"""
+    data_dir: Path | None = None
+    """folder of the data set; else SRWM_DATA, else the cache, into which it is downloaded"""
+    test_episodes: int = 10_000
+    """episodes of the test at the end"""
+    threads: int | None = None
+    """threads of PyTorch; None: its own choice"""
+    accelerator: str = "auto"
+    """device, as Lightning Fabric names it: cpu, cuda, mps, auto"""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Test accuracy of a run's best weights, with its 95 % interval over episodes."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """run folder of `srwm fewshot train`"""
+    episodes: int = 10_000
+    """number of episodes"""
+    queries: int | None = None
+    """questions per episode; None: as in the run's validations"""
+    seed: int = 1
+    """seed of the episodes"""
+    data_dir: Path | None = None
+    """folder of the data set; else SRWM_DATA, else the cache, into which it is downloaded"""
+    threads: int | None = None
+    """threads of PyTorch; None: its own choice"""
+
+
+def train(arguments: Sequence[str]) -> None:
+    """Train from a preset, then test."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: srwm fewshot train PRESET [options]; srwm fewshot train PRESET --help lists them\n\npresets:")
+        print("\n".join(f"  {name}: {about}" for name, (about, _) in PRESETS.items()))
+        return
+    preset, *rest = arguments
+    if preset not in PRESETS:
+        print(f"srwm: no preset {preset!r}; there are {', '.join(PRESETS)}", file=sys.stderr)
+        raise SystemExit(2)
+    options = tyro.cli(
+        TrainOptions,
+        prog=f"srwm fewshot train {preset}",
+        args=rest,
+        default=TrainOptions(Path("runs") / preset, PRESETS[preset][1]),
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+    _set_threads(options.threads)
+    splits = load_splits(options.config.data, options.data_dir)
+    ended = train_run(options.config, splits, options.run, resume=options.resume, accelerator=options.accelerator)
+    if not ended:
+        print(f"stopped; the same command with --resume goes on from the checkpoint in {options.run}")
+        return
+    accuracy = score_run(options.run, splits["test"], options.test_episodes)
+    print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {splits['test'].name})")
+    print(f"learning curve: {draw_learning_curve(options.run)}")
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    """Test a trained run."""
+    options = tyro.cli(EvaluateOptions, prog="srwm fewshot evaluate", args=list(arguments))
+    _set_threads(options.threads)
+    data = load_splits(read_config(options.run).data, options.data_dir)["test"]
+    accuracy = score_run(options.run, data, options.episodes, options.queries, options.seed)
+    print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {data.name})")
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)

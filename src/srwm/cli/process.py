@@ -1,0 +1,29 @@
+"""Settings of the program's own process, made before PyTorch is imported."""
+
+import ctypes
+import os
+import platform
+import warnings
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_THRESHOLD = 2**30
+
+
+def prepare_process() -> None:
+    """Let idle OpenMP threads sleep rather than spin, and let the C allocator keep large buffers for the next step.
+
+    What the user has set in the environment stays. Spinning threads slow each other down where cores are shared; an allocator
+    that returns large buffers to the system at every step pays for their pages again.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ and "GOMP_SPINCOUNT" not in os.environ:
+        os.environ.update(OMP_WAIT_POLICY="passive", GOMP_SPINCOUNT="0")
+    if platform.libc_ver()[0] == "glibc" and not any(name.startswith("MALLOC_") for name in os.environ):
+        _keep_buffers()
+
+
+def _keep_buffers() -> None:
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt.argtypes, mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
+    for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+        if mallopt(option, _THRESHOLD) != 1:
+            warnings.warn("the C allocator refused its settings; training may be slower", RuntimeWarning, stacklevel=3)

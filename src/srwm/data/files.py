@@ -1,0 +1,38 @@
+"""Where data lives on this machine, and writing files so that a reader never meets half of one."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """The folder for downloads and decoded arrays: `$XDG_CACHE_HOME/srwm`, or `~/.cache/srwm`."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "srwm"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` at `path` as a whole or not at all: temporary file in the same folder, fsync, rename.
+
+    Raises OSError (disk full, no permission...); what was at `path` before is then still there.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

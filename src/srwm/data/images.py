@@ -1,0 +1,70 @@
+"""Labelled images in memory: the one form in which samplers see every data set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class ImageClasses:
+    """Images sorted by class; classes may have different numbers of images.
+
+    Shapes: images (I, C, H, W) uint8, offsets (classes + 1) int64: class c owns images[offsets[c]:offsets[c + 1]].
+    Raises ValueError where names, offsets and images do not fit together.
+    """
+
+    name: str
+    images: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+            raise ValueError(f"images: expected (I, C, H, W) uint8, got {self.images.shape} {self.images.dtype}")
+        if self.offsets.shape != (len(self.class_names) + 1,):
+            raise ValueError(f"offsets: expected ({len(self.class_names) + 1},), got {self.offsets.shape}")
+        if self.offsets[0] != 0 or self.offsets[-1] != len(self.images) or (np.diff(self.offsets) < 1).any():
+            raise ValueError(f"offsets: expected to rise from 0 to {len(self.images)}, at least one image a class")
+
+    @classmethod
+    def from_groups(cls, name: str, groups: Sequence[NDArray[np.uint8]], class_names: Sequence[str]) -> "ImageClasses":
+        """Join one array (instances, C, H, W) per class."""
+        offsets = np.cumsum([0, *(len(group) for group in groups)], dtype=np.int64)
+        return cls(name, np.concatenate(groups), offsets, tuple(class_names))
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Images per class, (classes,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def __len__(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def of_class(self, index: int) -> NDArray[np.uint8]:
+        """The images of one class, (instances, C, H, W), a view."""
+        return self.images[self.offsets[index] : self.offsets[index + 1]]
+
+    def select(self, classes: Sequence[int], name: str) -> "ImageClasses":
+        """The given classes, in the given order, under a new name."""
+        return ImageClasses.from_groups(name, [self.of_class(c) for c in classes], [self.class_names[c] for c in classes])
+
+
+def with_rotations(data: ImageClasses) -> ImageClasses:
+    """Every class four times: as it is, and turned counter-clockwise by 90, 180 and 270 degrees as classes of their own."""
+    count = len(data.images)
+    turned = np.concatenate([np.rot90(data.images, turn, axes=(2, 3)) for turn in range(4)])
+    offsets = np.concatenate([data.offsets[:-1] + turn * count for turn in range(4)] + [np.array([4 * count])])
+    names = tuple(f"{name}@{90 * turn}" for turn in range(4) for name in data.class_names)
+    return ImageClasses(data.name, turned, offsets, names)

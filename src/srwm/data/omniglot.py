@@ -1,0 +1,156 @@
+"""Omniglot (Lake et al., 2015): 1,623 characters x 20 drawers, in the split of Vinyals et al. (2016)."""
+
+import hashlib
+import io
+import json
+import os
+import warnings
+import zipfile
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from srwm.data.download import fetch_archive
+from srwm.data.errors import UserError
+from srwm.data.files import cache_dir, write_atomically
+from srwm.data.images import ImageClasses, Split, with_rotations
+
+DRAWERS = 20
+SIDE = 28
+FOLDERS = ("images_background", "images_evaluation")
+_URL = "https://github.com/brendenlake/omniglot/raw/master/python/{}.zip"
+_MD5 = {"images_background": "68d2efa1b9178cc56df9314c21c6e718", "images_evaluation": "6b91aef0f799c5bb55b94e3f2daec811"}
+_FORMAT = f"1: inverted, {SIDE}x{SIDE}, Lanczos"
+
+
+def load_omniglot(data_dir: Path | None = None, *, rotations: bool = True) -> dict[Split, ImageClasses]:
+    """The Vinyals split: 1028 / 172 / 423 classes of 20 images (1, 28, 28), x4 with rotations as classes of their own.
+
+    Read from `data_dir`, else `$SRWM_DATA`, else the cache, into which the official archives are downloaded once.
+    Raises UserError where there is no data, an image is missing or corrupt, or the download fails.
+    """
+    characters = decode(find_omniglot(data_dir))
+    splits = {split: _select(characters, split) for split in vinyals_split()}
+    return {split: with_rotations(data) if rotations else data for split, data in splits.items()}
+
+
+def find_omniglot(data_dir: Path | None = None) -> Path:
+    """The folder that holds `images_background` and `images_evaluation`; downloads them if no folder is named.
+
+    `data_dir` and `$SRWM_DATA` may be that folder or the one above it (with the data in `omniglot/`).
+    Raises UserError where a named folder does not hold them, or the download fails.
+    """
+    named = data_dir or (Path(os.environ["SRWM_DATA"]) if os.environ.get("SRWM_DATA") else None)
+    if named is not None:
+        for folder in (named / "omniglot", named):
+            if all((folder / part).is_dir() for part in FOLDERS):
+                return folder
+        raise UserError(
+            f"{named}: no Omniglot here; unpack images_background.zip and images_evaluation.zip from "
+            "https://github.com/brendenlake/omniglot/tree/master/python in this folder, or name no folder "
+            "(--data-dir, SRWM_DATA) to have them downloaded"
+        )
+    folder = cache_dir() / "omniglot"
+    for part in FOLDERS:
+        if not (folder / part).is_dir():
+            fetch_archive(_URL.format(part), f"md5:{_MD5[part]}", folder, part)
+    return folder
+
+
+def vinyals_split() -> dict[Split, list[str]]:
+    """Class names "folder/alphabet/character" of the 1028 / 172 / 423 base characters."""
+    table = json.loads(files("srwm.data").joinpath("omniglot_vinyals.json").read_text())["split"]
+    return {
+        split: [
+            f"{folder}/{alphabet}/character{number:02d}"
+            for folder, alphabets in table[split].items()
+            for alphabet, (first, last) in alphabets.items()
+            for number in range(first, last + 1)
+        ]
+        for split in table
+    }
+
+
+def decode(root: Path) -> ImageClasses:
+    """All characters under `root`, decoded once: (1, 28, 28), ink bright (255), Pillow's antialiased Lanczos resize.
+
+    The arrays are kept in the cache under a key made of every file's name, size and time, so a changed file is read again.
+    Raises UserError that names the first folder with other than 20 images, or the first image that cannot be read.
+    """
+    characters = _characters(root)
+    cached = cache_dir() / f"omniglot-{_key(root, characters)}.npz"
+    images = _read_cache(cached)
+    if images is None:
+        images = _read_images(root, characters)
+        _write_cache(cached, images)
+    groups = images.reshape(len(characters), DRAWERS, 1, SIDE, SIDE)
+    return ImageClasses.from_groups("omniglot", list(groups), list(characters))
+
+
+def _characters(root: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for folder in FOLDERS:
+        for character in sorted((root / folder).glob("*/character*")):
+            images = sorted(character.glob("*.png"))
+            if len(images) != DRAWERS:
+                raise UserError(f"{character}: expected {DRAWERS} images, found {len(images)}; the data set is incomplete")
+            found[character.relative_to(root).as_posix()] = images
+    if not found:
+        raise UserError(f"{root}: {' and '.join(FOLDERS)} hold no characters; the data set is incomplete")
+    return found
+
+
+def _key(root: Path, characters: dict[str, list[Path]]) -> str:
+    digest = hashlib.blake2b(_FORMAT.encode(), digest_size=8)
+    for path in (path for images in characters.values() for path in images):
+        status = path.stat()
+        digest.update(f"{path.relative_to(root).as_posix()} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _read_cache(path: Path) -> NDArray[np.uint8] | None:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            images: NDArray[np.uint8] = arrays["images"]
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None
+    return images
+
+
+def _write_cache(path: Path, images: NDArray[np.uint8]) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, images=images)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        warnings.warn(f"decoded images are not kept for the next time: {error}", stacklevel=4)
+
+
+def _read_images(root: Path, characters: dict[str, list[Path]]) -> NDArray[np.uint8]:
+    paths = [path for images in characters.values() for path in images]
+    bar = tqdm(paths, desc=f"decoding {root.name}", unit=" images", disable=None, leave=False)
+    return np.stack([_read_image(path) for path in bar])
+
+
+def _read_image(path: Path) -> NDArray[np.uint8]:
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            ink = ImageOps.invert(image.convert("L"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path}: not a readable image ({error})") from error
+    return np.asarray(ink.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+
+
+def _select(characters: ImageClasses, split: Split) -> ImageClasses:
+    index = {name: position for position, name in enumerate(characters.class_names)}
+    names = vinyals_split()[split]
+    for name in names:
+        if name not in index:
+            raise UserError(f"{name}: this character of the {split} split is missing; the data set is incomplete")
+    return characters.select([index[name] for name in names], f"omniglot-{split}")

@@ -1,0 +1,19 @@
+"""The data sets by name."""
+
+from pathlib import Path
+from typing import Literal
+
+from srwm.data.glyphs import load_glyphs
+from srwm.data.images import ImageClasses, Split
+from srwm.data.omniglot import load_omniglot
+
+DatasetName = Literal["omniglot", "glyphs"]
+
+
+def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, ImageClasses]:
+    """Training, validation and test classes of a data set; `data_dir` as in its loader. Raises UserError as its loader does."""
+    match name:
+        case "omniglot":
+            return load_omniglot(data_dir)
+        case "glyphs":
+            return load_glyphs()

@@ -1,0 +1,1 @@
+"""Few-shot learning: episodes, models, training, evaluation."""

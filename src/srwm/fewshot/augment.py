@@ -1,0 +1,37 @@
+"""Random affine distortion of a batch of images, on the images' own device."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AffineConfig:
+    """Every image gets a distortion of its own, each factor uniform in plus or minus its limit."""
+
+    degrees: float = 10.0
+    """rotation, degrees"""
+    scale: float = 0.15
+    """scaling, as a fraction of the size"""
+    shear: float = 0.15
+    """horizontal shear: shift of a row per unit of its height"""
+    shift: float = 1.7 / 28
+    """translation in each direction, as a fraction of the width (1.7 pixels of 28)"""
+
+
+def distort(images: Tensor, config: AffineConfig, generator: torch.Generator | None = None) -> Tensor:
+    """Rotate, scale, shear and shift every image by random amounts; what comes in from outside is zero.
+
+    Shapes: images (P, C, H, W) floating -> the same. The same generator state gives the same distortions.
+    """
+    limits = torch.tensor([math.radians(config.degrees), config.scale, config.shear, 2 * config.shift, 2 * config.shift])
+    draws = (2 * torch.rand(5, len(images), generator=generator) - 1) * limits[:, None]
+    angle, scale, shear, right, down = draws
+    grow = 1 + scale
+    cos, sin = grow * angle.cos(), grow * angle.sin()
+    matrices = torch.stack([cos, shear * cos - sin, right, sin, shear * sin + cos, down], dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(matrices.to(images), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)

@@ -1,0 +1,95 @@
+"""Checkpoints: weights as safetensors, and beside them everything else that an exact resume needs."""
+
+import io
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from srwm.data import UserError
+from srwm.data.files import write_atomically
+
+
+def save_weights(path: Path, model: nn.Module, metadata: dict[str, str]) -> None:
+    """Write a model's `state_dict` as safetensors, atomically. Raises UserError where it cannot be written."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    _write(path, safetensors.torch.save(tensors, metadata))
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Put the weights of a safetensors file into `model`. Raises UserError where it is missing, corrupt or does not fit."""
+    try:
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such checkpoint") from error
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: not a readable checkpoint ({error})") from error
+    except RuntimeError as error:
+        raise UserError(f"{path}: the weights do not fit this model ({error})") from error
+
+
+class Checkpoints:
+    """The newest checkpoint of a run: `step-<n>.safetensors` and `step-<n>.state.pt`.
+
+    The weights are written first, then the state; only a complete pair counts, and only then is the older pair removed. So a
+    process that is killed, or a disk that is full, at any moment leaves the last complete pair.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, step: int, model: nn.Module, state: dict[str, Any]) -> None:
+        """Write the pair of `step`; `state` holds tensors, numbers, strings, lists and dicts. Raises UserError if it cannot."""
+        older = self._files()
+        save_weights(self._weights(step), model, {"step": str(step)})
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        _write(self._state(step), buffer.getvalue())
+        for path in older:
+            if path not in (self._weights(step), self._state(step)):
+                path.unlink(missing_ok=True)
+
+    def load(self, model: nn.Module) -> dict[str, Any] | None:
+        """Put the newest complete pair into `model` and return its state; None if there is none.
+
+        Raises UserError where a file is corrupt or does not fit the model.
+        """
+        complete = [step for step in self._steps() if self._weights(step).exists() and self._state(step).exists()]
+        if not complete:
+            return None
+        path = self._state(max(complete))
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            raise UserError(f"{path}: not a readable checkpoint ({_first_line(error)})") from error
+        load_weights(self._weights(max(complete)), model)
+        return state
+
+    def _weights(self, step: int) -> Path:
+        return self.folder / f"step-{step}.safetensors"
+
+    def _state(self, step: int) -> Path:
+        return self.folder / f"step-{step}.state.pt"
+
+    def _files(self) -> list[Path]:
+        return list(self.folder.glob("step-*"))
+
+    def _steps(self) -> list[int]:
+        return [int(match[1]) for path in self._files() if (match := re.fullmatch(r"step-(\d+)\.state\.pt", path.name))]
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise UserError(f"cannot save {path}: {error.strerror or error}; earlier checkpoints are intact") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,121 @@
+"""The configuration of a training run."""
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from srwm.data.splits import DatasetName
+from srwm.fewshot.augment import AffineConfig
+from srwm.fewshot.episodes import EpisodeShape
+from srwm.fewshot.model import ModelConfig
+from srwm.fewshot.schedule import Budget, ScheduleName
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PoolConfig:
+    """The pool of a step; each image in it is embedded once and serves many episodes."""
+
+    classes: int = 60
+    """classes in the pool"""
+    images_per_class: int = 6
+    """images of each class in the pool"""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam, or AdamW where there is weight decay."""
+
+    lr: float = 1e-3
+    """learning rate, or the factor of the `paper-warmup` schedule"""
+    beta1: float = 0.9
+    """decay of the mean gradient"""
+    beta2: float = 0.999
+    """decay of the mean squared gradient"""
+    eps: float = 1e-8
+    """added to the root of the mean squared gradient"""
+    weight_decay: float = 0.0
+    """decoupled weight decay, on matrices and convolutions alone"""
+    clip_norm: float | None = None
+    """largest norm of the gradient; None: no clipping"""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run: two runs of equal configuration on the same machine and threads, with a budget in steps, are equal."""
+
+    data: DatasetName = "omniglot"
+    """data set"""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """the learner; its `n_way` and `image_shape` are those of the episodes"""
+    k_shot: int = 1
+    """labelled examples per class in an episode"""
+    queries: int = 5
+    """questions per episode, spread over its classes as evenly as possible"""
+    episodes: int = 256
+    """episodes per step"""
+    sampler: Literal["per-episode", "pooled"] = "pooled"
+    """images of its own for every episode, as in the paper, or a pool of images from which a step's episodes are drawn"""
+    pool: PoolConfig = field(default_factory=PoolConfig)
+    """the pool of the pooled sampler"""
+    distort: bool = False
+    """whether every image of a step is distorted at random"""
+    distortion: AffineConfig = field(default_factory=AffineConfig)
+    """limits of the distortion"""
+    stem_precision: Literal["float32", "bfloat16"] = "float32"
+    """arithmetic of the image stem in training; the memory and all evaluation are in float32"""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """the optimizer"""
+    schedule: ScheduleName = "constant"
+    """learning rate over the budget: constant, the paper's warm-up, or up, flat and linearly down (trapezoid)"""
+    average_decay: float | None = None
+    """decay per step of the moving average of the weights that is validated and kept; None: the weights themselves"""
+    steps: int | None = None
+    """budget of training in steps"""
+    minutes: float | None = None
+    """budget of training in minutes of wall time, validation included; with both, what ends first"""
+    log_every: int = 20
+    """steps between two rows of metrics"""
+    validate_every: int = 500
+    """steps between two validations, each followed by a checkpoint"""
+    validation_episodes: int = 2000
+    """episodes of a validation, the same ones each time"""
+    validation_queries: int = 15
+    """questions per episode of a validation or test"""
+    seed: int = 0
+    """seed of weights, episodes and distortions"""
+
+    @property
+    def shape(self) -> EpisodeShape:
+        """The shape of a training episode."""
+        return EpisodeShape(self.model.n_way, self.k_shot, self.queries)
+
+    @property
+    def budget(self) -> Budget:
+        """What training may spend."""
+        return Budget(self.steps, self.minutes)
+
+
+def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
+    """Build a configuration dataclass from what `dataclasses.asdict` and JSON made of it.
+
+    Raises TypeError where a field is unknown or missing, or a nested value is not as its type says.
+    """
+    hints = typing.get_type_hints(kind)
+    unknown = values.keys() - hints.keys()
+    if unknown:
+        raise TypeError(f"unknown field {', '.join(sorted(unknown))}")
+    return kind(**{name: _restore(hints[name], value) for name, value in values.items()})
+
+
+def _restore(hint: Any, value: Any) -> Any:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for option in options:
+        if isinstance(value, dict) and dataclasses.is_dataclass(option):
+            return config_from_dict(typing.cast(type[Any], option), value)
+        if isinstance(value, list) and typing.get_origin(option) is tuple:
+            return tuple(value)
+    return value

@@ -1,0 +1,133 @@
+"""Episodes: few-shot tasks as index tensors over images, and two samplers of them with one interface."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from srwm.data import ImageClasses, UserError
+
+
+@dataclass(frozen=True)
+class EpisodeShape:
+    """`n_way` classes with `k_shot` labelled examples each, in random order, then `queries` questions."""
+
+    n_way: int
+    k_shot: int
+    queries: int
+
+    @property
+    def support(self) -> int:
+        """Labelled examples in an episode."""
+        return self.n_way * self.k_shot
+
+    @property
+    def images_per_class(self) -> int:
+        """Images of a class that an episode may need: the queries are spread over the classes as evenly as possible."""
+        return self.k_shot + -(-self.queries // self.n_way)
+
+
+class Episodes(NamedTuple):
+    """B episodes over some images. Shapes: support and its labels (B, N * K), query and its labels (B, Q), all int64.
+
+    support and query are positions among the images; labels are 0 ... N - 1, assigned to classes at random.
+    """
+
+    support: Tensor
+    support_labels: Tensor
+    query: Tensor
+    query_labels: Tensor
+
+
+class Step(NamedTuple):
+    """What one step of training sees: images (P, C, H, W) uint8, each to be embedded once, and the episodes over them."""
+
+    images: Tensor
+    episodes: Episodes
+
+
+class Sampler(Protocol):
+    """Draws one step after the other; `generator` is all of its state."""
+
+    generator: torch.Generator
+
+    def sample(self) -> Step:
+        """The next step."""
+
+
+def draw_episodes(offsets: Tensor, shape: EpisodeShape, episodes: int, generator: torch.Generator | None = None) -> Episodes:
+    """Draw episodes from classes that own positions offsets[c] ... offsets[c + 1] - 1, offsets (classes + 1,) int64.
+
+    No class and no position occurs twice in an episode; the same generator state gives the same episodes.
+    Raises UserError where there are too few classes or a class has too few images.
+    """
+    n_way, need = shape.n_way, shape.images_per_class
+    counts = offsets.diff()
+    if len(counts) < n_way or int(counts.min()) < need:
+        raise UserError(
+            f"{n_way}-way {shape.k_shot}-shot episodes with {shape.queries} queries need {n_way} classes of {need} images, "
+            f"got {len(counts)} classes of at least {int(counts.min()) if len(counts) else 0}"
+        )
+    classes = torch.rand(episodes, len(counts), generator=generator).topk(n_way).indices
+    keys = torch.rand(episodes, n_way, int(counts.max()), generator=generator)
+    absent = torch.arange(keys.shape[2]) >= counts[classes][..., None]
+    instances = keys.masked_fill_(absent, -1).topk(need).indices
+    positions = offsets[classes][..., None] + instances  # (B, N, need)
+    order = torch.rand(episodes, shape.support, generator=generator).argsort()
+    labels = torch.arange(n_way).repeat_interleave(shape.k_shot).expand(episodes, -1)
+    turns = [torch.rand(episodes, n_way, generator=generator).argsort() for _ in range(need - shape.k_shot)]
+    asked = torch.cat(turns, dim=1)[:, : shape.queries] if turns else labels[:, :0]  # the class of each query
+    turn = torch.arange(shape.queries) // n_way + shape.k_shot
+    return Episodes(
+        support=positions[..., : shape.k_shot].flatten(1).gather(1, order),
+        support_labels=labels.gather(1, order),
+        query=positions[torch.arange(episodes)[:, None], asked, turn],
+        query_labels=asked,
+    )
+
+
+class EpisodeSampler:
+    """Every episode with images of its own, as in the paper: P = episodes * (N * K + Q) images a step."""
+
+    def __init__(self, data: ImageClasses, shape: EpisodeShape, episodes: int, generator: torch.Generator) -> None:
+        self.images = torch.from_numpy(data.images)
+        self.offsets = torch.from_numpy(data.offsets)
+        self.shape, self.episodes, self.generator = shape, episodes, generator
+
+    def sample(self) -> Step:
+        """The next step."""
+        drawn = draw_episodes(self.offsets, self.shape, self.episodes, self.generator)
+        index = torch.cat([drawn.support, drawn.query], dim=1)
+        position = torch.arange(index.numel()).view_as(index)
+        moved = drawn._replace(support=position[:, : self.shape.support], query=position[:, self.shape.support :])
+        return Step(self.images[index.flatten()], moved)
+
+
+class PooledSampler:
+    """Many episodes over a few images: a pool of classes and of images per class is drawn first, the episodes from it.
+
+    P = classes * images_per_class images a step, embedded once, serve any number of episodes.
+    """
+
+    def __init__(
+        self,
+        data: ImageClasses,
+        shape: EpisodeShape,
+        episodes: int,
+        generator: torch.Generator,
+        *,
+        classes: int,
+        images_per_class: int,
+    ) -> None:
+        self.images = torch.from_numpy(data.images)
+        self.offsets = torch.from_numpy(data.offsets)
+        self.shape, self.episodes, self.generator = shape, episodes, generator
+        self.pool = EpisodeShape(classes, images_per_class, queries=0)
+
+    def sample(self) -> Step:
+        """The next step."""
+        index = draw_episodes(self.offsets, self.pool, 1, self.generator)
+        by_class = index.support[0, index.support_labels[0].argsort()]
+        offsets = torch.arange(self.pool.n_way + 1) * self.pool.k_shot
+        return Step(self.images[by_class], draw_episodes(offsets, self.shape, self.episodes, self.generator))

@@ -1,0 +1,95 @@
+"""Accuracy on new classes, with its confidence interval."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from srwm.data import ImageClasses
+from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
+from srwm.fewshot.model import FewShotModel
+
+_IMAGES_AT_ONCE = 512
+_EPISODES_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Mean accuracy over episodes, in [0, 1], and the half-width of its 95 % confidence interval."""
+
+    mean: float
+    interval: float
+    episodes: int
+
+    def __str__(self) -> str:
+        """In percent: "97.12 ± 0.08 %"."""
+        return f"{100 * self.mean:.2f} ± {100 * self.interval:.2f} %"
+
+    @classmethod
+    def of(cls, per_episode: Tensor) -> "Accuracy":
+        """From one accuracy per episode, (n,): mean and 1.96 * std / sqrt(n)."""
+        spread = per_episode.std().item() if len(per_episode) > 1 else math.inf
+        return cls(per_episode.mean().item(), 1.96 * spread / math.sqrt(len(per_episode)), len(per_episode))
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Images uint8 in 0 ... 255 -> float32 in [0, 1], channels last in memory."""
+    return images.float().div_(255).contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def evaluate(model: FewShotModel, data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0) -> Accuracy:
+    """Accuracy over `episodes` random episodes: every image is embedded once, the episodes run from the features.
+
+    The model is in evaluation mode meanwhile. The same seed gives the same episodes.
+    Raises UserError where the data has too few classes or images for such episodes.
+    """
+    was_training = model.training
+    model.eval()
+    features = embed_all(model, data)
+    accuracy = score(lambda drawn: answer(model, features, drawn).argmax(-1), data, shape, episodes, seed)
+    model.train(was_training)
+    return accuracy
+
+
+def nearest_neighbour(data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0) -> Accuracy:
+    """Accuracy, on the episodes of `evaluate`, of the label of the support image with the nearest pixels (Euclidean)."""
+    pixels = torch.from_numpy(data.images).flatten(1).float()
+
+    def predict(drawn: Episodes) -> Tensor:
+        nearest = torch.cdist(pixels[drawn.query], pixels[drawn.support]).argmin(-1)
+        return drawn.support_labels.gather(1, nearest)
+
+    return score(predict, data, shape, episodes, seed)
+
+
+def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: EpisodeShape, episodes: int, seed: int) -> Accuracy:
+    """Accuracy of a function from B episodes, positions among the data's images, to labels (B, Q)."""
+    offsets = torch.from_numpy(data.offsets)
+    generator = torch.Generator().manual_seed(seed)
+    correct = []
+    for start in range(0, episodes, _EPISODES_AT_ONCE):
+        drawn = draw_episodes(offsets, shape, min(_EPISODES_AT_ONCE, episodes - start), generator)
+        correct.append((predict(drawn).cpu() == drawn.query_labels).double().mean(1))
+    return Accuracy.of(torch.cat(correct))
+
+
+def embed_all(model: FewShotModel, data: ImageClasses) -> Tensor:
+    """Features (I, F) of every image of a data set, on the model's device."""
+    device = next(model.parameters()).device
+    images = torch.from_numpy(data.images)
+    starts = range(0, len(images), _IMAGES_AT_ONCE)
+    return torch.cat([model.embed(to_float(images[start : start + _IMAGES_AT_ONCE].to(device))) for start in starts])
+
+
+def answer(model: FewShotModel, features: Tensor, episodes: Episodes) -> Tensor:
+    """Logits (B, Q, N): the support is read in order, then every query is asked of the state that it left.
+
+    features (P, F) are those of the images that the episodes point at.
+    """
+    support, labels, query, _ = (part.to(features.device) for part in episodes)
+    embed = torch.nn.functional.embedding  # its gradient adds up in a fixed order, unlike that of plain indexing
+    _, state = model.forward_features(embed(support, features), labels)
+    return model.query_features(embed(query, features), state)

@@ -1,0 +1,48 @@
+"""How the features of an image and its label become one input of the stack."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NO_LABEL = -1
+
+
+class PaperInput(nn.Module):
+    """The paper's input: features and a one-hot label concatenated, then projected; no label is class 0.
+
+    Features (B, T, F), labels (B, T) -> (B, T, d_model), or (B, T, F + N) where d_model is None: without a projection.
+    """
+
+    def __init__(self, num_features: int, n_way: int, d_model: int | None) -> None:
+        super().__init__()
+        self.n_way = n_way
+        width = num_features + n_way
+        self.project = nn.Identity() if d_model is None else nn.Linear(width, d_model)
+        self.width = width if d_model is None else d_model
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Encode each step by itself."""
+        one_hot = F.one_hot(labels.clamp(min=0), self.n_way).to(features.dtype)
+        encoded: Tensor = self.project(torch.cat([features, one_hot], dim=-1))
+        return encoded
+
+
+class BalancedInput(nn.Module):
+    """LayerNorm on the features, then their projection plus a learned label embedding of unit scale.
+
+    Features (B, T, F), labels (B, T) -> (B, T, d_model). No label has an embedding of its own, at index N.
+    """
+
+    def __init__(self, num_features: int, n_way: int, d_model: int) -> None:
+        super().__init__()
+        self.n_way = n_way
+        self.norm = nn.LayerNorm(num_features)
+        self.project = nn.Linear(num_features, d_model)
+        self.label_embedding = nn.Embedding(n_way + 1, d_model)
+        self.width = d_model
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Encode each step by itself."""
+        labels = labels.masked_fill(labels == NO_LABEL, self.n_way)
+        encoded: Tensor = self.project(self.norm(features)) + self.label_embedding(labels)
+        return encoded

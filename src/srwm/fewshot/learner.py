@@ -1,0 +1,72 @@
+"""What a training run is made of, built from its configuration."""
+
+import torch
+from torch import Tensor, nn
+
+from srwm.data import ImageClasses, Split, UserError
+from srwm.fewshot.config import OptimizerConfig, TrainConfig
+from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, PooledSampler, Sampler
+from srwm.fewshot.evaluate import answer
+from srwm.fewshot.model import FewShotModel
+
+
+class EpisodeLearner(nn.Module):
+    """One forward pass of training: images (P, C, H, W) in [0, 1] and episodes over them -> logits (B, Q, N).
+
+    Every image is embedded once; with `bfloat16` the stem alone runs under autocast, the memory in float32.
+    """
+
+    def __init__(self, model: FewShotModel, stem_precision: str) -> None:
+        super().__init__()
+        self.model = model
+        self.autocast = stem_precision == "bfloat16"
+
+    def forward(self, images: Tensor, episodes: Episodes) -> Tensor:
+        """Answer every query of every episode."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.autocast):
+            features = self.model.embed(images)
+        return answer(self.model, features.float(), episodes)
+
+
+def check_config(config: TrainConfig, splits: dict[Split, ImageClasses]) -> None:
+    """Raise UserError where the configuration does not fit itself or the data."""
+    if config.steps is None and config.minutes is None:
+        raise UserError("no end to training: give --steps or --minutes")
+    for name, value in (("steps", config.steps), ("minutes", config.minutes), ("log_every", config.log_every)):
+        if value is not None and value <= 0:
+            raise UserError(f"{name}: expected a number above 0, got {value}")
+    if config.validate_every < 1 or config.episodes < 1 or config.queries < 1:
+        raise UserError("validate_every, episodes, queries: expected 1 or more")
+    image_shape = splits["train"].image_shape
+    if tuple(config.model.image_shape) != image_shape:
+        raise UserError(f"model.image_shape is {tuple(config.model.image_shape)}, the images are {image_shape}")
+    try:
+        FewShotModel(config.model)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+    build_sampler(config, splits["train"], torch.Generator()).sample()
+
+
+def build_sampler(config: TrainConfig, data: ImageClasses, generator: torch.Generator) -> Sampler:
+    """The sampler of training steps; `generator` is its state."""
+    if config.sampler == "per-episode":
+        return EpisodeSampler(data, config.shape, config.episodes, generator)
+    pool = config.pool
+    return PooledSampler(
+        data, config.shape, config.episodes, generator, classes=pool.classes, images_per_class=pool.images_per_class
+    )
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay on everything but biases, norms and other vectors."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
+
+
+def validation_shape(config: TrainConfig) -> EpisodeShape:
+    """Episodes as in training, with the number of queries of a validation."""
+    return EpisodeShape(config.model.n_way, config.k_shot, config.validation_queries)

@@ -1,0 +1,114 @@
+"""A run folder: `config.json`, `metrics.csv`, `tensorboard/`, `checkpoints/`, `best.safetensors`, results and figures."""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from srwm.data import UserError
+from srwm.data.files import write_atomically
+from srwm.fewshot.config import TrainConfig, config_from_dict
+
+BEST = "best.safetensors"
+
+
+def create_run(folder: Path, config: TrainConfig) -> None:
+    """Make a new run folder. Raises UserError where the folder is there already or cannot be made."""
+    try:
+        folder.mkdir(parents=True)
+        write_json(folder / "config.json", dataclasses.asdict(config))
+    except FileExistsError as error:
+        raise UserError(f"{folder} exists already; continue it with --resume, or name another run folder") from error
+    except OSError as error:
+        raise UserError(f"cannot make the run folder {folder}: {error.strerror or error}") from error
+
+
+def check_same_config(folder: Path, config: TrainConfig) -> None:
+    """Raise UserError that names every field in which `config` differs from the one that the run began with."""
+    stored = dict(_leaves(_read_config(folder)))
+    given = dict(_leaves(json.loads(json.dumps(dataclasses.asdict(config)))))
+    names = sorted(name for name in stored.keys() | given.keys() if stored.get(name) != given.get(name))
+    if names:
+        changes = ", ".join(f"{name} (was {stored.get(name)}, now {given.get(name)})" for name in names)
+        raise UserError(f"{folder} was begun with another configuration: {changes}")
+
+
+def read_config(folder: Path) -> TrainConfig:
+    """The configuration of a run. Raises UserError where the folder is not a run or its configuration not readable."""
+    try:
+        return config_from_dict(TrainConfig, _read_config(folder))
+    except (TypeError, ValueError, KeyError) as error:
+        raise UserError(f"{folder / 'config.json'}: not a configuration of this version ({error})") from error
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file, atomically."""
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+class MetricsLog:
+    """Appends rows to `metrics.csv` and the same numbers to TensorBoard; each row is on disk when `write` returns."""
+
+    fields = ("step", "minutes", "learning_rate", "train_loss", "train_accuracy", "val_accuracy", "val_interval")
+
+    def __init__(self, folder: Path, last_step: int) -> None:
+        """Continue after `last_step`: rows past it belong to steps that were lost and are dropped."""
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self.path = folder / "metrics.csv"
+        kept = [row for row in read_metrics(folder) if row["step"] <= last_step]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, "step": int(row["step"])} for row in kept)
+        write_atomically(self.path, text.getvalue().encode())
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=last_step + 1)
+
+    def __enter__(self) -> Self:
+        """The log itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Flush and close."""
+        self.board.close()
+
+    def write(self, step: int, **values: float) -> None:
+        """Add one row; fields that are not given stay empty."""
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self.fields, lineterminator="\n").writerow({"step": step, **values})
+        for name, value in values.items():
+            self.board.add_scalar(name, value, step)
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """The rows of `metrics.csv`, empty fields left out; a row that was cut off while it was written is dropped."""
+    path = folder / "metrics.csv"
+    if not path.exists():
+        return []
+    *lines, _ = path.read_text().split("\n")
+    return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(lines)]
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} is not a run folder: it holds no config.json") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable ({error})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a configuration")
+    return content
+
+
+def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

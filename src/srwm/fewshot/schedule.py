@@ -1,0 +1,41 @@
+"""Learning rates, and the budget that a training run may spend."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+ScheduleName = Literal["constant", "paper-warmup", "trapezoid"]
+
+_WARMUP_STEPS = 100
+_FLAT_UNTIL = 0.5
+_FINAL = 0.02
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An end to training: a number of steps, of minutes, or whichever comes first."""
+
+    steps: int | None
+    minutes: float | None
+
+    def progress(self, step: int, seconds: float) -> float:
+        """The fraction that is spent after `step` steps and `seconds` seconds of training, at most 1."""
+        by_steps = step / self.steps if self.steps else 0.0
+        by_minutes = seconds / (60 * self.minutes) if self.minutes else 0.0
+        return min(1.0, max(by_steps, by_minutes))
+
+
+def learning_rate(schedule: ScheduleName, base: float, step: int, progress: float, d_model: int) -> float:
+    """The learning rate of a step (counted from 1) at a progress in [0, 1].
+
+    constant: base. paper-warmup: base * d_model^-0.5 * min(step^-0.5, step * 5000^-1.5), as in Irie et al. (2022) with base 1.
+    trapezoid: linear over 100 steps up to base, flat to half of the budget, linear to 2 % of base at its end.
+    """
+    match schedule:
+        case "constant":
+            return base
+        case "paper-warmup":
+            return base / math.sqrt(d_model) * min(1 / math.sqrt(step), step / (5000 * math.sqrt(5000)))
+        case "trapezoid":
+            decay = (progress - _FLAT_UNTIL) / (1 - _FLAT_UNTIL)
+            return base * min(1.0, step / _WARMUP_STEPS) * (1 - (1 - _FINAL) * max(0.0, decay))

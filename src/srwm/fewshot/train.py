@@ -1,0 +1,132 @@
+"""Training of a few-shot learner."""
+
+import dataclasses
+import math
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from tqdm import tqdm
+
+from srwm.data import ImageClasses, Split, UserError
+from srwm.fewshot.augment import distort
+from srwm.fewshot.average import WeightAverage
+from srwm.fewshot.checkpoint import Checkpoints, save_weights
+from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.evaluate import evaluate, to_float
+from srwm.fewshot.learner import EpisodeLearner, build_optimizer, build_sampler, check_config, validation_shape
+from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.progress import Progress, stop_requests
+from srwm.fewshot.runs import BEST, MetricsLog, check_same_config, create_run
+from srwm.fewshot.schedule import learning_rate
+
+
+def train(
+    config: TrainConfig,
+    splits: dict[Split, ImageClasses],
+    folder: Path,
+    *,
+    resume: bool = False,
+    accelerator: str = "auto",
+) -> bool:
+    """Train in the run folder `folder`: True at the end of the budget, False where Ctrl-C or SIGTERM came before.
+
+    After either, or a kill at any moment, `resume=True` goes on from the last checkpoint as if nothing had happened: with a
+    budget in steps, to bit-identical weights. The weights of the best validation are in `best.safetensors`.
+    Raises UserError where the folder exists (or, with `resume`, is no run or has another configuration), a checkpoint is
+    corrupt or cannot be saved, the configuration does not fit itself or the data, or the loss is not finite.
+    """
+    check_config(config, splits)
+    if resume:
+        check_same_config(folder, config)
+    else:
+        create_run(folder, config)
+
+    fabric = Fabric(accelerator=accelerator, devices=1)
+    torch.manual_seed(config.seed)
+    model = FewShotModel(config.model)
+    for parameter in model.stem.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    learner, optimizer = fabric.setup(EpisodeLearner(model, config.stem_precision), build_optimizer(model, config.optimizer))
+    average = None if config.average_decay is None else WeightAverage(model, config.average_decay)
+    validated = model if average is None else average.model
+    generator = torch.Generator().manual_seed(config.seed)
+    sampler = build_sampler(config, splits["train"], generator)
+
+    checkpoints = Checkpoints(folder / "checkpoints")
+    progress = Progress()
+    state = checkpoints.load(model) if resume else None
+    if state is not None:
+        progress = Progress(**state["progress"])
+        optimizer.load_state_dict(state["optimizer"])
+        generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch_rng"])
+        if average is not None:
+            average.model.load_state_dict(state["average"])
+
+    begun, first_step = time.monotonic() - progress.seconds, progress.step
+    session = time.monotonic()
+    spent = config.budget.progress(progress.step, progress.seconds)
+    with (
+        MetricsLog(folder, progress.step) as log,
+        tqdm(total=config.steps, initial=progress.step, unit=" steps", disable=None, dynamic_ncols=True) as bar,
+        stop_requests() as stop,
+    ):
+        while spent < 1 and not stop.is_set():
+            progress.step += 1
+            rate = learning_rate(config.schedule, config.optimizer.lr, progress.step, spent, config.model.stack.d_model)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+            images, episodes = sampler.sample()
+            images = to_float(images.to(fabric.device))
+            if config.distort:
+                images = distort(images, config.distortion, generator)
+            logits = learner(images, episodes)
+            labels = episodes.query_labels.to(fabric.device)
+            loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+            optimizer.zero_grad()
+            fabric.backward(loss)
+            if config.optimizer.clip_norm is not None:
+                fabric.clip_gradients(learner, optimizer, max_norm=config.optimizer.clip_norm)
+            optimizer.step()
+            if average is not None:
+                average.update(model, progress.step)
+
+            progress.add(loss.item(), (logits.argmax(-1) == labels).double().mean().item())
+            if not math.isfinite(progress.loss_sum):
+                raise UserError(f"the loss is not finite at step {progress.step}; try a smaller --config.optimizer.lr")
+            progress.seconds = time.monotonic() - begun
+            spent = config.budget.progress(progress.step, progress.seconds)
+            validating = progress.step % config.validate_every == 0 or spent >= 1
+            bar.update()
+            if validating or progress.step % config.log_every == 0:
+                row = {"minutes": progress.seconds / 60, "learning_rate": rate, **progress.take_means()}
+                speed = (progress.step - first_step) * config.episodes / (time.monotonic() - session)
+                told = f"loss {row['train_loss']:.3f}, accuracy {100 * row['train_accuracy']:.1f} %"
+                bar.set_postfix_str(f"{row['minutes']:.1f} min, {speed:.0f} episodes/s, {told}")
+                if validating:
+                    accuracy = evaluate(validated, splits["val"], validation_shape(config), config.validation_episodes)
+                    row |= {"val_accuracy": accuracy.mean, "val_interval": accuracy.interval}
+                    tqdm.write(
+                        f"step {progress.step}, {row['minutes']:.1f} min, {speed:.0f} episodes/s: {told}, validation {accuracy}"
+                    )
+                    if accuracy.mean > progress.best:
+                        progress.best = accuracy.mean
+                        save_weights(folder / BEST, validated, {"step": str(progress.step), "validation": str(accuracy)})
+                    progress.seconds = time.monotonic() - begun
+                    spent = config.budget.progress(progress.step, progress.seconds)
+                log.write(progress.step, **row)
+            if validating or stop.is_set():
+                content = {
+                    "progress": dataclasses.asdict(progress),
+                    "optimizer": optimizer.state_dict(),
+                    "generator": generator.get_state(),
+                    "torch_rng": torch.get_rng_state(),
+                    "average": None if average is None else average.model.state_dict(),
+                }
+                checkpoints.save(progress.step, model, content)
+    return spent >= 1

@@ -1,0 +1,41 @@
+"""Recurrent layers behind one interface: y, state = layer(x, state, resets, mask) and y = layer.query(x, state)."""
+
+from srwm.nn.config import Carry, StackConfig, Style
+from srwm.nn.fake_srwm import FakeSRWM
+from srwm.nn.fast_weights import DeltaNet, LinearTransformer
+from srwm.nn.feed_forward import FeedForward
+from srwm.nn.layer import Core, Layer
+from srwm.nn.lstm import LSTM
+from srwm.nn.no_memory import NoMemory
+from srwm.nn.recurrent_delta import RecurrentDelta
+from srwm.nn.registry import CORES, build_core
+from srwm.nn.sr_delta import SRDelta
+from srwm.nn.srwm import SRWM
+from srwm.nn.stack import Block, Stack
+from srwm.nn.state import State, detach, index, map_state, reset
+
+__all__ = [
+    "CORES",
+    "LSTM",
+    "SRWM",
+    "Block",
+    "Carry",
+    "Core",
+    "DeltaNet",
+    "FakeSRWM",
+    "FeedForward",
+    "Layer",
+    "LinearTransformer",
+    "NoMemory",
+    "RecurrentDelta",
+    "SRDelta",
+    "Stack",
+    "StackConfig",
+    "State",
+    "Style",
+    "build_core",
+    "detach",
+    "index",
+    "map_state",
+    "reset",
+]

@@ -1,0 +1,51 @@
+"""Checks of what goes into a layer; each failure is one line: argument, wanted, got."""
+
+import torch
+from torch import Tensor
+
+from srwm.nn.state import Shape, State
+
+
+def check_input(x: Tensor, axes: str, width: int) -> None:
+    """Check that x is a batch of sequences of vectors of the given width."""
+    if x.dim() != 3 or x.shape[2] != width:
+        batch, steps = axes.split()
+        raise ValueError(f"x: expected ({batch}, {steps}, {width}), got {tuple(x.shape)}")
+
+
+def check_flags(name: str, flags: Tensor | None, x: Tensor) -> None:
+    """Check that resets or mask, if given, is one bool for each step of x."""
+    if flags is not None and (flags.shape != x.shape[:2] or flags.dtype != torch.bool):
+        raise ValueError(f"{name}: expected bool (B, T) = {tuple(x.shape[:2])}, got {flags.dtype} {tuple(flags.shape)}")
+
+
+def check_state(state: State, shape: Shape, batch_size: int, name: str = "state") -> None:
+    """Check that the state has the structure and shapes that `shape` gives for one batch element."""
+    if isinstance(shape, torch.Size):
+        if not isinstance(state, Tensor):
+            raise ValueError(f"{name}: expected a tensor {(batch_size, *shape)}, got {_describe(state)}")
+        if state.shape != (batch_size, *shape):
+            raise ValueError(f"{name}: expected {(batch_size, *shape)}, got {tuple(state.shape)}")
+        return
+    if not isinstance(state, tuple) or len(state) != len(shape):
+        raise ValueError(f"{name}: expected a tuple of {len(shape)}, got {_describe(state)}")
+    for i, (part, part_shape) in enumerate(zip(state, shape, strict=True)):
+        check_state(part, part_shape, batch_size, f"{name}[{i}]")
+
+
+def head_dim(d_model: int, num_heads: int) -> int:
+    """The width of one head.
+
+    Raises ValueError where the heads do not share d_model evenly.
+    """
+    if num_heads < 1 or d_model < 1 or d_model % num_heads:
+        raise ValueError(f"num_heads: expected a divisor of d_model = {d_model}, got {num_heads}")
+    return d_model // num_heads
+
+
+def _describe(state: object) -> str:
+    if isinstance(state, Tensor):
+        return f"a tensor {tuple(state.shape)}"
+    if isinstance(state, tuple):
+        return f"a tuple of {len(state)}"
+    return type(state).__name__

@@ -1,0 +1,96 @@
+"""Fast weights that a slow network programs: the delta rule and the additive rule."""
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srwm import ops
+from srwm.nn.checks import head_dim
+from srwm.nn.config import StackConfig
+from srwm.nn.layer import Core
+from srwm.nn.state import State
+
+
+class FastWeights(Core):
+    """What layers with a slow network share: its projections, `slow_width` a head, and the fast matrices (B, H, E, E)."""
+
+    def __init__(self, d_model: int, num_heads: int, slow_width: int, *, eps: float, backend: str) -> None:
+        super().__init__(d_model)
+        self.num_heads = num_heads
+        self.head_dim = head_dim(d_model, num_heads)
+        self.slow_width = slow_width
+        self.eps = eps
+        self.backend = backend
+        self.slow_net = nn.Linear(d_model, num_heads * slow_width, bias=False)
+        self.out_linear = nn.Linear(d_model, d_model, bias=False)
+
+    @property
+    def state_shape(self) -> torch.Size:
+        """Shape of the fast matrices of one batch element: (H, E, E)."""
+        return torch.Size((self.num_heads, self.head_dim, self.head_dim))
+
+    def _slow(self, x: Tensor) -> Tensor:
+        slow: Tensor = self.slow_net(x)
+        return slow.view(*x.shape[:2], self.num_heads, self.slow_width)
+
+    def _phi(self, z: Tensor) -> Tensor:
+        positive = F.elu(z) + 1
+        return positive / (positive.sum(-1, keepdim=True) + self.eps)
+
+
+class DeltaNet(FastWeights):
+    """Delta-rule fast weights: W += beta (v - W k) k^T, y = out_linear(W q) after the update; Schlag et al. (2021).
+
+    q, k, v and beta = sigmoid(b) are projections of x; φ(z) = (elu(z) + 1) / (Σ + eps) on q and k.
+    The state is W, (B, H, E, E). Raises ValueError where num_heads does not divide d_model.
+    """
+
+    def __init__(self, d_model: int, num_heads: int, *, eps: float = 0.0, backend: str = "auto") -> None:
+        super().__init__(d_model, num_heads, 3 * head_dim(d_model, num_heads) + 1, eps=eps, backend=backend)
+
+    @classmethod
+    def from_config(cls, config: StackConfig) -> Self:
+        """The layer that the configuration describes; eps is 1e-5 in the style of the RL code, else 0."""
+        return cls(config.d_model, config.num_heads, eps=1e-5 if config.style == "rl" else 0.0, backend=config.backend)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        q, k, v, beta = self._slow(x).split_with_sizes([self.head_dim] * 3 + [1], dim=-1)
+        return self._phi(q), self._phi(k), v, beta.squeeze(-1).sigmoid()
+
+    def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
+        y, fast = ops.delta_rule(*self._project(x), state, resets, mask, backend=self.backend)
+        return self.out_linear(y.flatten(2)), fast
+
+    def _answer(self, x: Tensor, state: State) -> Tensor:
+        y: Tensor = self.out_linear(ops.delta_rule_query(*self._project(x), state).flatten(2))
+        return y
+
+
+class LinearTransformer(FastWeights):
+    """Additive fast weights: W += v φ(k)^T, y = out_linear(W φ(q)) after the update; Katharopoulos et al. (2020).
+
+    φ(z) = (elu(z) + 1) / (Σ + 1e-5), and no normaliser on the output. The state is W, (B, H, E, E).
+    Raises ValueError where num_heads does not divide d_model.
+    """
+
+    def __init__(self, d_model: int, num_heads: int, *, backend: str = "auto") -> None:
+        super().__init__(d_model, num_heads, 3 * head_dim(d_model, num_heads), eps=1e-5, backend=backend)
+
+    @classmethod
+    def from_config(cls, config: StackConfig) -> Self:
+        """The layer that the configuration describes."""
+        return cls(config.d_model, config.num_heads, backend=config.backend)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = self._slow(x).chunk(3, dim=-1)
+        return self._phi(q), self._phi(k), v
+
+    def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
+        y, fast = ops.linear_attention(*self._project(x), state, resets, mask, backend=self.backend)
+        return self.out_linear(y.flatten(2)), fast
+
+    def _answer(self, x: Tensor, state: State) -> Tensor:
+        y: Tensor = self.out_linear(ops.linear_attention_query(*self._project(x), state).flatten(2))
+        return y

@@ -1,0 +1,20 @@
+"""The feed-forward sub-layer of a block."""
+
+from torch import Tensor, nn
+
+
+class FeedForward(nn.Module):
+    """Pre-norm feed-forward sub-layer: x + W2 relu(W1 LayerNorm(x)), with dropout after each of the two; (..., d_model)."""
+
+    def __init__(self, d_model: int, d_hidden: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_model)
+        self.linear_in = nn.Linear(d_model, d_hidden)
+        self.linear_out = nn.Linear(d_hidden, d_model)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map each position by itself."""
+        hidden = self.dropout(self.linear_in(self.norm(x)).relu())
+        y: Tensor = x + self.dropout(self.linear_out(hidden))
+        return y

@@ -1,0 +1,120 @@
+"""The self-referential weight matrix as a layer."""
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from srwm import ops
+from srwm.nn.checks import head_dim
+from srwm.nn.config import StackConfig
+from srwm.nn.layer import Core
+from srwm.nn.state import State
+
+
+class SelfReferential(Core):
+    """What layers around a self-referential weight matrix share: W_0, the way into it, and its norm.
+
+    `weight` is W_0, (H, E, D + 2E + 4), used as x @ W; its columns are [y | q | k | beta], drawn with standard deviation
+    1/sqrt(E), the query columns with `query_init_std`/sqrt(E), the beta columns around `beta_init`.
+    """
+
+    pre_norm = False
+
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        d_out: int,
+        *,
+        input_softmax: bool,
+        beta_init: float,
+        query_init_std: float,
+        backend: str,
+    ) -> None:
+        super().__init__(d_model)
+        e = head_dim(d_model, num_heads)
+        self.num_heads = num_heads
+        self.head_dim = e
+        self.d_out = d_out
+        self.input_softmax = input_softmax
+        self.beta_init = beta_init
+        self.query_init_std = query_init_std
+        self.backend = backend
+        self.weight = nn.Parameter(torch.empty(num_heads, e, d_out + 2 * e + 4))
+        self.out_linear = nn.Linear(d_model, d_model, bias=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw W_0 anew."""
+        e = self.head_dim
+        nn.init.normal_(self.weight, std=e**-0.5)
+        with torch.no_grad():
+            self.weight[..., self.d_out : self.d_out + e] *= self.query_init_std
+            self.weight[..., -4:] += self.beta_init
+
+    def _heads(self, x: Tensor) -> Tensor:
+        x = x.reshape(*x.shape[:2], self.num_heads, self.head_dim)
+        return x.softmax(-1) if self.input_softmax else x
+
+    def _matrix_norm(self, shift: Tensor) -> Tensor:
+        norm: Tensor = torch.linalg.vector_norm(self.weight + shift, dim=(2, 3))
+        return norm
+
+
+class SRWM(SelfReferential):
+    """Self-referential weight matrix, multi-head: y = out_linear(reads of the matrix); Irie et al. (2022), section 3.
+
+    The state is the shift W_t - W_0, (B, H, E, 3E + 4). The rule does not bound W: over very long sequences it can grow by
+    orders of magnitude (a thousandfold in 100,000 random steps), so look at `weight_norm` where sequences are long.
+    Raises ValueError where num_heads does not divide d_model.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        *,
+        input_softmax: bool = False,
+        beta_init: float = 0.0,
+        query_init_std: float = 1.0,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__(
+            d_model,
+            num_heads,
+            head_dim(d_model, num_heads),
+            input_softmax=input_softmax,
+            beta_init=beta_init,
+            query_init_std=query_init_std,
+            backend=backend,
+        )
+
+    @classmethod
+    def from_config(cls, config: StackConfig) -> Self:
+        """The layer that the configuration describes."""
+        return cls(
+            config.d_model,
+            config.num_heads,
+            input_softmax=config.input_softmax,
+            beta_init=config.beta_init,
+            query_init_std=config.query_init_std,
+            backend=config.backend,
+        )
+
+    @property
+    def state_shape(self) -> torch.Size:
+        """Shape of the shift of one batch element: (H, E, 3E + 4)."""
+        return self.weight.shape
+
+    def weight_norm(self, state: Tensor) -> Tensor:
+        """Frobenius norm of W_t = W_0 + shift: state (B, H, E, 3E + 4) -> (B, H)."""
+        return self._matrix_norm(state)
+
+    def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
+        y, shift = ops.srwm(self._heads(x), self.weight, state, resets, mask, backend=self.backend)
+        return self.out_linear(y.flatten(2)), shift
+
+    def _answer(self, x: Tensor, state: State) -> Tensor:
+        y: Tensor = self.out_linear(ops.srwm_query(self._heads(x), self.weight, state).flatten(2))
+        return y

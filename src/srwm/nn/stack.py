@@ -1,0 +1,131 @@
+"""Blocks around a core, and stacks of blocks."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast, get_args
+
+import torch
+from torch import Tensor, nn
+
+from srwm.nn.config import Carry, StackConfig, Style
+from srwm.nn.feed_forward import FeedForward
+from srwm.nn.layer import Core, Layer
+from srwm.nn.registry import build_core
+from srwm.nn.state import Shape, State, reset
+
+
+class Block(Layer):
+    """A core on a residual path, then the feed-forward sub-layer; the state is the core's. See `StackConfig.style`."""
+
+    def __init__(self, core: Core, *, style: Style = "fewshot", ff_factor: int = 4, dropout: float = 0.0) -> None:
+        super().__init__(core.d_model, core.d_input)
+        self.core = core
+        self.style = style
+        self.norm = nn.LayerNorm(core.d_model) if style == "fewshot" or (style == "rl" and core.pre_norm) else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.feed_forward = FeedForward(core.d_model, ff_factor * core.d_model, dropout) if ff_factor else nn.Identity()
+
+    @property
+    def state_shape(self) -> Shape:
+        """Shapes of the core's state of one batch element."""
+        return self.core.state_shape
+
+    def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
+        normed = self.norm(x)
+        y, state = self.core(normed if self.core.pre_norm else x, state, resets, mask)
+        return self._join(x, normed, y), state
+
+    def _answer(self, x: Tensor, state: State) -> Tensor:
+        normed = self.norm(x)
+        return self._join(x, normed, self.core.query(normed if self.core.pre_norm else x, state))
+
+    def _join(self, x: Tensor, normed: Tensor, y: Tensor) -> Tensor:
+        y = self.dropout(y)
+        if self.style != "plain":
+            y = y + (x if self.core.pre_norm else normed)
+        y = self.feed_forward(y)
+        return y
+
+
+class Stack(Layer):
+    """Blocks one after the other, built from a configuration.
+
+    The state is the tuple of the blocks' states; with `carry="unroll"` a last tensor (B,) counts the steps since the memory
+    was fresh. Masked steps do not count, and resets do not restart the count: pieces of fixed length stay in step with it.
+    Raises ValueError for a configuration that names an unknown core, style or carry, or sizes that do not fit.
+    """
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__(config.d_model, config.d_input)
+        _check(config)
+        self.config = config
+        first, rest = config, replace(config, d_input=None)
+        self.blocks = nn.ModuleList(
+            Block(build_core(first if i == 0 else rest), style=config.style, ff_factor=config.ff_factor, dropout=config.dropout)
+            for i in range(config.num_layers)
+        )
+
+    @property
+    def state_shape(self) -> tuple[Shape, ...]:
+        """Shapes of the blocks' states of one batch element, then of the step count, if there is one."""
+        shapes = tuple(block.state_shape for block in self._layers())
+        return shapes if self.config.unroll_length is None else (*shapes, torch.Size(()))
+
+    def initial_state(self, batch_size: int) -> State:
+        """A fresh state, on the stack's device."""
+        states = tuple(block.initial_state(batch_size) for block in self._layers())
+        if self.config.unroll_length is None:
+            return states
+        anchor = next(self.parameters(), torch.empty(0))
+        return (*states, anchor.new_zeros(batch_size, dtype=torch.long))
+
+    def _layers(self) -> Iterator[Block]:
+        return cast("Iterator[Block]", iter(self.blocks))
+
+    def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
+        before: list[State] = [None] * len(self.blocks) if state is None else list(state)
+        carried: tuple[Tensor, ...] = ()
+        if self.config.carry != "always":
+            begins = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
+            if self.config.unroll_length is not None:
+                count = x.new_zeros(len(x), dtype=torch.long) if state is None else before.pop()
+                begins, count = _unroll(count, begins, self.config.unroll_length)
+                carried = (count,)
+            resets = begins if resets is None else begins | resets
+        after = []
+        for block, block_state in zip(self._layers(), before, strict=True):
+            x, block_state = block(x, block_state, resets, mask)
+            after.append(block_state)
+        return x, (*after, *carried)
+
+    def _answer(self, x: Tensor, state: State) -> Tensor:
+        states = list(state)
+        if self.config.carry == "never":
+            everywhere = torch.ones(len(x), dtype=torch.bool, device=x.device)
+            states = [reset(part, everywhere) for part in states]
+        elif self.config.unroll_length is not None:
+            begins = states.pop() == 0
+            states = [reset(part, begins) for part in states]
+        for block, block_state in zip(self._layers(), states, strict=True):
+            x = block.query(x, block_state)
+        return x
+
+
+def _unroll(count: Tensor, real: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Where an unroll begins among the real steps, and the count after them: count (B,), real (B, T) bool."""
+    steps = real.long()
+    position = count[:, None] + steps.cumsum(1) - steps
+    return real & (position % length == 0), (count + steps.sum(1)) % length
+
+
+def _check(config: StackConfig) -> None:
+    if config.style not in get_args(Style):
+        raise ValueError(f"style: expected one of {', '.join(get_args(Style))}, got {config.style!r}")
+    if config.carry not in get_args(Carry):
+        raise ValueError(f"carry: expected one of {', '.join(get_args(Carry))}, got {config.carry!r}")
+    if (config.carry == "unroll") != (config.unroll_length is not None):
+        raise ValueError(f"unroll_length: expected a number exactly if carry is 'unroll', got {config.unroll_length}")
+    if config.unroll_length is not None and config.unroll_length < 1:
+        raise ValueError(f"unroll_length: expected 1 or more, got {config.unroll_length}")
+    if config.num_layers < 0 or config.ff_factor < 0:
+        raise ValueError(f"num_layers, ff_factor: expected 0 or more, got {config.num_layers}, {config.ff_factor}")

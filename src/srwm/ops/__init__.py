@@ -1,0 +1,12 @@
+"""The recurrences as pure functions."""
+
+from srwm.ops.functions import (
+    delta_rule,
+    delta_rule_query,
+    linear_attention,
+    linear_attention_query,
+    srwm,
+    srwm_query,
+)
+
+__all__ = ["delta_rule", "delta_rule_query", "linear_attention", "linear_attention_query", "srwm", "srwm_query"]

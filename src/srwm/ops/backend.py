@@ -1,0 +1,47 @@
+"""Which implementation runs: the one place that knows the backends by name."""
+
+import functools
+import warnings
+
+import torch
+from torch import Tensor
+
+from srwm.ops.native import library
+from srwm.ops.native.operators import compiled
+
+BACKENDS = ("auto", "reference", "native")
+
+
+def runs_native(backend: str, x: Tensor, dtype: torch.dtype) -> bool:
+    """Whether the native kernels are to compute this call; the reference does otherwise.
+
+    "auto" takes the native kernels for float32 on the CPU where they were compiled. A backend that is named runs or raises.
+
+    Raises:
+        ValueError: an unknown backend, or "native" for another device or for float64.
+        RuntimeError: "native" where the library was not compiled.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
+    fits = x.device.type == "cpu" and dtype is torch.float32
+    if backend == "native":
+        if not fits:
+            raise ValueError(f"backend: 'native' computes float32 on the CPU, got {dtype} on {x.device}")
+        compiled()
+        return True
+    if backend == "reference" or not fits:
+        return False
+    if library.LIBRARY is None:
+        _warn_once()
+        return False
+    return True
+
+
+@functools.cache
+def _warn_once() -> None:
+    warnings.warn(
+        "srwm was installed without its compiled library: operations run on the slow reference. "
+        "Reinstall where a C++ compiler with OpenMP is found.",
+        RuntimeWarning,
+        stacklevel=4,
+    )

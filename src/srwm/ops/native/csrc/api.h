@@ -1,0 +1,58 @@
+/* The C interface of the kernels. All arrays are dense, float32, in the shapes named; a null pointer means "not given".
+
+   Results do not depend on anything but the arguments, the instruction set and `threads`. Returns 0, or -1 when memory ran out. */
+#ifndef SRWM_API_H
+#define SRWM_API_H
+
+#include <stdint.h>
+
+#define SRWM_EXPORT __attribute__((visibility("default")))
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    int32_t threads;
+    int64_t batch, steps, heads, e, d; /* x is (batch, steps, heads, e), y (batch, steps, heads, d) */
+    int64_t interval;                  /* steps between two checkpoints of W */
+    const uint8_t *resets, *mask;      /* (batch, steps) */
+} srwm_problem;
+
+/* m = d + 2 e + 4; saved (batch, heads, steps, srwm_saved_row(e, d)); checkpoints (batch, heads, (steps - 1) / interval, e, m). */
+typedef struct {
+    const float *x, *weight, *shift;
+    float *y, *shift_out, *saved, *checkpoints;
+} srwm_forward_arrays;
+
+typedef struct {
+    const float *x, *weight, *shift, *saved, *checkpoints, *grad_y, *grad_shift_out;
+    float *grad_x, *grad_weight, *grad_shift;
+} srwm_backward_arrays;
+
+/* beta null: linear attention. error (batch, steps, heads, d): v - k state, kept for backward. */
+typedef struct {
+    const float *q, *k, *v, *beta, *state;
+    float *y, *state_out, *error;
+} srwm_fast_forward_arrays;
+
+typedef struct {
+    const float *q, *k, *v, *beta, *state, *error, *grad_y, *grad_state_out;
+    float *grad_q, *grad_k, *grad_v, *grad_beta, *grad_state;
+} srwm_fast_backward_arrays;
+
+SRWM_EXPORT int64_t srwm_saved_row(int64_t e, int64_t d);
+SRWM_EXPORT int srwm_forward(const srwm_problem*, const srwm_forward_arrays*);
+SRWM_EXPORT int srwm_backward(const srwm_problem*, const srwm_backward_arrays*);
+SRWM_EXPORT int srwm_fast_forward(const srwm_problem*, const srwm_fast_forward_arrays*);
+SRWM_EXPORT int srwm_fast_backward(const srwm_problem*, const srwm_fast_backward_arrays*);
+
+SRWM_EXPORT const char* srwm_isa_names(void);        /* what this machine can run, best first, separated by spaces */
+SRWM_EXPORT int srwm_select_isa(const char* name);   /* 0, or -1 when this machine cannot run it */
+SRWM_EXPORT const char* srwm_selected_isa(void);
+SRWM_EXPORT double srwm_fma_peak(int32_t threads);   /* measured single-precision operations per second of the selected instruction set */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,78 @@
+// Compiled once for each instruction set, with SRWM_ISA_NAME naming it.
+#include "kernels.hpp"
+
+#include "fast_weights.hpp"
+#include "srwm_backward.hpp"
+#include "srwm_forward.hpp"
+
+namespace SRWM_ISA_NAME {
+namespace {
+
+// Call f with the sizes as compile-time numbers where they are common ones, else with (0, 0): sizes known at run time only.
+template <class F>
+void with_sizes(int64_t e, int64_t d, F&& f) {
+    auto known = [&](auto n) { f(n, n); };
+    if (e == 16 && d == 16) return known(std::integral_constant<int, 16>{});
+    if (e == 32 && d == 32) return known(std::integral_constant<int, 32>{});
+    if (e == 64 && d == 64) return known(std::integral_constant<int, 64>{});
+    known(std::integral_constant<int, 0>{});
+}
+
+void forward(const srwm_problem& p, const srwm_forward_arrays& a, const srwm::Schedule& schedule, int64_t first, int64_t last) {
+    with_sizes(p.e, p.d, [&](auto e, auto d) { Forward<e, d>(p, a, schedule).run(first, last); });
+}
+
+void backward(const srwm_problem& p, const srwm_backward_arrays& a, const srwm::Schedule& schedule, int64_t first, int64_t last,
+              const srwm::WeightGradients& weight_gradients) {
+    with_sizes(p.e, p.d, [&](auto e, auto d) { Backward<e, d>(p, a, schedule).run(first, last, weight_gradients); });
+}
+
+void fast_forward(const srwm_problem& p, const srwm_fast_forward_arrays& a, const srwm::Schedule& schedule, int64_t first,
+                  int64_t last) {
+    with_sizes(p.e, p.d, [&](auto e, auto d) {
+        if (a.beta)
+            FastForward<e, d, true>(p, a, schedule).run(first, last);
+        else
+            FastForward<e, d, false>(p, a, schedule).run(first, last);
+    });
+}
+
+void fast_backward(const srwm_problem& p, const srwm_fast_backward_arrays& a, const srwm::Schedule& schedule, int64_t first,
+                   int64_t last) {
+    with_sizes(p.e, p.d, [&](auto e, auto d) {
+        if (a.beta)
+            FastBackward<e, d, true>(p, a, schedule).run(first, last);
+        else
+            FastBackward<e, d, false>(p, a, schedule).run(first, last);
+    });
+}
+
+// Independent multiply-adds in registers, `rounds` times; returns how many operations that were.
+double fma_operations(int64_t rounds) {
+    constexpr int kSums = kMaxBlock > 4 ? 16 : 10;
+    vf values[kSums];
+    for (int i = 0; i < kSums; ++i) values[i] = set1(0.001f * static_cast<float>(i));
+    const vf factor = set1(0.999f), term = set1(0.001f);
+    for (int64_t r = 0; r < rounds; ++r)
+        for (int i = 0; i < kSums; ++i) values[i] = fma(values[i], factor, term);
+    float total = 0.0f;
+    for (int i = 0; i < kSums; ++i) total += sum(values[i]);
+    volatile float sink = total;  // or the compiler would leave the work out
+    (void)sink;
+    return 2.0 * kLanes * kSums * static_cast<double>(rounds);
+}
+
+}  // namespace
+}  // namespace SRWM_ISA_NAME
+
+#define SRWM_QUOTED(name) #name
+#define SRWM_STRING(name) SRWM_QUOTED(name)
+#define SRWM_JOINED(name) name##_kernels
+#define SRWM_TABLE(name) SRWM_JOINED(name)
+
+namespace srwm {
+const Kernels SRWM_TABLE(SRWM_ISA_NAME) = {
+    SRWM_STRING(SRWM_ISA_NAME),        SRWM_ISA_NAME::forward,      SRWM_ISA_NAME::backward,
+    SRWM_ISA_NAME::fast_forward, SRWM_ISA_NAME::fast_backward, SRWM_ISA_NAME::fma_operations,
+};
+}  // namespace srwm

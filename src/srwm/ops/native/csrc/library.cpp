@@ -1,0 +1,210 @@
+// The C interface: one set of kernels is chosen, the best that this machine runs unless another is asked for.
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "kernels.hpp"
+#include "parallel.hpp"
+#include "srwm_layout.hpp"
+
+namespace {
+
+using srwm::Kernels;
+using srwm::Schedule;
+using srwm::Steps;
+using srwm::WeightGradients;
+
+bool runs(const Kernels& kernels) {
+#if defined(SRWM_X86)
+    __builtin_cpu_init();
+    if (&kernels == &srwm::avx512_kernels)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+    if (&kernels == &srwm::avx2_kernels) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    return &kernels == &srwm::baseline_kernels;
+}
+
+constexpr const Kernels* kAll[] = {
+#if defined(SRWM_X86)
+    &srwm::avx512_kernels,
+    &srwm::avx2_kernels,
+#endif
+    &srwm::baseline_kernels,
+};
+
+const Kernels* best() {
+    for (const Kernels* kernels : kAll)
+        if (runs(*kernels)) return kernels;
+    return &srwm::baseline_kernels;
+}
+
+const Kernels* selected = best();
+
+// The schedule of a call, with the memory that it points to.
+class ScheduleOf {
+public:
+    explicit ScheduleOf(const srwm_problem& p)
+        : rows_(p.resets || p.mask ? p.batch : 1), positions_(rows_ * p.steps), fresh_(rows_ * p.steps) {
+        for (int64_t b = 0; b < rows_; ++b) add(p, b);
+    }
+    operator Schedule() const { return {steps_.data(), rows_ == 1}; }
+
+private:
+    void add(const srwm_problem& p, int64_t b) {
+        int32_t* t = positions_.data() + b * p.steps;
+        uint8_t* fresh = fresh_.data() + b * p.steps;
+        Steps s{t, fresh, 0, 0, false};
+        bool reset = false;
+        for (int64_t i = 0; i < p.steps; ++i) {
+            reset = reset || (p.resets && p.resets[b * p.steps + i]);
+            if (p.mask && !p.mask[b * p.steps + i]) continue;
+            if (reset) s.last_segment = s.n;
+            t[s.n] = static_cast<int32_t>(i);
+            fresh[s.n++] = reset;
+            reset = false;
+        }
+        s.ends_reset = reset;
+        steps_.push_back(s);
+    }
+
+    int64_t rows_;
+    std::vector<int32_t> positions_;
+    std::vector<uint8_t> fresh_;
+    std::vector<Steps> steps_;
+};
+
+// Weight gradients of the heads that one thread works on: those it has for itself go straight to their place.
+class ThreadGradients {
+public:
+    ThreadGradients(const srwm_problem& p, float* grad_weight, int64_t first, int64_t last)
+        : batch_(p.batch), size_(p.e * (p.d + 2 * p.e + 4)), grad_weight_(grad_weight), first_(first), last_(last) {}
+
+    WeightGradients sink() {
+        return {this, [](void* self, int64_t head) { return static_cast<ThreadGradients*>(self)->of_head(head); }};
+    }
+    // Threads are added in their order, so the same number of them gives the same bits.
+    void add_shared_heads(std::vector<bool>& started) const {
+        for (const auto& [head, sum] : shared_) {
+            float* total = grad_weight_ + head * size_;
+            for (int64_t i = 0; i < size_; ++i) total[i] = started[head] ? total[i] + sum[i] : sum[i];
+            started[head] = true;
+        }
+    }
+
+private:
+    float* of_head(int64_t head) {
+        if (first_ <= head * batch_ && (head + 1) * batch_ <= last_) return grad_weight_ + head * size_;
+        shared_.emplace_back(head, std::vector<float>(size_));
+        return shared_.back().second.data();
+    }
+
+    int64_t batch_, size_;
+    float* grad_weight_;
+    int64_t first_, last_;
+    std::vector<std::pair<int64_t, std::vector<float>>> shared_;
+};
+
+int threads_for(const srwm_problem& p, int64_t work_per_step) {
+    return srwm::useful_threads(p.threads, p.batch * p.heads, static_cast<double>(p.steps * work_per_step));
+}
+
+template <class F>
+int guarded(F&& f) {
+    try {
+        f();
+        return 0;
+    } catch (const std::bad_alloc&) {
+        return -1;
+    }
+}
+
+void forward(const srwm_problem& p, const srwm_forward_arrays& a) {
+    const ScheduleOf schedule(p);
+    srwm::share(threads_for(p, 4 * p.e * (p.d + 2 * p.e + 4)), p.batch * p.heads,
+                [&](int, int64_t first, int64_t last) { selected->forward(p, a, schedule, first, last); });
+}
+
+void backward(const srwm_problem& p, const srwm_backward_arrays& a) {
+    const ScheduleOf schedule(p);
+    const int64_t size = p.e * (p.d + 2 * p.e + 4);
+    const int threads = threads_for(p, 8 * size);
+    std::vector<std::unique_ptr<ThreadGradients>> gradients(threads);
+    srwm::share(threads, p.batch * p.heads, [&](int thread, int64_t first, int64_t last) {
+        gradients[thread] = std::make_unique<ThreadGradients>(p, a.grad_weight, first, last);
+        selected->backward(p, a, schedule, first, last, gradients[thread]->sink());
+    });
+    if (p.batch == 0) std::fill_n(a.grad_weight, p.heads * size, 0.0f);
+    std::vector<bool> started(p.heads);
+    for (const auto& of_thread : gradients) of_thread->add_shared_heads(started);
+}
+
+void fast_forward(const srwm_problem& p, const srwm_fast_forward_arrays& a) {
+    const ScheduleOf schedule(p);
+    srwm::share(threads_for(p, 3 * p.e * p.d), p.batch * p.heads,
+                [&](int, int64_t first, int64_t last) { selected->fast_forward(p, a, schedule, first, last); });
+}
+
+void fast_backward(const srwm_problem& p, const srwm_fast_backward_arrays& a) {
+    const ScheduleOf schedule(p);
+    srwm::share(threads_for(p, 7 * p.e * p.d), p.batch * p.heads,
+                [&](int, int64_t first, int64_t last) { selected->fast_backward(p, a, schedule, first, last); });
+}
+
+}  // namespace
+
+extern "C" {
+
+int64_t srwm_saved_row(int64_t e, int64_t d) {
+    return SRWM_ISA_NAME::Size(static_cast<int>(e), static_cast<int>(d)).row();
+}
+
+int srwm_forward(const srwm_problem* p, const srwm_forward_arrays* a) {
+    return guarded([&] { forward(*p, *a); });
+}
+int srwm_backward(const srwm_problem* p, const srwm_backward_arrays* a) {
+    return guarded([&] { backward(*p, *a); });
+}
+int srwm_fast_forward(const srwm_problem* p, const srwm_fast_forward_arrays* a) {
+    return guarded([&] { fast_forward(*p, *a); });
+}
+int srwm_fast_backward(const srwm_problem* p, const srwm_fast_backward_arrays* a) {
+    return guarded([&] { fast_backward(*p, *a); });
+}
+
+const char* srwm_isa_names(void) {
+    static const std::string names = [] {
+        std::string list;
+        for (const Kernels* kernels : kAll)
+            if (runs(*kernels)) list += (list.empty() ? "" : " ") + std::string(kernels->name);
+        return list;
+    }();
+    return names.c_str();
+}
+
+int srwm_select_isa(const char* name) {
+    for (const Kernels* kernels : kAll)
+        if (!std::strcmp(name, kernels->name) && runs(*kernels)) {
+            selected = kernels;
+            return 0;
+        }
+    return -1;
+}
+
+const char* srwm_selected_isa(void) { return selected->name; }
+
+double srwm_fma_peak(int32_t threads) {
+    constexpr int64_t kRounds = 4'000'000;
+    double operations = 0;
+    const auto start = std::chrono::steady_clock::now();
+    std::vector<double> done(threads);
+    srwm::share(threads, threads, [&](int thread, int64_t, int64_t) { done[thread] = selected->fma_operations(kRounds); });
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    for (double d : done) operations += d;
+    return operations / seconds.count();
+}
+
+}  // extern "C"

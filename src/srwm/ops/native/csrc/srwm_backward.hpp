@@ -1,0 +1,392 @@
+// Backward pass of the self-referential weight matrix: reverse time, one (batch, head) after the other, two side by side.
+//
+// G, the gradient of the shift, lies as W does (vectors along the columns); W is kept transposed (vectors along the rows), since
+// backward sums over its columns. A step makes one pass over each: G takes the rank-two gradient of the step after and is read;
+// W is read for the gradient of that step's input, gives back its write, and is read for this step. W after a step is rebuilt
+// from the start of its segment, or the last checkpoint, by the saved writes; nothing of its size is stored per step.
+#pragma once
+
+#include "kernels.hpp"
+#include "srwm_forward.hpp"
+
+namespace SRWM_ISA_NAME {
+
+// What pass_gradient reads of the step after (difference, x, gate, out) and of this one (key, update).
+struct GradientStep {
+    const float *difference, *x, *grad_value, *grad_out, *key, *update;
+};
+
+// G += difference grad_value + x grad_out (and the same into `total`, when kTotal); read = key G; partial[row] += G update.
+template <int N, bool kTotal>
+inline void pass_gradient(float* g, float* total, int rows, const GradientStep& s, int column, float* read, vf* partial) {
+    vf gv[N], go[N], u[N], acc[N];
+    for (int v = 0; v < N; ++v) {
+        gv[v] = load(s.grad_value + column + v * kLanes);
+        go[v] = load(s.grad_out + column + v * kLanes);
+        u[v] = load(s.update + column + v * kLanes);
+        acc[v] = set1(0.0f);
+    }
+    for (int r = 0; r < rows; ++r, g += N * kLanes) {
+        const vf dr = set1(s.difference[r]), xr = set1(s.x[r]), kr = set1(s.key[r]);
+        vf dot = column ? partial[r] : set1(0.0f);
+        for (int v = 0; v < N; ++v) {
+            vf value = load(g + v * kLanes);
+            if (kTotal) {
+                const vf step = fma(xr, go[v], dr * gv[v]);
+                store(total + (r * N + v) * kLanes, load(total + (r * N + v) * kLanes) + step);
+                value = value + step;
+            } else {
+                value = fma(xr, go[v], fma(dr, gv[v], value));
+            }
+            store(g + v * kLanes, value);
+            acc[v] = fma(kr, value, acc[v]);
+            dot = fma(value, u[v], dot);
+        }
+        partial[r] = dot;
+    }
+    for (int v = 0; v < N; ++v) store(read + column + v * kLanes, acc[v]);
+}
+
+// For transposed W: grad_x = W grad_out (of the step after), W -= key update, grad_difference = W grad_value.
+template <int N>
+inline void pass_matrix(float* w, int columns, const float* grad_out, const float* key, const float* update,
+                        const float* grad_value, float* grad_x, float* grad_difference) {
+    constexpr int kUnroll = N == 1 ? 4 : N == 2 ? 2 : 1;  // independent sums, where one vector alone would wait for itself
+    vf k[N], gx[kUnroll][N], gd[kUnroll][N];
+    for (int v = 0; v < N; ++v) {
+        k[v] = load(key + v * kLanes);
+        for (int i = 0; i < kUnroll; ++i) gx[i][v] = gd[i][v] = set1(0.0f);
+    }
+    auto column = [&](int c, int i) {
+        const vf go = set1(grad_out[c]), u = set1(update[c]), gv = set1(grad_value[c]);
+        for (int v = 0; v < N; ++v) {
+            vf value = load(w + v * kLanes);
+            gx[i][v] = fma(go, value, gx[i][v]);
+            value = fnma(u, k[v], value);
+            store(w + v * kLanes, value);
+            gd[i][v] = fma(gv, value, gd[i][v]);
+        }
+        w += N * kLanes;
+    };
+    int c = 0;
+    for (; c + kUnroll <= columns; c += kUnroll)
+        for (int i = 0; i < kUnroll; ++i) column(c + i, i);
+    for (; c < columns; ++c) column(c, 0);
+    for (int v = 0; v < N; ++v) {
+        for (int i = 1; i < kUnroll; ++i) gx[0][v] = gx[0][v] + gx[i][v], gd[0][v] = gd[0][v] + gd[i][v];
+        store(grad_x + v * kLanes, gx[0][v]);
+        store(grad_difference + v * kLanes, gd[0][v]);
+    }
+}
+
+// The last contribution to G at the start of a segment: G += R, and total += R (kTotal) or total += G.
+template <int N, bool kTotal>
+inline void close_gradient(float* g, float* total, int rows, const GradientStep& s, int column) {
+    vf gv[N], go[N];
+    for (int v = 0; v < N; ++v) {
+        gv[v] = load(s.grad_value + column + v * kLanes);
+        go[v] = load(s.grad_out + column + v * kLanes);
+    }
+    for (int r = 0; r < rows; ++r)
+        for (int v = 0; v < N; ++v, g += kLanes, total += kLanes) {
+            const vf step = fma(set1(s.x[r]), go[v], set1(s.difference[r]) * gv[v]);
+            const vf value = load(g) + step;
+            store(g, value);
+            store(total, load(total) + (kTotal ? step : value));
+        }
+}
+
+// For transposed W: grad_x = W grad_out.
+template <int N>
+inline void read_transposed(const float* w, int columns, const float* grad_out, float* grad_x) {
+    vf gx[N];
+    for (int v = 0; v < N; ++v) gx[v] = set1(0.0f);
+    for (int c = 0; c < columns; ++c, w += N * kLanes)
+        for (int v = 0; v < N; ++v) gx[v] = fma(set1(grad_out[c]), load(w + v * kLanes), gx[v]);
+    for (int v = 0; v < N; ++v) store(grad_x + v * kLanes, gx[v]);
+}
+
+template <int kE, int kD>
+class Backward {
+    static constexpr int kChunk = 8;  // steps that are written into W at once when it is rebuilt
+
+    struct Stream {
+        float *w, *g, *update, *read, *difference, *grad_value, *grad_out, *grad_x, *grad_difference, *grad_key;
+        vf* partial;  // products of G's rows with the update, lanes not yet summed
+        const float *x, *grad_y, *checkpoints;
+        float *saved, *grad_x_out;
+        const srwm::Steps* steps;
+        int64_t item;
+        float grad_beta[4];
+        const float* pending_x;  // of the step after, whose gradient is not yet in G
+        float* pending_grad_x;
+        bool live;               // G is not zero
+        bool total;              // G began as the gradient of the returned shift: weight gradients are summed apart
+    };
+
+public:
+    Backward(const srwm_problem& p, const srwm_backward_arrays& a, const srwm::Schedule& schedule)
+        : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)),
+          gradient_(e(), m(), kWidest), transposed_(m(), e(), kWidest) {
+        const int rows = size_.e16(), columns = gradient_.padded() + 3 * kLanes;
+        base_ = scratch_.take(transposed_.size());
+        total_ = scratch_.take(gradient_.size());
+        zeros_ = scratch_.take(columns > rows ? columns : rows);
+        updates_ = scratch_.take(kChunk * gradient_.padded());
+        for (Stream& s : streams_) {
+            s.w = scratch_.take(transposed_.size());
+            s.g = scratch_.take(gradient_.size());
+            s.partial = reinterpret_cast<vf*>(scratch_.take(rows * kLanes));
+            for (float** row : {&s.update, &s.read, &s.grad_value, &s.grad_out}) *row = scratch_.take(columns);
+            for (float** row : {&s.difference, &s.grad_x, &s.grad_difference, &s.grad_key}) *row = scratch_.take(rows);
+        }
+        size_.fill_sections(sections_, gradient_.padded());
+    }
+
+    void run(int64_t first, int64_t last, const srwm::WeightGradients& weight_gradients) {
+        for (int64_t i = first; i < last;) {
+            const int64_t head = i / p_.batch;
+            const int64_t end_of_head = (head + 1) * p_.batch < last ? (head + 1) * p_.batch : last;
+            weight_ = a_.weight + head * e() * m();
+            transposed_.pack_transposed(base_, weight_);
+            std::memset(total_, 0, sizeof(float) * gradient_.size());
+            for (; i < end_of_head; i += 2) {
+                begin(streams_[0], i);
+                if (i + 1 < end_of_head) begin(streams_[1], i + 1);
+                run_steps(i + 1 < end_of_head);
+            }
+            i = end_of_head;
+            gradient_.unpack(weight_gradients.of_head(weight_gradients.context, head), total_);
+        }
+    }
+
+private:
+    int e() const { return kE ? kE : size_.e; }
+    int d() const { return kD ? kD : size_.d; }
+    int m() const { return d() + 2 * e() + 4; }
+
+    void run_steps(bool pair) {
+        Stream &s0 = streams_[0], &s1 = streams_[1];
+        int j0 = s0.steps->n - 1, j1 = pair ? s1.steps->n - 1 : -1;
+        for (; j0 > j1; --j0) gradient(s0, j0), values(s0, j0), matrix(s0, j0), gates(s0, j0);
+        for (; j1 > j0; --j1) gradient(s1, j1), values(s1, j1), matrix(s1, j1), gates(s1, j1);
+        for (int j = j0; j >= 0; --j) {
+            gradient(s0, j), gradient(s1, j);
+            values(s0, j), values(s1, j);
+            matrix(s0, j), matrix(s1, j);
+            gates(s0, j), gates(s1, j);
+        }
+        end(s0);
+        if (pair) end(s1);
+    }
+
+    void begin(Stream& s, int64_t item) {
+        const int64_t b = item % p_.batch, h = item / p_.batch;
+        s.item = b * p_.heads + h;
+        s.steps = srwm::steps_of(schedule_, b);
+        s.x = a_.x + (b * p_.steps * p_.heads + h) * e();
+        s.grad_x_out = a_.grad_x + (b * p_.steps * p_.heads + h) * e();
+        s.grad_y = a_.grad_y + (b * p_.steps * p_.heads + h) * d();
+        s.saved = const_cast<float*>(a_.saved) + s.item * p_.steps * size_.row();
+        const int64_t slots = p_.steps > 0 ? (p_.steps - 1) / p_.interval : 0;
+        s.checkpoints = a_.checkpoints ? a_.checkpoints + s.item * slots * e() * m() : nullptr;
+        s.total = s.live = a_.grad_shift_out && !s.steps->ends_reset;
+        if (s.live)
+            gradient_.pack(s.g, a_.grad_shift_out + s.item * e() * m());
+        else
+            std::memset(s.g, 0, sizeof(float) * gradient_.size());
+        forget_pending(s);
+        if (s.steps->n) rebuild(s, s.steps->n - 1);
+    }
+
+    void forget_pending(Stream& s) {
+        s.pending_x = zeros_;
+        s.pending_grad_x = nullptr;
+        std::memset(s.grad_value, 0, sizeof(float) * gradient_.padded());
+        std::memset(s.grad_out, 0, sizeof(float) * gradient_.padded());
+    }
+
+    SavedRow row(const Stream& s, int j) const {
+        return SavedRow(s.saved + static_cast<int64_t>(s.steps->t[j]) * size_.row(), size_);
+    }
+
+    // out = B W (phi(q) - phi(k)), what step j wrote with its key.
+    void load_update(const SavedRow& saved, float* out) const {
+        const vf rates = learning_rates(saved);
+        for (int c = 0; c < gradient_.padded(); c += kLanes)
+            store(out + c, spread(rates, sections_ + c) * load(saved.difference + c));
+    }
+
+    static vf learning_rates(const SavedRow& saved) {
+        float table[kLanes] = {};
+        std::memcpy(table, saved.sigma, 4 * sizeof(float));
+        return load(table);
+    }
+
+    // W after step j, from the start of its segment or from the last checkpoint within it.
+    void rebuild(Stream& s, int j) {
+        int start = j;
+        while (!s.steps->fresh[start] && start > 0) --start;
+        const int checkpoint = j / static_cast<int>(p_.interval) * static_cast<int>(p_.interval);
+        if (checkpoint > start) {
+            load_checkpoint(s, checkpoint);
+            start = checkpoint;
+        } else if (srwm::from_start(*s.steps, start) && a_.shift) {
+            transposed_.pack_transposed(s.w, weight_, a_.shift + s.item * e() * m());
+        } else {
+            std::memcpy(s.w, base_, sizeof(float) * transposed_.size());
+        }
+        for (; start <= j; start += kChunk) {
+            const int count = j + 1 - start < kChunk ? j + 1 - start : kChunk;
+            const float* keys[kChunk];
+            for (int k = 0; k < count; ++k) {
+                const SavedRow saved = row(s, start + k);
+                keys[k] = saved.phi_k;
+                load_update(saved, updates_ + k * gradient_.padded());
+            }
+            for (int b = 0; b < transposed_.blocks; ++b)
+                with_width<kWidest>(transposed_.width(b), [&](auto n) {
+                    write_again<n>(transposed_.at(s.w, b), keys, transposed_.first(b) * kLanes, count);
+                });
+        }
+    }
+
+    template <int N>
+    void write_again(float* w, const float* const* keys, int row, int count) {
+        for (int c = 0; c < m(); ++c, w += N * kLanes) {
+            vf value[N];
+            for (int v = 0; v < N; ++v) value[v] = load(w + v * kLanes);
+            for (int k = 0; k < count; ++k) {
+                const vf u = set1(updates_[k * gradient_.padded() + c]);
+                for (int v = 0; v < N; ++v) value[v] = fma(u, load(keys[k] + row + v * kLanes), value[v]);
+            }
+            for (int v = 0; v < N; ++v) store(w + v * kLanes, value[v]);
+        }
+    }
+
+    void load_checkpoint(Stream& s, int j) {
+        transposed_.pack_transposed(s.w, s.checkpoints + (j / p_.interval - 1) * e() * m());
+    }
+
+    // G of step j, and its products with the key and the update.
+    void gradient(Stream& s, int j) {
+        if (j + 1 < s.steps->n && s.steps->fresh[j + 1]) {
+            end_segment(s);
+            std::memset(s.g, 0, sizeof(float) * gradient_.size());
+            s.live = s.total = false;
+            forget_pending(s);
+            rebuild(s, j);
+        } else if (j + 1 < s.steps->n && (j + 1) % p_.interval == 0) {
+            load_checkpoint(s, j + 1);
+        }
+        const SavedRow saved = row(s, j);
+        load_update(saved, s.update);
+        if (!s.live) return;
+        const GradientStep step{s.difference, s.pending_x, s.grad_value, s.grad_out, saved.phi_k, s.update};
+        for (int b = 0; b < gradient_.blocks; ++b) {
+            const int column = gradient_.first(b) * kLanes;
+            float *g = gradient_.at(s.g, b), *total = gradient_.at(total_, b);
+            with_width<kWidest>(gradient_.width(b), [&](auto n) {
+                if (s.total)
+                    pass_gradient<n, true>(g, total, e(), step, column, s.read, s.partial);
+                else
+                    pass_gradient<n, false>(g, total, e(), step, column, s.read, s.partial);
+            });
+        }
+    }
+
+    // Gradients of the value, of the key (through the write) and of the learning rates.
+    void values(Stream& s, int j) {
+        const SavedRow saved = row(s, j);
+        for (int i = 0; i < e(); i += kLanes) store(s.difference + i, load(saved.phi_q + i) - load(saved.phi_k + i));
+        if (!s.live) {
+            std::memset(s.grad_key, 0, sizeof(float) * size_.e16());
+            std::memset(s.grad_value, 0, sizeof(float) * gradient_.padded());
+            std::memset(s.grad_beta, 0, sizeof s.grad_beta);
+            return;
+        }
+        for (int i = 0; i < e(); i += kLanes) store(s.grad_key + i, sums(s.partial + i));
+        const vf rates = learning_rates(saved);
+        for (int c = 0; c < gradient_.padded(); c += kLanes) {
+            const vf read = load(s.read + c);
+            store(s.grad_value + c, spread(rates, sections_ + c) * read);
+            store(s.read + c, read * load(saved.difference + c));
+        }
+        s.grad_beta[0] = sum_of(s.read, d());
+        s.grad_beta[1] = sum_of(s.read + d(), e());
+        s.grad_beta[2] = sum_of(s.read + d() + e(), e());
+        s.grad_beta[3] = sum_of(s.read + d() + 2 * e(), 4);
+        for (int i = 0; i < 4; ++i) s.grad_beta[i] *= saved.sigma[i] * (1.0f - saved.sigma[i]);
+    }
+
+    void matrix(Stream& s, int j) {
+        const float* key = row(s, j).phi_k;
+        for (int b = 0; b < transposed_.blocks; ++b) {
+            const int row = transposed_.first(b) * kLanes;
+            with_width<kWidest>(transposed_.width(b), [&](auto n) {
+                pass_matrix<n>(transposed_.at(s.w, b), m(), s.grad_out, key + row, s.update, s.grad_value, s.grad_x + row,
+                               s.grad_difference + row);
+            });
+        }
+        if (s.pending_grad_x) std::memcpy(s.pending_grad_x, s.grad_x, sizeof(float) * e());
+    }
+
+    // The gradient of everything that W gave out at this step.
+    void gates(Stream& s, int j) {
+        const SavedRow saved = row(s, j);
+        const int64_t position = static_cast<int64_t>(s.steps->t[j]) * p_.heads;
+        for (int i = 0; i < e(); i += kLanes) store(s.grad_key + i, load(s.grad_key + i) - load(s.grad_difference + i));
+        float* out = s.grad_out;
+        std::memcpy(out, s.grad_y + position * d(), sizeof(float) * d());
+        softmax_gradient(saved.phi_q, s.grad_difference, out + d(), e());
+        softmax_gradient(saved.phi_k, s.grad_key, out + d() + e(), e());
+        for (int c = d() + 2 * e(); c < gradient_.padded(); c += kLanes) store(out + c, set1(0.0f));
+        std::memcpy(out + d() + 2 * e(), s.grad_beta, sizeof s.grad_beta);
+        s.pending_x = s.x + position * e();
+        s.pending_grad_x = s.grad_x_out + position * e();
+        s.live = true;
+    }
+
+    // The first step of a segment is done: its input's gradient, and its part in G and in the weight's gradient.
+    void end_segment(Stream& s) {
+        for (int b = 0; b < transposed_.blocks; ++b)
+            with_width<kWidest>(transposed_.width(b), [&](auto n) {
+                read_transposed<n>(transposed_.at(s.w, b), m(), s.grad_out, s.grad_x + transposed_.first(b) * kLanes);
+            });
+        std::memcpy(s.pending_grad_x, s.grad_x, sizeof(float) * e());
+        const GradientStep step{s.difference, s.pending_x, s.grad_value, s.grad_out, nullptr, nullptr};
+        for (int b = 0; b < gradient_.blocks; ++b) {
+            const int column = gradient_.first(b) * kLanes;
+            float *g = gradient_.at(s.g, b), *total = gradient_.at(total_, b);
+            with_width<kWidest>(gradient_.width(b), [&](auto n) {
+                if (s.total)
+                    close_gradient<n, true>(g, total, e(), step, column);
+                else
+                    close_gradient<n, false>(g, total, e(), step, column);
+            });
+        }
+    }
+
+    void end(Stream& s) {
+        if (s.steps->n) end_segment(s);
+        if (!a_.grad_shift) return;
+        float* out = a_.grad_shift + s.item * e() * m();
+        if (s.steps->n == 0 || srwm::from_start(*s.steps, 0))
+            gradient_.unpack(out, s.g);
+        else
+            std::memset(out, 0, sizeof(float) * e() * m());
+    }
+
+    const srwm_problem& p_;
+    const srwm_backward_arrays& a_;
+    const srwm::Schedule& schedule_;
+    const Size size_;
+    const Blocked gradient_, transposed_;
+    Scratch scratch_;
+    int32_t* sections_ = reinterpret_cast<int32_t*>(scratch_.take(gradient_.padded()));
+    float *base_, *total_, *zeros_, *updates_;
+    const float* weight_ = nullptr;
+    Stream streams_[2];
+};
+
+}  // namespace SRWM_ISA_NAME

@@ -1,0 +1,242 @@
+// Forward pass of the self-referential weight matrix: one (batch, head) after the other, two side by side.
+//
+// W stays in cache for the whole sequence. One pass over W applies the rank-one write of the step before and reads x; a second
+// one reads phi(q) - phi(k). Two independent sequences take turns phase by phase, so that the latency of one's softmax is
+// hidden behind the other's. The shift is accumulated apart from W, because W_T - W_0 would cancel.
+#pragma once
+
+#include "kernels.hpp"
+#include "layout.hpp"
+#include "srwm_layout.hpp"
+
+namespace SRWM_ISA_NAME {
+
+// out = x (W + key update): the write of the step before and the read of this step, in one pass over W.
+template <int N, bool kWrite>
+inline void write_and_read(float* w, int rows, const float* x, const float* key, const float* update, float* out) {
+    vf acc[N], u[N];
+    for (int v = 0; v < N; ++v) {
+        acc[v] = set1(0.0f);
+        if (kWrite) u[v] = load(update + v * kLanes);
+    }
+    for (int r = 0; r < rows; ++r, w += N * kLanes) {
+        const vf xr = set1(x[r]);
+        const vf kr = kWrite ? set1(key[r]) : xr;
+        for (int v = 0; v < N; ++v) {
+            vf value = load(w + v * kLanes);
+            if (kWrite) {
+                value = fma(kr, u[v], value);
+                store(w + v * kLanes, value);
+            }
+            acc[v] = fma(xr, value, acc[v]);
+        }
+    }
+    for (int v = 0; v < N; ++v) store(out + v * kLanes, acc[v]);
+}
+
+// s += keys^T updates over `count` steps, in register tiles.
+template <int N>
+inline void add_products(float* s, int rows, const float* keys, int key_stride, const float* updates, int update_stride,
+                         int count) {
+    int r = 0;
+    for (; r + kProductRows <= rows; r += kProductRows, s += kProductRows * N * kLanes) {
+        vf acc[kProductRows][N];
+        for (int i = 0; i < kProductRows; ++i)
+            for (int v = 0; v < N; ++v) acc[i][v] = load(s + (i * N + v) * kLanes);
+        for (int k = 0; k < count; ++k)
+            for (int v = 0; v < N; ++v) {
+                const vf u = load(updates + k * update_stride + v * kLanes);
+                for (int i = 0; i < kProductRows; ++i) acc[i][v] = fma(set1(keys[k * key_stride + r + i]), u, acc[i][v]);
+            }
+        for (int i = 0; i < kProductRows; ++i)
+            for (int v = 0; v < N; ++v) store(s + (i * N + v) * kLanes, acc[i][v]);
+    }
+    for (; r < rows; ++r, s += N * kLanes)
+        for (int v = 0; v < N; ++v) {
+            vf acc = load(s + v * kLanes);
+            for (int k = 0; k < count; ++k)
+                acc = fma(set1(keys[k * key_stride + r]), load(updates + k * update_stride + v * kLanes), acc);
+            store(s + v * kLanes, acc);
+        }
+}
+
+template <int kE, int kD>
+class Forward {
+    static constexpr int kChunk = 16;  // steps between two additions to the shift
+
+    struct Stream {
+        float *w, *shift, *out, *phi_q, *difference, *keys, *updates;
+        const float *x, *weight;
+        float *y, *saved, *checkpoints;
+        const srwm::Steps* steps;
+        int64_t item;
+        int slot;        // where this step's key and update go
+        bool pending;    // the step before still has to be written into W
+        const float *key, *update;  // of the step before
+    };
+
+public:
+    Forward(const srwm_problem& p, const srwm_forward_arrays& a, const srwm::Schedule& schedule)
+        : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)),
+          matrix_(e(), m(), kMaxBlock) {
+        base_ = scratch_.take(matrix_.size());
+        for (Stream& s : streams_) {
+            s.w = scratch_.take(matrix_.size());
+            s.shift = scratch_.take(matrix_.size());
+            s.out = scratch_.take(matrix_.padded() + 3 * kLanes);
+            s.phi_q = scratch_.take(size_.e16());
+            s.difference = scratch_.take(size_.e16());
+            s.keys = scratch_.take(kChunk * size_.e16());
+            s.updates = scratch_.take(kChunk * matrix_.padded());
+        }
+        size_.fill_sections(sections_, matrix_.padded());
+    }
+
+    void run(int64_t first, int64_t last) {
+        int64_t head = -1;
+        for (int64_t i = first; i < last;) {
+            if (i / p_.batch != head) {
+                head = i / p_.batch;
+                weight_ = a_.weight + head * e() * m();
+                matrix_.pack(base_, weight_);
+            }
+            const bool pair = i + 1 < last && (i + 1) / p_.batch == head;
+            begin(streams_[0], i);
+            if (pair) begin(streams_[1], i + 1);
+            run_steps(pair);
+            i += pair ? 2 : 1;
+        }
+    }
+
+private:
+    int e() const { return kE ? kE : size_.e; }
+    int d() const { return kD ? kD : size_.d; }
+    int m() const { return d() + 2 * e() + 4; }
+
+    void run_steps(bool pair) {
+        Stream &s0 = streams_[0], &s1 = streams_[1];
+        const int n0 = s0.steps->n, n1 = pair ? s1.steps->n : 0;
+        const int both = n0 < n1 ? n0 : n1;
+        for (int j = 0; j < both; ++j) {
+            read(s0, j), read(s1, j);
+            gates(s0, j), gates(s1, j);
+            update(s0, j), update(s1, j);
+        }
+        for (int j = both; j < n0; ++j) read(s0, j), gates(s0, j), update(s0, j);
+        for (int j = both; j < n1; ++j) read(s1, j), gates(s1, j), update(s1, j);
+        end(s0);
+        if (pair) end(s1);
+    }
+
+    void begin(Stream& s, int64_t item) {
+        const int64_t b = item % p_.batch, h = item / p_.batch;
+        s.item = b * p_.heads + h;
+        s.steps = srwm::steps_of(schedule_, b);
+        s.x = a_.x + (b * p_.steps * p_.heads + h) * e();
+        s.y = a_.y + (b * p_.steps * p_.heads + h) * d();
+        s.saved = a_.saved ? a_.saved + s.item * p_.steps * size_.row() : nullptr;
+        const int64_t slots = p_.steps > 0 ? (p_.steps - 1) / p_.interval : 0;
+        s.checkpoints = a_.checkpoints ? a_.checkpoints + s.item * slots * e() * m() : nullptr;
+        s.slot = 0;
+        s.pending = false;
+        const float* shift = a_.shift ? a_.shift + s.item * e() * m() : nullptr;
+        if (s.steps->n == 0 || srwm::from_start(*s.steps, 0)) start_from(s, shift);
+    }
+
+    void start_from(Stream& s, const float* shift) {
+        if (shift)
+            matrix_.pack(s.w, weight_, shift);
+        else
+            std::memcpy(s.w, base_, sizeof(float) * matrix_.size());
+        if (s.steps->last_segment != 0 && shift) return;  // this segment's shift is not the one returned
+        if (shift)
+            matrix_.pack(s.shift, shift);
+        else
+            std::memset(s.shift, 0, sizeof(float) * matrix_.size());
+    }
+
+    void read(Stream& s, int j) {
+        if (s.steps->fresh[j]) {
+            start_from(s, nullptr);
+            s.pending = false;
+            s.slot = 0;
+        }
+        const float* x = s.x + static_cast<int64_t>(s.steps->t[j]) * p_.heads * e();
+        for (int b = 0; b < matrix_.blocks; ++b) {
+            const int column = matrix_.first(b) * kLanes;
+            with_width<kMaxBlock>(matrix_.width(b), [&](auto n) {
+                if (s.pending)
+                    write_and_read<n, true>(matrix_.at(s.w, b), e(), x, s.key, s.update + column, s.out + column);
+                else
+                    write_and_read<n, false>(matrix_.at(s.w, b), e(), x, nullptr, nullptr, s.out + column);
+            });
+        }
+        if (s.checkpoints && j > 0 && j % p_.interval == 0)
+            matrix_.unpack(s.checkpoints + (j / p_.interval - 1) * e() * m(), s.w);
+    }
+
+    void gates(Stream& s, int j) {
+        std::memcpy(s.y + static_cast<int64_t>(s.steps->t[j]) * p_.heads * d(), s.out, sizeof(float) * d());
+        float* key = s.keys + s.slot * size_.e16();
+        softmax(s.out + d(), s.phi_q, e());
+        softmax(s.out + d() + e(), key, e());
+        for (int i = 0; i < e(); i += kLanes) store(s.difference + i, load(s.phi_q + i) - load(key + i));
+    }
+
+    void update(Stream& s, int j) {
+        const float* key = s.keys + s.slot * size_.e16();
+        float* update = s.updates + s.slot * matrix_.padded();
+        for (int b = 0; b < matrix_.blocks; ++b)
+            with_width<kMaxBlock>(matrix_.width(b), [&](auto n) {
+                write_and_read<n, false>(matrix_.at(s.w, b), e(), s.difference, nullptr, nullptr,
+                                         update + matrix_.first(b) * kLanes);
+            });
+        const vf rates = first_lanes(sigmoid(load(s.out + d() + 2 * e())), 4, 0.0f);
+        if (s.saved) {
+            SavedRow row(s.saved + static_cast<int64_t>(s.steps->t[j]) * size_.row(), size_);
+            copy(row.phi_q, s.phi_q, e());
+            copy(row.phi_k, key, e());
+            copy(row.difference, update, matrix_.padded());
+            float sigma[kLanes];
+            store(sigma, rates);
+            std::memcpy(row.sigma, sigma, sizeof(float) * 4);
+        }
+        for (int c = 0; c < matrix_.padded(); c += kLanes) store(update + c, spread(rates, sections_ + c) * load(update + c));
+        s.key = key;
+        s.update = update;
+        s.pending = true;
+        if (++s.slot == kChunk) add_to_shift(s, j);
+    }
+
+    void add_to_shift(Stream& s, int j) {
+        if (j >= s.steps->last_segment && !s.steps->ends_reset)
+            for (int b = 0; b < matrix_.blocks; ++b)
+                with_width<kMaxBlock>(matrix_.width(b), [&](auto n) {
+                    add_products<n>(matrix_.at(s.shift, b), e(), s.keys, size_.e16(), s.updates + matrix_.first(b) * kLanes,
+                                    matrix_.padded(), s.slot);
+                });
+        s.slot = 0;
+    }
+
+    void end(Stream& s) {
+        if (s.slot) add_to_shift(s, s.steps->n - 1);
+        float* out = a_.shift_out + s.item * e() * m();
+        if (s.steps->ends_reset)
+            std::memset(out, 0, sizeof(float) * e() * m());
+        else
+            matrix_.unpack(out, s.shift);
+    }
+
+    const srwm_problem& p_;
+    const srwm_forward_arrays& a_;
+    const srwm::Schedule& schedule_;
+    const Size size_;
+    const Blocked matrix_;
+    Scratch scratch_;
+    int32_t* sections_ = reinterpret_cast<int32_t*>(scratch_.take(matrix_.padded()));
+    float* base_;
+    const float* weight_ = nullptr;
+    Stream streams_[2];
+};
+
+}  // namespace SRWM_ISA_NAME

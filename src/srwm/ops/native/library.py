@@ -1,0 +1,90 @@
+"""The compiled library: where it lies, which instruction set it runs, and its C functions."""
+
+import ctypes
+import os
+import sys
+from collections.abc import Sequence
+from ctypes import c_double, c_int32, c_int64
+from pathlib import Path
+
+import torch  # noqa: F401  first, so that its OpenMP runtime serves the library too
+from torch import Tensor
+
+
+class Problem(ctypes.Structure):
+    """Sizes and flags of one call (`srwm_problem` in api.h)."""
+
+    _fields_ = (
+        ("threads", c_int32),
+        *((name, c_int64) for name in ("batch", "steps", "heads", "e", "d", "interval")),
+        ("resets", ctypes.c_void_p),
+        ("mask", ctypes.c_void_p),
+    )
+
+
+class Library:
+    """The kernels. A call takes a `Problem` and tensors, dense and float32, in the order of the structures in api.h."""
+
+    def __init__(self, path: Path):
+        self._lib = ctypes.CDLL(str(path))
+        self._lib.srwm_saved_row.restype = c_int64
+        self._lib.srwm_saved_row.argtypes = (c_int64, c_int64)
+        self._lib.srwm_isa_names.restype = ctypes.c_char_p
+        self._lib.srwm_selected_isa.restype = ctypes.c_char_p
+        self._lib.srwm_select_isa.argtypes = (ctypes.c_char_p,)
+        self._lib.srwm_fma_peak.restype = c_double
+        self._lib.srwm_fma_peak.argtypes = (c_int32,)
+        if wanted := os.environ.get("SRWM_ISA"):
+            self.select_isa(wanted)
+
+    @property
+    def isa_names(self) -> list[str]:
+        """The instruction sets that this machine runs, best first."""
+        names: bytes = self._lib.srwm_isa_names()
+        return names.decode().split()
+
+    @property
+    def selected_isa(self) -> str:
+        """The instruction set in use."""
+        name: bytes = self._lib.srwm_selected_isa()
+        return name.decode()
+
+    def select_isa(self, name: str) -> None:
+        """Use the kernels for the instruction set `name`.
+
+        Raises:
+            ValueError: this machine does not run it, or it was not compiled.
+        """
+        if self._lib.srwm_select_isa(name.encode()):
+            raise ValueError(f"SRWM_ISA: expected one of {', '.join(self.isa_names)}, got {name!r}")
+
+    def saved_row(self, e: int, d: int) -> int:
+        """Floats that backward keeps of one step of one head."""
+        size: int = self._lib.srwm_saved_row(e, d)
+        return size
+
+    def fma_peak(self, threads: int) -> float:
+        """Measured float32 operations per second of `threads` threads, from registers, in the selected instruction set."""
+        operations: float = self._lib.srwm_fma_peak(threads)
+        return operations
+
+    def call(self, name: str, problem: Problem, arrays: Sequence[Tensor | None]) -> None:
+        """Run `name` on the tensors' memory.
+
+        Raises:
+            MemoryError: there was no memory for the working set of a thread.
+        """
+        pointers = [0 if a is None else a.data_ptr() for a in arrays]
+        array_type = ctypes.c_void_p * len(pointers)
+        if getattr(self._lib, name)(ctypes.byref(problem), array_type(*pointers)):
+            raise MemoryError(f"{name}: no memory for the working set")
+
+
+def _load() -> Library | None:
+    suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+    path = Path(__file__).with_name(f"libsrwm_native{suffix}")
+    return Library(path) if path.exists() else None
+
+
+LIBRARY = _load()
+"""The compiled library, or None where it was not built."""

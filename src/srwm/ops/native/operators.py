@@ -1,0 +1,94 @@
+"""What the native operators share: definition, dense memory, the call of a kernel, and the derivative of a backward operator."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from srwm.ops.native import library
+
+OPERATORS = torch.library.Library("srwm", "DEF")
+
+Outputs = tuple[Tensor, Tensor]
+
+
+def compiled() -> library.Library:
+    """The compiled library.
+
+    Raises:
+        RuntimeError: this installation has none.
+    """
+    if library.LIBRARY is None:
+        raise RuntimeError("backend: 'native' needs the compiled library, which was not built with this installation")
+    return library.LIBRARY
+
+
+def define(
+    name: str, arguments: str, results: int, kernel: Callable[..., Any], fake: Callable[..., Any]
+) -> None:
+    """Register an operator `srwm::name`: its signature, its kernel for CPU tensors, and its shapes for tracing."""
+    tensors = ", ".join(["Tensor"] * results)
+    OPERATORS.define(f"{name}({arguments}) -> ({tensors})", tags=(torch.Tag.pt2_compliant_tag,))
+    OPERATORS.impl(name, kernel, "CPU")
+    torch.library.register_fake(f"srwm::{name}", fake, lib=OPERATORS)
+
+
+def run(
+    name: str,
+    sizes: Sequence[int],
+    interval: int,
+    resets: Tensor | None,
+    mask: Tensor | None,
+    inputs: Sequence[Tensor | None],
+    outputs: Sequence[Tensor | None],
+) -> None:
+    """Call a kernel on dense copies of the inputs where they are not dense; `sizes` are batch, steps, heads, e, d."""
+    resets, mask, *inputs = (None if a is None else a.contiguous() for a in (resets, mask, *inputs))
+    flags = (None if flag is None else flag.data_ptr() for flag in (resets, mask))
+    compiled().call(name, library.Problem(torch.get_num_threads(), *sizes, interval, *flags), (*inputs, *outputs))
+
+
+def rows(like: Tensor, shape: Sequence[int], mask: Tensor | None) -> Tensor:
+    """Memory for a result with a row for each step: kernels pass over the rows of masked steps, so those start as zeros."""
+    return like.new_empty(shape) if mask is None else like.new_zeros(shape)
+
+
+def second_derivative(
+    reference: Callable[..., Outputs],
+    inputs: Sequence[Tensor | None],
+    grad_outputs: Sequence[Tensor | None],
+    grad_grads: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """Gradients of a backward operator for `grad_outputs` and `inputs`, from the reference's own graph.
+
+    The backward operator computed the gradients of `reference(*inputs)` for `inputs` given `grad_outputs`; `grad_grads` are the
+    gradients of what it returned.
+    """
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        inputs = [_differentiable(a) for a in inputs]
+        outputs = reference(*inputs)
+        grad_outputs = [_differentiable(torch.zeros_like(o) if g is None else g) for o, g in zip(outputs, grad_outputs, strict=True)]
+        wanted = [a for a in inputs if a is not None]
+        grads = torch.autograd.grad(outputs, wanted, grad_outputs, create_graph=True, materialize_grads=True)
+        remaining = iter(grads)
+        pairs = [(next(remaining), gg) for a, gg in zip(inputs, grad_grads, strict=True) if a is not None]
+        pairs = [(g, gg) for g, gg in pairs if gg is not None and g.requires_grad]
+        leaves = [*grad_outputs, *inputs]
+        if not pairs:
+            return [None] * len(leaves)
+        found = iter(
+            torch.autograd.grad(
+                [g for g, _ in pairs],
+                [a for a in leaves if a is not None],
+                [gg for _, gg in pairs],
+                create_graph=create_graph,
+                allow_unused=True,
+            )
+        )
+        return [None if a is None else next(found) for a in leaves]
+
+
+def _differentiable(tensor: Tensor | None) -> Tensor | None:
+    return tensor if tensor is None or tensor.requires_grad else tensor.detach().requires_grad_()

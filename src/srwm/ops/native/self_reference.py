@@ -1,0 +1,124 @@
+"""`srwm` as native operators: for inference, for training, and its backward."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from srwm.ops import reference
+from srwm.ops.native.operators import Outputs, compiled, define, rows, run, second_derivative
+
+_INPUTS = "Tensor x, Tensor weight, Tensor? shift, Tensor? resets, Tensor? mask"
+
+
+def checkpoint_interval(e: int) -> int:
+    """Steps between two saved copies of W: rebuilding W backwards drifts with their number, a copy costs memory."""
+    return max(256, 4 * e)
+
+
+def _sizes(x: Tensor, weight: Tensor) -> tuple[int, int, int, int, int]:
+    batch, steps, heads, e = x.shape
+    return batch, steps, heads, e, weight.shape[2] - 2 * e - 4
+
+
+def _results(x: Tensor, weight: Tensor, mask: Tensor | None) -> Outputs:
+    batch, steps, heads, e, d = _sizes(x, weight)
+    return rows(x, (batch, steps, heads, d), mask), x.new_empty((batch, heads, e, weight.shape[2]))
+
+
+def _saved(x: Tensor, weight: Tensor) -> Outputs:
+    batch, steps, heads, e, d = _sizes(x, weight)
+    copies = max(steps - 1, 0) // checkpoint_interval(e)
+    row = compiled().saved_row(e, d)
+    return x.new_empty((batch, heads, steps, row)), x.new_empty((batch, heads, copies, e, weight.shape[2]))
+
+
+def _grads(x: Tensor, weight: Tensor, shift: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    grad_shift = x.new_empty(0 if shift is None else shift.shape)
+    return rows(x, x.shape, mask), x.new_empty(weight.shape), grad_shift
+
+
+def _inference(x: Tensor, weight: Tensor, shift: Tensor | None, resets: Tensor | None, mask: Tensor | None) -> Outputs:
+    results = _results(x, weight, mask)
+    interval = checkpoint_interval(x.shape[3])
+    run("srwm_forward", _sizes(x, weight), interval, resets, mask, (x, weight, shift), (*results, None, None))
+    return results
+
+
+def _training(
+    x: Tensor, weight: Tensor, shift: Tensor | None, resets: Tensor | None, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    results = *_results(x, weight, mask), *_saved(x, weight)
+    run("srwm_forward", _sizes(x, weight), checkpoint_interval(x.shape[3]), resets, mask, (x, weight, shift), results)
+    return results
+
+
+def _backward(
+    grad_y: Tensor | None,
+    grad_shift: Tensor | None,
+    x: Tensor,
+    weight: Tensor,
+    shift: Tensor | None,
+    resets: Tensor | None,
+    mask: Tensor | None,
+    saved: Tensor,
+    checkpoints: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    sizes = _sizes(x, weight)
+    if grad_y is None:
+        grad_y = x.new_zeros((*x.shape[:3], sizes[4]))
+    grads = _grads(x, weight, shift, mask)
+    inputs = (x, weight, shift, saved, checkpoints, grad_y, grad_shift)
+    outputs = (*grads[:2], None if shift is None else grads[2])
+    run("srwm_backward", sizes, checkpoint_interval(x.shape[3]), resets, mask, inputs, outputs)
+    return grads
+
+
+def _keep_for_backward(ctx: FunctionCtx, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
+    _, _, saved, checkpoints = output
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(saved, checkpoints)
+    ctx.save_for_backward(*inputs, saved, checkpoints)
+
+
+def _differentiate(ctx: Any, grad_y: Tensor | None, grad_shift: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+    if grad_y is None and grad_shift is None:
+        return (None,) * 5
+    grads = torch.ops.srwm.srwm_backward(grad_y, grad_shift, *ctx.saved_tensors)
+    return grads[0], grads[1], grads[2] if ctx.needs_input_grad[2] else None, None, None
+
+
+def _keep_inputs(ctx: FunctionCtx, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*inputs[:7])
+
+
+def _differentiate_twice(ctx: Any, *grad_grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    grad_y, grad_shift, x, weight, shift, resets, mask = ctx.saved_tensors
+    grads = second_derivative(
+        lambda x, weight, shift: reference.srwm(x, weight, shift, resets, mask),
+        (x, weight, shift),
+        (grad_y, grad_shift),
+        grad_grads,
+    )
+    return (*(g if wanted else None for g, wanted in zip(grads, ctx.needs_input_grad, strict=False)), None, None, None, None)
+
+
+define("srwm_inference", _INPUTS, 2, _inference, lambda x, weight, shift, resets, mask: _results(x, weight, mask))
+define(
+    "srwm_training",
+    _INPUTS,
+    4,
+    _training,
+    lambda x, weight, shift, resets, mask: (*_results(x, weight, mask), *_saved(x, weight)),
+)
+define(
+    "srwm_backward",
+    f"Tensor? grad_y, Tensor? grad_shift, {_INPUTS}, Tensor saved, Tensor checkpoints",
+    3,
+    _backward,
+    lambda grad_y, grad_shift, x, weight, shift, resets, mask, saved, checkpoints: _grads(x, weight, shift, mask),
+)
+torch.library.register_autograd("srwm::srwm_training", _differentiate, setup_context=_keep_for_backward)
+torch.library.register_autograd("srwm::srwm_backward", _differentiate_twice, setup_context=_keep_inputs)

@@ -1,0 +1,106 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from srwm.data import UserError
+from srwm.data.files import cache_dir
+from srwm.data.omniglot import decode, find_omniglot, load_omniglot, vinyals_split
+
+
+def test_decoded_images_are_small_and_inverted(tiny_omniglot):
+    data = decode(tiny_omniglot)
+    assert data.images.shape == (60, 1, 28, 28)
+    assert data.class_names[2] == "images_evaluation/Angelic/character01"
+    assert data.counts.tolist() == [20, 20, 20]
+    last = data.of_class(2)[0, 0]
+    assert (last[:14, :7] > 250).all(), "ink is bright"
+    assert (last[18:] == 0).all()
+    assert data.of_class(0)[19].sum() > data.of_class(0)[0].sum(), "images stand in the order of the drawers"
+
+
+def test_second_reading_comes_from_the_cache(tiny_omniglot, monkeypatch):
+    first = decode(tiny_omniglot)
+    monkeypatch.setattr("PIL.Image.open", None)
+    assert np.array_equal(decode(tiny_omniglot).images, first.images)
+
+
+def test_a_changed_image_is_read_again(tiny_omniglot):
+    first = decode(tiny_omniglot)
+    folder = tiny_omniglot / "images_background" / "Greek"
+    (folder / "character01" / "0001_01.png").write_bytes((folder / "character02" / "0002_20.png").read_bytes())
+    second = decode(tiny_omniglot)
+    assert np.array_equal(second.of_class(0)[0], first.of_class(1)[19])
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 garbage", None])
+def test_a_damaged_cache_is_made_again(tiny_omniglot, damage):
+    first = decode(tiny_omniglot)
+    (cached,) = cache_dir().glob("omniglot-*.npz")
+    whole = cached.read_bytes()
+    cached.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    assert np.array_equal(decode(tiny_omniglot).images, first.images)
+    assert cached.read_bytes() == whole
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(tiny_omniglot, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="not kept for the next time"):
+        assert len(decode(tiny_omniglot)) == 3
+
+
+def test_two_processes_decode_at_once(tiny_omniglot):
+    program = "import sys, pathlib, srwm.data.omniglot as o; print(o.decode(pathlib.Path(sys.argv[1])).images.sum())"
+    command = [sys.executable, "-c", program, str(tiny_omniglot)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    sums = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sums[0] == sums[1] == f"{decode(tiny_omniglot).images.sum()}\n"
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a png", None])
+def test_a_corrupt_image_is_named(tiny_omniglot, damage):
+    path = tiny_omniglot / "images_background" / "Greek" / "character02" / "0002_07.png"
+    path.write_bytes(path.read_bytes()[:60] if damage is None else damage)
+    with pytest.raises(UserError, match=r"character02/0002_07\.png: not a readable image"):
+        decode(tiny_omniglot)
+
+
+def test_a_missing_image_is_told(tiny_omniglot):
+    (tiny_omniglot / "images_background" / "Greek" / "character02" / "0002_07.png").unlink()
+    with pytest.raises(UserError, match=r"Greek/character02: expected 20 images, found 19"):
+        decode(tiny_omniglot)
+
+
+def test_a_missing_character_is_told(tiny_omniglot):
+    with pytest.raises(UserError, match=r"images_background/Alphabet_of_the_Magi/character01: .* missing"):
+        load_omniglot(tiny_omniglot)
+
+
+def test_the_folder_and_the_one_above_are_found(tiny_omniglot, monkeypatch):
+    assert find_omniglot(tiny_omniglot) == tiny_omniglot
+    assert find_omniglot(tiny_omniglot.parent) == tiny_omniglot
+    monkeypatch.setenv("SRWM_DATA", str(tiny_omniglot.parent))
+    assert find_omniglot() == tiny_omniglot
+
+
+def test_a_folder_without_data_says_how_to_get_it(tmp_path):
+    with pytest.raises(UserError, match=r"no Omniglot here; unpack .*github\.com/brendenlake/omniglot"):
+        find_omniglot(tmp_path)
+
+
+def test_the_published_split_is_disjoint_and_complete():
+    split = vinyals_split()
+    assert {name: len(classes) for name, classes in split.items()} == {"train": 1028, "val": 172, "test": 423}
+    assert len({name for classes in split.values() for name in classes}) == 1623
+
+
+def test_real_omniglot(real_data_dir):
+    splits = load_omniglot(real_data_dir)
+    assert {name: len(data) for name, data in splits.items()} == {"train": 4112, "val": 688, "test": 1692}
+    assert all((data.counts == 20).all() for data in splits.values())
+    pixels = load_omniglot(real_data_dir, rotations=False)["train"].images
+    assert pixels.shape == (20560, 1, 28, 28)
+    assert pixels.mean() / 255 == pytest.approx(0.08, abs=0.01)

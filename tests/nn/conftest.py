@@ -1,0 +1,56 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+from srwm.nn import CORES, Layer, Stack, StackConfig, build_core
+
+D_MODEL = 6
+CARRYING = [name for name in CORES if name not in ("fake_srwm", "none")]
+CARRYING += ["stack of srwm", "stack of sr_delta, rl", "stack of lstm, plain"]
+LAYERS = [*CARRYING, "fake_srwm", "none", "never", "unroll"]
+
+MakeLayer = Callable[[str], Layer]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def make_layer() -> MakeLayer:
+    """The layer of this name, d_model 6, with weights that are the same in every test."""
+
+    def make(name: str) -> Layer:
+        torch.manual_seed(0)
+        small = {"d_model": D_MODEL, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
+        match name:
+            case "stack of srwm":
+                return Stack(StackConfig(**small))
+            case "stack of sr_delta, rl":
+                return Stack(StackConfig(**small, core="sr_delta", style="rl", input_softmax=True))
+            case "stack of lstm, plain":
+                return Stack(StackConfig(**small | {"ff_factor": 0}, core="lstm", style="plain"))
+            case "never":
+                return Stack(StackConfig(**small, carry="never"))
+            case "unroll":
+                return Stack(StackConfig(**small, core="deltanet", carry="unroll", unroll_length=3))
+        return build_core(StackConfig(**small, core=name))
+
+    return make
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request: pytest.FixtureRequest, make_layer: MakeLayer) -> Layer:
+    """Every core, and stacks of each style and way to carry."""
+    return make_layer(request.param)
+
+
+@pytest.fixture(params=CARRYING)
+def carrying_layer(request: pytest.FixtureRequest, make_layer: MakeLayer) -> Layer:
+    """Those whose memory lives on from step to step."""
+    return make_layer(request.param)

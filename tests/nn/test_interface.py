@@ -1,0 +1,201 @@
+"""What holds for every core and every stack."""
+
+import copy
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.testing import assert_close
+
+from srwm.nn import Layer, State, detach, index, map_state, reset
+
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def flags(generator: torch.Generator, batch: int, steps: int, chance: float) -> Tensor:
+    return torch.rand(batch, steps, generator=generator) < chance
+
+
+def a_state(layer: Layer, batch: int = 3) -> State:
+    x = torch.randn(batch, 4, 6, generator=torch.Generator().manual_seed(7))
+    return layer(x)[1]
+
+
+def leaves(state: State) -> list[Tensor]:
+    return [state] if isinstance(state, Tensor) else [leaf for part in state for leaf in leaves(part)]
+
+
+def test_pieces_give_what_the_whole_gives(layer: Layer) -> None:
+    @settings(max_examples=15, deadline=None, derandomize=True)
+    @given(
+        seed=st.integers(0, 2**20),
+        steps=st.integers(0, 8),
+        cuts=st.lists(st.integers(0, 8), max_size=4),
+        reset_chance=st.sampled_from([None, 0.3, 1.0]),
+        mask_chance=st.sampled_from([None, 0.7, 0.0]),
+        fresh=st.booleans(),
+    )
+    def check(
+        seed: int, steps: int, cuts: list[int], reset_chance: float | None, mask_chance: float | None, fresh: bool
+    ) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(3, steps, 6, generator=generator)
+        resets = None if reset_chance is None else flags(generator, 3, steps, reset_chance)
+        mask = None if mask_chance is None else flags(generator, 3, steps, mask_chance)
+        state = None if fresh else a_state(layer)
+        whole, end = layer(x, state, resets, mask)
+        bounds = sorted({0, steps, *(min(cut, steps) for cut in cuts)})
+        pieces = [whole[:, :0]]
+        for start, stop in pairwise(bounds):
+            piece = slice(start, stop)
+            y, state = layer(
+                x[:, piece], state, None if resets is None else resets[:, piece], None if mask is None else mask[:, piece]
+            )
+            pieces.append(y)
+        assert_close(torch.cat(pieces, 1), whole, **TOLERANCE)
+        if len(bounds) > 1:
+            assert_close(state, end, **TOLERANCE)
+        if mask is not None:
+            assert not whole[~mask].any()
+
+    check()
+
+
+def test_a_reset_makes_what_follows_independent_of_what_came_before(carrying_layer: Layer) -> None:
+    x = torch.randn(3, 5, 6)
+    resets = torch.zeros(3, 5, dtype=torch.bool)
+    resets[:2, 2] = True
+    y, state = carrying_layer(x, a_state(carrying_layer), resets)
+    tail, end = carrying_layer(x[:2, 2:])
+    assert_close(y[:2, 2:], tail, **TOLERANCE)
+    assert_close(index(state, slice(2)), end, **TOLERANCE)
+
+
+def test_a_reset_at_a_masked_step_still_resets(carrying_layer: Layer) -> None:
+    x = torch.randn(3, 1, 6)
+    _, state = carrying_layer(x, a_state(carrying_layer), torch.tensor([[True]] * 3), torch.tensor([[False]] * 3))
+    assert_close(state, carrying_layer.initial_state(3), rtol=0, atol=0)
+
+
+def test_query_answers_like_separate_steps(layer: Layer) -> None:
+    questions = torch.randn(3, 4, 6)
+    for state in (None, a_state(layer)):
+        separate = [layer(questions[:, i : i + 1], state)[0] for i in range(4)]
+        assert_close(layer.query(questions, state), torch.cat(separate, 1), **TOLERANCE)
+        assert layer.query(questions[:, :0], state).shape == (3, 0, 6)
+
+
+def test_calls_leave_the_state_as_it_was(layer: Layer) -> None:
+    state = a_state(layer)
+    kept = map_state(Tensor.clone, state)
+    layer(torch.randn(3, 2, 6), state, torch.ones(3, 2, dtype=torch.bool), torch.zeros(3, 2, dtype=torch.bool))
+    layer.query(torch.randn(3, 2, 6), state)
+    assert_close(state, kept, rtol=0, atol=0)
+
+
+def test_detach_cuts_the_graph_and_nothing_else(layer: Layer) -> None:
+    state = a_state(layer)
+    cut = detach(state)
+    assert_close(cut, state, rtol=0, atol=0)
+    assert not any(leaf.requires_grad for leaf in leaves(cut))
+    assert detach(None) is None
+
+
+def test_gradients_flow_through_the_state(carrying_layer: Layer) -> None:
+    x = torch.randn(3, 2, 6, requires_grad=True)
+    _, state = carrying_layer(x)
+    y, _ = carrying_layer(torch.randn(3, 1, 6), state)
+    (gradient,) = torch.autograd.grad(y.square().sum(), x)
+    assert gradient.flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize("which", [slice(1, 3), torch.tensor([2, 0]), torch.tensor([True, False, True])], ids=str)
+def test_a_state_is_indexed_by_batch(layer: Layer, which: Tensor | slice) -> None:
+    x, state = torch.randn(3, 2, 6), a_state(layer)
+    y, after = layer(x, state)
+    chosen_y, chosen_after = layer(x[which], index(state, which))
+    assert_close(chosen_y, y[which], **TOLERANCE)
+    assert_close(chosen_after, index(after, which), **TOLERANCE)
+
+
+def test_reset_makes_chosen_elements_fresh(layer: Layer) -> None:
+    state = a_state(layer)
+    again = reset(state, torch.tensor([False, True, False]))
+    assert_close(index(again, slice(1, 2)), layer.initial_state(1), rtol=0, atol=0)
+    assert_close(index(again, slice(0, 3, 2)), index(state, slice(0, 3, 2)), rtol=0, atol=0)
+
+
+def test_the_initial_state_is_what_none_stands_for(layer: Layer) -> None:
+    x = torch.randn(3, 4, 6)
+    assert_close(layer(x, layer.initial_state(3)), layer(x), rtol=0, atol=0)
+
+
+def test_copies_and_saved_weights_compute_the_same(layer: Layer, tmp_path: Path) -> None:
+    x = torch.randn(2, 4, 6)
+    y, state = layer(x)
+    twin = copy.deepcopy(layer)
+    assert_close(twin(x), (y, state), rtol=0, atol=0)
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(layer.state_dict(), path)
+    for weights in (copy.deepcopy(layer.state_dict()), safetensors.torch.load_file(path)):
+        with torch.no_grad():
+            for parameter in twin.parameters():
+                parameter.zero_()
+        twin.load_state_dict(weights)
+        assert_close(twin(x), (y, state), rtol=0, atol=0)
+
+
+def test_an_optimizer_step_changes_every_parameter(carrying_layer: Layer) -> None:
+    trained = copy.deepcopy(carrying_layer)
+    loss = (trained(torch.randn(3, 6, 6))[0] - torch.randn(3, 6, 6)).square().sum()
+    loss.backward()
+    torch.optim.SGD(trained.parameters(), 0.1).step()
+    for (name, before), after in zip(carrying_layer.named_parameters(), trained.parameters(), strict=True):
+        moved = after != before
+        assert moved.any(dim=1).all() if name.endswith(("weight", "recurrent")) and moved.dim() == 3 else moved.any(), name
+
+
+def test_masked_batches_equal_their_sequences_one_by_one(layer: Layer) -> None:
+    lengths = [5, 2, 0, 6]
+    x = torch.randn(4, 6, 6)
+    mask = torch.arange(6) < torch.tensor(lengths)[:, None]
+    y, state = layer(x.masked_fill(~mask[..., None], torch.nan), mask=mask)
+    for i, length in enumerate(lengths):
+        alone, end = layer(x[i : i + 1, :length])
+        assert_close(y[i : i + 1, :length], alone, **TOLERANCE)
+        assert_close(index(state, slice(i, i + 1)), end, **TOLERANCE)
+
+
+def test_nan_stays_in_its_batch_element(layer: Layer) -> None:
+    x = torch.randn(3, 4, 6)
+    spoilt = x.clone()
+    spoilt[1, 1] = torch.nan
+    others = torch.tensor([0, 2])
+    (y, state), (bad_y, bad_state) = layer(x), layer(spoilt)
+    assert bad_y[1, 1].isnan().any()
+    assert_close(bad_y[others], y[others], **TOLERANCE)
+    assert_close(index(bad_state, others), index(state, others), **TOLERANCE)
+
+
+def test_no_batch_and_no_steps(layer: Layer) -> None:
+    y, state = layer(torch.randn(0, 3, 6))
+    assert y.shape == (0, 3, 6)
+    assert layer(torch.randn(0, 3, 6), state)[0].shape == (0, 3, 6)
+    state = a_state(layer)
+    y, same = layer(torch.randn(3, 0, 6), state)
+    assert y.shape == (3, 0, 6)
+    assert_close(same, state, rtol=0, atol=0)
+
+
+def test_bfloat16_autocast_keeps_a_float32_state(layer: Layer) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y, state = layer(torch.randn(2, 3, 6))
+        layer(torch.randn(2, 3, 6), state)
+        assert layer.query(torch.randn(2, 3, 6), state).isfinite().all()
+    assert y.isfinite().all()
+    assert all(leaf.dtype in (torch.float32, torch.long) for leaf in leaves(state))
