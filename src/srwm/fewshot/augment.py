@@ -1,11 +1,13 @@
 """Random affine distortion of a batch of images, on the images' own device."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from srwm.data import ImageClasses
 
 
 @dataclass(frozen=True)
@@ -35,3 +37,10 @@ def distort(images: Tensor, config: AffineConfig, generator: torch.Generator | N
     matrices = torch.stack([cos, shear * cos - sin, right, sin, shear * sin + cos, down], dim=1).view(-1, 2, 3)
     grid = F.affine_grid(matrices.to(images), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, align_corners=False)
+
+
+def distorted(data: ImageClasses, config: AffineConfig, seed: int) -> ImageClasses:
+    """The data set with every image distorted once."""
+    images = torch.from_numpy(data.images).float()
+    turned = distort(images, config, torch.Generator().manual_seed(seed))
+    return replace(data, images=turned.round().to(torch.uint8).numpy())

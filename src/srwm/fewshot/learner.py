@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from srwm.data import ImageClasses, Split, UserError
 from srwm.fewshot.config import OptimizerConfig, TrainConfig
-from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, PooledSampler, Sampler
+from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, PooledSampler, Sampler, draw_episodes
 from srwm.fewshot.evaluate import answer
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.model import FewShotModel, ModelConfig
 
 
 class EpisodeLearner(nn.Module):
@@ -28,6 +28,21 @@ class EpisodeLearner(nn.Module):
         return answer(self.model, features.float(), episodes)
 
 
+def build_model(config: ModelConfig) -> FewShotModel:
+    """A learner whose convolution kernels lie channels last in memory, the fastest order on CPUs.
+
+    Raises UserError for a configuration that does not fit itself.
+    """
+    try:
+        model = FewShotModel(config)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+    for parameter in model.stem.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
 def check_config(config: TrainConfig, splits: dict[Split, ImageClasses]) -> None:
     """Raise UserError where the configuration does not fit itself or the data."""
     if config.steps is None and config.minutes is None:
@@ -40,11 +55,9 @@ def check_config(config: TrainConfig, splits: dict[Split, ImageClasses]) -> None
     image_shape = splits["train"].image_shape
     if tuple(config.model.image_shape) != image_shape:
         raise UserError(f"model.image_shape is {tuple(config.model.image_shape)}, the images are {image_shape}")
-    try:
-        FewShotModel(config.model)
-    except ValueError as error:
-        raise UserError(f"model: {error}") from error
     build_sampler(config, splits["train"], torch.Generator()).sample()
+    for split in ("val", "test"):
+        draw_episodes(torch.from_numpy(splits[split].offsets), validation_shape(config), 1, torch.Generator())
 
 
 def build_sampler(config: TrainConfig, data: ImageClasses, generator: torch.Generator) -> Sampler:

@@ -65,8 +65,9 @@ class FewShotModel(nn.Module):
         if images.dim() < axes or not self._fits(image_shape):
             expected = ", ".join(map(str, self.config.image_shape))
             raise ValueError(f"images: expected (..., {expected}), got {tuple(images.shape)}")
-        features: Tensor = self.stem(images.reshape(-1, *image_shape))
-        return features.view(*images.shape[:-axes], self.num_features)
+        leading = images.shape[:-axes]
+        features: Tensor = self.stem(images.reshape(prod(leading), *image_shape))
+        return features.view(*leading, self.num_features)
 
     def encode(self, features: Tensor, labels: Tensor) -> Tensor:
         """Inputs of the stack: features (B, T, F), labels (B, T) in -1 (no label) .. N - 1 -> (B, T, d_model)."""
@@ -79,7 +80,7 @@ class FewShotModel(nn.Module):
         if not torch.compiler.is_compiling() and ((labels < NO_LABEL) | (labels >= self.config.n_way)).any():
             low, high = int(labels.min()), int(labels.max())
             raise ValueError(f"labels: expected -1 (no label) to {self.config.n_way - 1}, got {low} to {high}")
-        encoded: Tensor = self.input(features, labels)
+        encoded: Tensor = self.input(features.to(self.out_layer.weight.dtype), labels)
         return encoded
 
     def forward(

@@ -1,6 +1,7 @@
 """A picture of one episode: what a model was shown, what it answers, and what its matrices have written into themselves."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from srwm.fewshot.model import FewShotModel
 def draw_episode(model: FewShotModel, data: ImageClasses, episode: Episodes, path: Path, title: str) -> None:
     """Draw the first episode of `episode` over `data` into a PNG.
 
-    Above: the support in the order in which the model read it, with its labels, and the queries with the model's answers. Below:
-    the shift W - W_0 of the first block's first head before, during and after reading the support.
+    Above: the support in the order in which the model read it, with its labels, and the queries with the model's answers.
+    Below: the shift W - W_0 of the first block's first head before, during and after reading the support.
     """
     from matplotlib.figure import Figure
 
@@ -34,7 +35,8 @@ def draw_episode(model: FewShotModel, data: ImageClasses, episode: Episodes, pat
 
     figure = Figure(figsize=(12, 8.2), layout="constrained")
     figure.suptitle(title)
-    upper, middle, lower = figure.subfigures(3, 1, height_ratios=(1.15, 2.1, 1.9))
+    parts: Any = figure.subfigures(3, 1, height_ratios=(1.15, 2.1, 1.9))
+    upper, middle, lower = parts
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     upper.suptitle("shown once, with its label", x=0.01, ha="left", fontsize=11)
     for axes, image, label in zip(_row(upper, len(support)), shown, labels.tolist(), strict=False):
@@ -44,7 +46,9 @@ def draw_episode(model: FewShotModel, data: ImageClasses, episode: Episodes, pat
     for axes, image, answer, label in zip(grid, shown[len(support) :], answers, truth.tolist(), strict=False):
         guess = int(answer.argmax())
         verdict = "" if guess == label else f", is {letters[label]}"
-        _picture(axes, image, f"{letters[guess]} {100 * answer[guess]:.0f} %{verdict}", "tab:green" if guess == label else "tab:red")
+        _picture(
+            axes, image, f"{letters[guess]} {100 * answer[guess]:.0f} %{verdict}", "tab:green" if guess == label else "tab:red"
+        )
     for axes in grid[len(query) :]:
         axes.axis("off")
     lower.suptitle("what the matrix wrote into itself: W - W₀ of the first head", x=0.01, ha="left", fontsize=11)
@@ -83,6 +87,6 @@ def _mark_columns(axes: Any, inputs: int, columns: int) -> None:
     edges = [0, outputs, outputs + inputs, outputs + 2 * inputs, columns]
     for edge in edges[1:-1]:
         axes.axvline(edge - 0.5, color="black", linewidth=0.6)
-    axes.set_xticks([(a + b - 1) / 2 for a, b in zip(edges, edges[1:], strict=False)], ["answer y", "query q", "key k", "rates β"])
+    axes.set_xticks([(a + b - 1) / 2 for a, b in pairwise(edges)], ["answer y", "query q", "key k", "rates β"])
     axes.set_ylabel("input")
     axes.set_yticks([])

@@ -6,7 +6,7 @@ from pathlib import Path
 from srwm.data import ImageClasses
 from srwm.fewshot.checkpoint import load_weights
 from srwm.fewshot.evaluate import Accuracy, evaluate
-from srwm.fewshot.learner import validation_shape
+from srwm.fewshot.learner import build_model, validation_shape
 from srwm.fewshot.model import FewShotModel
 from srwm.fewshot.runs import BEST, read_config, read_metrics, write_json
 
@@ -16,7 +16,7 @@ def load_best(folder: Path) -> FewShotModel:
 
     Raises UserError where the folder is not a run or the weights are missing, corrupt or do not fit.
     """
-    model = FewShotModel(read_config(folder).model)
+    model = build_model(read_config(folder).model)
     load_weights(folder / BEST, model)
     return model.eval()
 

@@ -16,8 +16,7 @@ from srwm.fewshot.average import WeightAverage
 from srwm.fewshot.checkpoint import Checkpoints, save_weights
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.evaluate import evaluate, to_float
-from srwm.fewshot.learner import EpisodeLearner, build_optimizer, build_sampler, check_config, validation_shape
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.learner import EpisodeLearner, build_model, build_optimizer, build_sampler, check_config, validation_shape
 from srwm.fewshot.progress import Progress, stop_requests
 from srwm.fewshot.runs import BEST, MetricsLog, check_same_config, create_run
 from srwm.fewshot.schedule import learning_rate
@@ -46,10 +45,7 @@ def train(
 
     fabric = Fabric(accelerator=accelerator, devices=1)
     torch.manual_seed(config.seed)
-    model = FewShotModel(config.model)
-    for parameter in model.stem.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    model = build_model(config.model)
     learner, optimizer = fabric.setup(EpisodeLearner(model, config.stem_precision), build_optimizer(model, config.optimizer))
     average = None if config.average_decay is None else WeightAverage(model, config.average_decay)
     validated = model if average is None else average.model

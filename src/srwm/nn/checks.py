@@ -13,12 +13,6 @@ def check_input(x: Tensor, axes: str, width: int) -> None:
         raise ValueError(f"x: expected ({batch}, {steps}, {width}), got {tuple(x.shape)}")
 
 
-def check_flags(name: str, flags: Tensor | None, x: Tensor) -> None:
-    """Check that resets or mask, if given, is one bool for each step of x."""
-    if flags is not None and (flags.shape != x.shape[:2] or flags.dtype != torch.bool):
-        raise ValueError(f"{name}: expected bool (B, T) = {tuple(x.shape[:2])}, got {flags.dtype} {tuple(flags.shape)}")
-
-
 def check_state(state: State, shape: Shape, batch_size: int, name: str = "state") -> None:
     """Check that the state has the structure and shapes that `shape` gives for one batch element."""
     if isinstance(shape, torch.Size):

@@ -6,9 +6,10 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from srwm.nn.checks import check_flags, check_input, check_state
+from srwm.nn.checks import check_input, check_state
 from srwm.nn.config import StackConfig
 from srwm.nn.state import Shape, State
+from srwm.ops.checks import check_flags
 
 
 class Layer(nn.Module, ABC):

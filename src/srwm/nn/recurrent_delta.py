@@ -42,7 +42,7 @@ class RecurrentDelta(Core):
         return torch.Size((self.num_heads, self.head_dim, self.head_dim)), torch.Size((self.num_heads, self.head_dim))
 
     def _program(self, z: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        z = z + torch.einsum("bhe,hez->bhz", last.tanh(), self.recurrent)[:, None]
+        z = z + torch.einsum("bhe,hez->bhz", last.tanh().to(z.dtype), self.recurrent)[:, None]
         q, k, v, beta = z.split_with_sizes([self.head_dim] * 3 + [1], dim=-1)
         return q.softmax(-1), k.softmax(-1), v, beta.squeeze(-1).sigmoid()
 

@@ -1,5 +1,7 @@
 """The doors of the operations: check the arguments, choose the backend, convert dtypes."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -48,7 +50,8 @@ def srwm(
     native = runs_native(backend, x, dtype)
     inputs = (x.to(dtype), weight.to(dtype), None if shift is None else shift.to(dtype))
     if not native:
-        y, shift = reference.srwm(*inputs, resets, mask)
+        with _without_autocast(x):
+            y, shift = reference.srwm(*inputs, resets, mask)
     elif _needs_grad(inputs):
         y, shift, _, _ = torch.ops.srwm.srwm_training(*inputs, resets, mask)
     else:
@@ -114,7 +117,7 @@ def srwm_query(x: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
     """
     _check_srwm("x", x, "(B, Q, H, E)", weight, shift)
     dtype = computing_dtype(x=x, weight=weight, shift=shift)
-    with torch.autocast(x.device.type, enabled=False):
+    with _without_autocast(x):
         return reference.srwm_query(x.to(dtype), weight.to(dtype), shift.to(dtype)).to(x.dtype)
 
 
@@ -125,19 +128,24 @@ def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tenso
     ValueError as `delta_rule` does.
     """
     dtype = _check_fast_weights(q, k, v, beta, state, "Q")
-    with torch.autocast(q.device.type, enabled=False):
+    with _without_autocast(q):
         return reference.delta_rule_query(*(a.to(dtype) for a in (q, k, v, beta, state))).to(q.dtype)
 
 
 def linear_attention_query(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> Tensor:
     """What one next step of `linear_attention` would answer from `state`; as `delta_rule_query`, without beta."""
     dtype = _check_fast_weights(q, k, v, None, state, "Q")
-    with torch.autocast(q.device.type, enabled=False):
+    with _without_autocast(q):
         return reference.linear_attention_query(*(a.to(dtype) for a in (q, k, v, state))).to(q.dtype)
 
 
 def _needs_grad(inputs: tuple[Tensor | None, ...]) -> bool:
     return torch.is_grad_enabled() and any(a is not None and a.requires_grad for a in inputs)
+
+
+def _without_autocast(x: Tensor) -> AbstractContextManager[None]:
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def _check_srwm(name: str, x: Tensor, letters: str, weight: Tensor, shift: Tensor | None) -> None:
@@ -193,7 +201,8 @@ def _fast_weights(
     native = runs_native(backend, q, dtype)
     inputs = tuple(None if a is None else a.to(dtype) for a in (q, k, v, beta, state))
     if not native:
-        y, state = reference.fast_weights(*inputs, resets, mask)
+        with _without_autocast(q):
+            y, state = reference.fast_weights(*inputs, resets, mask)
     elif _needs_grad(inputs):
         y, state, _ = torch.ops.srwm.fast_weights_training(*inputs, resets, mask)
     else:

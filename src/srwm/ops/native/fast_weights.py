@@ -22,9 +22,9 @@ def _results(q: Tensor, v: Tensor, mask: Tensor | None) -> Outputs:
     return rows(q, (batch, steps, heads, d), mask), q.new_empty((batch, heads, e, d))
 
 
-def _error(v: Tensor, beta: Tensor | None) -> Tensor:
+def _error(v: Tensor, beta: Tensor | None, mask: Tensor | None) -> Tensor:
     """Memory for v - k state, which the delta rule's backward needs."""
-    return v.new_empty(0 if beta is None else v.shape)
+    return v.new_empty(0) if beta is None else rows(v, v.shape, mask)
 
 
 def _grads(
@@ -58,7 +58,7 @@ def _training(
     resets: Tensor | None,
     mask: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    results = *_results(q, v, mask), _error(v, beta)
+    results = *_results(q, v, mask), _error(v, beta, mask)
     run("srwm_fast_forward", _sizes(q, v), 0, resets, mask, (q, k, v, beta, state), results)
     return results
 
@@ -127,7 +127,7 @@ define(
     _INPUTS,
     3,
     _training,
-    lambda q, k, v, beta, state, resets, mask: (*_results(q, v, mask), _error(v, beta)),
+    lambda q, k, v, beta, state, resets, mask: (*_results(q, v, mask), _error(v, beta, mask)),
 )
 define(
     "fast_weights_backward",

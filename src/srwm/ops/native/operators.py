@@ -91,4 +91,7 @@ def second_derivative(
 
 
 def _differentiable(tensor: Tensor | None) -> Tensor | None:
-    return tensor if tensor is None or tensor.requires_grad else tensor.detach().requires_grad_()
+    """An alias to differentiate for, so that one tensor's history does not count when it runs through another."""
+    if tensor is None:
+        return None
+    return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()

@@ -27,11 +27,11 @@ def _results(x: Tensor, weight: Tensor, mask: Tensor | None) -> Outputs:
     return rows(x, (batch, steps, heads, d), mask), x.new_empty((batch, heads, e, weight.shape[2]))
 
 
-def _saved(x: Tensor, weight: Tensor) -> Outputs:
+def _saved(x: Tensor, weight: Tensor, mask: Tensor | None) -> Outputs:
     batch, steps, heads, e, d = _sizes(x, weight)
     copies = max(steps - 1, 0) // checkpoint_interval(e)
     row = compiled().saved_row(e, d)
-    return x.new_empty((batch, heads, steps, row)), x.new_empty((batch, heads, copies, e, weight.shape[2]))
+    return rows(x, (batch, heads, steps, row), mask), rows(x, (batch, heads, copies, e, weight.shape[2]), mask)
 
 
 def _grads(x: Tensor, weight: Tensor, shift: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,7 +49,7 @@ def _inference(x: Tensor, weight: Tensor, shift: Tensor | None, resets: Tensor |
 def _training(
     x: Tensor, weight: Tensor, shift: Tensor | None, resets: Tensor | None, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    results = *_results(x, weight, mask), *_saved(x, weight)
+    results = *_results(x, weight, mask), *_saved(x, weight, mask)
     run("srwm_forward", _sizes(x, weight), checkpoint_interval(x.shape[3]), resets, mask, (x, weight, shift), results)
     return results
 
@@ -62,6 +62,7 @@ def _backward(
     shift: Tensor | None,
     resets: Tensor | None,
     mask: Tensor | None,
+    shift_out: Tensor,
     saved: Tensor,
     checkpoints: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,17 +70,17 @@ def _backward(
     if grad_y is None:
         grad_y = x.new_zeros((*x.shape[:3], sizes[4]))
     grads = _grads(x, weight, shift, mask)
-    inputs = (x, weight, shift, saved, checkpoints, grad_y, grad_shift)
+    inputs = (x, weight, shift, shift_out, saved, checkpoints, grad_y, grad_shift)
     outputs = (*grads[:2], None if shift is None else grads[2])
     run("srwm_backward", sizes, checkpoint_interval(x.shape[3]), resets, mask, inputs, outputs)
     return grads
 
 
 def _keep_for_backward(ctx: FunctionCtx, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
-    _, _, saved, checkpoints = output
+    _, shift_out, saved, checkpoints = output
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(saved, checkpoints)
-    ctx.save_for_backward(*inputs, saved, checkpoints)
+    ctx.save_for_backward(*inputs, shift_out, saved, checkpoints)
 
 
 def _differentiate(ctx: Any, grad_y: Tensor | None, grad_shift: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
@@ -102,7 +103,7 @@ def _differentiate_twice(ctx: Any, *grad_grads: Tensor | None) -> tuple[Tensor |
         (grad_y, grad_shift),
         grad_grads,
     )
-    return (*(g if wanted else None for g, wanted in zip(grads, ctx.needs_input_grad, strict=False)), None, None, None, None)
+    return (*(g if wanted else None for g, wanted in zip(grads, ctx.needs_input_grad, strict=False)), None, None, None, None, None)
 
 
 define("srwm_inference", _INPUTS, 2, _inference, lambda x, weight, shift, resets, mask: _results(x, weight, mask))
@@ -111,14 +112,14 @@ define(
     _INPUTS,
     4,
     _training,
-    lambda x, weight, shift, resets, mask: (*_results(x, weight, mask), *_saved(x, weight)),
+    lambda x, weight, shift, resets, mask: (*_results(x, weight, mask), *_saved(x, weight, mask)),
 )
 define(
     "srwm_backward",
-    f"Tensor? grad_y, Tensor? grad_shift, {_INPUTS}, Tensor saved, Tensor checkpoints",
+    f"Tensor? grad_y, Tensor? grad_shift, {_INPUTS}, Tensor shift_out, Tensor saved, Tensor checkpoints",
     3,
     _backward,
-    lambda grad_y, grad_shift, x, weight, shift, resets, mask, saved, checkpoints: _grads(x, weight, shift, mask),
+    lambda grad_y, grad_shift, x, weight, shift, resets, mask, shift_out, saved, checkpoints: _grads(x, weight, shift, mask),
 )
 torch.library.register_autograd("srwm::srwm_training", _differentiate, setup_context=_keep_for_backward)
 torch.library.register_autograd("srwm::srwm_backward", _differentiate_twice, setup_context=_keep_inputs)

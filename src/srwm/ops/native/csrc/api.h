@@ -26,7 +26,7 @@ typedef struct {
 } srwm_forward_arrays;
 
 typedef struct {
-    const float *x, *weight, *shift, *saved, *checkpoints, *grad_y, *grad_shift_out;
+    const float *x, *weight, *shift, *shift_out, *saved, *checkpoints, *grad_y, *grad_shift_out;
     float *grad_x, *grad_weight, *grad_shift;
 } srwm_backward_arrays;
 

@@ -25,7 +25,7 @@ struct Kernels {
 
 extern const Kernels baseline_kernels;
 #if defined(SRWM_X86)
-extern const Kernels avx2_kernels, avx512_kernels;
+extern const Kernels avx2_kernels, avx512vl_kernels, avx512_kernels;
 #endif
 
 }  // namespace srwm

@@ -31,42 +31,57 @@ struct Blocked {
     void pack(float* to, const float* from, const float* more = nullptr) const {
         for (int b = 0; b < blocks; ++b) {
             float* out = at(to, b);
-            const int start = first(b) * kLanes, end = start + width(b) * kLanes;
-            for (int r = 0; r < rows; ++r) {
-                const int64_t row = static_cast<int64_t>(r) * columns;
-                int c = start;
-                for (; c < end && c < columns; ++c) *out++ = more ? from[row + c] + more[row + c] : from[row + c];
-                for (; c < end; ++c) *out++ = 0.0f;
-            }
+            for (int r = 0; r < rows; ++r)
+                for (int v = 0; v < width(b); ++v, out += kLanes) {
+                    const int c = (first(b) + v) * kLanes, n = columns - c;
+                    const int64_t source = static_cast<int64_t>(r) * columns + c;
+                    vf value = load_exactly(from + source, n);
+                    if (more) value = value + load_exactly(more + source, n);
+                    store(out, value);
+                }
         }
     }
-    // `to` = the transpose of `from` (+ `more`): from is dense, columns x rows of this matrix.
+    // `to` = the transpose of `from` (+ `more`): these are dense, columns x rows of this matrix.
     void pack_transposed(float* to, const float* from, const float* more = nullptr) const {
+        vf tile[kLanes];
+        for (int b = 0; b < blocks; ++b)
+            for (int v = 0; v < width(b); ++v)
+                for (int r = 0; r < rows; r += kLanes) {
+                    const int c = (first(b) + v) * kLanes;
+                    for (int i = 0; i < kLanes; ++i) {
+                        const int64_t source = static_cast<int64_t>(c + i) * rows + r;
+                        tile[i] = set1(0.0f);
+                        if (c + i >= columns) continue;
+                        tile[i] = load_exactly(from + source, rows - r);
+                        if (more) tile[i] = tile[i] + load_exactly(more + source, rows - r);
+                    }
+                    transpose(tile);
+                    for (int i = 0; i < kLanes && r + i < rows; ++i)
+                        store(at(to, b) + (static_cast<int64_t>(r + i) * width(b) + v) * kLanes, tile[i]);
+                }
+    }
+    // Dense `to` = the matrix. A row may spill over into the next, which is written after it.
+    void unpack(float* to, const float* from) const {
+        for (int r = 0; r + 1 < rows; ++r)
+            for (int b = 0; b < blocks; ++b)
+                for (int v = 0; v < width(b); ++v)
+                    spill(to, r, (first(b) + v) * kLanes, load(at(from, b) + (static_cast<int64_t>(r) * width(b) + v) * kLanes));
         for (int b = 0; b < blocks; ++b) {
-            float* out = at(to, b);
-            const int start = first(b) * kLanes, stride = width(b) * kLanes;
-            for (int c = start; c < start + stride; ++c) {
-                const float* source = from + static_cast<int64_t>(c) * rows;
-                const float* second = more ? more + static_cast<int64_t>(c) * rows : nullptr;
-                for (int r = 0; r < rows; ++r)
-                    out[static_cast<int64_t>(r) * stride + c - start] =
-                        c >= columns ? 0.0f : second ? source[r] + second[r] : source[r];
-            }
+            const int start = first(b) * kLanes, end = start + width(b) * kLanes;
+            std::memcpy(to + static_cast<int64_t>(rows - 1) * columns + start,
+                        at(from, b) + static_cast<int64_t>(rows - 1) * width(b) * kLanes,
+                        sizeof(float) * ((columns < end ? columns : end) - start));
         }
     }
-    // Dense `to` = the matrix.
-    void unpack(float* to, const float* from) const {
-        for (int b = 0; b < blocks; ++b) {
-            const int start = first(b) * kLanes, stride = width(b) * kLanes;
-            const int count = (columns < start + stride ? columns : start + stride) - start;
-            const float* in = at(from, b);
-            for (int r = 0; r < rows; ++r, in += stride)
-                std::memcpy(to + static_cast<int64_t>(r) * columns + start, in, sizeof(float) * count);
-        }
+
+private:
+    void spill(float* to, int row, int column, vf value) const {
+        if (columns >= kLanes)
+            store(to + static_cast<int64_t>(row) * columns + column, value);
+        else  // too narrow: the next row may be the last, and shorter than what is spilled
+            for (int c = 0; c < columns; ++c) to[static_cast<int64_t>(row) * columns + c] = value[c];
     }
 };
-
-constexpr int kWidest = 4;  // vectors of a block where a pass keeps several sets of them in registers
 
 // Call f with the width of a block, at most kWidest, as a compile-time number.
 template <int kWidest, class F>

@@ -1,4 +1,8 @@
 // The C interface: one set of kernels is chosen, the best that this machine runs unless another is asked for.
+#if defined(SRWM_X86)
+#include <cpuid.h>
+#endif
+
 #include <chrono>
 #include <cstring>
 #include <memory>
@@ -17,32 +21,42 @@ using srwm::Schedule;
 using srwm::Steps;
 using srwm::WeightGradients;
 
-bool runs(const Kernels& kernels) {
 #if defined(SRWM_X86)
+
+bool runs_avx512() {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+}
+
+// AMD's family 19h (Zen 4) executes a 512-bit operation as two: vectors of 256 bits waste less of them.
+bool splits_512_bits() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid(0, &a, &b, &c, &d) || b != signature_AMD_ebx) return false;
+    __get_cpuid(1, &a, &b, &c, &d);
+    return ((a >> 8) & 15) + ((a >> 20) & 255) == 0x19;
+}
+
+// The kernels that this machine runs, best first.
+std::vector<const Kernels*> find_kernels() {
     __builtin_cpu_init();
-    if (&kernels == &srwm::avx512_kernels)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
-    if (&kernels == &srwm::avx2_kernels) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#endif
-    return &kernels == &srwm::baseline_kernels;
+    std::vector<const Kernels*> found;
+    if (runs_avx512()) {
+        found = {&srwm::avx512_kernels, &srwm::avx512vl_kernels};
+        if (splits_512_bits()) std::swap(found[0], found[1]);
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&srwm::avx2_kernels);
+    found.push_back(&srwm::baseline_kernels);
+    return found;
 }
 
-constexpr const Kernels* kAll[] = {
-#if defined(SRWM_X86)
-    &srwm::avx512_kernels,
-    &srwm::avx2_kernels,
+#else
+
+std::vector<const Kernels*> find_kernels() { return {&srwm::baseline_kernels}; }
+
 #endif
-    &srwm::baseline_kernels,
-};
 
-const Kernels* best() {
-    for (const Kernels* kernels : kAll)
-        if (runs(*kernels)) return kernels;
-    return &srwm::baseline_kernels;
-}
-
-const Kernels* selected = best();
+const std::vector<const Kernels*> runnable = find_kernels();
+const Kernels* selected = runnable.front();
 
 // The schedule of a call, with the memory that it points to.
 class ScheduleOf {
@@ -178,16 +192,15 @@ int srwm_fast_backward(const srwm_problem* p, const srwm_fast_backward_arrays* a
 const char* srwm_isa_names(void) {
     static const std::string names = [] {
         std::string list;
-        for (const Kernels* kernels : kAll)
-            if (runs(*kernels)) list += (list.empty() ? "" : " ") + std::string(kernels->name);
+        for (const Kernels* kernels : runnable) list += (list.empty() ? "" : " ") + std::string(kernels->name);
         return list;
     }();
     return names.c_str();
 }
 
 int srwm_select_isa(const char* name) {
-    for (const Kernels* kernels : kAll)
-        if (!std::strcmp(name, kernels->name) && runs(*kernels)) {
+    for (const Kernels* kernels : runnable)
+        if (!std::strcmp(name, kernels->name)) {
             selected = kernels;
             return 0;
         }

@@ -8,38 +8,41 @@
 #include <immintrin.h>
 #endif
 
+#define SRWM_INLINE inline __attribute__((always_inline))
+#define SRWM_PASS __attribute__((noinline))  // a loop that wants all registers for itself
+
 namespace SRWM_ISA_NAME {
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(SRWM_HALF_VECTORS)
 
 using vf = __m512;
 using vi = __m512i;
 constexpr int kLanes = 16;
-constexpr int kMaxBlock = 6;      // vectors of accumulators that a pass keeps in registers
-constexpr int kProductRows = 4;   // rows of a register tile of a matrix product
+constexpr int kMaxBlock = 6;     // vectors of columns in a block, where a pass keeps one or two sets of them in registers
+constexpr int kWidest = 4;       // and where it keeps more
+constexpr int kProductRows = 4;  // rows of a register tile of a matrix product
 
-inline vf set1(float value) { return _mm512_set1_ps(value); }
-inline vf load(const float* p) { return _mm512_loadu_ps(p); }
-inline void store(float* p, vf v) { _mm512_storeu_ps(p, v); }
-inline vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
-inline vf fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
-inline vf max(vf a, vf b) { return _mm512_max_ps(a, b); }
-inline float sum(vf v) { return _mm512_reduce_add_ps(v); }
-inline float largest(vf v) { return _mm512_reduce_max_ps(v); }
-inline vf first_lanes(vf v, int n, float other) {
+SRWM_INLINE vf set1(float value) { return _mm512_set1_ps(value); }
+SRWM_INLINE vf load(const float* p) { return _mm512_loadu_ps(p); }
+SRWM_INLINE void store(float* p, vf v) { _mm512_storeu_ps(p, v); }
+SRWM_INLINE vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+SRWM_INLINE vf fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
+SRWM_INLINE vf max(vf a, vf b) { return _mm512_max_ps(a, b); }
+SRWM_INLINE float sum(vf v) { return _mm512_reduce_add_ps(v); }
+SRWM_INLINE vf first_lanes(vf v, int n, float other) {
     return _mm512_mask_blend_ps(static_cast<__mmask16>((1u << n) - 1u), _mm512_set1_ps(other), v);
 }
 // a where p < q, else b: a comparison with NaN is false.
-inline vf select_less(vf p, vf q, vf a, vf b) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(p, q, _CMP_LT_OQ), b, a); }
-inline vf absolute(vf v) { return _mm512_abs_ps(v); }
-inline vf power_of_two(vf shifted) {  // 2^n for shifted = 1.5 * 2^23 + n
+SRWM_INLINE vf select_less(vf p, vf q, vf a, vf b) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(p, q, _CMP_LT_OQ), b, a); }
+SRWM_INLINE vf absolute(vf v) { return _mm512_abs_ps(v); }
+SRWM_INLINE vf power_of_two(vf shifted) {  // 2^n for shifted = 1.5 * 2^23 + n
     return _mm512_castsi512_ps(
         _mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(shifted), 23), _mm512_set1_epi32(127 << 23)));
 }
-inline vf spread(vf table, const int32_t* index) { return _mm512_permutexvar_ps(_mm512_loadu_si512(index), table); }
+SRWM_INLINE vf spread(vf table, const int32_t* index) { return _mm512_permutexvar_ps(_mm512_loadu_si512(index), table); }
 
 // Sums of the lanes of sixteen vectors.
-inline vf sums(const vf* v) {
+SRWM_INLINE vf sums(const vf* v) {
     vf quad[4];
     for (int i = 0; i < 4; ++i) {
         const vf *r = v + 4 * i;
@@ -52,98 +55,161 @@ inline vf sums(const vf* v) {
     return _mm512_shuffle_f32x4(low, high, 0x88) + _mm512_shuffle_f32x4(low, high, 0xDD);
 }
 
+// Lanes repeat [a, b, c, d], each the sum (or the largest) of all lanes of its argument.
+template <class Op>
+SRWM_INLINE vf four_folded(vf a, vf b, vf c, vf d, Op op) {
+    const __m512d ab = _mm512_castps_pd(op(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
+    const __m512d cd = _mm512_castps_pd(op(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d)));
+    vf r = op(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+    r = op(r, _mm512_shuffle_f32x4(r, r, 0x4E));
+    return op(r, _mm512_shuffle_f32x4(r, r, 0xB1));
+}
+template <int kLane>
+SRWM_INLINE vf lane_of_four(vf v) { return _mm512_permute_ps(v, kLane * 0x55); }
+
+// Row i of the tile becomes its column i: rows and lanes change places bit by bit.
+template <int kBit>
+SRWM_INLINE void exchange_bit(vf* tile) {
+    vi low, high;  // of two rows that differ in this bit: the lanes without it, the lanes with it
+    for (int lane = 0; lane < 16; ++lane) {
+        reinterpret_cast<int32_t*>(&low)[lane] = lane & kBit ? 16 + (lane ^ kBit) : lane;
+        reinterpret_cast<int32_t*>(&high)[lane] = lane & kBit ? 16 + lane : lane ^ kBit;
+    }
+    for (int i = 0; i < 16; ++i)
+        if (!(i & kBit)) {
+            const vf a = tile[i], b = tile[i + kBit];
+            tile[i] = _mm512_permutex2var_ps(a, low, b);
+            tile[i + kBit] = _mm512_permutex2var_ps(a, high, b);
+        }
+}
+SRWM_INLINE void transpose(vf* tile) { exchange_bit<1>(tile), exchange_bit<2>(tile), exchange_bit<4>(tile), exchange_bit<8>(tile); }
+
+// The last four lanes, and zeros.
+SRWM_INLINE vf last_four(vf v) { return _mm512_maskz_mov_ps(0xF000, v); }
+constexpr int kNoRate = 0;  // a lane that last_four makes zero
+
 #elif defined(__AVX2__)
 
 using vf = __m256;
 constexpr int kLanes = 8;
-constexpr int kMaxBlock = 4;
+#if defined(__AVX512VL__)  // twice the registers
+constexpr int kMaxBlock = 7, kWidest = 5;
+constexpr int kProductRows = 4;
+#else
+constexpr int kMaxBlock = 4, kWidest = 4;
 constexpr int kProductRows = 2;
+#endif
 
-inline vf set1(float value) { return _mm256_set1_ps(value); }
-inline vf load(const float* p) { return _mm256_loadu_ps(p); }
-inline void store(float* p, vf v) { _mm256_storeu_ps(p, v); }
-inline vf fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
-inline vf fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
-inline vf max(vf a, vf b) { return _mm256_max_ps(a, b); }
-inline float sum(vf v) {
+SRWM_INLINE vf set1(float value) { return _mm256_set1_ps(value); }
+SRWM_INLINE vf load(const float* p) { return _mm256_loadu_ps(p); }
+SRWM_INLINE void store(float* p, vf v) { _mm256_storeu_ps(p, v); }
+SRWM_INLINE vf fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+SRWM_INLINE vf fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
+SRWM_INLINE vf max(vf a, vf b) { return _mm256_max_ps(a, b); }
+SRWM_INLINE float sum(vf v) {
     __m128 half = _mm256_castps256_ps128(v) + _mm256_extractf128_ps(v, 1);
     half = half + _mm_movehl_ps(half, half);
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 }
-inline float largest(vf v) {
-    __m128 half = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
-    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
-}
-inline vf first_lanes(vf v, int n, float other) {
+SRWM_INLINE vf first_lanes(vf v, int n, float other) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_blendv_ps(set1(other), v, _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane)));
 }
-inline vf select_less(vf p, vf q, vf a, vf b) { return _mm256_blendv_ps(b, a, _mm256_cmp_ps(p, q, _CMP_LT_OQ)); }
-inline vf absolute(vf v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
-inline vf power_of_two(vf shifted) {
+SRWM_INLINE vf select_less(vf p, vf q, vf a, vf b) { return _mm256_blendv_ps(b, a, _mm256_cmp_ps(p, q, _CMP_LT_OQ)); }
+SRWM_INLINE vf absolute(vf v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
+SRWM_INLINE vf power_of_two(vf shifted) {
     return _mm256_castsi256_ps(
         _mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(shifted), 23), _mm256_set1_epi32(127 << 23)));
 }
-inline vf spread(vf table, const int32_t* index) {
+SRWM_INLINE vf spread(vf table, const int32_t* index) {
     return _mm256_permutevar8x32_ps(table, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)));
 }
 
-inline vf sums(const vf* v) {
+SRWM_INLINE vf last_four(vf v) { return _mm256_blend_ps(set1(0.0f), v, 0xF0); }
+constexpr int kNoRate = 0;
+
+SRWM_INLINE vf sums(const vf* v) {
     const vf low = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
     const vf high = _mm256_hadd_ps(_mm256_hadd_ps(v[4], v[5]), _mm256_hadd_ps(v[6], v[7]));
     return _mm256_permute2f128_ps(low, high, 0x20) + _mm256_permute2f128_ps(low, high, 0x31);
 }
+
+template <class Op>
+SRWM_INLINE vf four_folded(vf a, vf b, vf c, vf d, Op op) {
+    const __m256d ab = _mm256_castps_pd(op(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)));
+    const __m256d cd = _mm256_castps_pd(op(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d)));
+    const vf r = op(_mm256_castpd_ps(_mm256_unpacklo_pd(ab, cd)), _mm256_castpd_ps(_mm256_unpackhi_pd(ab, cd)));
+    return op(r, _mm256_permute2f128_ps(r, r, 0x01));
+}
+template <int kLane>
+SRWM_INLINE vf lane_of_four(vf v) { return _mm256_permute_ps(v, kLane * 0x55); }
 
 #else  // four lanes in the compiler's own vectors: SSE2, NEON and whatever else it knows
 
 typedef float vf __attribute__((vector_size(16)));
 typedef uint32_t vu __attribute__((vector_size(16)));
 constexpr int kLanes = 4;
-constexpr int kMaxBlock = 4;
+constexpr int kMaxBlock = 4, kWidest = 4;
 constexpr int kProductRows = 2;
 
-inline vf set1(float value) { return vf{value, value, value, value}; }
-inline vf load(const float* p) {
+SRWM_INLINE vf set1(float value) { return vf{value, value, value, value}; }
+SRWM_INLINE vf load(const float* p) {
     vf v;
     std::memcpy(&v, p, sizeof v);
     return v;
 }
-inline void store(float* p, vf v) { std::memcpy(p, &v, sizeof v); }
-inline vf fma(vf a, vf b, vf c) { return a * b + c; }
-inline vf fnma(vf a, vf b, vf c) { return c - a * b; }
-inline vf select_less(vf p, vf q, vf a, vf b) {
+SRWM_INLINE void store(float* p, vf v) { std::memcpy(p, &v, sizeof v); }
+SRWM_INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
+SRWM_INLINE vf fnma(vf a, vf b, vf c) { return c - a * b; }
+SRWM_INLINE vf select_less(vf p, vf q, vf a, vf b) {
     const vu less = (vu)(p < q);
     return (vf)((less & (vu)a) | (~less & (vu)b));
 }
-inline vf max(vf a, vf b) { return select_less(a, b, b, a); }
-inline float sum(vf v) { return (v[0] + v[2]) + (v[1] + v[3]); }
-inline float largest(vf v) {
-    float m = v[0];
-    for (int i = 1; i < 4; ++i) m = m < v[i] ? v[i] : m;
-    return m;
-}
-inline vf first_lanes(vf v, int n, float other) {
+SRWM_INLINE vf max(vf a, vf b) { return select_less(a, b, b, a); }
+SRWM_INLINE float sum(vf v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+SRWM_INLINE vf first_lanes(vf v, int n, float other) {
     for (int i = n; i < 4; ++i) v[i] = other;
     return v;
 }
-inline vf absolute(vf v) { return (vf)((vu)v & vu{0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff}); }
-inline vf power_of_two(vf shifted) { return (vf)(((vu)shifted << 23) + (127u << 23)); }
-inline vf spread(vf table, const int32_t* index) {  // an index past the table reads zero
+SRWM_INLINE vf absolute(vf v) { return (vf)((vu)v & vu{0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff}); }
+SRWM_INLINE vf power_of_two(vf shifted) { return (vf)(((vu)shifted << 23) + (127u << 23)); }
+SRWM_INLINE vf spread(vf table, const int32_t* index) {  // an index past the table reads zero
     vf r = {};
     for (int i = 0; i < 4; ++i) r[i] = index[i] < 4 ? table[index[i]] : 0.0f;
     return r;
 }
-inline vf sums(const vf* v) {
+SRWM_INLINE vf last_four(vf v) { return v; }
+constexpr int kNoRate = 4;  // behind the table
+
+SRWM_INLINE vf sums(const vf* v) {
     vf r = {};
     for (int i = 0; i < 4; ++i) r[i] = sum(v[i]);
     return r;
 }
 
+template <class Op>
+SRWM_INLINE vf four_folded(vf a, vf b, vf c, vf d, Op op) {
+    const vf left = op(vf{a[0], b[0], c[0], d[0]}, vf{a[1], b[1], c[1], d[1]});
+    return op(left, op(vf{a[2], b[2], c[2], d[2]}, vf{a[3], b[3], c[3], d[3]}));
+}
+template <int kLane>
+SRWM_INLINE vf lane_of_four(vf v) { return set1(v[kLane]); }
+
+#endif
+
+#if !defined(__AVX512F__) || defined(SRWM_HALF_VECTORS)
+SRWM_INLINE void transpose(vf* tile) {
+    for (int i = 0; i < kLanes; ++i)
+        for (int j = 0; j < i; ++j) {
+            const float held = tile[i][j];
+            tile[i][j] = tile[j][i];
+            tile[j][i] = held;
+        }
+}
 #endif
 
 // exp(x) for x <= 0 to about one unit in the last place; below the smallest normal number it is 0; NaN stays NaN.
-inline vf exp_negative(vf x) {
+SRWM_INLINE vf exp_negative(vf x) {
     const vf smallest = set1(-87.33654f), shifter = set1(12582912.0f);
     const vf clamped = select_less(x, smallest, smallest, x);
     const vf shifted = fma(clamped, set1(1.44269504f), shifter);
@@ -160,57 +226,102 @@ inline vf exp_negative(vf x) {
     return select_less(x, smallest, set1(0.0f), p * power_of_two(shifted));
 }
 
-inline vf sigmoid(vf x) {
+SRWM_INLINE vf sigmoid(vf x) {
     const vf e = exp_negative(set1(0.0f) - absolute(x));
     const vf one = set1(1.0f);
     return select_less(x, set1(0.0f), e, one) / (one + e);
 }
 
-inline int whole_vectors(int64_t n) { return static_cast<int>((n + kLanes - 1) / kLanes); }
+SRWM_INLINE int whole_vectors(int64_t n) { return static_cast<int>((n + kLanes - 1) / kLanes); }
+
+// Ask for the n floats at p before they are needed; kWrite: to be written.
+template <bool kWrite>
+SRWM_INLINE void fetch(const float* p, int n) {
+    for (int i = 0; i < n; i += 16) __builtin_prefetch(p + i, kWrite);
+}
 
 // n floats, rounded up to whole vectors, from one array to another.
-inline void copy(float* to, const float* from, int n) {
+SRWM_INLINE void copy(float* to, const float* from, int n) {
     for (int i = 0; i < n; i += kLanes) store(to + i, load(from + i));
 }
 
-// The n floats at p, reduced; p may be read up to the next multiple of kLanes.
-inline float sum_of(const float* p, int n) {
-    vf total = set1(0.0f);
-    int i = 0;
-    for (; i + kLanes <= n; i += kLanes) total = total + load(p + i);
-    if (i < n) total = total + first_lanes(load(p + i), n - i, 0.0f);
-    return sum(total);
+SRWM_INLINE vf four_sums(vf a, vf b, vf c, vf d) {
+    return four_folded(a, b, c, d, [](vf p, vf q) { return p + q; });
+}
+SRWM_INLINE vf four_largest(vf a, vf b, vf c, vf d) {
+    return four_folded(a, b, c, d, [](vf p, vf q) { return max(p, q); });
 }
 
-// out = softmax(in) over n floats; the lanes of out behind n are zeros. `in` may be read to the next multiple of kLanes.
-inline void softmax(const float* in, float* out, int n) {
+// Vector i of the n floats at p, with `other` in the lanes behind the last; p may be read up to the next multiple of kLanes.
+SRWM_INLINE vf load_first(const float* p, int i, int n, float other) {
+    return i + kLanes <= n ? load(p + i) : first_lanes(load(p + i), n - i, other);
+}
+
+// The first n floats at p (all lanes when n >= kLanes) and zeros; nothing behind them is read.
+SRWM_INLINE vf load_exactly(const float* p, int n) {
+    if (n >= kLanes) return load(p);
+    float lanes[kLanes] = {};
+    for (int i = 0; i < n; ++i) lanes[i] = p[i];
+    return load(lanes);
+}
+
+// Lanes of the sum of the n floats at p, not yet added up.
+SRWM_INLINE vf partial_sum(const float* p, int n) {
+    vf total = set1(0.0f);
+    for (int i = 0; i < n; i += kLanes) total = total + load_first(p, i, n, 0.0f);
+    return total;
+}
+
+// A row of numbers and where its softmax goes; lanes of `out` behind the n-th become zeros.
+struct SoftmaxRow {
+    const float* in;
+    float* out;
+};
+
+// Two or four softmaxes of n numbers at a time: their sums and maxima are reduced together.
+template <int kRows>
+SRWM_INLINE void softmax(const SoftmaxRow (&rows)[kRows], int n) {
+    static_assert(kRows == 2 || kRows == 4);
     constexpr float kLowest = -__builtin_inff();
-    vf top = set1(kLowest);
-    int i = 0;
-    for (; i + kLanes <= n; i += kLanes) top = max(load(in + i), top);
-    if (i < n) top = max(first_lanes(load(in + i), n - i, kLowest), top);
-    const vf shift = set1(largest(top));
-    vf total = set1(0.0f);
-    for (i = 0; i + kLanes <= n; i += kLanes) {
-        const vf e = exp_negative(load(in + i) - shift);
-        total = total + e;
-        store(out + i, e);
+    vf v[4];
+    for (int r = 0; r < kRows; ++r) {
+        v[r] = set1(kLowest);
+        for (int i = 0; i < n; i += kLanes) v[r] = max(load_first(rows[r].in, i, n, kLowest), v[r]);
     }
-    if (i < n) {
-        const vf e = first_lanes(exp_negative(load(in + i) - shift), n - i, 0.0f);
-        total = total + e;
-        store(out + i, e);
+    const vf top = four_largest(v[0], v[1], v[kRows - 2], v[kRows - 1]);
+    const vf tops[4] = {lane_of_four<0>(top), lane_of_four<1>(top), lane_of_four<2>(top), lane_of_four<3>(top)};
+    for (int r = 0; r < kRows; ++r) {
+        v[r] = set1(0.0f);
+        for (int i = 0; i < n; i += kLanes) {
+            const vf e = exp_negative(load_first(rows[r].in, i, n, kLowest) - tops[r]);
+            v[r] = v[r] + e;
+            store(rows[r].out + i, e);
+        }
     }
-    const vf scale = set1(1.0f / sum(total));
-    for (i = 0; i < n; i += kLanes) store(out + i, load(out + i) * scale);
+    const vf scale = set1(1.0f) / four_sums(v[0], v[1], v[kRows - 2], v[kRows - 1]);
+    const vf scales[4] = {lane_of_four<0>(scale), lane_of_four<1>(scale), lane_of_four<2>(scale), lane_of_four<3>(scale)};
+    for (int r = 0; r < kRows; ++r)
+        for (int i = 0; i < n; i += kLanes) store(rows[r].out + i, load(rows[r].out + i) * scales[r]);
 }
 
-// out = p * (g - <p, g>): the gradient through a softmax with value p, lanes behind n zero in p.
-inline void softmax_gradient(const float* p, const float* g, float* out, int n) {
-    vf total = set1(0.0f);
-    for (int i = 0; i < n; i += kLanes) total = fma(load(p + i), load(g + i), total);
-    const vf mean = set1(sum(total));
-    for (int i = 0; i < n; i += kLanes) store(out + i, load(p + i) * (load(g + i) - mean));
+// out = p * (g - <p, g>): the gradient through a softmax with value p, whose lanes behind n are zeros.
+struct SoftmaxGradientRow {
+    const float *p, *g;
+    float* out;
+};
+
+template <int kRows>
+SRWM_INLINE void softmax_gradient(const SoftmaxGradientRow (&rows)[kRows], int n) {
+    static_assert(kRows == 2 || kRows == 4);
+    vf v[4];
+    for (int r = 0; r < kRows; ++r) {
+        v[r] = set1(0.0f);
+        for (int i = 0; i < n; i += kLanes) v[r] = fma(load(rows[r].p + i), load(rows[r].g + i), v[r]);
+    }
+    const vf mean = four_sums(v[0], v[1], v[kRows - 2], v[kRows - 1]);
+    const vf means[4] = {lane_of_four<0>(mean), lane_of_four<1>(mean), lane_of_four<2>(mean), lane_of_four<3>(mean)};
+    for (int r = 0; r < kRows; ++r)
+        for (int i = 0; i < n; i += kLanes) store(rows[r].out + i, load(rows[r].p + i) * (load(rows[r].g + i) - means[r]));
 }
 
 }  // namespace SRWM_ISA_NAME

@@ -18,7 +18,7 @@ struct GradientStep {
 
 // G += difference grad_value + x grad_out (and the same into `total`, when kTotal); read = key G; partial[row] += G update.
 template <int N, bool kTotal>
-inline void pass_gradient(float* g, float* total, int rows, const GradientStep& s, int column, float* read, vf* partial) {
+SRWM_PASS void pass_gradient(float* g, float* total, int rows, const GradientStep& s, int column, float* read, vf* partial) {
     vf gv[N], go[N], u[N], acc[N];
     for (int v = 0; v < N; ++v) {
         gv[v] = load(s.grad_value + column + v * kLanes);
@@ -49,7 +49,7 @@ inline void pass_gradient(float* g, float* total, int rows, const GradientStep& 
 
 // For transposed W: grad_x = W grad_out (of the step after), W -= key update, grad_difference = W grad_value.
 template <int N>
-inline void pass_matrix(float* w, int columns, const float* grad_out, const float* key, const float* update,
+SRWM_PASS void pass_matrix(float* w, int columns, const float* grad_out, const float* key, const float* update,
                         const float* grad_value, float* grad_x, float* grad_difference) {
     constexpr int kUnroll = N == 1 ? 4 : N == 2 ? 2 : 1;  // independent sums, where one vector alone would wait for itself
     vf k[N], gx[kUnroll][N], gd[kUnroll][N];
@@ -106,13 +106,35 @@ inline void read_transposed(const float* w, int columns, const float* grad_out, 
     for (int v = 0; v < N; ++v) store(grad_x + v * kLanes, gx[v]);
 }
 
+// For transposed W: W += key update, for kCount steps at once.
+template <int N, int kCount>
+SRWM_PASS void write_again(float* w, int columns, const float* const* keys, int row, const float* updates, int stride) {
+    vf k[kCount][N];
+    for (int i = 0; i < kCount; ++i)
+        for (int v = 0; v < N; ++v) k[i][v] = load(keys[i] + row + v * kLanes);
+    for (int c = 0; c < columns; ++c, w += N * kLanes)
+        for (int v = 0; v < N; ++v) {
+            vf value = load(w + v * kLanes);
+            for (int i = 0; i < kCount; ++i) value = fma(set1(updates[i * stride + c]), k[i][v], value);
+            store(w + v * kLanes, value);
+        }
+}
+
 template <int kE, int kD>
 class Backward {
-    static constexpr int kChunk = 8;  // steps that are written into W at once when it is rebuilt
+    static constexpr int kAhead = 6;  // steps that memory is asked for in advance
+    static constexpr int kChunk = 4;  // steps that are written into W at once when it is rebuilt
+
+    struct Head {
+        int64_t number = -1;
+        const float* weight;
+        float *packed, *total;  // W_0 transposed; the weight's gradient so far
+    };
 
     struct Stream {
         float *w, *g, *update, *read, *difference, *grad_value, *grad_out, *grad_x, *grad_difference, *grad_key;
         vf* partial;  // products of G's rows with the update, lanes not yet summed
+        const Head* head;
         const float *x, *grad_y, *checkpoints;
         float *saved, *grad_x_out;
         const srwm::Steps* steps;
@@ -129,8 +151,10 @@ public:
         : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)),
           gradient_(e(), m(), kWidest), transposed_(m(), e(), kWidest) {
         const int rows = size_.e16(), columns = gradient_.padded() + 3 * kLanes;
-        base_ = scratch_.take(transposed_.size());
-        total_ = scratch_.take(gradient_.size());
+        for (Head& head : heads_) {
+            head.packed = scratch_.take(transposed_.size());
+            head.total = scratch_.take(gradient_.size());
+        }
         zeros_ = scratch_.take(columns > rows ? columns : rows);
         updates_ = scratch_.take(kChunk * gradient_.padded());
         for (Stream& s : streams_) {
@@ -145,19 +169,13 @@ public:
 
     void run(int64_t first, int64_t last, const srwm::WeightGradients& weight_gradients) {
         for (int64_t i = first; i < last;) {
-            const int64_t head = i / p_.batch;
-            const int64_t end_of_head = (head + 1) * p_.batch < last ? (head + 1) * p_.batch : last;
-            weight_ = a_.weight + head * e() * m();
-            transposed_.pack_transposed(base_, weight_);
-            std::memset(total_, 0, sizeof(float) * gradient_.size());
-            for (; i < end_of_head; i += 2) {
-                begin(streams_[0], i);
-                if (i + 1 < end_of_head) begin(streams_[1], i + 1);
-                run_steps(i + 1 < end_of_head);
-            }
-            i = end_of_head;
-            gradient_.unpack(weight_gradients.of_head(weight_gradients.context, head), total_);
+            const bool pair = i + 1 < last && pairs_with_next(i, p_.batch);
+            begin(streams_[0], i, heads_[0], weight_gradients);
+            if (pair) begin(streams_[1], i + 1, heads_[p_.batch == 1], weight_gradients);
+            run_steps(pair);
+            i += pair ? 2 : 1;
         }
+        for (Head& head : heads_) finish(head, weight_gradients);
     }
 
 private:
@@ -168,20 +186,38 @@ private:
     void run_steps(bool pair) {
         Stream &s0 = streams_[0], &s1 = streams_[1];
         int j0 = s0.steps->n - 1, j1 = pair ? s1.steps->n - 1 : -1;
-        for (; j0 > j1; --j0) gradient(s0, j0), values(s0, j0), matrix(s0, j0), gates(s0, j0);
-        for (; j1 > j0; --j1) gradient(s1, j1), values(s1, j1), matrix(s1, j1), gates(s1, j1);
+        for (; j0 > j1; --j0) step(s0, j0);
+        for (; j1 > j0; --j1) step(s1, j1);
         for (int j = j0; j >= 0; --j) {
             gradient(s0, j), gradient(s1, j);
             values(s0, j), values(s1, j);
             matrix(s0, j), matrix(s1, j);
-            gates(s0, j), gates(s1, j);
+            gates<2>(streams_, j);
         }
         end(s0);
         if (pair) end(s1);
     }
 
-    void begin(Stream& s, int64_t item) {
+    __attribute__((noinline)) void step(Stream& s, int j) { gradient(s, j), values(s, j), matrix(s, j), gates<1>(&s, j); }
+
+    void start(Head& head, int64_t number) {
+        head.number = number;
+        head.weight = a_.weight + number * e() * m();
+        transposed_.pack_transposed(head.packed, head.weight);
+        std::memset(head.total, 0, sizeof(float) * gradient_.size());
+    }
+
+    void finish(const Head& head, const srwm::WeightGradients& weight_gradients) const {
+        if (head.number >= 0) gradient_.unpack(weight_gradients.of_head(weight_gradients.context, head.number), head.total);
+    }
+
+    void begin(Stream& s, int64_t item, Head& head, const srwm::WeightGradients& weight_gradients) {
         const int64_t b = item % p_.batch, h = item / p_.batch;
+        if (head.number != h) {
+            finish(head, weight_gradients);
+            start(head, h);
+        }
+        s.head = &head;
         s.item = b * p_.heads + h;
         s.steps = srwm::steps_of(schedule_, b);
         s.x = a_.x + (b * p_.steps * p_.heads + h) * e();
@@ -206,21 +242,19 @@ private:
         std::memset(s.grad_out, 0, sizeof(float) * gradient_.padded());
     }
 
-    SavedRow row(const Stream& s, int j) const {
+    SRWM_INLINE SavedRow row(const Stream& s, int j) const {
         return SavedRow(s.saved + static_cast<int64_t>(s.steps->t[j]) * size_.row(), size_);
     }
 
     // out = B W (phi(q) - phi(k)), what step j wrote with its key.
-    void load_update(const SavedRow& saved, float* out) const {
+    SRWM_INLINE void load_update(const SavedRow& saved, float* out) const {
         const vf rates = learning_rates(saved);
         for (int c = 0; c < gradient_.padded(); c += kLanes)
             store(out + c, spread(rates, sections_ + c) * load(saved.difference + c));
     }
 
-    static vf learning_rates(const SavedRow& saved) {
-        float table[kLanes] = {};
-        std::memcpy(table, saved.sigma, 4 * sizeof(float));
-        return load(table);
+    SRWM_INLINE static vf learning_rates(const SavedRow& saved) {
+        return last_four(load(saved.sigma + 4 - kLanes));
     }
 
     // W after step j, from the start of its segment or from the last checkpoint within it.
@@ -228,39 +262,37 @@ private:
         int start = j;
         while (!s.steps->fresh[start] && start > 0) --start;
         const int checkpoint = j / static_cast<int>(p_.interval) * static_cast<int>(p_.interval);
+        constexpr int kWorthTransposing = 16;  // steps
+        if (j + 1 == s.steps->n && !s.steps->ends_reset && j - (checkpoint > start ? checkpoint : start) >= kWorthTransposing) {
+            transposed_.pack_transposed(s.w, s.head->weight, a_.shift_out + s.item * e() * m());
+            return;
+        }
         if (checkpoint > start) {
             load_checkpoint(s, checkpoint);
             start = checkpoint;
         } else if (srwm::from_start(*s.steps, start) && a_.shift) {
-            transposed_.pack_transposed(s.w, weight_, a_.shift + s.item * e() * m());
+            transposed_.pack_transposed(s.w, s.head->weight, a_.shift + s.item * e() * m());
         } else {
-            std::memcpy(s.w, base_, sizeof(float) * transposed_.size());
+            std::memcpy(s.w, s.head->packed, sizeof(float) * transposed_.size());
         }
         for (; start <= j; start += kChunk) {
-            const int count = j + 1 - start < kChunk ? j + 1 - start : kChunk;
             const float* keys[kChunk];
-            for (int k = 0; k < count; ++k) {
-                const SavedRow saved = row(s, start + k);
-                keys[k] = saved.phi_k;
-                load_update(saved, updates_ + k * gradient_.padded());
+            for (int k = 0; k < kChunk; ++k) {
+                float* update = updates_ + k * gradient_.padded();
+                if (start + k <= j) {
+                    const SavedRow saved = row(s, start + k);
+                    keys[k] = saved.phi_k;
+                    load_update(saved, update);
+                } else {
+                    keys[k] = zeros_;
+                    std::memset(update, 0, sizeof(float) * gradient_.padded());
+                }
             }
             for (int b = 0; b < transposed_.blocks; ++b)
                 with_width<kWidest>(transposed_.width(b), [&](auto n) {
-                    write_again<n>(transposed_.at(s.w, b), keys, transposed_.first(b) * kLanes, count);
+                    write_again<n, kChunk>(transposed_.at(s.w, b), m(), keys, transposed_.first(b) * kLanes, updates_,
+                                           gradient_.padded());
                 });
-        }
-    }
-
-    template <int N>
-    void write_again(float* w, const float* const* keys, int row, int count) {
-        for (int c = 0; c < m(); ++c, w += N * kLanes) {
-            vf value[N];
-            for (int v = 0; v < N; ++v) value[v] = load(w + v * kLanes);
-            for (int k = 0; k < count; ++k) {
-                const vf u = set1(updates_[k * gradient_.padded() + c]);
-                for (int v = 0; v < N; ++v) value[v] = fma(u, load(keys[k] + row + v * kLanes), value[v]);
-            }
-            for (int v = 0; v < N; ++v) store(w + v * kLanes, value[v]);
         }
     }
 
@@ -269,7 +301,7 @@ private:
     }
 
     // G of step j, and its products with the key and the update.
-    void gradient(Stream& s, int j) {
+    SRWM_INLINE void gradient(Stream& s, int j) {
         if (j + 1 < s.steps->n && s.steps->fresh[j + 1]) {
             end_segment(s);
             std::memset(s.g, 0, sizeof(float) * gradient_.size());
@@ -279,13 +311,19 @@ private:
         } else if (j + 1 < s.steps->n && (j + 1) % p_.interval == 0) {
             load_checkpoint(s, j + 1);
         }
+        if (j >= kAhead) {
+            const int64_t ahead = static_cast<int64_t>(s.steps->t[j - kAhead]) * p_.heads;
+            fetch<false>(s.x + ahead * e(), e());
+            fetch<false>(s.grad_y + ahead * d(), d());
+            fetch<true>(s.grad_x_out + ahead * e(), e());
+        }
         const SavedRow saved = row(s, j);
         load_update(saved, s.update);
         if (!s.live) return;
         const GradientStep step{s.difference, s.pending_x, s.grad_value, s.grad_out, saved.phi_k, s.update};
         for (int b = 0; b < gradient_.blocks; ++b) {
             const int column = gradient_.first(b) * kLanes;
-            float *g = gradient_.at(s.g, b), *total = gradient_.at(total_, b);
+            float *g = gradient_.at(s.g, b), *total = gradient_.at(s.head->total, b);
             with_width<kWidest>(gradient_.width(b), [&](auto n) {
                 if (s.total)
                     pass_gradient<n, true>(g, total, e(), step, column, s.read, s.partial);
@@ -296,7 +334,7 @@ private:
     }
 
     // Gradients of the value, of the key (through the write) and of the learning rates.
-    void values(Stream& s, int j) {
+    SRWM_INLINE void values(Stream& s, int j) {
         const SavedRow saved = row(s, j);
         for (int i = 0; i < e(); i += kLanes) store(s.difference + i, load(saved.phi_q + i) - load(saved.phi_k + i));
         if (!s.live) {
@@ -312,14 +350,14 @@ private:
             store(s.grad_value + c, spread(rates, sections_ + c) * read);
             store(s.read + c, read * load(saved.difference + c));
         }
-        s.grad_beta[0] = sum_of(s.read, d());
-        s.grad_beta[1] = sum_of(s.read + d(), e());
-        s.grad_beta[2] = sum_of(s.read + d() + e(), e());
-        s.grad_beta[3] = sum_of(s.read + d() + 2 * e(), 4);
-        for (int i = 0; i < 4; ++i) s.grad_beta[i] *= saved.sigma[i] * (1.0f - saved.sigma[i]);
+        const vf products = four_sums(partial_sum(s.read, d()), partial_sum(s.read + d(), e()),
+                                      partial_sum(s.read + d() + e(), e()), partial_sum(s.read + d() + 2 * e(), 4));
+        float grads[kLanes];
+        store(grads, products * rates * (set1(1.0f) - rates));
+        std::memcpy(s.grad_beta, grads + kLanes - 4, sizeof s.grad_beta);
     }
 
-    void matrix(Stream& s, int j) {
+    SRWM_INLINE void matrix(Stream& s, int j) {
         const float* key = row(s, j).phi_k;
         for (int b = 0; b < transposed_.blocks; ++b) {
             const int row = transposed_.first(b) * kLanes;
@@ -332,19 +370,27 @@ private:
     }
 
     // The gradient of everything that W gave out at this step.
-    void gates(Stream& s, int j) {
-        const SavedRow saved = row(s, j);
-        const int64_t position = static_cast<int64_t>(s.steps->t[j]) * p_.heads;
-        for (int i = 0; i < e(); i += kLanes) store(s.grad_key + i, load(s.grad_key + i) - load(s.grad_difference + i));
-        float* out = s.grad_out;
-        std::memcpy(out, s.grad_y + position * d(), sizeof(float) * d());
-        softmax_gradient(saved.phi_q, s.grad_difference, out + d(), e());
-        softmax_gradient(saved.phi_k, s.grad_key, out + d() + e(), e());
-        for (int c = d() + 2 * e(); c < gradient_.padded(); c += kLanes) store(out + c, set1(0.0f));
-        std::memcpy(out + d() + 2 * e(), s.grad_beta, sizeof s.grad_beta);
-        s.pending_x = s.x + position * e();
-        s.pending_grad_x = s.grad_x_out + position * e();
-        s.live = true;
+    template <int kStreams>
+    SRWM_INLINE void gates(Stream* streams, int j) {
+        SoftmaxGradientRow rows[2 * kStreams];
+        for (int i = 0; i < kStreams; ++i) {
+            const Stream& s = streams[i];
+            const SavedRow saved = row(s, j);
+            for (int k = 0; k < e(); k += kLanes) store(s.grad_key + k, load(s.grad_key + k) - load(s.grad_difference + k));
+            rows[2 * i] = {saved.phi_q, s.grad_difference, s.grad_out + d()};
+            rows[2 * i + 1] = {saved.phi_k, s.grad_key, s.grad_out + d() + e()};
+        }
+        softmax_gradient(rows, e());
+        for (int i = 0; i < kStreams; ++i) {
+            Stream& s = streams[i];
+            const int64_t position = static_cast<int64_t>(s.steps->t[j]) * p_.heads;
+            std::memcpy(s.grad_out, s.grad_y + position * d(), sizeof(float) * d());
+            for (int c = d() + 2 * e(); c < gradient_.padded(); c += kLanes) store(s.grad_out + c, set1(0.0f));
+            std::memcpy(s.grad_out + d() + 2 * e(), s.grad_beta, sizeof s.grad_beta);
+            s.pending_x = s.x + position * e();
+            s.pending_grad_x = s.grad_x_out + position * e();
+            s.live = true;
+        }
     }
 
     // The first step of a segment is done: its input's gradient, and its part in G and in the weight's gradient.
@@ -357,7 +403,7 @@ private:
         const GradientStep step{s.difference, s.pending_x, s.grad_value, s.grad_out, nullptr, nullptr};
         for (int b = 0; b < gradient_.blocks; ++b) {
             const int column = gradient_.first(b) * kLanes;
-            float *g = gradient_.at(s.g, b), *total = gradient_.at(total_, b);
+            float *g = gradient_.at(s.g, b), *total = gradient_.at(s.head->total, b);
             with_width<kWidest>(gradient_.width(b), [&](auto n) {
                 if (s.total)
                     close_gradient<n, true>(g, total, e(), step, column);
@@ -384,8 +430,8 @@ private:
     const Blocked gradient_, transposed_;
     Scratch scratch_;
     int32_t* sections_ = reinterpret_cast<int32_t*>(scratch_.take(gradient_.padded()));
-    float *base_, *total_, *zeros_, *updates_;
-    const float* weight_ = nullptr;
+    float *zeros_, *updates_;
+    Head heads_[2];
     Stream streams_[2];
 };
 

@@ -13,7 +13,7 @@ namespace SRWM_ISA_NAME {
 
 // out = x (W + key update): the write of the step before and the read of this step, in one pass over W.
 template <int N, bool kWrite>
-inline void write_and_read(float* w, int rows, const float* x, const float* key, const float* update, float* out) {
+SRWM_PASS void write_and_read(float* w, int rows, const float* x, const float* key, const float* update, float* out) {
     vf acc[N], u[N];
     for (int v = 0; v < N; ++v) {
         acc[v] = set1(0.0f);
@@ -60,13 +60,24 @@ inline void add_products(float* s, int rows, const float* keys, int key_stride, 
         }
 }
 
+// Items are numbered head * batch + sequence. Two that share their head run side by side; with one sequence, two heads do.
+inline bool pairs_with_next(int64_t item, int64_t batch) { return batch == 1 || (item + 1) / batch == item / batch; }
+
 template <int kE, int kD>
 class Forward {
+    static constexpr int kAhead = 6;   // steps that memory is asked for in advance
     static constexpr int kChunk = 16;  // steps between two additions to the shift
+
+    struct Head {
+        int64_t number = -1;
+        const float* weight;
+        float* packed;
+    };
 
     struct Stream {
         float *w, *shift, *out, *phi_q, *difference, *keys, *updates;
-        const float *x, *weight;
+        const Head* head;
+        const float* x;
         float *y, *saved, *checkpoints;
         const srwm::Steps* steps;
         int64_t item;
@@ -79,11 +90,11 @@ public:
     Forward(const srwm_problem& p, const srwm_forward_arrays& a, const srwm::Schedule& schedule)
         : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)),
           matrix_(e(), m(), kMaxBlock) {
-        base_ = scratch_.take(matrix_.size());
+        for (Head& head : heads_) head.packed = scratch_.take(matrix_.size());
         for (Stream& s : streams_) {
             s.w = scratch_.take(matrix_.size());
             s.shift = scratch_.take(matrix_.size());
-            s.out = scratch_.take(matrix_.padded() + 3 * kLanes);
+            s.out = scratch_.take(matrix_.padded() + 4 * kLanes) + kLanes;  // the learning rates are read with what is before them
             s.phi_q = scratch_.take(size_.e16());
             s.difference = scratch_.take(size_.e16());
             s.keys = scratch_.take(kChunk * size_.e16());
@@ -93,16 +104,10 @@ public:
     }
 
     void run(int64_t first, int64_t last) {
-        int64_t head = -1;
         for (int64_t i = first; i < last;) {
-            if (i / p_.batch != head) {
-                head = i / p_.batch;
-                weight_ = a_.weight + head * e() * m();
-                matrix_.pack(base_, weight_);
-            }
-            const bool pair = i + 1 < last && (i + 1) / p_.batch == head;
-            begin(streams_[0], i);
-            if (pair) begin(streams_[1], i + 1);
+            const bool pair = i + 1 < last && pairs_with_next(i, p_.batch);
+            begin(streams_[0], i, heads_[0]);
+            if (pair) begin(streams_[1], i + 1, heads_[p_.batch == 1]);
             run_steps(pair);
             i += pair ? 2 : 1;
         }
@@ -119,17 +124,25 @@ private:
         const int both = n0 < n1 ? n0 : n1;
         for (int j = 0; j < both; ++j) {
             read(s0, j), read(s1, j);
-            gates(s0, j), gates(s1, j);
+            gates<2>(streams_, j);
             update(s0, j), update(s1, j);
         }
-        for (int j = both; j < n0; ++j) read(s0, j), gates(s0, j), update(s0, j);
-        for (int j = both; j < n1; ++j) read(s1, j), gates(s1, j), update(s1, j);
+        for (int j = both; j < n0; ++j) step(s0, j);
+        for (int j = both; j < n1; ++j) step(s1, j);
         end(s0);
         if (pair) end(s1);
     }
 
-    void begin(Stream& s, int64_t item) {
+    __attribute__((noinline)) void step(Stream& s, int j) { read(s, j), gates<1>(&s, j), update(s, j); }
+
+    void begin(Stream& s, int64_t item, Head& head) {
         const int64_t b = item % p_.batch, h = item / p_.batch;
+        if (head.number != h) {
+            head.number = h;
+            head.weight = a_.weight + h * e() * m();
+            matrix_.pack(head.packed, head.weight);
+        }
+        s.head = &head;
         s.item = b * p_.heads + h;
         s.steps = srwm::steps_of(schedule_, b);
         s.x = a_.x + (b * p_.steps * p_.heads + h) * e();
@@ -145,9 +158,9 @@ private:
 
     void start_from(Stream& s, const float* shift) {
         if (shift)
-            matrix_.pack(s.w, weight_, shift);
+            matrix_.pack(s.w, s.head->weight, shift);
         else
-            std::memcpy(s.w, base_, sizeof(float) * matrix_.size());
+            std::memcpy(s.w, s.head->packed, sizeof(float) * matrix_.size());
         if (s.steps->last_segment != 0 && shift) return;  // this segment's shift is not the one returned
         if (shift)
             matrix_.pack(s.shift, shift);
@@ -155,13 +168,18 @@ private:
             std::memset(s.shift, 0, sizeof(float) * matrix_.size());
     }
 
-    void read(Stream& s, int j) {
+    SRWM_INLINE void read(Stream& s, int j) {
         if (s.steps->fresh[j]) {
             start_from(s, nullptr);
             s.pending = false;
             s.slot = 0;
         }
         const float* x = s.x + static_cast<int64_t>(s.steps->t[j]) * p_.heads * e();
+        if (j + kAhead < s.steps->n) {
+            const int64_t ahead = static_cast<int64_t>(s.steps->t[j + kAhead]) * p_.heads;
+            fetch<false>(s.x + ahead * e(), e());
+            fetch<true>(s.y + ahead * d(), d());
+        }
         for (int b = 0; b < matrix_.blocks; ++b) {
             const int column = matrix_.first(b) * kLanes;
             with_width<kMaxBlock>(matrix_.width(b), [&](auto n) {
@@ -171,27 +189,45 @@ private:
                     write_and_read<n, false>(matrix_.at(s.w, b), e(), x, nullptr, nullptr, s.out + column);
             });
         }
+        fetch_shift_out(s, j);
         if (s.checkpoints && j > 0 && j % p_.interval == 0)
             matrix_.unpack(s.checkpoints + (j / p_.interval - 1) * e() * m(), s.w);
     }
 
-    void gates(Stream& s, int j) {
-        std::memcpy(s.y + static_cast<int64_t>(s.steps->t[j]) * p_.heads * d(), s.out, sizeof(float) * d());
-        float* key = s.keys + s.slot * size_.e16();
-        softmax(s.out + d(), s.phi_q, e());
-        softmax(s.out + d() + e(), key, e());
-        for (int i = 0; i < e(); i += kLanes) store(s.difference + i, load(s.phi_q + i) - load(key + i));
+    // The last steps ask for the memory of the shift, so that writing it does not stop the next sequence.
+    SRWM_INLINE void fetch_shift_out(const Stream& s, int j) {
+        constexpr int kSpread = 8, kLargest = 4096;
+        const int left = s.steps->n - j, size = e() * m();
+        if (left > kSpread || size > kLargest) return;
+        const int share = size / (s.steps->n < kSpread ? s.steps->n : kSpread) + 1;
+        const int start = (left - 1) * share;
+        if (start < size) fetch<true>(a_.shift_out + s.item * size + start, start + share < size ? share : size - start);
     }
 
-    void update(Stream& s, int j) {
-        const float* key = s.keys + s.slot * size_.e16();
+    float* key_of(const Stream& s) const { return s.keys + s.slot * size_.e16(); }
+
+    template <int kStreams>
+    SRWM_INLINE void gates(Stream* streams, int j) {
+        SoftmaxRow rows[2 * kStreams];
+        for (int i = 0; i < kStreams; ++i) {
+            const Stream& s = streams[i];
+            std::memcpy(s.y + static_cast<int64_t>(s.steps->t[j]) * p_.heads * d(), s.out, sizeof(float) * d());
+            rows[2 * i] = {s.out + d(), s.phi_q};
+            rows[2 * i + 1] = {s.out + d() + e(), key_of(s)};
+        }
+        softmax(rows, e());
+    }
+
+    SRWM_INLINE void update(Stream& s, int j) {
+        const float* key = key_of(s);
         float* update = s.updates + s.slot * matrix_.padded();
+        for (int i = 0; i < e(); i += kLanes) store(s.difference + i, load(s.phi_q + i) - load(key + i));
         for (int b = 0; b < matrix_.blocks; ++b)
             with_width<kMaxBlock>(matrix_.width(b), [&](auto n) {
                 write_and_read<n, false>(matrix_.at(s.w, b), e(), s.difference, nullptr, nullptr,
                                          update + matrix_.first(b) * kLanes);
             });
-        const vf rates = first_lanes(sigmoid(load(s.out + d() + 2 * e())), 4, 0.0f);
+        const vf rates = last_four(sigmoid(load(s.out + d() + 2 * e() + 4 - kLanes)));
         if (s.saved) {
             SavedRow row(s.saved + static_cast<int64_t>(s.steps->t[j]) * size_.row(), size_);
             copy(row.phi_q, s.phi_q, e());
@@ -199,7 +235,7 @@ private:
             copy(row.difference, update, matrix_.padded());
             float sigma[kLanes];
             store(sigma, rates);
-            std::memcpy(row.sigma, sigma, sizeof(float) * 4);
+            std::memcpy(row.sigma, sigma + kLanes - 4, sizeof(float) * 4);
         }
         for (int c = 0; c < matrix_.padded(); c += kLanes) store(update + c, spread(rates, sections_ + c) * load(update + c));
         s.key = key;
@@ -234,8 +270,7 @@ private:
     const Blocked matrix_;
     Scratch scratch_;
     int32_t* sections_ = reinterpret_cast<int32_t*>(scratch_.take(matrix_.padded()));
-    float* base_;
-    const float* weight_ = nullptr;
+    Head heads_[2];
     Stream streams_[2];
 };
 

@@ -12,10 +12,10 @@ struct Size {
     int e16() const { return (e + 15) / 16 * 16; }
     int row() const { return 2 * e16() + (m() + 4 + 15) / 16 * 16; }
 
-    // For every column the number of its learning rate: 0 for y, 1 for q, 2 for k, 3 for beta, 4 (none) in the padding.
+    // For every column the lane of its learning rate, those of y, q, k and beta being the last four; in the padding a zero.
     void fill_sections(int32_t* sections, int padded) const {
         for (int c = 0; c < padded; ++c)
-            sections[c] = c < d ? 0 : c < d + e ? 1 : c < d + 2 * e ? 2 : c < m() ? 3 : 4;
+            sections[c] = c < m() ? kLanes - 4 + (c < d ? 0 : c < d + e ? 1 : c < d + 2 * e ? 2 : 3) : kNoRate;
     }
 };
 

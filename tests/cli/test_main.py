@@ -1,0 +1,108 @@
+import subprocess
+import sys
+
+import pytest
+
+from srwm.cli import COMMANDS, main
+from srwm.fewshot.presets import PRESETS
+
+PRESET = "cpu-omniglot-1shot"
+
+
+def one_line(capsys):
+    error = capsys.readouterr().err
+    assert error.startswith("srwm: ")
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_names_every_command(words, capsys):
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert all(f"srwm {name}" in shown for name in COMMANDS)
+
+
+def test_help_of_a_group_names_its_commands_alone(capsys):
+    assert main(["fewshot"]) == 0
+    shown = capsys.readouterr().out
+    assert "srwm fewshot train" in shown
+    assert "srwm demo" not in shown
+
+
+def test_help_is_fast_because_it_imports_no_torch():
+    program = "import sys; from srwm.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0
+
+
+def test_the_module_runs_too():
+    done = subprocess.run([sys.executable, "-m", "srwm", "nonsense"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "srwm: no command 'nonsense'; see srwm --help\n")
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["fewshot", "nonsense"], ["--nonsense"]])
+def test_an_unknown_command_is_wrong_usage(words, capsys):
+    assert main(words) == 2
+    assert f"no command {' '.join(words)!r}" in one_line(capsys)
+
+
+def test_train_help_names_every_preset(capsys):
+    assert main(["fewshot", "train"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in PRESETS)
+
+
+def test_a_wrong_preset_is_wrong_usage(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["fewshot", "train", "cpu-imagenet"])
+    assert exit_.value.code == 2
+    assert f"no preset 'cpu-imagenet'; there are {', '.join(PRESETS)}" in one_line(capsys)
+
+
+def test_a_missing_data_folder_is_told(tmp_path, capsys):
+    assert main(["fewshot", "train", PRESET, "--run", str(tmp_path / "run"), "--data-dir", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere: no Omniglot here" in one_line(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_corrupt_image_is_told(tmp_path, capsys):
+    for part in ("images_background", "images_evaluation"):
+        folder = tmp_path / "omniglot" / part / "Greek" / "character01"
+        folder.mkdir(parents=True)
+        for drawer in range(20):
+            (folder / f"0001_{drawer + 1:02d}.png").write_bytes(b"broken")
+    assert main(["fewshot", "train", PRESET, "--run", str(tmp_path / "run"), "--data-dir", str(tmp_path)]) == 1
+    assert "images_background/Greek/character01/0001_01.png: not a readable image" in one_line(capsys)
+
+
+def test_an_existing_run_folder_is_told(tmp_path, capsys):
+    assert main(["fewshot", "train", PRESET, "--run", str(tmp_path), "--data", "glyphs", "--pool.images-per-class", "4"]) == 1
+    assert "exists already; continue it with --resume" in one_line(capsys)
+
+
+@pytest.mark.parametrize(("made", "message"), [(False, "is not a run folder"), (True, "not a readable checkpoint")])
+def test_evaluating_what_is_no_run_is_told(tmp_path, capsys, made, message):
+    if made:
+        from srwm.fewshot.runs import create_run
+
+        tmp_path = tmp_path / "run"
+        create_run(tmp_path, PRESETS[PRESET][1])
+        (tmp_path / "config.json").write_text((tmp_path / "config.json").read_text().replace('"omniglot"', '"glyphs"'))
+        (tmp_path / "best.safetensors").write_bytes(b"garbage" * 100)
+    assert main(["fewshot", "evaluate", str(tmp_path), "--queries", "5"]) == 1
+    assert message in one_line(capsys)
+
+
+@pytest.mark.parametrize("package", ["lightning_fabric", "tyro"])
+def test_a_missing_extra_is_named_and_other_missing_modules_are_not_hidden(package):
+    program = (
+        f"import sys; sys.modules[{package!r}] = None; from srwm.cli import main; "
+        "sys.exit(main(['fewshot', 'train', 'cpu-omniglot-1shot']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    if package == "tyro":
+        assert "Traceback" in done.stderr
+    else:
+        assert done.stderr.endswith("lightning_fabric, which is not installed: pip install 'srwm[fewshot]'\n")
+        assert done.stderr.count("\n") == 1

@@ -1,0 +1,59 @@
+import ctypes
+import os
+import platform
+
+import pytest
+
+from srwm.cli.process import prepare_process
+
+VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_")
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """This process's environment without the variables in question; all changes are undone."""
+    bare = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    monkeypatch.setattr(os, "environ", bare)
+    return bare
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    made = []
+
+    class Library:
+        @staticmethod
+        def mallopt(option, value):
+            made.append((option, value))
+            return len(made) < 2
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Library)
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    return made
+
+
+def test_a_refused_setting_is_a_warning(environment, calls):
+    with pytest.warns(RuntimeWarning, match="refused"):
+        prepare_process()
+    assert calls == [(-3, 2**30), (-1, 2**30)]
+    assert environment["OMP_WAIT_POLICY"] == "passive"
+    assert environment["GOMP_SPINCOUNT"] == "0"
+
+
+def test_what_the_user_set_stays(environment, calls):
+    environment.update(OMP_WAIT_POLICY="active", MALLOC_TRIM_THRESHOLD_="1")
+    prepare_process()
+    assert calls == []
+    assert environment["OMP_WAIT_POLICY"] == "active"
+    assert "GOMP_SPINCOUNT" not in environment
+
+
+def test_other_c_libraries_are_left_alone(environment, calls, monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    prepare_process()
+    assert calls == []
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_glibc_accepts_the_settings(environment):
+    prepare_process()

@@ -1,0 +1,71 @@
+import numpy as np
+import torch
+
+from srwm.fewshot.augment import AffineConfig, distort, distorted
+
+STILL = {"degrees": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
+
+
+def dot(size=33):
+    """One image with a soft dot in its middle, and its coordinates in units of half the width."""
+    axis = (2 * torch.arange(size) + 1) / size - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return x, y
+
+
+def moments(images, x, y):
+    weight = images / images.sum((-1, -2), keepdim=True)
+    mean_x, mean_y = (weight * x).sum((-1, -2)), (weight * y).sum((-1, -2))
+    return mean_x, mean_y, (weight * x * x).sum((-1, -2)) - mean_x**2, (weight * y * y).sum((-1, -2)) - mean_y**2
+
+
+def test_no_distortion_is_the_identity():
+    images = torch.rand(4, 3, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(distort(images, AffineConfig(**STILL)), images, atol=1e-5)
+
+
+def test_the_same_generator_state_gives_the_same_distortions():
+    images = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    one, same, other = (distort(images, AffineConfig(), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_shifts_fill_their_range():
+    x, y = dot()
+    images = torch.exp(-(x**2 + y**2) / 0.02).expand(500, 1, -1, -1)
+    moved = distort(images, AffineConfig(**{**STILL, "shift": 0.1}), torch.Generator().manual_seed(0))
+    mean_x, mean_y, *_ = moments(moved, x, y)
+    for mean in (mean_x, mean_y):
+        assert 0.18 < mean.abs().max() <= 0.2001, "a tenth of the width is a fifth of half the width"
+        assert mean.mean().abs() < 0.03
+
+
+def test_scaling_fills_its_range():
+    x, y = dot()
+    images = torch.exp(-(x**2 + y**2) / 0.05).expand(500, 1, -1, -1)
+    scaled = distort(images, AffineConfig(**{**STILL, "scale": 0.2}), torch.Generator().manual_seed(0))
+    *_, var_x, _ = moments(images, x, y)
+    *_, new_x, new_y = moments(scaled, x, y)
+    ratio = (new_x / var_x).sqrt()
+    assert torch.allclose(new_x, new_y, rtol=1e-3)
+    assert 1 / 1.2 - 0.01 <= ratio.min() < 0.86
+    assert 1.2 < ratio.max() <= 1 / 0.8 + 0.02  # interpolation blurs a little
+
+
+def test_rotation_keeps_its_limit():
+    x, y = dot()
+    bar = torch.exp(-(x**2 / 0.2 + y**2 / 0.005)).expand(500, 1, -1, -1)
+    turned = distort(bar, AffineConfig(**{**STILL, "degrees": 30.0}), torch.Generator().manual_seed(0))
+    weight = turned / turned.sum((-1, -2), keepdim=True)
+    xx, yy, xy = ((weight * p).sum((-1, -2)) for p in (x * x, y * y, x * y))
+    angle = torch.rad2deg(0.5 * torch.atan2(2 * xy, xx - yy))
+    assert 28 < angle.max() < 30.5
+    assert -30.5 < angle.min() < -28
+
+
+def test_a_distorted_data_set_keeps_its_classes(splits):
+    data = distorted(splits["test"], AffineConfig(), seed=0)
+    assert data.class_names == splits["test"].class_names
+    assert not np.array_equal(data.images, splits["test"].images)
+    assert np.array_equal(distorted(splits["test"], AffineConfig(**STILL), seed=0).images, splits["test"].images)

@@ -1,0 +1,83 @@
+import errno
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from srwm.data import UserError
+from srwm.fewshot.checkpoint import Checkpoints, load_weights, save_weights
+
+
+def model(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)).to(memory_format=torch.channels_last)
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+STATE = {"step": 3, "list": [1.5, "x"], "tensor": torch.arange(3), "nested": {"none": None}}
+
+
+def test_the_newest_pair_comes_back(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "new")
+    checkpoints.save(3, model(1), STATE)
+    checkpoints.save(20, model(2), {"step": 20})
+    other = model(0)
+    assert checkpoints.load(other) == {"step": 20}
+    assert same(other, model(2))
+    assert sorted(os.listdir(tmp_path / "new")) == ["step-20.safetensors", "step-20.state.pt"]
+
+
+def test_states_come_back_as_they_were(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.load(model()) is None
+    checkpoints.save(3, model(), STATE)
+    loaded = checkpoints.load(model())
+    assert torch.equal(loaded.pop("tensor"), STATE["tensor"])
+    assert loaded == {name: value for name, value in STATE.items() if name != "tensor"}
+
+
+@pytest.mark.parametrize("files_that_fit", [0, 1])
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, files_that_fit):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(3, model(1), {"step": 3})
+    synced = []
+    fsync = os.fsync
+
+    def full(descriptor):
+        synced.append(descriptor)
+        if len(synced) > 2 * files_that_fit:  # each file is followed by its folder
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"cannot save .*step-4\..*: No space left on device; earlier checkpoints are intact"):
+        checkpoints.save(4, model(2), {"step": 4})
+    other = model(0)
+    assert checkpoints.load(other) == {"step": 3}
+    assert same(other, model(1))
+    monkeypatch.undo()
+    checkpoints.save(5, model(2), {"step": 5})
+    assert sorted(os.listdir(tmp_path)) == ["step-5.safetensors", "step-5.state.pt"]
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "state.pt"])
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"\x00garbage" * 50])
+def test_a_corrupt_file_is_named(tmp_path, suffix, damage):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(3, model(1), STATE)
+    path = tmp_path / f"step-3.{suffix}"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=rf"step-3\.{suffix}: not a readable checkpoint"):
+        checkpoints.load(model())
+
+
+def test_weights_that_do_not_fit_are_told(tmp_path):
+    save_weights(tmp_path / "weights.safetensors", nn.Linear(2, 3), {})
+    with pytest.raises(UserError, match=r"weights\.safetensors: the weights do not fit this model .*weight"):
+        load_weights(tmp_path / "weights.safetensors", nn.Linear(3, 3))
+    with pytest.raises(UserError, match="no such checkpoint"):
+        load_weights(tmp_path / "other.safetensors", nn.Linear(3, 3))

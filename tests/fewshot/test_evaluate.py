@@ -1,0 +1,64 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from srwm.data import ImageClasses, UserError
+from srwm.fewshot.episodes import EpisodeShape, draw_episodes
+from srwm.fewshot.evaluate import Accuracy, answer, embed_all, evaluate, nearest_neighbour, score, to_float
+from srwm.fewshot.learner import EpisodeLearner, build_model
+
+SHAPE = EpisodeShape(3, 1, 4)
+
+
+def test_interval_is_that_of_the_mean():
+    accuracy = Accuracy.of(torch.tensor([1.0, 0.0, 1.0, 1.0], dtype=torch.float64))
+    assert accuracy.mean == 0.75
+    assert accuracy.interval == pytest.approx(1.96 * 0.5 / math.sqrt(4))
+    assert str(accuracy) == "75.00 ± 49.00 %"
+
+
+def test_score_of_truth_and_of_one_fixed_guess(splits):
+    assert score(lambda drawn: drawn.query_labels, splits["test"], SHAPE, 300, 0) == Accuracy(1.0, 0.0, 300)
+    guess = score(lambda drawn: torch.zeros_like(drawn.query_labels), splits["test"], SHAPE, 3000, 0)
+    assert abs(guess.mean - 1 / 3) < 2 * guess.interval
+
+
+def test_nearest_neighbour_solves_what_pixels_tell(splits):
+    assert nearest_neighbour(splits["test"], SHAPE, 100).mean == 1.0
+    noise = np.random.default_rng(0).integers(0, 256, (6000, 1, 4, 4)).astype(np.uint8)
+    data = ImageClasses("noise", noise, np.arange(0, 6001, 6), tuple(map(str, range(1000))))
+    chance = nearest_neighbour(data, SHAPE, 2000)
+    assert abs(chance.mean - 1 / 3) < 2 * chance.interval
+
+
+def test_evaluation_is_what_reading_the_episode_image_by_image_gives(config, splits):
+    torch.manual_seed(0)
+    model = build_model(config.model).eval()
+    data = splits["test"]
+    drawn = draw_episodes(torch.from_numpy(data.offsets), SHAPE, 5, torch.Generator().manual_seed(3))
+    images = to_float(torch.from_numpy(data.images))
+    with torch.no_grad():
+        logits = answer(model, embed_all(model, data), drawn)
+        for b in range(5):
+            sequence = torch.cat([drawn.support[b].expand(4, -1), drawn.query[b, :, None]], dim=1)
+            labels = torch.cat([drawn.support_labels[b].expand(4, -1), torch.full((4, 1), -1)], dim=1)
+            one_by_one, _ = model(images[sequence], labels)
+            assert torch.allclose(logits[b], one_by_one[:, -1], atol=1e-5)
+    learner = EpisodeLearner(model, "float32")
+    assert torch.allclose(learner(images, drawn), logits, atol=1e-5)
+
+
+def test_evaluation_leaves_the_model_as_it_was(config, splits):
+    model = build_model(config.model)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    one, same = (evaluate(model, splits["test"], SHAPE, 50, seed=1) for _ in range(2))
+    assert one == same
+    assert model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_too_few_images_for_the_queries_are_told(config, splits):
+    with pytest.raises(UserError, match="with 30 queries need 3 classes of 11 images, got 8 classes of at least 6"):
+        evaluate(build_model(config.model), splits["test"], EpisodeShape(3, 1, 30))

@@ -1,0 +1,70 @@
+import csv
+import dataclasses
+
+import pytest
+
+from srwm.data import UserError
+from srwm.fewshot.presets import PRESETS
+from srwm.fewshot.runs import MetricsLog, check_same_config, create_run, read_config, read_metrics
+
+
+def test_configurations_come_back_equal(tmp_path, config):
+    for name, given in {"small": config, **{name: preset for name, (_, preset) in PRESETS.items()}}.items():
+        create_run(tmp_path / name, given)
+        assert read_config(tmp_path / name) == given
+        check_same_config(tmp_path / name, given)
+
+
+def test_a_run_is_not_overwritten(tmp_path, config):
+    create_run(tmp_path / "run", config)
+    with pytest.raises(UserError, match=r"run exists already; continue it with --resume"):
+        create_run(tmp_path / "run", config)
+
+
+def test_every_differing_field_is_named(tmp_path, config):
+    create_run(tmp_path / "run", config)
+    stack = dataclasses.replace(config.model.stack, d_model=32)
+    other = dataclasses.replace(config, seed=5, model=dataclasses.replace(config.model, stack=stack))
+    with pytest.raises(UserError, match=r"configuration: model\.stack\.d_model \(was 16, now 32\), seed \(was 0, now 5\)$"):
+        check_same_config(tmp_path / "run", other)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "not a run folder"),
+        ("{", "not readable"),
+        ("[]", "not a configuration"),
+        ('{"colour": 1}', "unknown field colour"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_told(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_config(tmp_path)
+
+
+def test_metrics_past_the_checkpoint_are_dropped(tmp_path):
+    with MetricsLog(tmp_path, 0) as log:
+        for step in (2, 4, 6):
+            log.write(step, train_loss=1 / step)
+    before = (tmp_path / "metrics.csv").read_text()
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("8,0.1")  # the process died while it wrote
+    with MetricsLog(tmp_path, 4) as log:
+        assert [row["step"] for row in read_metrics(tmp_path)] == [2, 4]
+        log.write(6, train_loss=1 / 6)
+    assert (tmp_path / "metrics.csv").read_text() == before
+    with (tmp_path / "metrics.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["2", "4", "6"]
+
+
+def test_metrics_are_in_tensorboard_too(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with MetricsLog(tmp_path, 0) as log:
+        log.write(2, train_loss=0.5)
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    assert [(event.step, event.value) for event in board.Scalars("train_loss")] == [(2, 0.5)]

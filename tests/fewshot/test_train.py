@@ -1,0 +1,113 @@
+import dataclasses
+
+import pytest
+import safetensors.torch
+import torch
+
+from srwm.data import UserError
+from srwm.fewshot.config import OptimizerConfig
+from srwm.fewshot.evaluate import evaluate, to_float
+from srwm.fewshot.learner import EpisodeLearner, build_model, build_sampler, validation_shape
+from srwm.fewshot.report import draw_learning_curve, load_best, score_run
+from srwm.fewshot.runs import read_metrics
+from srwm.fewshot.train import train
+
+
+def weights(folder, step):
+    return safetensors.torch.load_file(folder / "checkpoints" / f"step-{step}.safetensors")
+
+
+def test_a_run_learns_and_leaves_what_it_promises(tmp_path, config, splits):
+    stack = dataclasses.replace(config.model.stack, d_model=32, num_heads=4)
+    config = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, stem="none", stack=stack),
+        optimizer=OptimizerConfig(lr=0.01),
+        schedule="constant",
+        episodes=32,
+        distort=False,
+        steps=300,
+        log_every=10,
+        validate_every=100,
+    )
+    assert train(config, splits, tmp_path / "run", accelerator="cpu")
+    accuracy = score_run(tmp_path / "run", splits["test"], 300)
+    assert accuracy.mean - accuracy.interval > 0.6, "chance is a third"
+    draw_learning_curve(tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    expected = {
+        "config.json",
+        "metrics.csv",
+        "tensorboard",
+        "checkpoints",
+        "best.safetensors",
+        "test.json",
+        "learning_curve.png",
+    }
+    assert names == expected
+    rows = read_metrics(tmp_path / "run")
+    assert [row["step"] for row in rows] == list(range(10, 301, 10))
+    assert [row["step"] for row in rows if "val_accuracy" in row] == [100, 200, 300]
+    best = evaluate(load_best(tmp_path / "run"), splits["val"], validation_shape(config), config.validation_episodes)
+    assert best.mean == max(row.get("val_accuracy", 0) for row in rows)
+
+
+@pytest.mark.parametrize("sampler", ["pooled", "per-episode"])
+@pytest.mark.parametrize("stem_precision", ["float32", "bfloat16"])
+def test_equal_configurations_give_equal_weights(tmp_path, config, splits, sampler, stem_precision):
+    config = dataclasses.replace(config, sampler=sampler, stem_precision=stem_precision, steps=3)
+    for name, seed in (("one", 0), ("same", 0), ("other", 1)):
+        train(dataclasses.replace(config, seed=seed), splits, tmp_path / name, accelerator="cpu")
+    one, same, other = (weights(tmp_path / name, 3) for name in ("one", "same", "other"))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["out_layer.weight"], other["out_layer.weight"])
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path, config, splits):
+    config = dataclasses.replace(config, steps=3)
+    train(config, splits, tmp_path / "run", accelerator="cpu")
+    before = (tmp_path / "run" / "metrics.csv").read_text()
+    assert train(config, splits, tmp_path / "run", resume=True, accelerator="cpu")
+    assert (tmp_path / "run" / "metrics.csv").read_text() == before
+
+
+def test_minutes_count_over_sessions(tmp_path, config, splits):
+    config = dataclasses.replace(config, steps=None, minutes=0.02)
+    assert train(config, splits, tmp_path / "run", accelerator="cpu")
+    last = read_metrics(tmp_path / "run")[-1]
+    assert last["minutes"] >= 0.02
+    assert train(config, splits, tmp_path / "run", resume=True, accelerator="cpu")
+    assert read_metrics(tmp_path / "run")[-1] == last, "nothing is left to train"
+
+
+def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
+    torch.manual_seed(0)
+    model = build_model(config.model).eval()
+    images, episodes = build_sampler(config, splits["train"], torch.Generator().manual_seed(0)).sample()
+    exact, rounded = (EpisodeLearner(model, kind)(to_float(images), episodes) for kind in ("float32", "bfloat16"))
+    assert rounded.dtype == torch.float32
+    assert 0 < (exact - rounded).abs().max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": None}, "give --steps or --minutes"),
+        ({"steps": -1}, "steps: expected a number above 0, got -1"),
+        ({"queries": 0}, "expected 1 or more"),
+        ({"k_shot": 9}, "need 3 classes of 10 images"),
+        ({"validation_queries": 99}, "need 3 classes of 34 images"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused_before_a_folder_is_made(tmp_path, config, splits, changes, message):
+    with pytest.raises(UserError, match=message):
+        train(dataclasses.replace(config, **changes), splits, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, config, splits):
+    config = dataclasses.replace(
+        config, optimizer=dataclasses.replace(config.optimizer, lr=1e30, clip_norm=None), schedule="constant"
+    )
+    with pytest.raises(UserError, match="the loss is not finite at step"):
+        train(config, splits, tmp_path / "run", accelerator="cpu")

@@ -1,0 +1,77 @@
+"""A mistake is told at the door in one line: the argument, what was wanted, what came."""
+
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from .recurrences import RECURRENCES, Sizes, draw
+
+SIZES = Sizes(2, 3, 4, 5, 6)  # B, T, H, E, D
+
+FLAGS = [
+    ("resets", torch.zeros(2, 4, dtype=torch.bool), "resets: expected (B, T) = (2, 3), got (2, 4)"),
+    ("resets", torch.zeros(3, dtype=torch.bool), "resets: expected (B, T) = (2, 3), got (3,)"),
+    ("resets", torch.zeros(2, 3), "resets: expected dtype torch.bool, got torch.float32"),
+    ("resets", torch.zeros(2, 3, dtype=torch.bool, device="meta"), "resets: expected device cpu, got meta"),
+    ("mask", torch.ones(3, 3, dtype=torch.bool), "mask: expected (B, T) = (2, 3), got (3, 3)"),
+    ("mask", torch.ones(2, 3, dtype=torch.uint8), "mask: expected dtype torch.bool, got torch.uint8"),
+    ("mask", torch.ones(2, 3, dtype=torch.bool, device="meta"), "mask: expected device cpu, got meta"),
+    ("backend", "triton", "backend: expected one of auto, reference, native, got 'triton'"),
+    ("backend", "Native", "backend: expected one of auto, reference, native, got 'Native'"),
+]
+SRWM = [
+    ("x", torch.zeros(2, 3, 4), "x: expected (B, T, H, E), got (2, 3, 4)"),
+    ("x", torch.zeros(2, 3, 4, 0), "x: expected (B, T, H, E) with E >= 1, got (2, 3, 4, 0)"),
+    ("x", torch.zeros(2, 3, 9, 5), "weight: expected (H, E, D + 2E + 4) = (9, 5, 20), got (4, 5, 20)"),
+    ("weight", torch.zeros(5, 20), "weight: expected (H, E, D + 2E + 4), got (5, 20)"),
+    ("weight", torch.zeros(4, 6, 20), "weight: expected (H, E, D + 2E + 4) = (4, 5, 20), got (4, 6, 20)"),
+    ("weight", torch.zeros(3, 5, 20), "weight: expected (H, E, D + 2E + 4) = (4, 5, 20), got (3, 5, 20)"),
+    ("weight", torch.zeros(4, 5, 14), "weight: expected (H, E, D + 2E + 4) with D >= 1 for E = 5, got (4, 5, 14)"),
+    ("weight", torch.zeros(4, 5, 20, device="meta"), "weight: expected device cpu, got meta"),
+    ("shift", torch.zeros(4, 5, 20), "shift: expected (B, H, E, D + 2E + 4) = (2, 4, 5, 20), got (4, 5, 20)"),
+    ("shift", torch.zeros(1, 4, 5, 20), "shift: expected (B, H, E, D + 2E + 4) = (2, 4, 5, 20), got (1, 4, 5, 20)"),
+    ("shift", torch.zeros(2, 4, 5, 19), "shift: expected (B, H, E, D + 2E + 4) = (2, 4, 5, 20), got (2, 4, 5, 19)"),
+    ("shift", torch.zeros(2, 4, 5, 20, device="meta"), "shift: expected device cpu, got meta"),
+]
+FAST_WEIGHTS = [
+    ("q", torch.zeros(2, 3, 4), "q: expected (B, T, H, E), got (2, 3, 4)"),
+    ("q", torch.zeros(2, 3, 4, 0), "q, v: expected E >= 1 and D >= 1, got (2, 3, 4, 0) and (2, 3, 4, 6)"),
+    ("q", torch.zeros(2, 3, 4, 8), "k: expected (B, T, H, E) = (2, 3, 4, 8), got (2, 3, 4, 5)"),
+    ("k", torch.zeros(2, 3, 4), "k: expected (B, T, H, E) = (2, 3, 4, 5), got (2, 3, 4)"),
+    ("k", torch.zeros(2, 2, 4, 5), "k: expected (B, T, H, E) = (2, 3, 4, 5), got (2, 2, 4, 5)"),
+    ("k", torch.zeros(2, 3, 4, 5, device="meta"), "k: expected device cpu, got meta"),
+    ("v", torch.zeros(2, 3, 4), "v: expected (B, T, H, D), got (2, 3, 4)"),
+    ("v", torch.zeros(2, 3, 3, 6), "v: expected (B, T, H, D) = (2, 3, 4, 6), got (2, 3, 3, 6)"),
+    ("v", torch.zeros(2, 3, 4, 0), "q, v: expected E >= 1 and D >= 1, got (2, 3, 4, 5) and (2, 3, 4, 0)"),
+    ("v", torch.zeros(2, 3, 4, 6, device="meta"), "v: expected device cpu, got meta"),
+    ("state", torch.zeros(2, 4, 6, 5), "state: expected (B, H, E, D) = (2, 4, 5, 6), got (2, 4, 6, 5)"),
+    ("state", torch.zeros(4, 5, 6), "state: expected (B, H, E, D) = (2, 4, 5, 6), got (4, 5, 6)"),
+    ("state", torch.zeros(2, 4, 5, 6, device="meta"), "state: expected device cpu, got meta"),
+]
+BETA = [
+    ("beta", torch.zeros(2, 3, 4, 1), "beta: expected (B, T, H) = (2, 3, 4), got (2, 3, 4, 1)"),
+    ("beta", torch.zeros(2, 3, 4, device="meta"), "beta: expected device cpu, got meta"),
+]
+MISTAKES = {"srwm": SRWM, "delta_rule": FAST_WEIGHTS + BETA, "linear_attention": FAST_WEIGHTS}
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value", "message"),
+    [(name, *mistake) for name in MISTAKES for mistake in MISTAKES[name] + FLAGS],
+)
+def test_message(name: str, argument: str, value: Any, message: str) -> None:
+    recurrence = RECURRENCES[name]
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        recurrence.run(**draw(recurrence, SIZES) | {argument: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value", "message"), [(name, *mistake) for name in MISTAKES for mistake in MISTAKES[name]]
+)
+def test_message_of_a_query(name: str, argument: str, value: Any, message: str) -> None:
+    """The same, with Q in the place of T."""
+    recurrence = RECURRENCES[name]
+    with pytest.raises(ValueError, match=f"^{re.escape(message.replace('(B, T,', '(B, Q,'))}$"):
+        recurrence.query(**draw(recurrence, SIZES) | {argument: value})
