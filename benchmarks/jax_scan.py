@@ -20,9 +20,9 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 if sys.argv[1] == "1":
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
-import jax  # noqa: E402  after its environment
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 SMALL_BATCH = 16
 """Matrices (batch x heads) up to which scanning four steps at a time is faster."""

@@ -40,7 +40,7 @@ def own_backward(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def separate(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """As the equations are usually written down: four matrices, v and v̄ read apart."""
-    batch, steps, heads, e = x.shape
+    batch, steps, _, e = x.shape
     sizes = [weight.shape[2] - 2 * e - 4, e, e, 4]
     matrices = [w.expand(batch, -1, -1, -1) for w in weight.split(sizes, dim=2)]
     ys = []
@@ -93,6 +93,11 @@ def compiled(steps: int, limit: float) -> Loop:
     return limited
 
 
+def warm_up_compiler() -> None:
+    """Load the compiler, whose imports must not be cut off by a time limit."""
+    torch.compile(torch.neg)(torch.zeros(1))
+
+
 class CompileTimeoutError(BaseException):
     """Compiling took too long. No Exception, so that the compiler does not take it for a failure of its own."""
 
@@ -118,7 +123,7 @@ def _finish(ys: Any, matrix: Tensor, weight: Tensor, batch: int) -> tuple[Tensor
 
 
 def _activate(read: Tensor, e: int, selection: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """From x @ W (N, 1, M): y (N, 1, D), [φ(q), φ(k)] (N, 2, E), the four rates (N, 4), and the rates of all columns (N, 1, M)."""
+    """From x @ W (N, 1, M): y (N, 1, D), [φ(q), φ(k)] (N, 2, E), the four rates (N, 4), and those of all columns (N, 1, M)."""
     n, _, m = read.shape
     y, qk, beta = read.split([m - 2 * e - 4, 2 * e, 4], dim=2)
     rates = beta.view(n, 4).sigmoid()

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 ROUNDS = 5
+ROUNDS_OF_SLOW = 3
+"""For calls of a second and more."""
 TOLERANCE = 1e-3
 
 
@@ -90,7 +92,8 @@ class Jax:
         self._process.communicate()
 
     def _ask(self, request: dict) -> dict:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
@@ -109,21 +112,26 @@ def race(competitors: dict[str, Competitor], seconds: float) -> dict[str, Spread
     expected = competitors[first].results()
     for name, competitor in competitors.items():
         _check_agreement(name, competitor.results(), expected)
-    repeats = {name: _repeats(competitor, seconds / ROUNDS) for name, competitor in competitors.items()}
+    plans = {name: _plan(competitor, seconds / ROUNDS) for name, competitor in competitors.items()}
     taken: dict[str, list[float]] = {name: [] for name in competitors}
     gc.collect()
     gc.disable()
     try:
-        for _ in range(ROUNDS):
-            for name, competitor in competitors.items():
-                taken[name] += competitor.seconds(repeats[name])
+        for turn in range(ROUNDS):
+            for name, (rounds, repeats) in plans.items():
+                if turn < rounds:
+                    taken[name] += competitors[name].seconds(repeats)
     finally:
         gc.enable()
     return {name: Spread.of(times) for name, times in taken.items()}
 
 
-def _repeats(competitor: Competitor, seconds: float) -> int:
-    return max(1, math.ceil(seconds / min(competitor.seconds(3))))
+def _plan(competitor: Competitor, seconds: float) -> tuple[int, int]:
+    """Rounds, and calls in each, that fill `seconds` a round."""
+    (once,) = competitor.seconds(1)
+    if once < seconds:
+        once = min(competitor.seconds(2))
+    return ROUNDS_OF_SLOW if once >= 1 else ROUNDS, max(1, math.ceil(seconds / once))
 
 
 def _check_agreement(name: str, results: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:

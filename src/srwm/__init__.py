@@ -1,0 +1,20 @@
+"""Self-referential weight matrices for PyTorch: operations, layers, and the laboratories built on them.
+
+Subpackages are imported when they are first used, so that the program can settle its process before PyTorch starts.
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+__version__ = "0.1.0"
+__all__ = ["data", "fewshot", "interop", "nn", "ops", "vision"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in __all__:
+        return import_module(f"srwm.{name}")
+    raise AttributeError(f"module 'srwm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -66,6 +66,11 @@ def outcome(folder):
     return weights, (folder / "best.safetensors").read_bytes(), (folder / "test.json").read_text(), rows
 
 
+@pytest.fixture(autouse=True)
+def untouched_environment(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
@@ -84,7 +89,7 @@ def interrupt(folder, number):
     return process.wait(), process.communicate()[1]
 
 
-def test_a_killed_run_resumes_to_the_same_bits_even_after_a_full_disk(tmp_path, uninterrupted):
+def test_a_killed_run_resumes_to_the_same_bits_even_after_a_full_disk(tmp_path, uninterrupted, capsys):
     folder = tmp_path / "run"
     code, _ = interrupt(folder, signal.SIGKILL)
     assert code == -signal.SIGKILL
@@ -100,10 +105,9 @@ def test_a_killed_run_resumes_to_the_same_bits_even_after_a_full_disk(tmp_path, 
     assert full.stderr.count("\n") == 1
     assert sorted(os.listdir(folder / "checkpoints")) == kept
 
-    resumed = run(folder, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
+    assert main(command(folder, "--resume")[3:]) == 0
     assert outcome(folder) == outcome(uninterrupted)
-    assert "test accuracy" in resumed.stdout
+    assert "test accuracy" in capsys.readouterr().out
 
 
 def test_a_run_that_is_asked_to_stop_saves_where_it_is(tmp_path, uninterrupted):
@@ -111,16 +115,13 @@ def test_a_run_that_is_asked_to_stop_saves_where_it_is(tmp_path, uninterrupted):
     code, told = interrupt(folder, signal.SIGTERM)
     assert code == 130
     assert "the same command with --resume goes on" in told
-    resumed = run(folder, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
+    assert main(command(folder, "--resume")[3:]) == 0
     assert outcome(folder) == outcome(uninterrupted)
 
 
-def test_another_configuration_is_refused(uninterrupted, monkeypatch, capsys):
-    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+def test_another_configuration_is_refused(uninterrupted, capsys):
     before = outcome(uninterrupted)
-    words = command(uninterrupted, "--resume", "--optimizer.lr", "0.5")[3:]
-    assert main(words) == 1
+    assert main(command(uninterrupted, "--resume", "--optimizer.lr", "0.5")[3:]) == 1
     error = capsys.readouterr().err
     assert error.endswith("with another configuration: optimizer.lr (was 0.001, now 0.5)\n")
     assert error.count("\n") == 1

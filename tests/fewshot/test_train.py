@@ -53,9 +53,9 @@ def test_a_run_learns_and_leaves_what_it_promises(tmp_path, config, splits):
 
 
 @pytest.mark.parametrize("sampler", ["pooled", "per-episode"])
-@pytest.mark.parametrize("stem_precision", ["float32", "bfloat16"])
-def test_equal_configurations_give_equal_weights(tmp_path, config, splits, sampler, stem_precision):
-    config = dataclasses.replace(config, sampler=sampler, stem_precision=stem_precision, steps=3)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_equal_configurations_give_equal_weights(tmp_path, config, splits, sampler, precision):
+    config = dataclasses.replace(config, sampler=sampler, precision=precision, steps=3)
     for name, seed in (("one", 0), ("same", 0), ("other", 1)):
         train(dataclasses.replace(config, seed=seed), splits, tmp_path / name, accelerator="cpu")
     one, same, other = (weights(tmp_path / name, 3) for name in ("one", "same", "other"))

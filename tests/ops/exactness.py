@@ -41,9 +41,7 @@ def bound(steps: int) -> float:
     return 1e-5 if steps >= 1000 else 3e-7 * math.sqrt(steps) + 1e-6
 
 
-def compare(
-    kernel: dict[str, Tensor], loop: dict[str, Tensor], exact: dict[str, Tensor], *, steps: int
-) -> list[Error]:
+def compare(kernel: dict[str, Tensor], loop: dict[str, Tensor], exact: dict[str, Tensor], *, steps: int) -> list[Error]:
     """The errors of every tensor of one draw."""
     return [
         Error(

@@ -52,7 +52,7 @@ def test_float64_runs_on_the_reference(recurrence: Recurrence, native: str) -> N
     inputs = {name: a.double() for name, a in draw(recurrence, SIZES).items()}
     y, _ = recurrence.run(**inputs)
     assert torch.equal(y, recurrence.run(**inputs, backend="reference")[0])
-    with pytest.raises(ValueError, match="^backend: 'native' computes float32 on the CPU, got torch.float64 on cpu$"):
+    with pytest.raises(ValueError, match=r"^backend: 'native' computes float32 on the CPU, got torch.float64 on cpu$"):
         recurrence.run(**inputs, backend=native)
 
 
@@ -61,13 +61,13 @@ def test_another_device_runs_on_the_reference(recurrence: Recurrence) -> None:
     y, state = recurrence.run(**inputs)
     assert (y.device.type, y.shape) == ("meta", (2, 3, 2, 5))
     assert (state.device.type, state.shape) == ("meta", inputs[recurrence.state].shape)
-    with pytest.raises(ValueError, match="^backend: 'native' computes float32 on the CPU, got torch.float32 on meta$"):
+    with pytest.raises(ValueError, match=r"^backend: 'native' computes float32 on the CPU, got torch.float32 on meta$"):
         recurrence.run(**inputs, backend="native")
 
 
 @pytest.mark.usefixtures("no_library")
 def test_a_missing_library_is_an_error_by_name(recurrence: Recurrence) -> None:
-    with pytest.raises(RuntimeError, match="^backend: 'native' needs the compiled library"):
+    with pytest.raises(RuntimeError, match=r"^backend: 'native' needs the compiled library"):
         recurrence.run(**draw(recurrence, SIZES), backend="native")
 
 

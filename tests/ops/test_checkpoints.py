@@ -83,14 +83,12 @@ def test_copies_at_short_intervals(
 
 @pytest.mark.parametrize("steps", [256, 257, 512, 513])
 def test_a_sequence_that_ends_at_a_copy(steps: int, native: str) -> None:
-    sizes = Sizes(1, steps, 1, 4, 4)
+    sizes = Sizes(1, steps, 1, 16, 16)
     assert self_reference.checkpoint_interval(sizes.e) == 256
     assert all(error.holds for error in _errors(draw(SRWM, sizes, seed=1), {}))
 
 
 def _errors(inputs: Inputs, flags: Inputs) -> list[Error]:
     found = evaluate(SRWM, inputs, flags, backend="native")
-    loop, exact = (
-        evaluate(SRWM, inputs, flags, backend="reference", dtype=dtype) for dtype in (torch.float32, torch.float64)
-    )
+    loop, exact = (evaluate(SRWM, inputs, flags, backend="reference", dtype=dtype) for dtype in (torch.float32, torch.float64))
     return compare(found, loop, exact, steps=inputs["x"].shape[1])

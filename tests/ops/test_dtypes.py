@@ -1,4 +1,4 @@
-"""What is computed in which precision, and what comes out: y as the inputs, the state in full precision, gradients as their inputs."""
+"""What is computed in which precision: y comes out as the inputs are, the state in full, gradients as their inputs."""
 
 import pytest
 import torch

@@ -1,5 +1,7 @@
 """Resets, padding and pieces: cutting a sequence up in any way gives what the whole gives."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -19,7 +21,7 @@ def test_pieces_are_the_whole(recurrence: Recurrence, backend: str, cuts: tuple[
     inputs, flags = draw(recurrence, SIZES), draw_flags(SIZES)
     leaves = {name: a.requires_grad_() for name, a in inputs.items()}
     ys, state = [], leaves[recurrence.state]
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         part = piece(recurrence, leaves, slice(start, end)) | {recurrence.state: state}
         y, state = recurrence.run(**part, **{name: flag[:, start:end] for name, flag in flags.items()}, backend=backend)
         ys.append(y)

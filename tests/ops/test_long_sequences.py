@@ -64,9 +64,7 @@ def test_gradients_beside_the_loop(e: int, steps: int, native: str, report_line:
     medians = {}
     for name, head_axis in {"x": 2, "weight": 0, "shift": 1}.items():
         of_kernel, of_loop, wanted = (given[f"grad of {name}"].unbind(head_axis) for given in (found, loop, exact))
-        medians[name] = [
-            statistics.median(map(relative_error, by_head, wanted)) for by_head in (of_kernel, of_loop)
-        ]
+        medians[name] = [statistics.median(map(relative_error, by_head, wanted)) for by_head in (of_kernel, of_loop)]
     shown = ", ".join(f"{name} {kernel:.1e} (loop {loop:.1e})" for name, (kernel, loop) in medians.items())
     report_line(f"srwm over {steps} steps, E = {e}, median gradient errors of {SEEDS} seeds: {shown}")
     assert all(kernel <= 2 * loop for kernel, loop in medians.values()), shown

@@ -1,4 +1,4 @@
-"""The reference against the published equations, written out one sequence, head and row at a time, and against hand-made cases."""
+"""The reference against the published equations, written out for one sequence and head, and against hand-made cases."""
 
 import numpy as np
 import torch

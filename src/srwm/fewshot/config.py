@@ -65,8 +65,8 @@ class TrainConfig:
     """whether every image of a step is distorted at random"""
     distortion: AffineConfig = field(default_factory=AffineConfig)
     """limits of the distortion"""
-    stem_precision: Literal["float32", "bfloat16"] = "float32"
-    """arithmetic of the image stem in training; the memory and all evaluation are in float32"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """arithmetic of convolutions and linear layers in training; recurrences and all evaluation are in float32"""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """the optimizer"""
     schedule: ScheduleName = "constant"

@@ -13,19 +13,18 @@ from srwm.fewshot.model import FewShotModel, ModelConfig
 class EpisodeLearner(nn.Module):
     """One forward pass of training: images (P, C, H, W) in [0, 1] and episodes over them -> logits (B, Q, N).
 
-    Every image is embedded once; with `bfloat16` the stem alone runs under autocast, the memory in float32.
+    Every image is embedded once. With `bfloat16` convolutions and linear layers run under autocast, recurrences in float32.
     """
 
-    def __init__(self, model: FewShotModel, stem_precision: str) -> None:
+    def __init__(self, model: FewShotModel, precision: str) -> None:
         super().__init__()
         self.model = model
-        self.autocast = stem_precision == "bfloat16"
+        self.autocast = precision == "bfloat16"
 
     def forward(self, images: Tensor, episodes: Episodes) -> Tensor:
         """Answer every query of every episode."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.autocast):
-            features = self.model.embed(images)
-        return answer(self.model, features.float(), episodes)
+            return answer(self.model, self.model.embed(images), episodes).float()
 
 
 def build_model(config: ModelConfig) -> FewShotModel:

@@ -46,7 +46,7 @@ def train(
     fabric = Fabric(accelerator=accelerator, devices=1)
     torch.manual_seed(config.seed)
     model = build_model(config.model)
-    learner, optimizer = fabric.setup(EpisodeLearner(model, config.stem_precision), build_optimizer(model, config.optimizer))
+    learner, optimizer = fabric.setup(EpisodeLearner(model, config.precision), build_optimizer(model, config.optimizer))
     average = None if config.average_decay is None else WeightAverage(model, config.average_decay)
     validated = model if average is None else average.model
     generator = torch.Generator().manual_seed(config.seed)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from srwm.ops import reference
-from srwm.ops.native import fast_weights, self_reference  # noqa: F401  registers the operators
 from srwm.ops.backend import runs_native
 from srwm.ops.checks import check_device, check_flags, check_rank, check_shape, computing_dtype
+from srwm.ops.native import fast_weights, self_reference  # noqa: F401  registers the operators
 
 
 def srwm(
@@ -112,8 +112,8 @@ def linear_attention(
 def srwm_query(x: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
     """What W_0 + shift answers to Q independent questions, without being rewritten.
 
-    Shapes: x (B, Q, H, E), weight (H, E, D + 2E + 4), shift (B, H, E, D + 2E + 4). Returns y (B, Q, H, D) in x's dtype: equal to
-    the y of Q separate one-step calls of `srwm`. Raises ValueError as `srwm` does.
+    Shapes: x (B, Q, H, E), weight (H, E, D + 2E + 4), shift (B, H, E, D + 2E + 4). Returns y (B, Q, H, D) in x's dtype: equal
+    to the y of Q separate one-step calls of `srwm`. Raises ValueError as `srwm` does.
     """
     _check_srwm("x", x, "(B, Q, H, E)", weight, shift)
     dtype = computing_dtype(x=x, weight=weight, shift=shift)
@@ -164,9 +164,7 @@ def _check_srwm(name: str, x: Tensor, letters: str, weight: Tensor, shift: Tenso
         check_device("shift", shift, x)
 
 
-def _check_fast_weights(
-    q: Tensor, k: Tensor, v: Tensor, beta: Tensor | None, state: Tensor | None, steps: str
-) -> torch.dtype:
+def _check_fast_weights(q: Tensor, k: Tensor, v: Tensor, beta: Tensor | None, state: Tensor | None, steps: str) -> torch.dtype:
     check_rank("q", q, f"(B, {steps}, H, E)")
     check_rank("v", v, f"(B, {steps}, H, D)")
     batch, length, heads, e = q.shape
@@ -199,7 +197,8 @@ def _fast_weights(
     check_flags("resets", resets, q)
     check_flags("mask", mask, q)
     native = runs_native(backend, q, dtype)
-    inputs = tuple(None if a is None else a.to(dtype) for a in (q, k, v, beta, state))
+    beta, state = (None if a is None else a.to(dtype) for a in (beta, state))
+    inputs = (q.to(dtype), k.to(dtype), v.to(dtype), beta, state)
     if not native:
         with _without_autocast(q):
             y, state = reference.fast_weights(*inputs, resets, mask)

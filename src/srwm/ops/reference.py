@@ -32,7 +32,7 @@ def srwm(
         if resets is not None:
             shift = shift.masked_fill(resets[:, t, None, None, None], 0)
         matrix = weight + shift
-        y, q, k, beta = (x[:, t, :, None] @ matrix).squeeze(2).split(blocks, dim=-1)
+        y, q, k, beta = torch.split((x[:, t, :, None] @ matrix).squeeze(2), blocks, dim=-1)
         key = k.softmax(-1)
         difference = q.softmax(-1) - key
         rates = beta.sigmoid().repeat_interleave(torch.tensor(blocks, device=x.device), dim=-1, output_size=rows)

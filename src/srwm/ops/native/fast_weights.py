@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from srwm.ops import reference
 from srwm.ops.native.operators import Outputs, define, rows, run, second_derivative
@@ -84,7 +83,7 @@ def _backward(
     return grads
 
 
-def _keep_for_backward(ctx: FunctionCtx, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
+def _keep_for_backward(ctx: Any, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
     error = output[2]
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(error)
@@ -98,7 +97,7 @@ def _differentiate(ctx: Any, grad_y: Tensor | None, grad_state: Tensor | None, _
     return (*(g if wanted else None for g, wanted in zip(grads, ctx.needs_input_grad, strict=False)), None, None)
 
 
-def _keep_inputs(ctx: FunctionCtx, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
+def _keep_inputs(ctx: Any, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*inputs[:9])
 

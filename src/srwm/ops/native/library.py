@@ -26,6 +26,7 @@ class Library:
     """The kernels. A call takes a `Problem` and tensors, dense and float32, in the order of the structures in api.h."""
 
     def __init__(self, path: Path):
+        """Load the library; SRWM_ISA names an instruction set to use instead of the best."""
         self._lib = ctypes.CDLL(str(path))
         self._lib.srwm_saved_row.restype = c_int64
         self._lib.srwm_saved_row.argtypes = (c_int64, c_int64)

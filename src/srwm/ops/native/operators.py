@@ -1,4 +1,4 @@
-"""What the native operators share: definition, dense memory, the call of a kernel, and the derivative of a backward operator."""
+"""What the native operators share: definition, dense memory, the call of a kernel, the derivative of a backward operator."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from srwm.ops.native import library
 
-OPERATORS = torch.library.Library("srwm", "DEF")
+OPERATORS = torch.library.Library("srwm", "DEF")  # type: ignore[no-untyped-call]
 
 Outputs = tuple[Tensor, Tensor]
 
@@ -24,13 +24,11 @@ def compiled() -> library.Library:
     return library.LIBRARY
 
 
-def define(
-    name: str, arguments: str, results: int, kernel: Callable[..., Any], fake: Callable[..., Any]
-) -> None:
+def define(name: str, arguments: str, results: int, kernel: Callable[..., Any], fake: Callable[..., Any]) -> None:
     """Register an operator `srwm::name`: its signature, its kernel for CPU tensors, and its shapes for tracing."""
     tensors = ", ".join(["Tensor"] * results)
-    OPERATORS.define(f"{name}({arguments}) -> ({tensors})", tags=(torch.Tag.pt2_compliant_tag,))
-    OPERATORS.impl(name, kernel, "CPU")
+    OPERATORS.define(f"{name}({arguments}) -> ({tensors})", tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
+    OPERATORS.impl(name, kernel, "CPU")  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"srwm::{name}", fake, lib=OPERATORS)
 
 
@@ -69,7 +67,9 @@ def second_derivative(
     with torch.enable_grad():
         inputs = [_differentiable(a) for a in inputs]
         outputs = reference(*inputs)
-        grad_outputs = [_differentiable(torch.zeros_like(o) if g is None else g) for o, g in zip(outputs, grad_outputs, strict=True)]
+        grad_outputs = [
+            _differentiable(torch.zeros_like(o) if g is None else g) for o, g in zip(outputs, grad_outputs, strict=True)
+        ]
         wanted = [a for a in inputs if a is not None]
         grads = torch.autograd.grad(outputs, wanted, grad_outputs, create_graph=True, materialize_grads=True)
         remaining = iter(grads)

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from srwm.ops import reference
 from srwm.ops.native.operators import Outputs, compiled, define, rows, run, second_derivative
@@ -76,7 +75,7 @@ def _backward(
     return grads
 
 
-def _keep_for_backward(ctx: FunctionCtx, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
+def _keep_for_backward(ctx: Any, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
     _, shift_out, saved, checkpoints = output
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(saved, checkpoints)
@@ -90,7 +89,7 @@ def _differentiate(ctx: Any, grad_y: Tensor | None, grad_shift: Tensor | None, *
     return grads[0], grads[1], grads[2] if ctx.needs_input_grad[2] else None, None, None
 
 
-def _keep_inputs(ctx: FunctionCtx, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
+def _keep_inputs(ctx: Any, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*inputs[:7])
 
@@ -103,7 +102,7 @@ def _differentiate_twice(ctx: Any, *grad_grads: Tensor | None) -> tuple[Tensor |
         (grad_y, grad_shift),
         grad_grads,
     )
-    return (*(g if wanted else None for g, wanted in zip(grads, ctx.needs_input_grad, strict=False)), None, None, None, None, None)
+    return (*(g if wanted else None for g, wanted in zip(grads, ctx.needs_input_grad, strict=False)), *(None,) * 5)
 
 
 define("srwm_inference", _INPUTS, 2, _inference, lambda x, weight, shift, resets, mask: _results(x, weight, mask))

@@ -1,0 +1,46 @@
+# `make demo` and `make test` set up .venv when it is missing or out of date; everything else builds on that.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find src -name '*.py' -o -name '*.[ch]pp' -o -name '*.h' -o -name '*.json')
+
+.PHONY: demo test test-slow lint bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/srwm demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed $(VENV)-jax/.installed
+	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/ops.py --jax-python $(VENV)-jax/bin/python --json docs/benchmarks.json --markdown docs/benchmarks.md
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "srwm needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+# PyTorch first and alone: the CPU build where there is one, of the pinned version in any case.
+$(VENV)/.torch: constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch numpy
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml CMakeLists.txt constraints.txt $(SOURCES)
+	$(BIN)/python -m pip install --quiet -c constraints.txt '.[fewshot,test,lint]'
+	touch $@
+
+# JAX needs numpy 2, the reinforcement-learning environments numpy 1: an environment of its own, for the comparison alone.
+$(VENV)-jax/.installed:
+	$(PYTHON) -m venv $(VENV)-jax
+	$(VENV)-jax/bin/python -m pip install --quiet 'jax==0.10.2' 'jaxlib==0.10.2'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(VENV)-jax build dist
