@@ -94,7 +94,7 @@ def train(
 
             progress.add(loss.item(), (logits.argmax(-1) == labels).double().mean().item())
             if not math.isfinite(progress.loss_sum):
-                raise UserError(f"the loss is not finite at step {progress.step}; try a smaller --config.optimizer.lr")
+                raise UserError(f"the loss is not finite at step {progress.step}; try a smaller --optimizer.lr")
             progress.seconds = time.monotonic() - begun
             spent = config.budget.progress(progress.step, progress.seconds)
             validating = progress.step % config.validate_every == 0 or spent >= 1

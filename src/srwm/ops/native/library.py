@@ -11,6 +11,9 @@ import torch  # noqa: F401  first, so that its OpenMP runtime serves the library
 from torch import Tensor
 
 
+_API_VERSION = 2
+
+
 class Problem(ctypes.Structure):
     """Sizes and flags of one call (`srwm_problem` in api.h)."""
 
@@ -28,6 +31,10 @@ class Library:
     def __init__(self, path: Path):
         """Load the library; SRWM_ISA names an instruction set to use instead of the best."""
         self._lib = ctypes.CDLL(str(path))
+        if (version := self._lib.srwm_api_version()) != _API_VERSION:
+            raise ImportError(
+                f"{path} was built for version {version} of its interface, not {_API_VERSION}: install srwm again"
+            )
         self._lib.srwm_saved_row.restype = c_int64
         self._lib.srwm_saved_row.argtypes = (c_int64, c_int64)
         self._lib.srwm_isa_names.restype = ctypes.c_char_p

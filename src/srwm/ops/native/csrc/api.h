@@ -41,6 +41,9 @@ typedef struct {
     float *grad_q, *grad_k, *grad_v, *grad_beta, *grad_state;
 } srwm_fast_backward_arrays;
 
+#define SRWM_API_VERSION 2
+
+SRWM_EXPORT int32_t srwm_api_version(void); /* SRWM_API_VERSION of the library that was compiled */
 SRWM_EXPORT int64_t srwm_saved_row(int64_t e, int64_t d);
 SRWM_EXPORT int srwm_forward(const srwm_problem*, const srwm_forward_arrays*);
 SRWM_EXPORT int srwm_backward(const srwm_problem*, const srwm_backward_arrays*);

@@ -15,7 +15,7 @@ constexpr int kSumsOf = N == 1 ? 4 : N == 2 ? 2 : 1;  // independent sums, where
 
 // state += key update; y = q state; read = next_key state (kDelta).
 template <int N, bool kDelta>
-inline void pass_state(float* state, int rows, const float* q, const float* key, const float* next_key, const float* update,
+SRWM_PASS void pass_state(float* state, int rows, const float* q, const float* key, const float* next_key, const float* update,
                        float* y, float* read) {
     constexpr int kUnroll = kSumsOf<N>;
     vf u[N], answer[kUnroll][N], next[kUnroll][N];
@@ -49,7 +49,7 @@ inline void pass_state(float* state, int rows, const float* q, const float* key,
 
 // g += q grad_y - next_key next_grad_v (kDelta); read = key g; partial[row] += g update.
 template <int N, bool kDelta>
-inline void pass_state_gradient(float* g, int rows, const float* q, const float* key, const float* next_key,
+SRWM_PASS void pass_state_gradient(float* g, int rows, const float* q, const float* key, const float* next_key,
                                 const float* grad_y, const float* next_grad_v, const float* update, float* read, vf* partial,
                                 bool first) {
     constexpr int kUnroll = kSumsOf<N>;
@@ -85,7 +85,7 @@ inline void pass_state_gradient(float* g, int rows, const float* q, const float*
 
 // For the transposed state: grad_read = state grad_v (kDelta), state += key update, grad_q = state grad_y.
 template <int N, bool kDelta>
-inline void pass_state_again(float* state, int columns, const float* key, const float* update, const float* grad_v,
+SRWM_PASS void pass_state_again(float* state, int columns, const float* key, const float* update, const float* grad_v,
                              const float* grad_y, float* grad_read, float* grad_q) {
     constexpr int kUnroll = kSumsOf<N>;
     vf k[N], gr[kUnroll][N], gq[kUnroll][N];
@@ -159,7 +159,7 @@ class FastForward {
 
 public:
     FastForward(const srwm_problem& p, const srwm_fast_forward_arrays& a, const srwm::Schedule& schedule)
-        : p_(p), a_(a), schedule_(schedule), matrix_(e(), d(), kWidest), zeros_(scratch_.take(e())),
+        : p_(p), a_(a), schedule_(schedule), matrix_(e(), d(), kWidest), zeros_(scratch_.take_zeros(e())),
           streams_{make_stream(), make_stream()} {}
 
     void run(int64_t first, int64_t last) { run_pairs(*this, first, last, false); }
@@ -182,6 +182,14 @@ public:
         const srwm::Steps& steps = *s.place.steps;
         if (steps.fresh[j]) clear(s);
         const int64_t at = s.place.at(j);
+        if (j + kAhead < steps.n) {
+            const int64_t ahead = s.place.at(j + kAhead);
+            fetch<false>(a_.q + ahead * e(), e());
+            fetch<false>(a_.k + ahead * e(), e());
+            fetch<false>(a_.v + ahead * d(), d());
+            fetch<true>(a_.y + ahead * d(), d());
+            if (a_.error) fetch<true>(a_.error + ahead * d(), d());
+        }
         const float* v = a_.v + at * d();
         if (kDelta) {
             const float beta = a_.beta[at];
@@ -217,8 +225,9 @@ private:
     int d() const { return kD ? kD : static_cast<int>(p_.d); }
 
     Stream make_stream() {
-        return {Place(p_, schedule_, 0), scratch_.take(matrix_.size()), scratch_.take(matrix_.padded()),
-                scratch_.take(matrix_.padded()), scratch_.take(matrix_.padded())};
+        const int columns = matrix_.padded();
+        return {Place(p_, schedule_, 0), scratch_.take(matrix_.size()), scratch_.take_zeros(columns),
+                scratch_.take_zeros(columns), scratch_.take_zeros(columns)};
     }
 
     void clear(Stream& s) {
@@ -273,7 +282,7 @@ class FastBackward {
 
 public:
     FastBackward(const srwm_problem& p, const srwm_fast_backward_arrays& a, const srwm::Schedule& schedule)
-        : p_(p), a_(a), schedule_(schedule), gradient_(e(), d(), kWidest), transposed_(d(), e(), kWidest), zeros_(scratch_.take(e())),
+        : p_(p), a_(a), schedule_(schedule), gradient_(e(), d(), kWidest), transposed_(d(), e(), kWidest), zeros_(scratch_.take_zeros(e())),
           streams_{make_stream(), make_stream()} {}
 
     void run(int64_t first, int64_t last) {
@@ -293,9 +302,9 @@ private:
     Stream make_stream() {
         const int columns = gradient_.padded(), rows = transposed_.padded();
         return {Place(p_, schedule_, 0), scratch_.take(gradient_.size()), scratch_.take(transposed_.size()),
-                scratch_.take(columns),  scratch_.take(columns),          scratch_.take(columns),
-                scratch_.take(columns),  scratch_.take(rows),             scratch_.take(rows),
-                scratch_.take(rows),     reinterpret_cast<vf*>(scratch_.take(rows * kLanes)), nullptr};
+                scratch_.take_zeros(columns), scratch_.take_zeros(columns), scratch_.take_zeros(columns),
+                scratch_.take_zeros(columns), scratch_.take_zeros(rows), scratch_.take_zeros(rows), scratch_.take_zeros(rows),
+                reinterpret_cast<vf*>(scratch_.take_zeros(rows * kLanes)), nullptr};
     }
 
     template <bool kReverse>
@@ -345,6 +354,15 @@ private:
             forget_next(s);
         }
         const int64_t at = s.place.at(j);
+        if (j >= kAhead) {
+            const int64_t ahead = s.place.at(j - kAhead);
+            fetch<false>(a_.q + ahead * e(), e());
+            fetch<false>(a_.k + ahead * e(), e());
+            fetch<false>((kDelta ? a_.error : a_.v) + ahead * d(), d());
+            fetch<false>(a_.grad_y + ahead * d(), d());
+            fetch<true>(a_.grad_k + ahead * e(), e());
+            fetch<true>(a_.grad_v + ahead * d(), d());
+        }
         load_update(s, at);
         std::memcpy(s.grad_y, a_.grad_y + at * d(), sizeof(float) * d());
         pass_gradient_of(s, a_.q + at * e(), a_.k + at * e());
@@ -381,6 +399,14 @@ private:
     void repeat(Stream& s, int j) {
         if (s.place.steps->fresh[j]) std::memset(s.state, 0, sizeof(float) * transposed_.size());
         const int64_t at = s.place.at(j);
+        if (j + kAhead < s.place.steps->n) {  // what the sweep before has not left in cache
+            const int64_t ahead = s.place.at(j + kAhead);
+            fetch<false>(a_.k + ahead * e(), e());
+            fetch<false>((kDelta ? a_.error : a_.v) + ahead * d(), d());
+            fetch<false>(a_.grad_v + ahead * d(), d());
+            fetch<false>(a_.grad_y + ahead * d(), d());
+            fetch<true>(a_.grad_q + ahead * e(), e());
+        }
         load_update(s, at);
         std::memcpy(s.key, a_.k + at * e(), sizeof(float) * e());
         for (int b = 0; b < transposed_.blocks; ++b) {

@@ -10,6 +10,8 @@
 
 namespace SRWM_ISA_NAME {
 
+constexpr int kAhead = 6;  // steps that memory is asked for in advance
+
 // A matrix of `rows` x `columns`; columns are padded to whole vectors and split into blocks of nearly equal width.
 struct Blocked {
     int rows, columns, vectors, blocks;
@@ -60,26 +62,16 @@ struct Blocked {
                         store(at(to, b) + (static_cast<int64_t>(r + i) * width(b) + v) * kLanes, tile[i]);
                 }
     }
-    // Dense `to` = the matrix. A row may spill over into the next, which is written after it.
+    // Dense `to` = the matrix.
     void unpack(float* to, const float* from) const {
-        for (int r = 0; r + 1 < rows; ++r)
-            for (int b = 0; b < blocks; ++b)
-                for (int v = 0; v < width(b); ++v)
-                    spill(to, r, (first(b) + v) * kLanes, load(at(from, b) + (static_cast<int64_t>(r) * width(b) + v) * kLanes));
         for (int b = 0; b < blocks; ++b) {
-            const int start = first(b) * kLanes, end = start + width(b) * kLanes;
-            std::memcpy(to + static_cast<int64_t>(rows - 1) * columns + start,
-                        at(from, b) + static_cast<int64_t>(rows - 1) * width(b) * kLanes,
-                        sizeof(float) * ((columns < end ? columns : end) - start));
+            const float* in = at(from, b);
+            for (int r = 0; r < rows; ++r)
+                for (int v = 0; v < width(b); ++v, in += kLanes) {
+                    const int c = (first(b) + v) * kLanes;
+                    store_exactly(to + static_cast<int64_t>(r) * columns + c, load(in), columns - c);
+                }
         }
-    }
-
-private:
-    void spill(float* to, int row, int column, vf value) const {
-        if (columns >= kLanes)
-            store(to + static_cast<int64_t>(row) * columns + column, value);
-        else  // too narrow: the next row may be the last, and shorter than what is spilled
-            for (int c = 0; c < columns; ++c) to[static_cast<int64_t>(row) * columns + c] = value[c];
     }
 };
 
@@ -91,16 +83,22 @@ inline void with_width(int width, F&& f) {
     f(std::integral_constant<int, kWidest>{});
 }
 
-// Memory of one thread for one call, handed out in aligned, zeroed pieces.
+// Memory of one thread for one call, handed out in aligned pieces.
 class Scratch {
 public:
+    // A matrix that is written before it is read.
     float* take(int64_t floats) {
         const int64_t bytes = (floats * static_cast<int64_t>(sizeof(float)) + 127) / 64 * 64;
         void* p = std::aligned_alloc(64, bytes);
         if (!p) throw std::bad_alloc();
-        std::memset(p, 0, bytes);
         pieces_[used_++] = p;
         return static_cast<float*>(p);
+    }
+    // A row whose padding is read, too.
+    float* take_zeros(int64_t floats) {
+        float* p = take(floats);
+        std::memset(p, 0, sizeof(float) * floats);
+        return p;
     }
     Scratch() = default;
     Scratch(const Scratch&) = delete;

@@ -172,6 +172,8 @@ void fast_backward(const srwm_problem& p, const srwm_fast_backward_arrays& a) {
 
 extern "C" {
 
+int32_t srwm_api_version(void) { return SRWM_API_VERSION; }
+
 int64_t srwm_saved_row(int64_t e, int64_t d) {
     return SRWM_ISA_NAME::Size(static_cast<int>(e), static_cast<int>(d)).row();
 }

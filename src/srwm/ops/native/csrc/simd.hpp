@@ -22,6 +22,9 @@ constexpr int kMaxBlock = 6;     // vectors of columns in a block, where a pass 
 constexpr int kWidest = 4;       // and where it keeps more
 constexpr int kProductRows = 4;  // rows of a register tile of a matrix product
 
+SRWM_INLINE __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
+SRWM_INLINE vf load_some(const float* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }
+SRWM_INLINE void store_some(float* p, vf v, int n) { _mm512_mask_storeu_ps(p, first(n), v); }
 SRWM_INLINE vf set1(float value) { return _mm512_set1_ps(value); }
 SRWM_INLINE vf load(const float* p) { return _mm512_loadu_ps(p); }
 SRWM_INLINE void store(float* p, vf v) { _mm512_storeu_ps(p, v); }
@@ -30,7 +33,7 @@ SRWM_INLINE vf fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
 SRWM_INLINE vf max(vf a, vf b) { return _mm512_max_ps(a, b); }
 SRWM_INLINE float sum(vf v) { return _mm512_reduce_add_ps(v); }
 SRWM_INLINE vf first_lanes(vf v, int n, float other) {
-    return _mm512_mask_blend_ps(static_cast<__mmask16>((1u << n) - 1u), _mm512_set1_ps(other), v);
+    return _mm512_mask_blend_ps(first(n), _mm512_set1_ps(other), v);
 }
 // a where p < q, else b: a comparison with NaN is false.
 SRWM_INLINE vf select_less(vf p, vf q, vf a, vf b) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(p, q, _CMP_LT_OQ), b, a); }
@@ -100,6 +103,11 @@ constexpr int kMaxBlock = 4, kWidest = 4;
 constexpr int kProductRows = 2;
 #endif
 
+SRWM_INLINE __m256i first(int n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+SRWM_INLINE vf load_some(const float* p, int n) { return _mm256_maskload_ps(p, first(n)); }
+SRWM_INLINE void store_some(float* p, vf v, int n) { _mm256_maskstore_ps(p, first(n), v); }
 SRWM_INLINE vf set1(float value) { return _mm256_set1_ps(value); }
 SRWM_INLINE vf load(const float* p) { return _mm256_loadu_ps(p); }
 SRWM_INLINE void store(float* p, vf v) { _mm256_storeu_ps(p, v); }
@@ -112,8 +120,7 @@ SRWM_INLINE float sum(vf v) {
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 }
 SRWM_INLINE vf first_lanes(vf v, int n, float other) {
-    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_blendv_ps(set1(other), v, _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane)));
+    return _mm256_blendv_ps(set1(other), v, _mm256_castsi256_ps(first(n)));
 }
 SRWM_INLINE vf select_less(vf p, vf q, vf a, vf b) { return _mm256_blendv_ps(b, a, _mm256_cmp_ps(p, q, _CMP_LT_OQ)); }
 SRWM_INLINE vf absolute(vf v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
@@ -152,6 +159,14 @@ constexpr int kLanes = 4;
 constexpr int kMaxBlock = 4, kWidest = 4;
 constexpr int kProductRows = 2;
 
+SRWM_INLINE vf load_some(const float* p, int n) {
+    vf v = {};
+    for (int i = 0; i < n; ++i) v[i] = p[i];
+    return v;
+}
+SRWM_INLINE void store_some(float* p, vf v, int n) {
+    for (int i = 0; i < n; ++i) p[i] = v[i];
+}
 SRWM_INLINE vf set1(float value) { return vf{value, value, value, value}; }
 SRWM_INLINE vf load(const float* p) {
     vf v;
@@ -257,12 +272,13 @@ SRWM_INLINE vf load_first(const float* p, int i, int n, float other) {
     return i + kLanes <= n ? load(p + i) : first_lanes(load(p + i), n - i, other);
 }
 
-// The first n floats at p (all lanes when n >= kLanes) and zeros; nothing behind them is read.
-SRWM_INLINE vf load_exactly(const float* p, int n) {
-    if (n >= kLanes) return load(p);
-    float lanes[kLanes] = {};
-    for (int i = 0; i < n; ++i) lanes[i] = p[i];
-    return load(lanes);
+// The first n floats at p (all lanes when n >= kLanes) and zeros; nothing behind them is touched.
+SRWM_INLINE vf load_exactly(const float* p, int n) { return n >= kLanes ? load(p) : load_some(p, n > 0 ? n : 0); }
+SRWM_INLINE void store_exactly(float* p, vf v, int n) {
+    if (n >= kLanes)
+        store(p, v);
+    else
+        store_some(p, v, n > 0 ? n : 0);
 }
 
 // Lanes of the sum of the n floats at p, not yet added up.

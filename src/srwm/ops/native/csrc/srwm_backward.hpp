@@ -122,7 +122,6 @@ SRWM_PASS void write_again(float* w, int columns, const float* const* keys, int 
 
 template <int kE, int kD>
 class Backward {
-    static constexpr int kAhead = 6;  // steps that memory is asked for in advance
     static constexpr int kChunk = 4;  // steps that are written into W at once when it is rebuilt
 
     struct Head {
@@ -155,14 +154,14 @@ public:
             head.packed = scratch_.take(transposed_.size());
             head.total = scratch_.take(gradient_.size());
         }
-        zeros_ = scratch_.take(columns > rows ? columns : rows);
-        updates_ = scratch_.take(kChunk * gradient_.padded());
+        zeros_ = scratch_.take_zeros(columns > rows ? columns : rows);
+        updates_ = scratch_.take_zeros(kChunk * gradient_.padded());
         for (Stream& s : streams_) {
             s.w = scratch_.take(transposed_.size());
             s.g = scratch_.take(gradient_.size());
-            s.partial = reinterpret_cast<vf*>(scratch_.take(rows * kLanes));
-            for (float** row : {&s.update, &s.read, &s.grad_value, &s.grad_out}) *row = scratch_.take(columns);
-            for (float** row : {&s.difference, &s.grad_x, &s.grad_difference, &s.grad_key}) *row = scratch_.take(rows);
+            s.partial = reinterpret_cast<vf*>(scratch_.take_zeros(rows * kLanes));
+            for (float** row : {&s.update, &s.read, &s.grad_value, &s.grad_out}) *row = scratch_.take_zeros(columns);
+            for (float** row : {&s.difference, &s.grad_x, &s.grad_difference, &s.grad_key}) *row = scratch_.take_zeros(rows);
         }
         size_.fill_sections(sections_, gradient_.padded());
     }

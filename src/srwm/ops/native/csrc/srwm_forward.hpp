@@ -2,7 +2,8 @@
 //
 // W stays in cache for the whole sequence. One pass over W applies the rank-one write of the step before and reads x; a second
 // one reads phi(q) - phi(k). Two independent sequences take turns phase by phase, so that the latency of one's softmax is
-// hidden behind the other's. The shift is accumulated apart from W, because W_T - W_0 would cancel.
+// hidden behind the other's. The shift is accumulated apart from W, because W_T - W_0 would cancel; every few steps W is made
+// anew from W_0 and the shift, because rounding to the size of W at every step would add up.
 #pragma once
 
 #include "kernels.hpp"
@@ -60,29 +61,57 @@ inline void add_products(float* s, int rows, const float* keys, int key_stride, 
         }
 }
 
+// Dense out = start (zero when null) + keys^T updates over `count` steps, for the N vectors of columns from `column` on.
+template <int N>
+inline void sum_products(float* out, const float* start, int rows, int columns, int column, const float* keys, int key_stride,
+                         const float* updates, int update_stride, int count) {
+    auto tile = [&](int r, auto height) {
+        vf acc[height][N];
+        for (int i = 0; i < height; ++i)
+            for (int v = 0; v < N; ++v) {
+                const int c = column + v * kLanes;
+                acc[i][v] = start ? load_exactly(start + static_cast<int64_t>(r + i) * columns + c, columns - c) : set1(0.0f);
+            }
+        for (int k = 0; k < count; ++k)
+            for (int v = 0; v < N; ++v) {
+                const vf u = load(updates + k * update_stride + v * kLanes);
+                for (int i = 0; i < height; ++i) acc[i][v] = fma(set1(keys[k * key_stride + r + i]), u, acc[i][v]);
+            }
+        for (int i = 0; i < height; ++i)
+            for (int v = 0; v < N; ++v) {
+                const int c = column + v * kLanes;
+                store_exactly(out + static_cast<int64_t>(r + i) * columns + c, acc[i][v], columns - c);
+            }
+    };
+    int r = 0;
+    for (; r + kProductRows <= rows; r += kProductRows) tile(r, std::integral_constant<int, kProductRows>{});
+    for (; r < rows; ++r) tile(r, std::integral_constant<int, 1>{});
+}
+
 // Items are numbered head * batch + sequence. Two that share their head run side by side; with one sequence, two heads do.
 inline bool pairs_with_next(int64_t item, int64_t batch) { return batch == 1 || (item + 1) / batch == item / batch; }
 
 template <int kE, int kD>
 class Forward {
-    static constexpr int kAhead = 6;   // steps that memory is asked for in advance
-    static constexpr int kChunk = 16;  // steps between two additions to the shift
+    static constexpr int kChunk = 16;  // steps between two additions to the shift, each followed by a new W = W_0 + shift
 
     struct Head {
         int64_t number = -1;
         const float* weight;
         float* packed;
+        bool is_packed;
     };
 
     struct Stream {
         float *w, *shift, *out, *phi_q, *difference, *keys, *updates;
-        const Head* head;
-        const float* x;
+        Head* head;
+        const float *x, *start;  // start: the shift at the start of the segment, null for zero
         float *y, *saved, *checkpoints;
         const srwm::Steps* steps;
         int64_t item;
-        int slot;        // where this step's key and update go
-        bool pending;    // the step before still has to be written into W
+        bool accumulated;  // `shift` holds the start and the chunks so far
+        int slot;          // where this step's key and update go
+        bool pending;      // the step before still has to be written into W
         const float *key, *update;  // of the step before
     };
 
@@ -94,10 +123,10 @@ public:
         for (Stream& s : streams_) {
             s.w = scratch_.take(matrix_.size());
             s.shift = scratch_.take(matrix_.size());
-            s.out = scratch_.take(matrix_.padded() + 4 * kLanes) + kLanes;  // the learning rates are read with what is before them
-            s.phi_q = scratch_.take(size_.e16());
+            s.out = scratch_.take_zeros(matrix_.padded() + 4 * kLanes) + kLanes;  // rates are read with what is before them
+            s.phi_q = scratch_.take_zeros(size_.e16());
             s.difference = scratch_.take(size_.e16());
-            s.keys = scratch_.take(kChunk * size_.e16());
+            s.keys = scratch_.take_zeros(kChunk * size_.e16());
             s.updates = scratch_.take(kChunk * matrix_.padded());
         }
         size_.fill_sections(sections_, matrix_.padded());
@@ -140,7 +169,7 @@ private:
         if (head.number != h) {
             head.number = h;
             head.weight = a_.weight + h * e() * m();
-            matrix_.pack(head.packed, head.weight);
+            head.is_packed = false;
         }
         s.head = &head;
         s.item = b * p_.heads + h;
@@ -150,30 +179,27 @@ private:
         s.saved = a_.saved ? a_.saved + s.item * p_.steps * size_.row() : nullptr;
         const int64_t slots = p_.steps > 0 ? (p_.steps - 1) / p_.interval : 0;
         s.checkpoints = a_.checkpoints ? a_.checkpoints + s.item * slots * e() * m() : nullptr;
-        s.slot = 0;
-        s.pending = false;
-        const float* shift = a_.shift ? a_.shift + s.item * e() * m() : nullptr;
-        if (s.steps->n == 0 || srwm::from_start(*s.steps, 0)) start_from(s, shift);
+        start_segment(s, a_.shift ? a_.shift + s.item * e() * m() : nullptr);
     }
 
-    void start_from(Stream& s, const float* shift) {
-        if (shift)
+    const float* packed(Head& head) const {
+        if (!head.is_packed) matrix_.pack(head.packed, head.weight);
+        head.is_packed = true;
+        return head.packed;
+    }
+
+    void start_segment(Stream& s, const float* shift) {
+        s.start = shift;
+        s.accumulated = s.pending = false;
+        s.slot = 0;
+        if (shift || (p_.steps == 1 && p_.batch == 1))
             matrix_.pack(s.w, s.head->weight, shift);
         else
-            std::memcpy(s.w, s.head->packed, sizeof(float) * matrix_.size());
-        if (s.steps->last_segment != 0 && shift) return;  // this segment's shift is not the one returned
-        if (shift)
-            matrix_.pack(s.shift, shift);
-        else
-            std::memset(s.shift, 0, sizeof(float) * matrix_.size());
+            std::memcpy(s.w, packed(*s.head), sizeof(float) * matrix_.size());
     }
 
     SRWM_INLINE void read(Stream& s, int j) {
-        if (s.steps->fresh[j]) {
-            start_from(s, nullptr);
-            s.pending = false;
-            s.slot = 0;
-        }
+        if (s.steps->fresh[j]) start_segment(s, nullptr);
         const float* x = s.x + static_cast<int64_t>(s.steps->t[j]) * p_.heads * e();
         if (j + kAhead < s.steps->n) {
             const int64_t ahead = static_cast<int64_t>(s.steps->t[j + kAhead]) * p_.heads;
@@ -230,9 +256,10 @@ private:
         const vf rates = last_four(sigmoid(load(s.out + d() + 2 * e() + 4 - kLanes)));
         if (s.saved) {
             SavedRow row(s.saved + static_cast<int64_t>(s.steps->t[j]) * size_.row(), size_);
-            copy(row.phi_q, s.phi_q, e());
-            copy(row.phi_k, key, e());
+            copy(row.phi_q, s.phi_q, size_.e16());
+            copy(row.phi_k, key, size_.e16());
             copy(row.difference, update, matrix_.padded());
+            std::memset(row.sigma, 0, sizeof(float) * (row.end - row.sigma));
             float sigma[kLanes];
             store(sigma, rates);
             std::memcpy(row.sigma, sigma + kLanes - 4, sizeof(float) * 4);
@@ -241,26 +268,43 @@ private:
         s.key = key;
         s.update = update;
         s.pending = true;
-        if (++s.slot == kChunk) add_to_shift(s, j);
+        if (++s.slot == kChunk) renew(s);
     }
 
-    void add_to_shift(Stream& s, int j) {
-        if (j >= s.steps->last_segment && !s.steps->ends_reset)
-            for (int b = 0; b < matrix_.blocks; ++b)
-                with_width<kMaxBlock>(matrix_.width(b), [&](auto n) {
-                    add_products<n>(matrix_.at(s.shift, b), e(), s.keys, size_.e16(), s.updates + matrix_.first(b) * kLanes,
-                                    matrix_.padded(), s.slot);
-                });
+    void add_to_shift(Stream& s) {
+        for (int b = 0; b < matrix_.blocks; ++b)
+            with_width<kMaxBlock>(matrix_.width(b), [&](auto n) {
+                add_products<n>(matrix_.at(s.shift, b), e(), s.keys, size_.e16(), s.updates + matrix_.first(b) * kLanes,
+                                matrix_.padded(), s.slot);
+            });
         s.slot = 0;
     }
 
+    void renew(Stream& s) {
+        if (!s.accumulated && s.start) matrix_.pack(s.shift, s.start);
+        if (!s.accumulated && !s.start) std::memset(s.shift, 0, sizeof(float) * matrix_.size());
+        s.accumulated = true;
+        add_to_shift(s);
+        const float* weight = packed(*s.head);
+        for (int64_t i = 0; i < matrix_.size(); i += kLanes) store(s.w + i, load(weight + i) + load(s.shift + i));
+        s.pending = false;
+    }
+
     void end(Stream& s) {
-        if (s.slot) add_to_shift(s, s.steps->n - 1);
         float* out = a_.shift_out + s.item * e() * m();
-        if (s.steps->ends_reset)
+        if (s.steps->ends_reset) {
             std::memset(out, 0, sizeof(float) * e() * m());
-        else
+        } else if (s.accumulated) {
+            add_to_shift(s);
             matrix_.unpack(out, s.shift);
+        } else {
+            for (int b = 0; b < matrix_.blocks; ++b)
+                with_width<kMaxBlock>(matrix_.width(b), [&](auto n) {
+                    const int column = matrix_.first(b) * kLanes;
+                    sum_products<n>(out, s.start, e(), m(), column, s.keys, size_.e16(), s.updates + column, matrix_.padded(),
+                                    s.slot);
+                });
+        }
     }
 
     const srwm_problem& p_;

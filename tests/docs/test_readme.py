@@ -1,0 +1,62 @@
+"""What README.md and the pages of docs/ say holds: Python blocks print what they promise, commands and links exist."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from srwm.cli import COMMANDS
+from srwm.fewshot.presets import PRESETS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGE_NAMES = [page.name for page in PAGES]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+PYTHON = [pytest.param(code, id=f"{page.name}-{i}") for page in PAGES for i, code in enumerate(blocks(page, "python"))]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("code", PYTHON)
+def test_python_prints_what_its_comments_say(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The comment behind a print is what it prints."""
+    promised = re.findall(r"^print\(.*\)  +# (.*)$", code, re.MULTILINE)
+    assert len(promised) == len(re.findall(r"^ *print\(", code, re.MULTILINE))
+    exec(compile(code, "<page>", "exec"), {"__name__": "page"})
+    assert capsys.readouterr().out.splitlines() == promised
+
+
+def test_the_readme_has_python() -> None:
+    assert len(blocks(ROOT / "README.md", "python")) >= 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=PAGE_NAMES)
+def test_commands_exist(page: Path) -> None:
+    shell = "\n".join(blocks(page, "sh"))
+    presets = re.findall(r"srwm fewshot train ([\w-]+)", shell)
+    assert set(presets) <= PRESETS.keys()
+    commands = re.findall(r"^srwm ((?:fewshot )?\w+)", shell, re.MULTILINE)
+    assert set(commands) <= COMMANDS.keys()
+    targets = re.findall(r"^make (?:PYTHON=\S+ )?([\w-]+)", shell, re.MULTILINE)
+    assert set(targets) <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=PAGE_NAMES)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert not missing
