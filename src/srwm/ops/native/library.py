@@ -10,7 +10,6 @@ from pathlib import Path
 import torch  # noqa: F401  first, so that its OpenMP runtime serves the library too
 from torch import Tensor
 
-
 _API_VERSION = 2
 
 
