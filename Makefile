@@ -21,7 +21,7 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed $(VENV)-jax/.installed
-	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/ops.py --jax-python $(VENV)-jax/bin/python --json docs/benchmarks.json --markdown docs/benchmarks.md
+	$(BIN)/python benchmarks/ops.py --jax-python $(VENV)-jax/bin/python --json docs/benchmarks.json --markdown docs/benchmarks.md
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "srwm needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

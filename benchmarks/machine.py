@@ -27,7 +27,7 @@ def describe(library: Library, threads: int) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
         "fma_peak": max(library.fma_peak(threads) for _ in range(5)),
         "cache_bandwidth": {f"{size} KB": threads * _read_bandwidth(size * 1024) for size in (16, 256)},
     }

@@ -83,16 +83,17 @@ inline void with_width(int width, F&& f) {
     f(std::integral_constant<int, kWidest>{});
 }
 
-// Memory of one thread for one call, handed out in aligned pieces.
+// Memory of one thread for one call, handed out in aligned pieces. A thread keeps what it needed for its next call: asking the
+// system for it again and again costs more than a short call computes.
 class Scratch {
 public:
     // A matrix that is written before it is read.
     float* take(int64_t floats) {
         const int64_t bytes = (floats * static_cast<int64_t>(sizeof(float)) + 127) / 64 * 64;
-        void* p = std::aligned_alloc(64, bytes);
-        if (!p) throw std::bad_alloc();
-        pieces_[used_++] = p;
-        return static_cast<float*>(p);
+        used_ += bytes;
+        if (used_ <= kept().bytes) return reinterpret_cast<float*>(kept().start + used_ - bytes);
+        extra_[extras_] = allocate(bytes);
+        return static_cast<float*>(extra_[extras_++]);
     }
     // A row whose padding is read, too.
     float* take_zeros(int64_t floats) {
@@ -104,12 +105,33 @@ public:
     Scratch(const Scratch&) = delete;
     Scratch& operator=(const Scratch&) = delete;
     ~Scratch() {
-        while (used_) std::free(pieces_[--used_]);
+        if (!extras_) return;
+        while (extras_) std::free(extra_[--extras_]);
+        std::free(kept().start);
+        kept().bytes = 0;
+        kept().start = static_cast<char*>(std::aligned_alloc(64, used_));
+        if (kept().start) kept().bytes = used_;
     }
 
 private:
-    void* pieces_[48];
-    int used_ = 0;
+    struct Kept {
+        char* start = nullptr;
+        int64_t bytes = 0;
+        ~Kept() { std::free(start); }
+    };
+    static Kept& kept() {
+        static thread_local Kept memory;
+        return memory;
+    }
+    static void* allocate(int64_t bytes) {
+        void* p = std::aligned_alloc(64, bytes);
+        if (!p) throw std::bad_alloc();
+        return p;
+    }
+
+    void* extra_[48];
+    int extras_ = 0;
+    int64_t used_ = 0;
 };
 
 }  // namespace SRWM_ISA_NAME

@@ -24,7 +24,10 @@ constexpr int kProductRows = 4;  // rows of a register tile of a matrix product
 
 SRWM_INLINE __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
 SRWM_INLINE vf load_some(const float* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }
-SRWM_INLINE void store_some(float* p, vf v, int n) { _mm512_mask_storeu_ps(p, first(n), v); }
+SRWM_INLINE void store_some(float* p, vf v, int n) {
+    if (n == 4) return _mm_storeu_ps(p, _mm512_castps512_ps128(v));  // a row ends with four rates; masked stores are slower
+    _mm512_mask_storeu_ps(p, first(n), v);
+}
 SRWM_INLINE vf set1(float value) { return _mm512_set1_ps(value); }
 SRWM_INLINE vf load(const float* p) { return _mm512_loadu_ps(p); }
 SRWM_INLINE void store(float* p, vf v) { _mm512_storeu_ps(p, v); }
@@ -107,7 +110,10 @@ SRWM_INLINE __m256i first(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 SRWM_INLINE vf load_some(const float* p, int n) { return _mm256_maskload_ps(p, first(n)); }
-SRWM_INLINE void store_some(float* p, vf v, int n) { _mm256_maskstore_ps(p, first(n), v); }
+SRWM_INLINE void store_some(float* p, vf v, int n) {
+    if (n == 4) return _mm_storeu_ps(p, _mm256_castps256_ps128(v));  // a row ends with four rates; masked stores are slower
+    _mm256_maskstore_ps(p, first(n), v);
+}
 SRWM_INLINE vf set1(float value) { return _mm256_set1_ps(value); }
 SRWM_INLINE vf load(const float* p) { return _mm256_loadu_ps(p); }
 SRWM_INLINE void store(float* p, vf v) { _mm256_storeu_ps(p, v); }

@@ -22,7 +22,7 @@ struct Size {
 // phi(q), phi(k), W (phi(q) - phi(k)) and the four learning rates of one step; the same for every instruction set.
 struct SavedRow {
     float *phi_q, *phi_k, *difference, *sigma, *end;
-    SavedRow(float* row, const Size& size)
+    SRWM_INLINE SavedRow(float* row, const Size& size)
         : phi_q(row), phi_k(row + size.e16()), difference(row + 2 * size.e16()), sigma(difference + size.m()),
           end(row + size.row()) {}
 };
