@@ -80,6 +80,21 @@ def test_an_existing_run_folder_is_told(tmp_path, capsys):
     assert "exists already; continue it with --resume" in one_line(capsys)
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--threads", "0"], "threads: expected 1 or more, got 0"),
+        (["--test-episodes", "0"], "test_episodes: expected 1 or more, got 0"),
+        (["--accelerator", "abacus"], "accelerator: "),
+    ],
+)
+def test_a_wrong_number_or_device_is_told_before_the_run_begins(tmp_path, capsys, option, message):
+    words = ["fewshot", "train", PRESET, "--run", str(tmp_path / "run"), "--data", "glyphs", "--pool.images-per-class", "4"]
+    assert main([*words, *option]) == 1
+    assert message in one_line(capsys)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(("made", "message"), [(False, "is not a run folder"), (True, "not a readable checkpoint")])
 def test_evaluating_what_is_no_run_is_told(tmp_path, capsys, made, message):
     if made:

@@ -94,7 +94,10 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
     [
         ({"steps": None}, "give --steps or --minutes"),
         ({"steps": -1}, "steps: expected a number above 0, got -1"),
-        ({"queries": 0}, "expected 1 or more"),
+        ({"queries": 0}, "queries: expected 1 or more"),
+        ({"validation_queries": 0}, "validation_queries: expected 1 or more"),
+        ({"validation_episodes": 0}, "validation_episodes: expected 1 or more"),
+        ({"average_decay": 1.0}, "average_decay: expected"),
         ({"k_shot": 9}, "need 3 classes of 10 images"),
         ({"validation_queries": 99}, "need 3 classes of 34 images"),
     ],

@@ -18,7 +18,6 @@ ReportLine = Callable[[str], None]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes minutes; left to a step of its own")
     config.stash[ERRORS] = defaultdict(list)
     config.stash[LINES] = []
 

@@ -161,3 +161,18 @@ def test_derivatives_are_registered_correctly(operator: str, native: str) -> Non
 def test_every_operator_is_checked() -> None:
     defined = {name.removeprefix("srwm::").split(".")[0] for name in LIBRARY._op_defs}
     assert defined == set(OPERATORS)
+
+
+def test_autocast_does_not_reach_second_derivatives(native: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 6, 2, 4, generator=generator, requires_grad=True)
+    weight = torch.randn(2, 4, 16, generator=generator).div(2).requires_grad_()
+
+    def second() -> torch.Tensor:
+        y, _ = ops.srwm(x, weight, backend=native)
+        (gradient,) = torch.autograd.grad(y.square().sum(), weight, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), x)[0]
+
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = second()
+    torch.testing.assert_close(inside, second(), rtol=1e-5, atol=1e-6)

@@ -120,16 +120,18 @@ def test_a_reset_in_the_padding_resets(recurrence: Recurrence, backend: str, whe
         assert not any(grad.any() for grad in grads)
 
 
-def test_nan_stays_in_its_sequence_and_head(recurrence: Recurrence, backend: str) -> None:
-    sizes = Sizes(3, 8, 4, 5, 6)
+@pytest.mark.parametrize("step", [0, 3, 7])
+@pytest.mark.parametrize("batch", [3, 5])
+def test_nan_stays_in_its_sequence_and_head(recurrence: Recurrence, backend: str, batch: int, step: int) -> None:
+    sizes = Sizes(batch, 8, 4, 5, 6)
     clean = draw(recurrence, sizes)
     first = next(iter(clean))
     broken = {name: a.clone() for name, a in clean.items()}
-    broken[first][1, 3, 2, 0] = float("nan")
+    broken[first][1, step, 2, 0] = float("nan")
     wanted = evaluate(recurrence, clean, {}, backend=backend)
     found = evaluate(recurrence, broken, {}, backend=backend)
-    assert found["y"][1, 3, 2].isnan().all()
-    hit = torch.zeros(3, 1, 4, 1, dtype=torch.bool)
+    assert found["y"][1, step, 2].isnan().all()
+    hit = torch.zeros(batch, 1, 4, 1, dtype=torch.bool)
     hit[1, :, 2] = True
     for name, value in found.items():
         if name == "grad of weight":

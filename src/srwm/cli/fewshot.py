@@ -9,6 +9,7 @@ from typing import Annotated
 import torch
 import tyro
 
+from srwm.data.errors import UserError
 from srwm.data.splits import load_splits
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.presets import PRESETS
@@ -72,6 +73,7 @@ def train(arguments: Sequence[str]) -> None:
         default=TrainOptions(Path("runs") / preset, PRESETS[preset][1]),
         config=(tyro.conf.AvoidSubcommands,),
     )
+    _check_positive(threads=options.threads, test_episodes=options.test_episodes)
     _set_threads(options.threads)
     splits = load_splits(options.config.data, options.data_dir)
     ended = train_run(options.config, splits, options.run, resume=options.resume, accelerator=options.accelerator)
@@ -86,10 +88,17 @@ def train(arguments: Sequence[str]) -> None:
 def evaluate(arguments: Sequence[str]) -> None:
     """Test a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm fewshot evaluate", args=list(arguments))
+    _check_positive(threads=options.threads, episodes=options.episodes, queries=options.queries)
     _set_threads(options.threads)
     data = load_splits(read_config(options.run).data, options.data_dir)["test"]
     accuracy = score_run(options.run, data, options.episodes, options.queries, options.seed)
     print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {data.name})")
+
+
+def _check_positive(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise UserError(f"{name}: expected 1 or more, got {count}")
 
 
 def _set_threads(threads: int | None) -> None:

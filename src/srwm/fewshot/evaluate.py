@@ -48,10 +48,11 @@ def evaluate(model: FewShotModel, data: ImageClasses, shape: EpisodeShape, episo
     """
     was_training = model.training
     model.eval()
-    features = embed_all(model, data)
-    accuracy = score(lambda drawn: answer(model, features, drawn).argmax(-1), data, shape, episodes, seed)
-    model.train(was_training)
-    return accuracy
+    try:
+        features = embed_all(model, data)
+        return score(lambda drawn: answer(model, features, drawn).argmax(-1), data, shape, episodes, seed)
+    finally:
+        model.train(was_training)
 
 
 def nearest_neighbour(data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0) -> Accuracy:

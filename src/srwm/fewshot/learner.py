@@ -49,8 +49,12 @@ def check_config(config: TrainConfig, splits: dict[Split, ImageClasses]) -> None
     for name, value in (("steps", config.steps), ("minutes", config.minutes), ("log_every", config.log_every)):
         if value is not None and value <= 0:
             raise UserError(f"{name}: expected a number above 0, got {value}")
-    if config.validate_every < 1 or config.episodes < 1 or config.queries < 1:
-        raise UserError("validate_every, episodes, queries: expected 1 or more")
+    counts = ("validate_every", "episodes", "queries", "k_shot", "validation_episodes", "validation_queries")
+    for name in counts:
+        if getattr(config, name) < 1:
+            raise UserError(f"{name}: expected 1 or more, got {getattr(config, name)}")
+    if config.average_decay is not None and not 0 <= config.average_decay < 1:
+        raise UserError(f"average_decay: expected a number from 0 up to, not with, 1, got {config.average_decay}")
     image_shape = splits["train"].image_shape
     if tuple(config.model.image_shape) != image_shape:
         raise UserError(f"model.image_shape is {tuple(config.model.image_shape)}, the images are {image_shape}")

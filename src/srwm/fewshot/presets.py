@@ -33,7 +33,7 @@ _CPU_OMNIGLOT = TrainConfig(
     optimizer=OptimizerConfig(lr=1e-3, weight_decay=0.05),
     schedule="trapezoid",
     average_decay=0.998,
-    minutes=50,
+    minutes=60,
 )
 
 PRESETS: dict[str, tuple[str, TrainConfig]] = {
@@ -42,7 +42,7 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
         _PAPER_OMNIGLOT,
     ),
     "cpu-omniglot-1shot": (
-        "5-way 1-shot Omniglot for a desktop CPU: pooled episodes, bfloat16, balanced input, distortions, 50 minutes",
+        "5-way 1-shot Omniglot for a desktop CPU: pooled episodes, bfloat16, balanced input, distortions, 60 minutes",
         _CPU_OMNIGLOT,
     ),
 }

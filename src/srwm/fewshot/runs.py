@@ -78,8 +78,11 @@ class MetricsLog:
 
     def write(self, step: int, **values: float) -> None:
         """Add one row; fields that are not given stay empty."""
-        with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, self.fields, lineterminator="\n").writerow({"step": step, **values})
+        try:
+            with self.path.open("a", newline="") as file:
+                csv.DictWriter(file, self.fields, lineterminator="\n").writerow({"step": step, **values})
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
         for name, value in values.items():
             self.board.add_scalar(name, value, step)
 

@@ -38,12 +38,15 @@ def train(
     corrupt or cannot be saved, the configuration does not fit itself or the data, or the loss is not finite.
     """
     check_config(config, splits)
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=1)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"accelerator: {error}") from error
     if resume:
         check_same_config(folder, config)
     else:
         create_run(folder, config)
 
-    fabric = Fabric(accelerator=accelerator, devices=1)
     torch.manual_seed(config.seed)
     model = build_model(config.model)
     learner, optimizer = fabric.setup(EpisodeLearner(model, config.precision), build_optimizer(model, config.optimizer))

@@ -92,11 +92,14 @@ def _infer_stack(weights: Weights, d_model: int, bootstrapped: bool, use_input_s
         style = {"core": "deltanet"}
     else:
         raise ValueError(f"source: expected {core}.W_y, {core}.slow_net.weight or rnn.weight_hh_l0, found none of them")
+    width = _shape(weights, f"{feed_forward}.ff_layers.0.weight", 2)[0]
+    if width % d_model:
+        raise ValueError(f"{feed_forward}.ff_layers.0.weight: expected a multiple of {d_model} rows, got {width}")
     return StackConfig(
         d_model=d_model,
         num_heads=num_heads,
         num_layers=_count(weights, r"fw_layers\.(\d+)\.") if bootstrapped else (_count(weights, r"layers\.(\d+)\.") + 1) // 2,
-        ff_factor=_shape(weights, f"{feed_forward}.ff_layers.0.weight", 2)[0] // d_model,
+        ff_factor=width // d_model,
         **style,
     )
 

@@ -64,7 +64,7 @@ def second_derivative(
     gradients of what it returned.
     """
     create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
         inputs = [_differentiable(a) for a in inputs]
         outputs = reference(*inputs)
         grad_outputs = [

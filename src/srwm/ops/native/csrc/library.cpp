@@ -71,12 +71,11 @@ private:
     void add(const srwm_problem& p, int64_t b) {
         int32_t* t = positions_.data() + b * p.steps;
         uint8_t* fresh = fresh_.data() + b * p.steps;
-        Steps s{t, fresh, 0, 0, false};
+        Steps s{t, fresh, 0, false};
         bool reset = false;
         for (int64_t i = 0; i < p.steps; ++i) {
             reset = reset || (p.resets && p.resets[b * p.steps + i]);
             if (p.mask && !p.mask[b * p.steps + i]) continue;
-            if (reset) s.last_segment = s.n;
             t[s.n] = static_cast<int32_t>(i);
             fresh[s.n++] = reset;
             reset = false;
@@ -153,7 +152,8 @@ void backward(const srwm_problem& p, const srwm_backward_arrays& a) {
     });
     if (p.batch == 0) std::fill_n(a.grad_weight, p.heads * size, 0.0f);
     std::vector<bool> started(p.heads);
-    for (const auto& of_thread : gradients) of_thread->add_shared_heads(started);
+    for (const auto& of_thread : gradients)
+        if (of_thread) of_thread->add_shared_heads(started);
 }
 
 void fast_forward(const srwm_problem& p, const srwm_fast_forward_arrays& a) {

@@ -20,6 +20,7 @@ inline int useful_threads(int threads, int64_t items, double work) {
 // f(thread, first, last) for each thread's share. With one thread OpenMP is not entered: a forked child may not.
 template <class F>
 void share(int threads, int64_t items, F&& f) {
+    if (items == 0) return;
     if (threads == 1) return f(0, int64_t{0}, items);
     std::vector<std::exception_ptr> errors(threads);
 #pragma omp parallel num_threads(threads)

@@ -11,7 +11,6 @@ struct Steps {
     const int32_t* t;      // positions of the n unmasked steps
     const uint8_t* fresh;  // 1: a reset came at this step, or at a masked step since the one before
     int n;
-    int last_segment;      // the first step of the last segment
     bool ends_reset;       // a reset at a masked step after the last unmasked one: the final state is zero
 };
 

@@ -237,6 +237,7 @@ private:
     void forget_pending(Stream& s) {
         s.pending_x = zeros_;
         s.pending_grad_x = nullptr;
+        std::memset(s.difference, 0, sizeof(float) * size_.e16());  // a NaN of the item before times zero would be NaN
         std::memset(s.grad_value, 0, sizeof(float) * gradient_.padded());
         std::memset(s.grad_out, 0, sizeof(float) * gradient_.padded());
     }
