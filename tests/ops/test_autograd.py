@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from srwm import ops
 from srwm.ops.native.operators import OPERATORS as LIBRARY
 
 from .recurrences import RECURRENCES, Inputs, Recurrence, Sizes, draw, draw_flags, output_gradients, relative_error
