@@ -76,6 +76,7 @@ def test_a_corrupt_image_is_told(tmp_path, capsys):
 
 
 def test_an_existing_run_folder_is_told(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
     assert main(["fewshot", "train", PRESET, "--run", str(tmp_path), "--data", "glyphs", "--pool.images-per-class", "4"]) == 1
     assert "exists already; continue it with --resume" in one_line(capsys)
 

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from srwm.data.files import cache_dir, write_atomically
+from srwm.data.files import cache_dir, remove_leftovers, write_atomically
 
 
 def test_new_content_replaces_old(tmp_path):
@@ -34,3 +34,14 @@ def test_cache_dir_respects_xdg(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache_dir() == tmp_path / "home" / ".cache" / "srwm"
+
+
+def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path):
+    for name in (".file.12ab34cd.tmp", "file.tmp", ".hidden", "file"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / ".folder.tmp").mkdir()
+    remove_leftovers(tmp_path, older_than=3600)
+    assert len(os.listdir(tmp_path)) == 5
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".folder.tmp", ".hidden", "file", "file.tmp"]
+    remove_leftovers(tmp_path / "missing")

@@ -1,7 +1,9 @@
 import errno
+import json
 import os
 
 import pytest
+import safetensors
 import torch
 from torch import nn
 
@@ -29,6 +31,15 @@ def test_the_newest_pair_comes_back(tmp_path):
     assert checkpoints.load(other) == {"step": 20}
     assert same(other, model(2))
     assert sorted(os.listdir(tmp_path / "new")) == ["step-20.safetensors", "step-20.state.pt"]
+
+
+def test_equal_weights_make_equal_files(tmp_path):
+    facts = {"step": 3, "validation": "97.12 ± 0.08 %", "more": 1}
+    for number in range(8):
+        save_weights(tmp_path / str(number), model(1), facts)
+    assert len({(tmp_path / str(number)).read_bytes() for number in range(8)}) == 1
+    with safetensors.safe_open(tmp_path / "0", "pt") as file:
+        assert json.loads(file.metadata()["srwm"]) == facts
 
 
 def test_states_come_back_as_they_were(tmp_path):

@@ -68,9 +68,10 @@ def test_draws_are_uniform():
 def test_a_step_holds_the_images_that_its_labels_tell(which):
     data = numbered([5, 6, 7, 5, 8, 5, 9])
     sampler = list(both_samplers(data, SHAPE, 10))[which]
-    images, episodes = sampler.sample()
+    images, classes, episodes = sampler.sample()
     assert images.dtype == torch.uint8
     assert len(images) == (10 * (8 + 6), 6 * 5)[which]
+    assert classes.tolist() == images.flatten(1)[:, 0].tolist()
     for support, labels, query, truth in zip(*episodes, strict=True):
         shown = images[torch.cat([support, query])].flatten(1)
         assert len(shown[:, 1].unique()) == 14
@@ -93,7 +94,8 @@ def test_the_generator_is_all_of_the_state(which):
     one.sample()
     other.generator.set_state(one.generator.get_state())
     for _ in range(3):
-        (images, episodes), (same_images, same_episodes) = one.sample(), other.sample()
+        (images, classes, episodes), (same_images, same_classes, same_episodes) = one.sample(), other.sample()
+        assert torch.equal(classes, same_classes)
         assert torch.equal(images, same_images)
         assert all(map(torch.equal, episodes, same_episodes))
     assert not torch.equal(one.sample().images, one.sample().images)

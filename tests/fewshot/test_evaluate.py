@@ -47,7 +47,9 @@ def test_evaluation_is_what_reading_the_episode_image_by_image_gives(config, spl
             one_by_one, _ = model(images[sequence], labels)
             assert torch.allclose(logits[b], one_by_one[:, -1], atol=1e-5)
     learner = EpisodeLearner(model, "float32")
-    assert torch.allclose(learner(images, drawn), logits, atol=1e-5)
+    answered, auxiliary = learner(images, torch.zeros(len(images)).long(), drawn)
+    assert torch.allclose(answered, logits, atol=1e-5)
+    assert auxiliary == 0
 
 
 def test_evaluation_leaves_the_model_as_it_was(config, splits):

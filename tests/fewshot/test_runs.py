@@ -21,6 +21,20 @@ def test_a_run_is_not_overwritten(tmp_path, config):
         create_run(tmp_path / "run", config)
 
 
+def test_an_empty_folder_may_become_a_run_and_a_failed_one_leaves_nothing(tmp_path, config, monkeypatch):
+    (tmp_path / "run").mkdir()
+    create_run(tmp_path / "run", config)
+    assert read_config(tmp_path / "run") == config
+
+    def killed(path, content):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("srwm.fewshot.runs.write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        create_run(tmp_path / "other", config)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_every_differing_field_is_named(tmp_path, config):
     create_run(tmp_path / "run", config)
     stack = dataclasses.replace(config.model.stack, d_model=32)

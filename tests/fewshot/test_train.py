@@ -5,16 +5,27 @@ import safetensors.torch
 import torch
 
 from srwm.data import UserError
+from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.config import OptimizerConfig
 from srwm.fewshot.evaluate import evaluate, to_float
 from srwm.fewshot.learner import EpisodeLearner, build_model, build_sampler, validation_shape
 from srwm.fewshot.report import draw_learning_curve, load_best, score_run
 from srwm.fewshot.runs import read_metrics
+from srwm.fewshot.schedule import learning_rate
 from srwm.fewshot.train import train
 
 
 def weights(folder, step):
     return safetensors.torch.load_file(folder / "checkpoints" / f"step-{step}.safetensors")
+
+
+def killed_after_step(last):
+    def rate(schedule, base, step, progress, d_model):
+        if step > last:
+            raise KeyboardInterrupt
+        return learning_rate(schedule, base, step, progress, d_model)
+
+    return rate
 
 
 def test_a_run_learns_and_leaves_what_it_promises(tmp_path, config, splits):
@@ -63,6 +74,21 @@ def test_equal_configurations_give_equal_weights(tmp_path, config, splits, sampl
     assert not torch.equal(one["out_layer.weight"], other["out_layer.weight"])
 
 
+@pytest.mark.parametrize("kind", ["neighbours", "classes"])
+def test_an_auxiliary_loss_trains_along_and_resumes(tmp_path, config, splits, kind, monkeypatch):
+    config = dataclasses.replace(config, auxiliary=AuxiliaryConfig(kind), steps=8)
+    train(config, splits, tmp_path / "whole", accelerator="cpu")
+    train(dataclasses.replace(config, auxiliary=AuxiliaryConfig()), splits, tmp_path / "without", accelerator="cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("srwm.fewshot.train.learning_rate", killed_after_step(4))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, splits, tmp_path / "run", accelerator="cpu")
+    train(config, splits, tmp_path / "run", resume=True, accelerator="cpu")
+    whole, without, resumed = (weights(tmp_path / name, 8) for name in ("whole", "without", "run"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert not torch.equal(whole["stem.layers.0.0.weight"], without["stem.layers.0.0.weight"])
+
+
 def test_a_finished_run_stays_as_it_is(tmp_path, config, splits):
     config = dataclasses.replace(config, steps=3)
     train(config, splits, tmp_path / "run", accelerator="cpu")
@@ -76,6 +102,7 @@ def test_minutes_count_over_sessions(tmp_path, config, splits):
     assert train(config, splits, tmp_path / "run", accelerator="cpu")
     last = read_metrics(tmp_path / "run")[-1]
     assert last["minutes"] >= 0.02
+    assert "val_accuracy" in last
     assert train(config, splits, tmp_path / "run", resume=True, accelerator="cpu")
     assert read_metrics(tmp_path / "run")[-1] == last, "nothing is left to train"
 
@@ -83,8 +110,8 @@ def test_minutes_count_over_sessions(tmp_path, config, splits):
 def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
     torch.manual_seed(0)
     model = build_model(config.model).eval()
-    images, episodes = build_sampler(config, splits["train"], torch.Generator().manual_seed(0)).sample()
-    exact, rounded = (EpisodeLearner(model, kind)(to_float(images), episodes) for kind in ("float32", "bfloat16"))
+    images, classes, episodes = build_sampler(config, splits["train"], torch.Generator().manual_seed(0)).sample()
+    exact, rounded = (EpisodeLearner(model, kind)(to_float(images), classes, episodes)[0] for kind in ("float32", "bfloat16"))
     assert rounded.dtype == torch.float32
     assert 0 < (exact - rounded).abs().max() < 0.1
 

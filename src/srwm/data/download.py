@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import textwrap
 import zipfile
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def fetch_archive(url: str, checksum: str, folder: Path, name: str) -> None:
             unpack(Path(archive), unpacked)
             _place(unpacked / name, folder / name)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"cannot download {url} ({error}); fetch it yourself, unpack it in {folder}, and try again") from error
+        reason = textwrap.shorten(str(error), 120, placeholder=" ...")
+        raise UserError(f"cannot download {url} ({reason}); fetch it yourself, unpack it in {folder}, and try again") from error
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 from pathlib import Path
 
 
@@ -28,6 +29,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
     if os.name == "posix":
         _sync_folder(path.parent)
+
+
+def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
+    """Delete the temporary files in `folder` that a killed `write_atomically` left `older_than` seconds ago or earlier."""
+    for path in folder.glob(".*.tmp"):
+        try:
+            if path.is_file() and time.time() - path.stat().st_mtime >= older_than:
+                path.unlink()
+        except OSError:  # another process was quicker, or owns it
+            continue
 
 
 def _sync_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from srwm.data.download import fetch_archive
 from srwm.data.errors import UserError
-from srwm.data.files import cache_dir, write_atomically
+from srwm.data.files import cache_dir, remove_leftovers, write_atomically
 from srwm.data.images import ImageClasses, Split, with_rotations
 
 DRAWERS = 20
@@ -125,6 +125,7 @@ def _write_cache(path: Path, images: NDArray[np.uint8]) -> None:
     np.savez(buffer, images=images)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, older_than=3600)
         write_atomically(path, buffer.getvalue())
     except OSError as error:
         warnings.warn(f"decoded images are not kept for the next time: {error}", stacklevel=4)

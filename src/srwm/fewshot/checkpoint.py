@@ -1,6 +1,7 @@
 """Checkpoints: weights as safetensors, and beside them everything else that an exact resume needs."""
 
 import io
+import json
 import pickle
 import re
 from pathlib import Path
@@ -15,10 +16,14 @@ from srwm.data import UserError
 from srwm.data.files import write_atomically
 
 
-def save_weights(path: Path, model: nn.Module, metadata: dict[str, str]) -> None:
-    """Write a model's `state_dict` as safetensors, atomically. Raises UserError where it cannot be written."""
+def save_weights(path: Path, model: nn.Module, facts: dict[str, int | str]) -> None:
+    """Write a model's `state_dict` as safetensors, atomically. Raises UserError where it cannot be written.
+
+    Equal weights and facts make equal files: the facts are JSON under the one key `srwm` of the metadata, since safetensors
+    writes several keys in a random order.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    _write(path, safetensors.torch.save(tensors, metadata))
+    _write(path, safetensors.torch.save(tensors, {"srwm": json.dumps(facts, ensure_ascii=False)}))
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
@@ -46,7 +51,7 @@ class Checkpoints:
     def save(self, step: int, model: nn.Module, state: dict[str, Any]) -> None:
         """Write the pair of `step`; `state` holds tensors, numbers, strings, lists and dicts. Raises UserError if it cannot."""
         older = self._files()
-        save_weights(self._weights(step), model, {"step": str(step)})
+        save_weights(self._weights(step), model, {"step": step})
         buffer = io.BytesIO()
         torch.save(state, buffer)
         _write(self._state(step), buffer.getvalue())

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from srwm.data.splits import DatasetName
 from srwm.fewshot.augment import AffineConfig
+from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.schedule import Budget, ScheduleName
@@ -65,6 +66,8 @@ class TrainConfig:
     """whether every image of a step is distorted at random"""
     distortion: AffineConfig = field(default_factory=AffineConfig)
     """limits of the distortion"""
+    auxiliary: AuxiliaryConfig = field(default_factory=AuxiliaryConfig)
+    """a second loss, on the features of a step's images"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """arithmetic of convolutions and linear layers in training; recurrences and all evaluation are in float32"""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -41,9 +41,13 @@ class Episodes(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one step of training sees: images (P, C, H, W) uint8, each to be embedded once, and the episodes over them."""
+    """What one step of training sees: images (P, C, H, W) uint8, each to be embedded once, and the episodes over them.
+
+    classes (P,) int64 are the images' classes among all training classes.
+    """
 
     images: Tensor
+    classes: Tensor
     episodes: Episodes
 
 
@@ -100,8 +104,9 @@ class EpisodeSampler:
         drawn = draw_episodes(self.offsets, self.shape, self.episodes, self.generator)
         index = torch.cat([drawn.support, drawn.query], dim=1)
         position = torch.arange(index.numel()).view_as(index)
+        images = index.flatten()
         moved = drawn._replace(support=position[:, : self.shape.support], query=position[:, self.shape.support :])
-        return Step(self.images[index.flatten()], moved)
+        return Step(self.images[images], _class_of(images, self.offsets), moved)
 
 
 class PooledSampler:
@@ -130,4 +135,9 @@ class PooledSampler:
         index = draw_episodes(self.offsets, self.pool, 1, self.generator)
         by_class = index.support[0, index.support_labels[0].argsort()]
         offsets = torch.arange(self.pool.n_way + 1) * self.pool.k_shot
-        return Step(self.images[by_class], draw_episodes(offsets, self.shape, self.episodes, self.generator))
+        episodes = draw_episodes(offsets, self.shape, self.episodes, self.generator)
+        return Step(self.images[by_class], _class_of(by_class, self.offsets), episodes)
+
+
+def _class_of(index: Tensor, offsets: Tensor) -> Tensor:
+    return torch.bucketize(index, offsets, right=True) - 1

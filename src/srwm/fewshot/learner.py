@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from srwm.data import ImageClasses, Split, UserError
+from srwm.fewshot.auxiliary import build_auxiliary
 from srwm.fewshot.config import OptimizerConfig, TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, PooledSampler, Sampler, draw_episodes
 from srwm.fewshot.evaluate import answer
@@ -14,17 +15,22 @@ class EpisodeLearner(nn.Module):
     """One forward pass of training: images (P, C, H, W) in [0, 1] and episodes over them -> logits (B, Q, N).
 
     Every image is embedded once. With `bfloat16` convolutions and linear layers run under autocast, recurrences in float32.
+    `auxiliary` is a loss of features and classes (its weights train along), or None.
     """
 
-    def __init__(self, model: FewShotModel, precision: str) -> None:
+    def __init__(self, model: FewShotModel, precision: str, auxiliary: nn.Module | None = None) -> None:
         super().__init__()
         self.model = model
+        self.auxiliary = auxiliary
         self.autocast = precision == "bfloat16"
 
-    def forward(self, images: Tensor, episodes: Episodes) -> Tensor:
-        """Answer every query of every episode."""
+    def forward(self, images: Tensor, classes: Tensor, episodes: Episodes) -> tuple[Tensor, Tensor]:
+        """Answer every query of every episode; beside the logits, the auxiliary loss, (), of the images of these classes."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.autocast):
-            return answer(self.model, self.model.embed(images), episodes).float()
+            features = self.model.embed(images)
+            logits = answer(self.model, features, episodes).float()
+        loss = logits.new_zeros(()) if self.auxiliary is None else self.auxiliary(features.float(), classes)
+        return logits, loss
 
 
 def build_model(config: ModelConfig) -> FewShotModel:
@@ -58,6 +64,10 @@ def check_config(config: TrainConfig, splits: dict[Split, ImageClasses]) -> None
     image_shape = splits["train"].image_shape
     if tuple(config.model.image_shape) != image_shape:
         raise UserError(f"model.image_shape is {tuple(config.model.image_shape)}, the images are {image_shape}")
+    try:
+        build_auxiliary(config.auxiliary, num_features=1, num_classes=1)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     build_sampler(config, splits["train"], torch.Generator()).sample()
     for split in ("val", "test"):
         draw_episodes(torch.from_numpy(splits[split].offsets), validation_shape(config), 1, torch.Generator())

@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import io
 import json
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -17,12 +19,19 @@ BEST = "best.safetensors"
 
 
 def create_run(folder: Path, config: TrainConfig) -> None:
-    """Make a new run folder. Raises UserError where the folder is there already or cannot be made."""
+    """Make a new run folder, with its configuration in it or not at all.
+
+    Raises UserError where the folder is there already, unless it is empty, or cannot be made.
+    """
     try:
-        folder.mkdir(parents=True)
-        write_json(folder / "config.json", dataclasses.asdict(config))
-    except FileExistsError as error:
-        raise UserError(f"{folder} exists already; continue it with --resume, or name another run folder") from error
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(f"{folder} exists already; continue it with --resume, or name another run folder")
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+            whole = Path(temporary) / "run"
+            whole.mkdir()
+            write_json(whole / "config.json", dataclasses.asdict(config))
+            os.replace(whole, folder)
     except OSError as error:
         raise UserError(f"cannot make the run folder {folder}: {error.strerror or error}") from error
 

@@ -11,7 +11,9 @@ from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from srwm.data import ImageClasses, Split, UserError
+from srwm.data.files import remove_leftovers
 from srwm.fewshot.augment import distort
+from srwm.fewshot.auxiliary import build_auxiliary
 from srwm.fewshot.average import WeightAverage
 from srwm.fewshot.checkpoint import Checkpoints, save_weights
 from srwm.fewshot.config import TrainConfig
@@ -44,12 +46,16 @@ def train(
         raise UserError(f"accelerator: {error}") from error
     if resume:
         check_same_config(folder, config)
+        for part in (folder, folder / "checkpoints"):
+            remove_leftovers(part)
     else:
         create_run(folder, config)
 
     torch.manual_seed(config.seed)
     model = build_model(config.model)
-    learner, optimizer = fabric.setup(EpisodeLearner(model, config.precision), build_optimizer(model, config.optimizer))
+    auxiliary = build_auxiliary(config.auxiliary, model.num_features, len(splits["train"]))
+    whole = EpisodeLearner(model, config.precision, auxiliary)
+    learner, optimizer = fabric.setup(whole, build_optimizer(whole, config.optimizer))
     average = None if config.average_decay is None else WeightAverage(model, config.average_decay)
     validated = model if average is None else average.model
     generator = torch.Generator().manual_seed(config.seed)
@@ -65,6 +71,8 @@ def train(
         torch.set_rng_state(state["torch_rng"])
         if average is not None:
             average.model.load_state_dict(state["average"])
+        if auxiliary is not None:
+            auxiliary.load_state_dict(state["auxiliary"])
 
     begun, first_step = time.monotonic() - progress.seconds, progress.step
     session = time.monotonic()
@@ -80,15 +88,15 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-            images, episodes = sampler.sample()
+            images, classes, episodes = sampler.sample()
             images = to_float(images.to(fabric.device))
             if config.distort:
                 images = distort(images, config.distortion, generator)
-            logits = learner(images, episodes)
+            logits, auxiliary_loss = learner(images, classes.to(fabric.device), episodes)
             labels = episodes.query_labels.to(fabric.device)
             loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
             optimizer.zero_grad()
-            fabric.backward(loss)
+            fabric.backward(loss + config.auxiliary.weight * auxiliary_loss)
             if config.optimizer.clip_norm is not None:
                 fabric.clip_gradients(learner, optimizer, max_norm=config.optimizer.clip_norm)
             optimizer.step()
@@ -96,29 +104,30 @@ def train(
                 average.update(model, progress.step)
 
             progress.add(loss.item(), (logits.argmax(-1) == labels).double().mean().item())
-            if not math.isfinite(progress.loss_sum):
+            if not math.isfinite(progress.loss_sum + auxiliary_loss.item()):
                 raise UserError(f"the loss is not finite at step {progress.step}; try a smaller --optimizer.lr")
             progress.seconds = time.monotonic() - begun
             spent = config.budget.progress(progress.step, progress.seconds)
             validating = progress.step % config.validate_every == 0 or spent >= 1
             bar.update()
             if validating or progress.step % config.log_every == 0:
-                row = {"minutes": progress.seconds / 60, "learning_rate": rate, **progress.take_means()}
+                row = {"learning_rate": rate, **progress.take_means()}
                 speed = (progress.step - first_step) * config.episodes / (time.monotonic() - session)
                 told = f"loss {row['train_loss']:.3f}, accuracy {100 * row['train_accuracy']:.1f} %"
-                bar.set_postfix_str(f"{row['minutes']:.1f} min, {speed:.0f} episodes/s, {told}")
+                bar.set_postfix_str(f"{progress.seconds / 60:.1f} min, {speed:.0f} episodes/s, {told}")
                 if validating:
                     accuracy = evaluate(validated, splits["val"], validation_shape(config), config.validation_episodes)
                     row |= {"val_accuracy": accuracy.mean, "val_interval": accuracy.interval}
-                    tqdm.write(
-                        f"step {progress.step}, {row['minutes']:.1f} min, {speed:.0f} episodes/s: {told}, validation {accuracy}"
-                    )
                     if accuracy.mean > progress.best:
                         progress.best = accuracy.mean
-                        save_weights(folder / BEST, validated, {"step": str(progress.step), "validation": str(accuracy)})
+                        save_weights(folder / BEST, validated, {"step": progress.step, "validation": str(accuracy)})
                     progress.seconds = time.monotonic() - begun
                     spent = config.budget.progress(progress.step, progress.seconds)
-                log.write(progress.step, **row)
+                    tqdm.write(
+                        f"step {progress.step}, {progress.seconds / 60:.1f} min, {speed:.0f} episodes/s: {told}, "
+                        f"validation {accuracy}"
+                    )
+                log.write(progress.step, minutes=progress.seconds / 60, **row)
             if validating or stop.is_set():
                 content = {
                     "progress": dataclasses.asdict(progress),
@@ -126,6 +135,7 @@ def train(
                     "generator": generator.get_state(),
                     "torch_rng": torch.get_rng_state(),
                     "average": None if average is None else average.model.state_dict(),
+                    "auxiliary": None if auxiliary is None else auxiliary.state_dict(),
                 }
                 checkpoints.save(progress.step, model, content)
     return spent >= 1

@@ -1,0 +1,72 @@
+"""Auxiliary losses on the features of a step's images: they teach the stem what the episodes teach it only slowly."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class AuxiliaryConfig:
+    """A second loss, on the stem alone."""
+
+    kind: Literal["none", "neighbours", "classes"] = "none"
+    """none; soft nearest neighbours among a step's images; or classification among all training classes"""
+    weight: float = 1.0
+    """factor of this loss beside that of the episodes"""
+    temperature: float = 0.1
+    """of the cosines in the loss of neighbours"""
+
+
+class NeighbourLoss(nn.Module):
+    """Soft nearest-neighbour loss on cosines (Goldberger et al., 2004; Frosst et al., 2019), in nats.
+
+    Image i picks another image j with probability softmax_j(cos(f_i, f_j) / temperature); the loss is the mean of -log of the
+    probability that j is of i's class. Features are normalised by a LayerNorm without weights first. Images that are the only
+    one of their class do not count; where all are, the loss is 0.
+    """
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, features: Tensor, classes: Tensor) -> Tensor:
+        """Features (P, F) and their classes (P,) -> loss ()."""
+        unit = F.normalize(F.layer_norm(features, features.shape[1:]), dim=1)
+        itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+        logits = (unit @ unit.T / self.temperature).masked_fill(itself, -torch.inf)
+        same = (classes[:, None] == classes) & ~itself
+        counted = same.any(1)
+        if not counted.any():
+            return features.sum() * 0
+        logits, same = logits[counted], same[counted]
+        return (logits.logsumexp(1) - logits.masked_fill(~same, -torch.inf).logsumexp(1)).mean()
+
+
+class ClassLoss(nn.Module):
+    """Cross-entropy of a linear classifier among all training classes, in nats."""
+
+    def __init__(self, num_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(num_features)
+        self.classify = nn.Linear(num_features, num_classes)
+
+    def forward(self, features: Tensor, classes: Tensor) -> Tensor:
+        """Features (P, F) and their classes (P,) -> loss ()."""
+        return F.cross_entropy(self.classify(self.norm(features)), classes)
+
+
+def build_auxiliary(config: AuxiliaryConfig, num_features: int, num_classes: int) -> NeighbourLoss | ClassLoss | None:
+    """The loss that the configuration names, or None. Raises ValueError for a configuration that does not fit itself."""
+    if config.weight < 0 or config.temperature <= 0:
+        raise ValueError(f"auxiliary: expected a weight of 0 or more and a temperature above 0, got {config}")
+    match config.kind:
+        case "none":
+            return None
+        case "neighbours":
+            return NeighbourLoss(config.temperature)
+        case "classes":
+            return ClassLoss(num_features, num_classes)
+    raise ValueError(f"auxiliary.kind: expected none, neighbours or classes, got {config.kind!r}")
