@@ -1,19 +1,10 @@
 import numpy as np
 import pytest
-import torch
 
 from srwm.data import ImageClasses, Split
 from srwm.fewshot.config import OptimizerConfig, PoolConfig, TrainConfig
 from srwm.fewshot.model import ModelConfig
 from srwm.nn import StackConfig
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def blobs(name: str, classes: int, instances: int, seed: int) -> ImageClasses:

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,14 +11,6 @@ CARRYING += ["stack of srwm", "stack of sr_delta, rl", "stack of lstm, plain"]
 LAYERS = [*CARRYING, "fake_srwm", "none", "never", "unroll"]
 
 MakeLayer = Callable[[str], Layer]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

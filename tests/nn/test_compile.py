@@ -54,8 +54,12 @@ def test_one_graph_same_numbers(core: str, carry: str) -> None:
 
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="inductor needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_inductor() -> None:
-    stack = Stack(StackConfig(**SMALL))
+@pytest.mark.parametrize(
+    "core", [core if core == "srwm" else pytest.param(core, marks=pytest.mark.slow) for core in COMPILABLE]
+)
+def test_inductor(core: str) -> None:
+    torch.manual_seed(0)
+    stack = Stack(StackConfig(**SMALL, core=core))
     compiled = torch.compile(stack, fullgraph=True)
     for ours, plain in zip(results(compiled, stack), results(stack, stack), strict=True):
         assert_close(ours, plain, rtol=1e-4, atol=1e-5)

@@ -14,6 +14,8 @@ from torch.testing import assert_close
 
 from srwm.nn import Layer, State, detach, index, map_state, reset
 
+from .conftest import CARRYING, MakeLayer
+
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
 
@@ -150,15 +152,17 @@ def test_copies_and_saved_weights_compute_the_same(layer: Layer, tmp_path: Path)
         assert_close(twin(x), (y, state), rtol=0, atol=0)
 
 
-def test_an_optimizer_step_changes_every_parameter(carrying_layer: Layer) -> None:
-    trained = copy.deepcopy(carrying_layer)
+@pytest.mark.parametrize("name", [*CARRYING, "fake_srwm", "unroll"])
+def test_an_optimizer_step_changes_every_parameter(name: str, make_layer: MakeLayer) -> None:
+    untouched = make_layer(name)
+    trained = copy.deepcopy(untouched)
     loss = (trained(torch.randn(3, 6, 6))[0] - torch.randn(3, 6, 6)).square().sum()
     loss.backward()
     torch.optim.SGD(trained.parameters(), 0.1).step()
-    for (name, before), after in zip(carrying_layer.named_parameters(), trained.parameters(), strict=True):
+    for (parameter, before), after in zip(untouched.named_parameters(), trained.parameters(), strict=True):
         moved = after != before
         columns_of_heads = moved.any(dim=1) if moved.dim() == 3 else moved.any()
-        assert columns_of_heads.all(), name
+        assert columns_of_heads.all(), parameter
 
 
 def test_masked_batches_equal_their_sequences_one_by_one(layer: Layer) -> None:

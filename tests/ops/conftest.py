@@ -2,7 +2,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 import pytest
-import torch
 
 from srwm.ops.native import library
 
@@ -59,14 +58,6 @@ def report_errors(request: pytest.FixtureRequest) -> ReportErrors:
 def report_line(request: pytest.FixtureRequest) -> ReportLine:
     """Notes a line for the summary at the end."""
     return request.config.stash[LINES].append
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(params=[] if library.LIBRARY is None else library.LIBRARY.isa_names)

@@ -34,6 +34,7 @@ MEDIUM = [Case(Sizes(2, 300, 1, e, e), "ragged" if e % 2 else "carried") for e i
 MEDIUM += [Case(Sizes(1, 300, 1, 16, 16), "fresh"), Case(Sizes(1, 300, 1, 100, 20), "resets")]
 LONG = [Case(Sizes(1, 1000, 1, e, e), "fresh") for e in (3, 16, 64)]
 LONG += [Case(Sizes(1, 1000, 2, 16, 16), "ragged"), Case(Sizes(1, 1000, 1, 64, 64), "resets")]
+LONGEST = [Case(Sizes(1, 1000, 1, e, e + (e % 2)), kind) for e in WIDTHS for kind in KINDS]
 
 
 def inputs_of(name: str, case: Case) -> tuple[Inputs, Inputs]:
@@ -63,6 +64,13 @@ def test_srwm(case: Case, isa: str, report_errors: ReportErrors) -> None:
 @pytest.mark.parametrize("name", ["delta_rule", "linear_attention"])
 def test_fast_weights(name: str, case: Case, isa: str, report_errors: ReportErrors) -> None:
     _check(name, case, isa, report_errors)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", LONGEST, ids=str)
+@pytest.mark.parametrize("name", RECURRENCES)
+def test_a_thousand_steps_at_every_width(name: str, case: Case, native: str, report_errors: ReportErrors) -> None:
+    _check(name, case, native, report_errors)
 
 
 def _check(name: str, case: Case, isa: str, report_errors: ReportErrors) -> None:

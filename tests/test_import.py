@@ -1,0 +1,17 @@
+"""What `import srwm` costs, in processes of its own."""
+
+import subprocess
+import sys
+
+
+def printed(program: str) -> str:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+def test_no_name_no_torch() -> None:
+    assert printed("import srwm, sys; print({'torch', 'numpy'} & set(sys.modules))") == "set()\n"
+
+
+def test_operations_and_layers_cost_little_beside_torch() -> None:
+    program = "import time, torch; began = time.perf_counter(); import srwm.ops, srwm.nn; print(time.perf_counter() - began)"
+    assert min(float(printed(program)) for _ in range(3)) < 0.2
