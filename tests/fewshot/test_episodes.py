@@ -52,6 +52,34 @@ def test_nothing_is_repeated_and_labels_fit(n_way, k_shot, queries, extra, seed)
         assert asked.max() - asked.min() <= 1
 
 
+def test_fewer_classes_than_labels_take_labels_at_random():
+    data = numbered([6] * 9)
+    shape = EpisodeShape(n_way=3, k_shot=2, queries=3, slots=7)
+    drawn = draw_episodes(torch.from_numpy(data.offsets), shape, 7000, generator())
+    class_of = torch.arange(9).repeat_interleave(6)
+    for support, labels, query, truth in list(zip(*drawn, strict=True))[:100]:
+        class_of_label = dict(zip(labels.tolist(), class_of[support].tolist(), strict=True))
+        assert len(class_of_label) == len(set(class_of_label.values())) == 3
+        assert [class_of_label[label] for label in truth.tolist()] == class_of[query].tolist()
+    used = drawn.support_labels.flatten().bincount()
+    assert len(used) == 7
+    assert (used - 6000).abs().max() < 5 * 6000**0.5
+
+
+def test_steps_draw_their_numbers_of_classes_and_examples():
+    shape = EpisodeShape(n_way=5, k_shot=1, queries=5)
+    data = numbered([8] * 9)
+    sampler = PooledSampler(data, shape, 4, generator(), classes=6, images_per_class=8, fewest_ways=2, most_shots=3)
+    seen = set()
+    for _ in range(200):
+        images, _, episodes = sampler.sample()
+        ways = {len(labels.unique()) for labels in episodes.support_labels}
+        assert len(ways) == 1
+        assert len(images) == 48
+        seen.add((ways.pop(), episodes.support.shape[1]))
+    assert seen == {(ways, ways * shots) for ways in (2, 3, 4, 5) for shots in (1, 2, 3)}
+
+
 def test_draws_are_uniform():
     offsets = torch.arange(0, 61, 6)
     drawn = draw_episodes(offsets, EpisodeShape(5, 1, 1), 20_000, generator())

@@ -52,6 +52,17 @@ def test_evaluation_is_what_reading_the_episode_image_by_image_gives(config, spl
     assert auxiliary == 0
 
 
+def test_labels_without_an_example_are_never_answered(config, splits):
+    model = build_model(config.model).eval()
+    drawn = draw_episodes(torch.from_numpy(splits["test"].offsets), EpisodeShape(2, 1, 3, slots=3), 20)
+    with torch.no_grad():
+        logits = answer(model, embed_all(model, splits["test"]), drawn)
+    for support_labels, of_episode in zip(drawn.support_labels, logits, strict=True):
+        answered = of_episode > -torch.inf
+        assert answered.all(0).nonzero().flatten().tolist() == sorted(support_labels.tolist())
+        assert torch.equal(answered.any(0), answered.all(0))
+
+
 def test_evaluation_leaves_the_model_as_it_was(config, splits):
     model = build_model(config.model)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -97,6 +97,14 @@ def test_a_finished_run_stays_as_it_is(tmp_path, config, splits):
     assert (tmp_path / "run" / "metrics.csv").read_text() == before
 
 
+def test_episodes_of_changing_size_train_and_validate(tmp_path, config, splits):
+    config = dataclasses.replace(config, fewest_ways=2, most_shots=2, validation_ways=2, queries=2)
+    assert train(config, splits, tmp_path / "run", accelerator="cpu")
+    accuracy = score_run(tmp_path / "run", splits["test"], 50)
+    assert 0 < accuracy.mean <= 1
+    assert load_best(tmp_path / "run").config.n_way == 3
+
+
 def test_minutes_count_over_sessions(tmp_path, config, splits):
     config = dataclasses.replace(config, steps=None, minutes=0.02)
     assert train(config, splits, tmp_path / "run", accelerator="cpu")
@@ -126,6 +134,11 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"validation_episodes": 0}, "validation_episodes: expected 1 or more"),
         ({"average_decay": 1.0}, "average_decay: expected"),
         ({"k_shot": 9}, "need 3 classes of 10 images"),
+        ({"most_shots": 9}, "need 3 classes of 10 images"),
+        ({"k_shot": 2, "most_shots": 1}, "most_shots: expected k_shot = 2 or more, got 1"),
+        ({"fewest_ways": 4}, "fewest_ways: expected 2 to model.n_way = 3, got 4"),
+        ({"validation_ways": 1}, "validation_ways: expected 2 to model.n_way = 3, got 1"),
+        ({"fewest_ways": 2, "sampler": "per-episode"}, "only the pooled sampler"),
         ({"validation_queries": 99}, "need 3 classes of 34 images"),
     ],
 )

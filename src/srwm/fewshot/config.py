@@ -54,6 +54,10 @@ class TrainConfig:
     """the learner; its `n_way` and `image_shape` are those of the episodes"""
     k_shot: int = 1
     """labelled examples per class in an episode"""
+    fewest_ways: int | None = None
+    """fewest classes in a training episode: each step draws their number up to the model's n_way; None: n_way always"""
+    most_shots: int | None = None
+    """most labelled examples per class: each step draws their number from k_shot on; None: k_shot always"""
     queries: int = 5
     """questions per episode, spread over its classes as evenly as possible"""
     episodes: int = 256
@@ -86,6 +90,8 @@ class TrainConfig:
     """steps between two validations, each followed by a checkpoint"""
     validation_episodes: int = 2000
     """episodes of a validation, the same ones each time"""
+    validation_ways: int | None = None
+    """classes in an episode of a validation or test; None: the model's n_way"""
     validation_queries: int = 15
     """questions per episode of a validation or test"""
     seed: int = 0

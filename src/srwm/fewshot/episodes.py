@@ -1,6 +1,6 @@
 """Episodes: few-shot tasks as index tensors over images, and two samplers of them with one interface."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -11,11 +11,15 @@ from srwm.data import ImageClasses, UserError
 
 @dataclass(frozen=True)
 class EpisodeShape:
-    """`n_way` classes with `k_shot` labelled examples each, in random order, then `queries` questions."""
+    """`n_way` classes with `k_shot` labelled examples each, in random order, then `queries` questions.
+
+    The classes are labelled 0 ... n_way - 1, or with different ones of `slots` labels where the model has more than n_way.
+    """
 
     n_way: int
     k_shot: int
     queries: int
+    slots: int | None = None
 
     @property
     def support(self) -> int:
@@ -31,7 +35,7 @@ class EpisodeShape:
 class Episodes(NamedTuple):
     """B episodes over some images. Shapes: support and its labels (B, N * K), query and its labels (B, Q), all int64.
 
-    support and query are positions among the images; labels are 0 ... N - 1, assigned to classes at random.
+    support and query are positions among the images; labels are 0 ... N - 1 (or 0 ... slots - 1), assigned at random.
     """
 
     support: Tensor
@@ -83,11 +87,15 @@ def draw_episodes(offsets: Tensor, shape: EpisodeShape, episodes: int, generator
     turns = [torch.rand(episodes, n_way, generator=generator).argsort() for _ in range(need - shape.k_shot)]
     asked = torch.cat(turns, dim=1)[:, : shape.queries] if turns else labels[:, :0]  # the class of each query
     turn = torch.arange(shape.queries) // n_way + shape.k_shot
+    support_labels, query_labels = labels.gather(1, order), asked
+    if shape.slots is not None:
+        slots = torch.rand(episodes, shape.slots, generator=generator).topk(n_way).indices
+        support_labels, query_labels = (slots.gather(1, each) for each in (support_labels, query_labels))
     return Episodes(
         support=positions[..., : shape.k_shot].flatten(1).gather(1, order),
-        support_labels=labels.gather(1, order),
+        support_labels=support_labels,
         query=positions[torch.arange(episodes)[:, None], asked, turn],
-        query_labels=asked,
+        query_labels=query_labels,
     )
 
 
@@ -112,7 +120,8 @@ class EpisodeSampler:
 class PooledSampler:
     """Many episodes over a few images: a pool of classes and of images per class is drawn first, the episodes from it.
 
-    P = classes * images_per_class images a step, embedded once, serve any number of episodes.
+    P = classes * images_per_class images a step, embedded once, serve any number of episodes. With `fewest_ways` and
+    `most_shots` each step draws its numbers of classes (fewest_ways to n_way) and of examples per class (k_shot to most_shots).
     """
 
     def __init__(
@@ -124,19 +133,33 @@ class PooledSampler:
         *,
         classes: int,
         images_per_class: int,
+        fewest_ways: int | None = None,
+        most_shots: int | None = None,
     ) -> None:
         self.images = torch.from_numpy(data.images)
         self.offsets = torch.from_numpy(data.offsets)
         self.shape, self.episodes, self.generator = shape, episodes, generator
         self.pool = EpisodeShape(classes, images_per_class, queries=0)
+        self.fewest_ways, self.most_shots = fewest_ways, most_shots
 
     def sample(self) -> Step:
         """The next step."""
         index = draw_episodes(self.offsets, self.pool, 1, self.generator)
         by_class = index.support[0, index.support_labels[0].argsort()]
         offsets = torch.arange(self.pool.n_way + 1) * self.pool.k_shot
-        episodes = draw_episodes(offsets, self.shape, self.episodes, self.generator)
+        episodes = draw_episodes(offsets, self._shape_of_step(), self.episodes, self.generator)
         return Step(self.images[by_class], _class_of(by_class, self.offsets), episodes)
+
+    def _shape_of_step(self) -> EpisodeShape:
+        shape = self.shape
+        if self.fewest_ways is not None:
+            shape = replace(shape, n_way=self._draw(self.fewest_ways, shape.n_way), slots=shape.n_way)
+        if self.most_shots is not None:
+            shape = replace(shape, k_shot=self._draw(shape.k_shot, self.most_shots))
+        return shape
+
+    def _draw(self, low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (), generator=self.generator))
 
 
 def _class_of(index: Tensor, offsets: Tensor) -> Tensor:

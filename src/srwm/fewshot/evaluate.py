@@ -88,9 +88,11 @@ def embed_all(model: FewShotModel, data: ImageClasses) -> Tensor:
 def answer(model: FewShotModel, features: Tensor, episodes: Episodes) -> Tensor:
     """Logits (B, Q, N): the support is read in order, then every query is asked of the state that it left.
 
-    features (P, F) are those of the images that the episodes point at.
+    features (P, F) are those of the images that the episodes point at. Labels that the support does not have get -inf.
     """
     support, labels, query, _ = (part.to(features.device) for part in episodes)
     embed = torch.nn.functional.embedding  # its gradient adds up in a fixed order, unlike that of plain indexing
     _, state = model.forward_features(embed(support, features), labels)
-    return model.query_features(embed(query, features), state)
+    logits = model.query_features(embed(query, features), state)
+    shown = torch.zeros(len(support), logits.shape[2], dtype=torch.bool, device=logits.device).scatter_(1, labels, True)
+    return logits.masked_fill(~shown[:, None], -torch.inf)

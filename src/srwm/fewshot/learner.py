@@ -1,5 +1,7 @@
 """What a training run is made of, built from its configuration."""
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 
@@ -59,6 +61,15 @@ def check_config(config: TrainConfig, splits: dict[Split, ImageClasses]) -> None
     for name in counts:
         if getattr(config, name) < 1:
             raise UserError(f"{name}: expected 1 or more, got {getattr(config, name)}")
+    n_way = config.model.n_way
+    for name in ("fewest_ways", "validation_ways"):
+        ways = getattr(config, name)
+        if ways is not None and not 2 <= ways <= n_way:
+            raise UserError(f"{name}: expected 2 to model.n_way = {n_way}, got {ways}")
+    if config.most_shots is not None and config.most_shots < config.k_shot:
+        raise UserError(f"most_shots: expected k_shot = {config.k_shot} or more, got {config.most_shots}")
+    if config.sampler != "pooled" and (config.fewest_ways is not None or config.most_shots is not None):
+        raise UserError("fewest_ways, most_shots: only the pooled sampler draws them")
     if config.average_decay is not None and not 0 <= config.average_decay < 1:
         raise UserError(f"average_decay: expected a number from 0 up to, not with, 1, got {config.average_decay}")
     image_shape = splits["train"].image_shape
@@ -68,7 +79,8 @@ def check_config(config: TrainConfig, splits: dict[Split, ImageClasses]) -> None
         build_auxiliary(config.auxiliary, num_features=1, num_classes=1)
     except ValueError as error:
         raise UserError(str(error)) from error
-    build_sampler(config, splits["train"], torch.Generator()).sample()
+    largest = dataclasses.replace(config, fewest_ways=None, most_shots=None, k_shot=config.most_shots or config.k_shot)
+    build_sampler(largest, splits["train"], torch.Generator()).sample()
     for split in ("val", "test"):
         draw_episodes(torch.from_numpy(splits[split].offsets), validation_shape(config), 1, torch.Generator())
 
@@ -79,7 +91,14 @@ def build_sampler(config: TrainConfig, data: ImageClasses, generator: torch.Gene
         return EpisodeSampler(data, config.shape, config.episodes, generator)
     pool = config.pool
     return PooledSampler(
-        data, config.shape, config.episodes, generator, classes=pool.classes, images_per_class=pool.images_per_class
+        data,
+        config.shape,
+        config.episodes,
+        generator,
+        classes=pool.classes,
+        images_per_class=pool.images_per_class,
+        fewest_ways=config.fewest_ways,
+        most_shots=config.most_shots,
     )
 
 
@@ -94,5 +113,8 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
 
 
 def validation_shape(config: TrainConfig) -> EpisodeShape:
-    """Episodes as in training, with the number of queries of a validation."""
-    return EpisodeShape(config.model.n_way, config.k_shot, config.validation_queries)
+    """Episodes as in training, with the numbers of classes and queries of a validation."""
+    ways = config.validation_ways
+    if ways is None:
+        return EpisodeShape(config.model.n_way, config.k_shot, config.validation_queries)
+    return EpisodeShape(ways, config.k_shot, config.validation_queries, slots=config.model.n_way)
