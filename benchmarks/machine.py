@@ -20,7 +20,7 @@ def describe(library: Library, threads: int) -> dict[str, Any]:
     """The machine and its limits: operations from registers, reads of arrays that fit in a core's first and second cache."""
     affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return {
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": len(affinity),
         "threads": threads,
         "isa": library.selected_isa,
@@ -63,7 +63,8 @@ def _read_bandwidth(size: int) -> float:
     return again.numel() * 4 / best
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """The name that the processor gives itself."""
     information = Path("/proc/cpuinfo")
     if information.exists():
         for line in information.read_text().splitlines():

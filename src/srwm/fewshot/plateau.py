@@ -1,0 +1,35 @@
+"""Noticing that a training run learns nothing."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+_MARGIN = 0.02
+
+
+@dataclass
+class ChanceWatch:
+    """Tells when the training accuracy has stood at chance, 1 / ways, for `patience` steps, and again after as many more.
+
+    At chance: the mean accuracy of those steps is less than 2 points above it.
+    """
+
+    chance: float
+    patience: int = 500
+    _rows: deque[tuple[int, float]] = field(default_factory=deque)
+    _told: int = 0
+
+    def update(self, step: int, steps: int, accuracy: float) -> str | None:
+        """Take the mean accuracy of the last `steps` steps: one line of warning, or None where there is no cause."""
+        self._rows.append((steps, accuracy))
+        while sum(steps for steps, _ in self._rows) - self._rows[0][0] >= self.patience:
+            self._rows.popleft()
+        total = sum(steps for steps, _ in self._rows)
+        mean = sum(steps * accuracy for steps, accuracy in self._rows) / total
+        if total < self.patience or mean >= self.chance + _MARGIN or step - self._told < self.patience:
+            return None
+        self._told = step
+        return (
+            f"step {step}: training has stood at chance for {total} steps ({100 * mean:.1f} %, "
+            f"chance {100 * self.chance:.1f} %); ways out: --model.input balanced, --auxiliary.kind neighbours, another --optimizer.lr "
+            "(docs/fewshot.md, 'When training stays at chance')"
+        )

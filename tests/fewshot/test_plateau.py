@@ -1,0 +1,26 @@
+from srwm.fewshot.plateau import ChanceWatch
+
+
+def warnings_of(accuracies, every=20, patience=100):
+    watch = ChanceWatch(chance=0.2, patience=patience)
+    told = [watch.update(every * (i + 1), every, accuracy) for i, accuracy in enumerate(accuracies)]
+    return [every * (i + 1) for i, line in enumerate(told) if line]
+
+
+def test_chance_is_told_again_and_again():
+    assert warnings_of([0.2, 0.21] * 8) == [100, 200, 300]
+
+
+def test_learning_is_not_disturbed():
+    assert warnings_of([0.2, 0.2, 0.2, 0.25, 0.35] + [0.6] * 20) == []
+
+
+def test_a_fall_back_to_chance_is_told_after_the_patience():
+    assert warnings_of([0.6] * 10 + [0.2] * 8) == [300]
+
+
+def test_the_line_names_numbers_and_ways_out():
+    watch = ChanceWatch(chance=0.05, patience=10)
+    line = watch.update(10, 10, 0.051)
+    assert "5.1 %, chance 5.0 %" in line
+    assert "--model.input balanced" in line
