@@ -30,6 +30,6 @@ class ChanceWatch:
         self._told = step
         return (
             f"step {step}: training has stood at chance for {total} steps ({100 * mean:.1f} %, "
-            f"chance {100 * self.chance:.1f} %); ways out: --model.input balanced, --auxiliary.kind neighbours, another --optimizer.lr "
-            "(docs/fewshot.md, 'When training stays at chance')"
+            f"chance {100 * self.chance:.1f} %); ways out: --model.input balanced, --auxiliary.kind neighbours, "
+            "another --optimizer.lr (docs/fewshot.md, 'When training stays at chance')"
         )
