@@ -5,9 +5,10 @@ from typing import Literal
 
 from srwm.data.glyphs import load_glyphs
 from srwm.data.images import ImageClasses, Split
+from srwm.data.mini_imagenet import load_mini_imagenet
 from srwm.data.omniglot import load_omniglot
 
-DatasetName = Literal["omniglot", "glyphs"]
+DatasetName = Literal["omniglot", "glyphs", "mini-imagenet"]
 
 
 def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, ImageClasses]:
@@ -17,3 +18,5 @@ def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, 
             return load_omniglot(data_dir)
         case "glyphs":
             return load_glyphs()
+        case "mini-imagenet":
+            return load_mini_imagenet(data_dir)
