@@ -30,7 +30,7 @@ def share(fabric: Fabric, batches: int) -> list[bool]:
     """Which of a step's batches are this process's own. Raises UserError where they cannot be shared out evenly."""
     processes = fabric.world_size
     if batches % processes:
-        raise UserError(f"accumulate: expected a multiple of the {processes} processes, which share a step's batches, got {batches}")
+        raise UserError(f"accumulate: expected a multiple of the {processes} processes, which share the batches, got {batches}")
     return [number % processes == fabric.global_rank for number in range(batches)]
 
 
