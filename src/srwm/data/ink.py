@@ -107,8 +107,8 @@ def centre_ink(ink: Array) -> NDArray[np.uint8]:
     """The last steps of `normalise_ink`, for what is known to be ink: coverage (B, H, W) in [0, 1] -> (B, 28, 28) uint8."""
     rows, columns = _box((ink > 0.4).any(2)), _box((ink > 0.4).any(1))
     scale = np.maximum(rows[:, 1] - rows[:, 0], columns[:, 1] - columns[:, 0]) / INK_SIDE
-    down = _weights(grey.shape[1], rows.mean(1), scale)
-    right = _weights(grey.shape[2], columns.mean(1), scale)
+    down = _weights(ink.shape[1], rows.mean(1), scale)
+    right = _weights(ink.shape[2], columns.mean(1), scale)
     small = down @ ink @ right.transpose(0, 2, 1)
     typical = (small**2).sum((1, 2)) / np.maximum(small.sum((1, 2)), 1e-12)  # the brightness of ink, as ink itself weighs it
     stretched = np.minimum(small / np.maximum(typical, 1e-12)[:, None, None], 1)

@@ -1,11 +1,8 @@
 """Omniglot (Lake et al., 2015): 1,623 characters x 20 drawers, in the split of Vinyals et al. (2016)."""
 
 import hashlib
-import io
 import json
 import os
-import warnings
-import zipfile
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,7 +12,7 @@ from tqdm import tqdm
 
 from srwm.data.download import fetch_archive
 from srwm.data.errors import UserError
-from srwm.data.files import cache_dir, remove_leftovers, write_atomically
+from srwm.data.files import cache_dir, read_cache, write_cache
 from srwm.data.images import ImageClasses, Split, with_rotations
 
 DRAWERS = 20
@@ -82,10 +79,10 @@ def decode(root: Path) -> ImageClasses:
     """
     characters = _characters(root)
     cached = cache_dir() / f"omniglot-{_key(root, characters)}.npz"
-    images = _read_cache(cached)
-    if images is None:
-        images = _read_images(root, characters)
-        _write_cache(cached, images)
+    kept = read_cache(cached)
+    images = _read_images(root, characters) if kept is None else kept["images"]
+    if kept is None:
+        write_cache(cached, {"images": images})
     groups = images.reshape(len(characters), DRAWERS, 1, SIDE, SIDE)
     return ImageClasses.from_groups("omniglot", list(groups), list(characters))
 
@@ -109,26 +106,6 @@ def _key(root: Path, characters: dict[str, list[Path]]) -> str:
         status = path.stat()
         digest.update(f"{path.relative_to(root).as_posix()} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
-
-
-def _read_cache(path: Path) -> NDArray[np.uint8] | None:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            images: NDArray[np.uint8] = arrays["images"]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        return None
-    return images
-
-
-def _write_cache(path: Path, images: NDArray[np.uint8]) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, images=images)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path.parent, older_than=3600)
-        write_atomically(path, buffer.getvalue())
-    except OSError as error:
-        warnings.warn(f"decoded images are not kept for the next time: {error}", stacklevel=4)
 
 
 def _read_images(root: Path, characters: dict[str, list[Path]]) -> NDArray[np.uint8]:
