@@ -16,12 +16,13 @@ from srwm.data.files import cache_dir, read_cache, write_cache
 from srwm.data.images import Split
 from srwm.data.ink import centre_ink
 
-FIELD_SIDE = 64
+FIELD_SIDE = 48
 UNITS = 8
 """units of a stored distance per pixel of the field"""
-_LETTER_SIDE = 44
-_FONT_SIZE = 88
-_ALIKE = 0.1
+_LETTER_SIDE = 34
+_FONT_SIZE = 64
+_ALIKE = 0.07
+_FARTHEST = 12
 _FORMAT = "1"
 
 _FACES: dict[Split, tuple[str, ...]] = {
@@ -43,13 +44,12 @@ _SCRIPTS: dict[Split, dict[str, tuple[tuple[int, int], ...]]] = {
         "Cyrillic": ((0x400, 0x527), (0xA640, 0xA695)),
         "digit": ((0x32, 0x39),),
         "Arabic": ((0x621, 0x6D3),),
-        "NKo": ((0x7CA, 0x7E7),),
         "Tifinagh": ((0x2D30, 0x2D65),),
         "Old Italic": ((0x10300, 0x1031E),),
         "Canadian": ((0x1401, 0x1676),),
         "script": ((0x1D49C, 0x1D4CF), (0x1D504, 0x1D537), (0x1D538, 0x1D56B)),
     },
-    "val": {"Hebrew": ((0x5D0, 0x5EA),), "Lao": ((0xE81, 0xEAE),), "Lisu": ((0xA4D0, 0xA4F7),)},
+    "val": {"Hebrew": ((0x5D0, 0x5EA),), "Lao": ((0xE81, 0xEAE),), "Lisu": ((0xA4D0, 0xA4F7),), "NKo": ((0x7CA, 0x7E7),)},
     "test": {"Armenian": ((0x531, 0x556), (0x561, 0x587)), "Georgian": ((0x10A0, 0x10C5), (0x10D0, 0x10FA))},
 }
 
@@ -58,7 +58,7 @@ _SCRIPTS: dict[Split, dict[str, tuple[tuple[int, int], ...]]] = {
 class Letters:
     """Letters that differ in look, each in the faces that its split may use.
 
-    Shapes: fields (F, 2, 64, 64) uint8, one per letter and face: 128 + 8 * the distance to the outline, positive inside,
+    Shapes: fields (F, 2, 48, 48) uint8, one per letter and face: 128 + 8 * the distance to the outline, positive inside,
     and 8 * the distance to the middle of the strokes, both in pixels. offsets (letters + 1): letter l owns
     fields[offsets[l]:offsets[l + 1]]. classes: of each split, (classes, 2) int64: a letter and one of the eight symmetries of
     the square (s % 4 quarter turns counter-clockwise, mirrored first where s >= 4; always 0 but in training).
@@ -131,7 +131,7 @@ class _Face:
         self.codes = {code for code in FT2Font(str(path)).get_charmap() if name not in _ASCII_FACES or code < 0x80}
 
     def draw(self, code: int) -> NDArray[np.uint8] | None:
-        """The letter with its longer side filling 44 of 64 pixels, centred; None where the face lacks it."""
+        """The letter with its longer side filling 34 of 48 pixels, centred; None where the face lacks it."""
         from PIL import Image, ImageDraw
 
         if code not in self.codes:
@@ -154,7 +154,7 @@ class _Face:
 
 
 def _classes(pictures: NDArray[np.uint8], splits: list[Split]) -> dict[str, NDArray[np.int64]]:
-    """Of letters (L, 64, 64) and, to train, their turned and mirrored forms: those that look like none before them."""
+    """Of letters (L, 48, 48) and, to train, their turned and mirrored forms: those that look like none before them."""
     symmetric = np.stack([np.rot90(p, turn, (1, 2)) for p in (pictures, pictures[:, :, ::-1]) for turn in range(4)])
     looks = _looks(symmetric.reshape(-1, FIELD_SIDE, FIELD_SIDE)).reshape(8, len(pictures), -1)
     kept = np.zeros((0, looks.shape[2]), np.float32)
@@ -189,7 +189,7 @@ def _looks(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _fields(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Distance fields (B, 2, 64, 64) of pictures (B, 64, 64)."""
+    """Distance fields (B, 2, 48, 48) of pictures (B, 48, 48)."""
     ink = torch.from_numpy(pictures) > 127
     outline = _distance(~ink) - _distance(ink) + torch.where(ink, -0.5, 0.5)
     middle = _distance(_thinned(ink))
@@ -198,33 +198,37 @@ def _fields(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _distance(of: torch.Tensor) -> torch.Tensor:
-    """Euclidean distance of every pixel to the nearest True one, (B, S, S)."""
-    side = of.shape[-1]
-    steps = torch.arange(side, dtype=torch.float32)
-    square = (steps[:, None] - steps) ** 2
-    along = torch.where(of, 0.0, 1e6)
-    for _ in range(2):
-        best = torch.full_like(along, 1e6)
-        for j in range(side):
-            torch.minimum(best, along[:, :, j : j + 1] + square[j], out=best)
-        along = best.transpose(1, 2).contiguous()
-    return along.clamp(max=1e6).sqrt()
+    """Euclidean distance of every pixel to the nearest True one, at most about 12 pixels, (B, S, S)."""
+    square = torch.where(of, 0.0, 2.0 * _FARTHEST**2)
+    for axis in (1, 2):
+        best = square.clone()
+        for step in range(1, _FARTHEST + 1):
+            reach = square.shape[axis] - step
+            near, far = best.narrow(axis, 0, reach), best.narrow(axis, step, reach)
+            torch.minimum(near, square.narrow(axis, step, reach) + step**2, out=near)
+            torch.minimum(far, square.narrow(axis, 0, reach) + step**2, out=far)
+        square = best
+    return square.clamp(max=_FARTHEST**2).sqrt()
 
 
 def _thinned(ink: torch.Tensor) -> torch.Tensor:
     """Strokes thinned to lines of one pixel (Zhang and Suen, 1984), (B, S, S) bool."""
-    ink = ink.clone()
-    changed = True
-    while changed:
-        changed = False
+    whole = ink.to(torch.uint8)
+    active = torch.arange(len(ink))
+    while len(active):
+        ink = whole[active]
+        before = ink.clone()
         for first in (True, False):
             p = torch.nn.functional.pad(ink, (1, 1, 1, 1))
             n, s, w, e = p[:, :-2, 1:-1], p[:, 2:, 1:-1], p[:, 1:-1, :-2], p[:, 1:-1, 2:]
             ring = [n, p[:, :-2, 2:], e, p[:, 2:, 2:], s, p[:, 2:, :-2], w, p[:, :-2, :-2]]
-            count = torch.stack(ring).sum(0)
-            rises = torch.stack([~a & b for a, b in zip(ring, [*ring[1:], ring[0]], strict=True)]).sum(0)
-            edge = ~(n & e & s) & ~(e & s & w) if first else ~(n & e & w) & ~(n & s & w)
-            gone = ink & (count >= 2) & (count <= 6) & (rises == 1) & edge
-            changed = changed or bool(gone.any())
-            ink &= ~gone
-    return ink
+            count, rises = torch.zeros_like(ink), torch.zeros_like(ink)
+            for a, b in zip(ring, [*ring[1:], ring[0]], strict=True):
+                count += a
+                rises += (1 - a) & b
+            kept = (n & e & s) | (e & s & w) if first else (n & e & w) | (n & s & w)
+            kept |= ((count < 2) | (count > 6) | (rises != 1)).to(torch.uint8)
+            ink &= kept
+        whole[active] = ink
+        active = active[(ink != before).flatten(1).any(1)]
+    return whole.bool()
