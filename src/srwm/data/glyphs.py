@@ -13,7 +13,7 @@ from srwm.data.images import ImageClasses, Split
 from srwm.data.ink import SIDE, centre_ink
 from srwm.data.letters import FIELD_SIDE, UNITS, Letters, load_letters
 
-_PAGE = 44
+_PAGE = 36
 _AT_ONCE = 1024
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -30,15 +30,15 @@ class Handwriting:
     """greatest width of a pen's stroke, in pixels of 28"""
     weight: float = 0.7
     """how far an outline is moved outwards, in pixels of 28"""
-    degrees: float = 12.0
+    degrees: float = 10.0
     """rotation"""
-    shear: float = 0.25
+    shear: float = 0.2
     """horizontal shear: shift of a row per unit of its height"""
     stretch: float = 0.25
     """logarithm of width over height"""
-    waves: float = 0.07
+    waves: float = 0.028
     """elastic distortion, standard deviation as a fraction of the letter's side"""
-    blur: float = 1.2
+    blur: float = 0.8
     """greatest softness of an edge beyond the sharpest, in pixels of 28; from 0"""
 
 
@@ -108,7 +108,7 @@ def load_glyphs(instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]
 
 
 def _grid(forms: Tensor, hand: Handwriting, generator: torch.Generator | None) -> Tensor:
-    """Where in a field each pixel of the page lies, (B, 44, 44, 2): symmetry, affine and elastic distortion."""
+    """Where in a field each pixel of the page lies, (B, 36, 36, 2): symmetry, affine and elastic distortion."""
     count = len(forms)
     angle, shear, stretch = (2 * torch.rand(3, count, generator=generator) - 1) * torch.tensor(
         [[math.radians(hand.degrees)], [hand.shear], [hand.stretch / 2]]
@@ -123,5 +123,5 @@ def _grid(forms: Tensor, hand: Handwriting, generator: torch.Generator | None) -
     grid = F.affine_grid(matrices, [count, 1, _PAGE, _PAGE], align_corners=False)
     if not hand.waves:
         return grid
-    coarse = 2 * hand.waves * torch.randn(count, 2, 5, 5, generator=generator)
+    coarse = 2 * hand.waves * torch.randn(count, 2, 4, 4, generator=generator)
     return grid + F.interpolate(coarse, (_PAGE, _PAGE), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)

@@ -5,9 +5,10 @@ from typing import Literal
 
 from srwm.data.glyphs import load_glyphs
 from srwm.data.images import ImageClasses, Split
+from srwm.data.mixture import load_mixture
 from srwm.data.omniglot import load_omniglot
 
-DatasetName = Literal["omniglot", "glyphs"]
+DatasetName = Literal["omniglot", "glyphs", "omniglot+glyphs"]
 
 
 def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, ImageClasses]:
@@ -17,3 +18,5 @@ def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, 
             return load_omniglot(data_dir)
         case "glyphs":
             return load_glyphs()
+        case "omniglot+glyphs":
+            return load_mixture(data_dir)
