@@ -6,9 +6,10 @@ from typing import Literal
 from srwm.data.glyphs import load_glyphs
 from srwm.data.images import ImageClasses, Split
 from srwm.data.mini_imagenet import load_mini_imagenet
+from srwm.data.mixture import load_mixture
 from srwm.data.omniglot import load_omniglot
 
-DatasetName = Literal["omniglot", "glyphs", "mini-imagenet"]
+DatasetName = Literal["omniglot", "glyphs", "omniglot+glyphs", "mini-imagenet"]
 
 
 def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, ImageClasses]:
@@ -18,5 +19,7 @@ def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, 
             return load_omniglot(data_dir)
         case "glyphs":
             return load_glyphs()
+        case "omniglot+glyphs":
+            return load_mixture(data_dir)
         case "mini-imagenet":
             return load_mini_imagenet(data_dir)
