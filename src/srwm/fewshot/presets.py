@@ -38,10 +38,39 @@ _CPU_OMNIGLOT = TrainConfig(
     minutes=30,
 )
 
+_CPU_CHARACTERS = TrainConfig(
+    data="omniglot+glyphs",
+    model=ModelConfig(
+        n_way=20,
+        input="balanced",
+        stem_channels=64,
+        stack=StackConfig(d_model=256, num_heads=16, num_layers=2, ff_factor=4, query_init_std=0.01),
+    ),
+    fewest_ways=2,
+    most_shots=3,
+    queries=10,
+    episodes=128,
+    sampler="pooled",
+    pool=PoolConfig(classes=60, images_per_class=8),
+    distort=True,
+    distortion=AffineConfig(degrees=12.0, scale=0.1, shear=0.2, shift=1 / 28, elastic=0.02, stroke=0.6),
+    auxiliary=AuxiliaryConfig("neighbours", weight=0.5),
+    precision="bfloat16",
+    optimizer=OptimizerConfig(lr=1e-3, weight_decay=0.05),
+    schedule="trapezoid",
+    average_decay=0.998,
+    minutes=60,
+    validation_ways=5,
+)
+
 PRESETS: dict[str, tuple[str, TrainConfig]] = {
     "paper-omniglot-1shot": (
         "5-way 1-shot Omniglot as published (Irie et al., 2022): 300,000 steps, images of its own for every episode",
         _PAPER_OMNIGLOT,
+    ),
+    "cpu-characters": (
+        "2- to 20-way, 1- to 3-shot, drawn and printed characters (Omniglot and glyphs) for a desktop CPU, 60 minutes",
+        _CPU_CHARACTERS,
     ),
     "cpu-omniglot-1shot": (
         "5-way 1-shot Omniglot for a desktop CPU: pooled episodes, bfloat16, balanced input, 30 minutes",
