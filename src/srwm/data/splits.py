@@ -1,13 +1,14 @@
 """The data sets by name."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TypeAlias
 
+from srwm.data.errors import UserError
 from srwm.data.glyphs import load_glyphs
 from srwm.data.images import ImageClasses, Split
 from srwm.data.omniglot import load_omniglot
 
-DatasetName = Literal["omniglot", "glyphs"]
+DatasetName: TypeAlias = str
 
 
 def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, ImageClasses]:
@@ -17,3 +18,4 @@ def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, 
             return load_omniglot(data_dir)
         case "glyphs":
             return load_glyphs()
+    raise UserError(f"data: expected omniglot or glyphs, got {name!r}")

@@ -1,0 +1,42 @@
+"""Synchronous labels: labelled examples, then questions."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler
+from srwm.fewshot.evaluate import answer, evaluate
+from srwm.fewshot.learner import build_sampler, validation_shape
+from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.objective import Evaluation, Losses, Objective, Sets, fraction_right
+
+
+class Synchronous(Objective):
+    """Cross-entropy of the answers to questions that are all asked of the state that the labelled examples left."""
+
+    @classmethod
+    def train_shape(cls, config: TrainConfig) -> EpisodeShape:
+        """What training draws."""
+        return EpisodeShape(config.model.n_way, config.k_shot, config.queries)
+
+    @classmethod
+    def test_shape(cls, config: TrainConfig) -> EpisodeShape:
+        """Episodes as in training, with the number of queries of a validation."""
+        return validation_shape(config)
+
+    @classmethod
+    def sampler(cls, config: TrainConfig, data: Sets, generator: torch.Generator) -> Sampler[Episodes]:
+        """Episodes from one data set."""
+        return build_sampler(config, cls.train_shape(config), data[0], generator)
+
+    @classmethod
+    def evaluate(cls, config: TrainConfig, model: FewShotModel, data: Sets, episodes: int, seed: int) -> Evaluation:
+        """Accuracy of the answers."""
+        return Evaluation(evaluate(model, data[0], cls.test_shape(config), episodes, seed))
+
+    def losses(self, features: Tensor, episodes: Episodes) -> Losses:
+        """Read the examples, ask every question."""
+        logits = answer(self.model, features, episodes).float()
+        loss = F.cross_entropy(logits.flatten(0, 1), episodes.query_labels.flatten())
+        return Losses(loss, fraction_right(logits, episodes.query_labels), {"train_loss": loss})
