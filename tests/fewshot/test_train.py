@@ -8,7 +8,9 @@ from srwm.data import UserError
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.config import OptimizerConfig
 from srwm.fewshot.evaluate import evaluate, to_float
-from srwm.fewshot.learner import EpisodeLearner, build_model, build_sampler, validation_shape
+from srwm.fewshot.learner import validation_shape
+from srwm.fewshot.plateau import ChanceWatch
+from srwm.fewshot.protocols import build_objective
 from srwm.fewshot.report import draw_learning_curve, load_best, score_run
 from srwm.fewshot.runs import read_metrics
 from srwm.fewshot.schedule import learning_rate
@@ -105,6 +107,23 @@ def test_episodes_of_changing_size_train_and_validate(tmp_path, config, splits):
     assert load_best(tmp_path / "run").config.n_way == 3
 
 
+def test_training_ends_when_validation_stands_still(tmp_path, config, splits):
+    config = dataclasses.replace(config, optimizer=OptimizerConfig(lr=1e-12), average_decay=None, steps=400, patience=2)
+    for resume in (False, True):
+        assert train(config, splits, tmp_path / "run", resume=resume, accelerator="cpu")
+        rows = [row for row in read_metrics(tmp_path / "run") if "val_accuracy" in row]
+        best = max(range(len(rows)), key=lambda i: rows[i]["val_accuracy"])
+        assert best == len(rows) - 3
+        assert rows[-1]["step"] < 400
+
+
+def test_a_run_that_stands_at_chance_says_so(tmp_path, config, splits, capsys, monkeypatch):
+    blind = dataclasses.replace(config, optimizer=OptimizerConfig(lr=1e-12))
+    monkeypatch.setattr("srwm.fewshot.train.ChanceWatch", lambda chance: ChanceWatch(chance + 1, patience=6))
+    assert train(blind, splits, tmp_path / "run", accelerator="cpu")
+    assert "training has stood at chance for 6 steps" in capsys.readouterr().out
+
+
 def test_minutes_count_over_sessions(tmp_path, config, splits):
     config = dataclasses.replace(config, steps=None, minutes=0.02)
     assert train(config, splits, tmp_path / "run", accelerator="cpu")
@@ -116,12 +135,15 @@ def test_minutes_count_over_sessions(tmp_path, config, splits):
 
 
 def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
-    torch.manual_seed(0)
-    model = build_model(config.model).eval()
-    images, classes, episodes = build_sampler(config, splits["train"], torch.Generator().manual_seed(0)).sample()
-    exact, rounded = (EpisodeLearner(model, kind)(to_float(images), classes, episodes)[0] for kind in ("float32", "bfloat16"))
+    losses = []
+    for kind in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        objective = build_objective(dataclasses.replace(config, precision=kind), (splits["train"],)).eval()
+        step = objective.sampler(config, (splits["train"],), torch.Generator().manual_seed(0)).sample()
+        losses.append(objective(step._replace(images=to_float(step.images))).loss)
+    exact, rounded = losses
     assert rounded.dtype == torch.float32
-    assert 0 < (exact - rounded).abs().max() < 0.1
+    assert 0 < (exact - rounded).abs() < 0.1
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import tyro
 from srwm.data.errors import UserError
 from srwm.data.splits import load_splits
 from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.distributed import is_chief
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.report import draw_learning_curve, score_run
 from srwm.fewshot.runs import read_config
@@ -80,6 +81,8 @@ def train(arguments: Sequence[str]) -> None:
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)
+    if not is_chief():
+        return
     accuracy = score_run(options.run, splits["test"], options.test_episodes)
     print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {splits['test'].name})")
     print(f"learning curve: {draw_learning_curve(options.run)}")

@@ -1,15 +1,17 @@
 """The data sets by name."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TypeAlias
 
+from srwm.data.errors import UserError
 from srwm.data.glyphs import load_glyphs
 from srwm.data.images import ImageClasses, Split
 from srwm.data.mini_imagenet import load_mini_imagenet
 from srwm.data.mixture import load_mixture
 from srwm.data.omniglot import load_omniglot
 
-DatasetName = Literal["omniglot", "glyphs", "omniglot+glyphs", "mini-imagenet"]
+DatasetName: TypeAlias = str
+NAMES = ("omniglot", "glyphs", "omniglot+glyphs", "mini-imagenet")
 
 
 def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, ImageClasses]:
@@ -23,3 +25,4 @@ def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, 
             return load_mixture(data_dir)
         case "mini-imagenet":
             return load_mini_imagenet(data_dir)
+    raise UserError(f"data: expected one of {', '.join(NAMES)}, got {name!r}")

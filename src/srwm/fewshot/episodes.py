@@ -1,7 +1,7 @@
 """Episodes: few-shot tasks as index tensors over images, and two samplers of them with one interface."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -44,7 +44,10 @@ class Episodes(NamedTuple):
     query_labels: Tensor
 
 
-class Step(NamedTuple):
+Drawn = TypeVar("Drawn", covariant=True)
+
+
+class Step(NamedTuple, Generic[Drawn]):
     """What one step of training sees: images (P, C, H, W) uint8, each to be embedded once, and the episodes over them.
 
     classes (P,) int64 are the images' classes among all training classes.
@@ -52,15 +55,15 @@ class Step(NamedTuple):
 
     images: Tensor
     classes: Tensor
-    episodes: Episodes
+    episodes: Drawn
 
 
-class Sampler(Protocol):
+class Sampler(Protocol[Drawn]):
     """Draws one step after the other; `generator` is all of its state."""
 
     generator: torch.Generator
 
-    def sample(self) -> Step:
+    def sample(self) -> Step[Drawn]:
         """The next step."""
 
 
@@ -107,7 +110,7 @@ class EpisodeSampler:
         self.offsets = torch.from_numpy(data.offsets)
         self.shape, self.episodes, self.generator = shape, episodes, generator
 
-    def sample(self) -> Step:
+    def sample(self) -> Step[Episodes]:
         """The next step."""
         drawn = draw_episodes(self.offsets, self.shape, self.episodes, self.generator)
         index = torch.cat([drawn.support, drawn.query], dim=1)
@@ -142,7 +145,7 @@ class PooledSampler:
         self.pool = EpisodeShape(classes, images_per_class, queries=0)
         self.fewest_ways, self.most_shots = fewest_ways, most_shots
 
-    def sample(self) -> Step:
+    def sample(self) -> Step[Episodes]:
         """The next step."""
         index = draw_episodes(self.offsets, self.pool, 1, self.generator)
         by_class = index.support[0, index.support_labels[0].argsort()]

@@ -77,12 +77,12 @@ def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: Epis
     return Accuracy.of(torch.cat(correct))
 
 
-def embed_all(model: FewShotModel, data: ImageClasses) -> Tensor:
-    """Features (I, F) of every image of a data set, on the model's device."""
+def embed_all(model: FewShotModel, data: ImageClasses, index: Tensor | None = None) -> Tensor:
+    """Features (I, F) of every image of a data set, or of those at the positions `index` (I,), on the model's device."""
     device = next(model.parameters()).device
     images = torch.from_numpy(data.images)
-    starts = range(0, len(images), _IMAGES_AT_ONCE)
-    return torch.cat([model.embed(to_float(images[start : start + _IMAGES_AT_ONCE].to(device))) for start in starts])
+    chosen = torch.arange(len(images)) if index is None else index
+    return torch.cat([model.embed(to_float(images[part].to(device))) for part in torch.split(chosen, _IMAGES_AT_ONCE)])
 
 
 def answer(model: FewShotModel, features: Tensor, episodes: Episodes) -> Tensor:

@@ -3,11 +3,13 @@
 import dataclasses
 from pathlib import Path
 
-from srwm.data import ImageClasses
+from srwm.data import ImageClasses, UserError
+from srwm.fewshot.adaptation import write_adaptations
 from srwm.fewshot.checkpoint import load_weights
-from srwm.fewshot.evaluate import Accuracy, evaluate
-from srwm.fewshot.learner import build_model, validation_shape
+from srwm.fewshot.evaluate import Accuracy
+from srwm.fewshot.learner import build_model
 from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.protocols import PROTOCOLS
 from srwm.fewshot.runs import BEST, read_config, read_metrics, write_json
 
 
@@ -21,18 +23,32 @@ def load_best(folder: Path) -> FewShotModel:
     return model.eval()
 
 
-def score_run(folder: Path, data: ImageClasses, episodes: int = 10_000, queries: int | None = None, seed: int = 1) -> Accuracy:
-    """Accuracy of a run's best weights on `data`, also written to `test.json` in the run folder.
+def score_run(
+    folder: Path,
+    data: ImageClasses,
+    episodes: int = 10_000,
+    queries: int | None = None,
+    seed: int = 1,
+    second: ImageClasses | None = None,
+) -> Accuracy:
+    """Accuracy of a run's best weights on `data` (and `second`), also written to `test.json` in the run folder.
 
-    Episodes are of the run's shape, with `queries` queries or as many as in its validations. Raises UserError as `load_best`.
+    Episodes are of the run's shape, with `queries` queries or as many as in its validations. A run on streams also leaves the
+    accuracy at every step in `adaptation.json` and `adaptation.csv`. Raises UserError as `load_best`.
     """
     config = read_config(folder)
-    shape = validation_shape(config)
     if queries is not None:
-        shape = dataclasses.replace(shape, queries=queries)
-    accuracy = evaluate(load_best(folder), data, shape, episodes, seed)
-    result = {"data": data.name, **dataclasses.asdict(shape), **dataclasses.asdict(accuracy), "seed": seed}
-    write_json(folder / "test.json", result)
+        config = dataclasses.replace(config, validation_queries=queries)
+    protocol = PROTOCOLS[config.protocol]
+    sets = (data,) if second is None else (data, second)
+    if len(sets) != protocol.num_sets:
+        raise UserError(f"second: expected a data set exactly if the protocol has two, it is {config.protocol!r}")
+    accuracy, adaptations = protocol.evaluate(config, load_best(folder), sets, episodes, seed)
+    shape = dataclasses.asdict(protocol.test_shape(config))
+    names = ", ".join(part.name for part in sets)
+    write_json(folder / "test.json", {"data": names, **shape, **dataclasses.asdict(accuracy), "seed": seed})
+    if adaptations:
+        write_adaptations(folder, adaptations)
     return accuracy
 
 
