@@ -25,9 +25,7 @@ _FORMAT = f"1: inverted, {SIDE}x{SIDE}, Lanczos"
 _FORMAT_CENTRED = "1: centred"
 
 
-def load_omniglot(
-    data_dir: Path | None = None, *, rotations: bool = True, centred: bool = False
-) -> dict[Split, ImageClasses]:
+def load_omniglot(data_dir: Path | None = None, *, rotations: bool = True, centred: bool = False) -> dict[Split, ImageClasses]:
     """The Vinyals split: 1028 / 172 / 423 classes of 20 images (1, 28, 28), x4 with rotations as classes of their own.
 
     centred: every drawing scaled and centred by `srwm.data.ink.normalise_ink`, instead of the whole page made smaller.
