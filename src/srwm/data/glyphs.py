@@ -105,9 +105,9 @@ def load_glyphs(instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]
     """Letters as classes, `instances` drawings of each, (1, 28, 28), ink bright.
 
     Scripts and faces of the splits differ: Latin, Greek, Cyrillic, Arabic, Canadian syllabics and others to train, in
-    sans-serif and book faces; Hebrew, Lao, Lisu and N'Ko to validate; Armenian and Georgian in DejaVu Serif and DejaVu Sans Mono, faces
-    of no other split, to test. Letters that look the same are one class. Training letters turned by 90 degrees or mirrored
-    are classes of their own where they look like no other.
+    sans-serif and book faces; Hebrew, Lao, Lisu and N'Ko to validate; Armenian and Georgian in DejaVu Serif and DejaVu Sans
+    Mono, faces of no other split, to test. Letters that look the same are one class. Training letters turned by 90 degrees
+    or mirrored are classes of their own where they look like no other.
     """
     drawer = GlyphDrawer()
     return {split: drawer.draw(split, seed, instances) for split in _SPLITS}
