@@ -76,8 +76,8 @@ class GlyphDrawer:
         first, past = torch.from_numpy(self.letters.offsets)[torch.stack([classes[:, 0], classes[:, 0] + 1])]
         faces = torch.cat([torch.arange(f, p) for f, p in zip(first.tolist(), past.tolist(), strict=True)])
         forms = classes[:, 1].repeat_interleave(past - first)
-        parts = zip(faces.split(_AT_ONCE), forms.split(_AT_ONCE), strict=True)
-        images = np.concatenate([self._draw(face, form, PRINTED, None) for face, form in parts])[:, None]
+        parts = [slice(start, start + _AT_ONCE) for start in range(0, len(faces), _AT_ONCE)]
+        images = np.concatenate([self._draw(faces[part], forms[part], PRINTED, None) for part in parts])[:, None]
         offsets = np.concatenate([[0], (past - first).cumsum(0).numpy()])
         names = self._names(split)
         return ImageClasses(f"glyphs-printed-{split}", images, offsets, tuple(names[c] for c in kept))
