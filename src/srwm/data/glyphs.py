@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from srwm.data.ink import SIDE, centre_ink
 from srwm.data.letters import FIELD_SIDE, UNITS, Letters, load_letters
 
 _PAGE = 36
+_KNOTS = 4
 _AT_ONCE = 1024
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -68,13 +70,17 @@ class GlyphDrawer:
 
     def printed(self, split: Split) -> ImageClasses:
         """Every letter once in each of its faces, undistorted; letters of a single face are left out."""
-        groups, names = [], []
-        for (letter, form), name in zip(self.letters.classes[split].tolist(), self._names(split), strict=True):
-            faces = torch.arange(*self.letters.offsets[letter : letter + 2].tolist())
-            if len(faces) > 1:
-                groups.append(self._draw(faces, torch.full_like(faces, form), PRINTED, None)[:, None])
-                names.append(name)
-        return ImageClasses.from_groups(f"glyphs-printed-{split}", groups, names)
+        faces_of = np.diff(self.letters.offsets)[self.letters.classes[split][:, 0]]
+        kept = np.flatnonzero(faces_of > 1)
+        classes = torch.from_numpy(self.letters.classes[split][kept])
+        first, past = torch.from_numpy(self.letters.offsets)[torch.stack([classes[:, 0], classes[:, 0] + 1])]
+        faces = torch.cat([torch.arange(f, p) for f, p in zip(first.tolist(), past.tolist(), strict=True)])
+        forms = classes[:, 1].repeat_interleave(past - first)
+        parts = [slice(start, start + _AT_ONCE) for start in range(0, len(faces), _AT_ONCE)]
+        images = np.concatenate([self._draw(faces[part], forms[part], PRINTED, None) for part in parts])[:, None]
+        offsets = np.concatenate([[0], (past - first).cumsum(0).numpy()])
+        names = self._names(split)
+        return ImageClasses(f"glyphs-printed-{split}", images, offsets, tuple(names[c] for c in kept))
 
     def _names(self, split: Split) -> tuple[str, ...]:
         marks = ["", "@90", "@180", "@270", "@m", "@m90", "@m180", "@m270"]
@@ -98,10 +104,10 @@ class GlyphDrawer:
 def load_glyphs(instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]:
     """Letters as classes, `instances` drawings of each, (1, 28, 28), ink bright.
 
-    Scripts and faces of the splits differ: Latin, Greek, Cyrillic, Arabic, Canadian syllabics and others to train, in sans-
-    serif and book faces; Hebrew, Lao, Lisu and N'Ko to validate; Armenian and Georgian in DejaVu Serif and DejaVu Sans Mono,
-    faces of no other split, to test. Letters that look the same are one class. Training letters turned by 90 degrees or
-    mirrored are classes of their own where they look like no other.
+    Scripts and faces of the splits differ: Latin, Greek, Cyrillic, Arabic, Canadian syllabics and others to train, in
+    sans-serif and book faces; Hebrew, Lao, Lisu and N'Ko to validate; Armenian and Georgian in DejaVu Serif and DejaVu Sans
+    Mono, faces of no other split, to test. Letters that look the same are one class. Training letters turned by 90 degrees
+    or mirrored are classes of their own where they look like no other.
     """
     drawer = GlyphDrawer()
     return {split: drawer.draw(split, seed, instances) for split in _SPLITS}
@@ -119,9 +125,17 @@ def _grid(forms: Tensor, hand: Handwriting, generator: torch.Generator | None) -
     wide, high = stretch.exp(), (-stretch).exp()
     zero = torch.zeros_like(angle)
     rows = [mirror * wide * (cos + shear * sin), mirror * wide * (shear * cos - sin), zero, high * sin, high * cos, zero]
-    matrices = 1.1 * torch.stack(rows, 1).view(-1, 2, 3)
-    grid = F.affine_grid(matrices, [count, 1, _PAGE, _PAGE], align_corners=False)
-    if not hand.waves:
-        return grid
-    coarse = 2 * hand.waves * torch.randn(count, 2, 4, 4, generator=generator)
-    return grid + F.interpolate(coarse, (_PAGE, _PAGE), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    affine = 1.1 * torch.stack(rows, 1).view(-1, 2, 3)
+    bends = 2 * hand.waves * torch.randn(count, 2, _KNOTS**2, generator=generator)
+    places = torch.cat([affine, bends], 2) @ _grid_basis()
+    return places.view(count, 2, _PAGE, _PAGE).permute(0, 2, 3, 1)
+
+
+@lru_cache(maxsize=1)
+def _grid_basis() -> Tensor:
+    """What a pixel's place in the field is made of, (3 + 16, 36 * 36): x, y, 1, and the smooth bend that each knot makes."""
+    axis = (2 * torch.arange(_PAGE) + 1) / _PAGE - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    knots = torch.eye(_KNOTS**2).view(-1, 1, _KNOTS, _KNOTS)
+    bends = F.interpolate(knots, (_PAGE, _PAGE), mode="bicubic", align_corners=True).flatten(1)
+    return torch.cat([torch.stack([x, y, torch.ones_like(x)]).flatten(1), bends])

@@ -181,7 +181,8 @@ def _box(occupied: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 def _weights(side: int, centre: NDArray[np.float64], scale: NDArray[np.float64]) -> Array:
     """Antialiased resampling, (B, 28, side): a triangle two output pixels wide, integrated over every input pixel."""
-    position = (np.arange(SIDE) + 0.5 - SIDE / 2) * scale[:, None] + centre[:, None]
-    edges = np.clip((np.arange(side + 1) - position[..., None]) / scale[:, None, None], -1, 1)
+    first = SIDE / 2 - 0.5 - centre / scale  # every output pixel's place, and every input edge's, in output pixels
+    edges = (np.arange(side + 1) / scale[:, None] + first[:, None]).astype(np.float32)
+    edges = np.clip(edges[:, None] - np.arange(SIDE, dtype=np.float32)[:, None], -1, 1)
     integral = 0.5 + edges - 0.5 * edges * np.abs(edges)
     return np.asarray(np.diff(integral, axis=2), np.float32)
