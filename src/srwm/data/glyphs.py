@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srwm.data.files import cache_dir, read_cache, write_cache
 from srwm.data.images import ImageClasses, Split
 from srwm.data.ink import SIDE, centre_ink
-from srwm.data.letters import FIELD_SIDE, UNITS, Letters, load_letters
+from srwm.data.letters import FIELD_SIDE, UNITS, Letters, letters_key, load_letters
 
+_FORMAT = "1"
 _PAGE = 36
 _KNOTS = 4
 _AT_ONCE = 1024
@@ -65,7 +67,11 @@ class GlyphDrawer:
             first, past = torch.from_numpy(self.letters.offsets)[torch.stack([letter, letter + 1])]
             face = first + ((past - first) * torch.rand(len(letter), generator=generator)).long()
             images[start : start + _AT_ONCE, 0] = self._draw(face, form, self.handwriting, generator)
-        offsets = np.arange(0, len(images) + 1, instances, dtype=np.int64)
+        return self.classes_of(split, images)
+
+    def classes_of(self, split: Split, images: NDArray[np.uint8]) -> ImageClasses:
+        """Images (classes * instances, 1, 28, 28) of every class of a split, in their order, as a data set."""
+        offsets = np.linspace(0, len(images), len(self.letters.classes[split]) + 1).astype(np.int64)
         return ImageClasses(f"glyphs-{split}", images, offsets, self._names(split))
 
     def printed(self, split: Split) -> ImageClasses:
@@ -107,10 +113,15 @@ def load_glyphs(instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]
     Scripts and faces of the splits differ: Latin, Greek, Cyrillic, Arabic, Canadian syllabics and others to train, in
     sans-serif and book faces; Hebrew, Lao, Lisu and N'Ko to validate; Armenian and Georgian in DejaVu Serif and DejaVu Sans
     Mono, faces of no other split, to test. Letters that look the same are one class. Training letters turned by 90 degrees
-    or mirrored are classes of their own where they look like no other.
+    or mirrored are classes of their own where they look like no other. Drawn once, then read from the cache.
     """
     drawer = GlyphDrawer()
-    return {split: drawer.draw(split, seed, instances) for split in _SPLITS}
+    path = cache_dir() / f"glyphs-{letters_key()}-{_FORMAT}-{instances}-{seed}.npz"
+    images = read_cache(path)
+    if images is None:
+        images = {split: drawer.draw(split, seed, instances).images for split in _SPLITS}
+        write_cache(path, images)
+    return {split: drawer.classes_of(split, images[split]) for split in _SPLITS}
 
 
 def _grid(forms: Tensor, hand: Handwriting, generator: torch.Generator | None) -> Tensor:

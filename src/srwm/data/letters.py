@@ -73,7 +73,7 @@ class Letters:
 @lru_cache(maxsize=1)
 def load_letters() -> Letters:
     """All letters; drawn and compared at the first call on a machine, then read from the cache."""
-    path = cache_dir() / f"letters-{_key()}.npz"
+    path = cache_dir() / f"letters-{letters_key()}.npz"
     arrays = read_cache(path)
     if arrays is None:
         arrays = _make()
@@ -82,7 +82,8 @@ def load_letters() -> Letters:
     return Letters(arrays["fields"], arrays["offsets"], tuple(arrays["names"].tolist()), classes)
 
 
-def _key() -> str:
+def letters_key() -> str:
+    """What the letters depend on, as a short name."""
     import matplotlib
 
     digest = hashlib.blake2b(f"{_FORMAT} {matplotlib.__version__} {_FACES} {_SCRIPTS}".encode(), digest_size=8)
