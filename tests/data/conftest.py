@@ -16,7 +16,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture(scope="session")
 def real_data_dir() -> Path:
     if not os.environ.get("SRWM_DATA"):
-        pytest.skip("SRWM_DATA names no folder with the real Omniglot")
+        pytest.skip("SRWM_DATA names no folder with the real data")
     return Path(os.environ["SRWM_DATA"])
 
 
