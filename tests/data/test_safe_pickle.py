@@ -1,33 +1,12 @@
-import io
 import pickle
 import sys
 from collections import OrderedDict, defaultdict
-from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from srwm.data import UserError
 from srwm.data.safe_pickle import load_pickle, text
-
-
-class Python2Pickler(pickle._Pickler):
-    """Writes strings as Python 2 did: bytes without an encoding."""
-
-    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
-
-    def save_string(self, value):
-        raw = value.encode("latin1") if isinstance(value, str) else value
-        self.write(pickle.BINSTRING + len(raw).to_bytes(4, "little") + raw)
-        self.memoize(value)
-
-    dispatch[str] = dispatch[bytes] = save_string
-
-
-def python2(value) -> bytes:
-    buffer = io.BytesIO()
-    Python2Pickler(buffer, protocol=2).dump(value)
-    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -69,8 +48,8 @@ def test_arrays_and_containers_come_back(read, protocol):
     assert got["raw"] == b"\x00\xff"
 
 
-def test_strings_and_arrays_of_python_2_come_back(read):
-    got = {text(name): value for name, value in read(python2(data())).items()}
+def test_strings_and_arrays_of_python_2_come_back(read, python2_pickle):
+    got = {text(name): value for name, value in read(python2_pickle(data())).items()}
     assert np.array_equal(got["image_data"], data()["image_data"])
     assert np.array_equal(got["big end"], data()["big end"])
     assert got["class_dict"][b"n01"] == [1, 2]

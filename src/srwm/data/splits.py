@@ -1,18 +1,26 @@
 """The data sets by name."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TypeAlias
 
+from srwm.data.cifar100 import load_cifarfs, load_fc100
+from srwm.data.errors import UserError
+from srwm.data.folder import load_folder
 from srwm.data.glyphs import load_glyphs
 from srwm.data.images import ImageClasses, Split
 from srwm.data.mini_imagenet import load_mini_imagenet
 from srwm.data.omniglot import load_omniglot
 
-DatasetName = Literal["omniglot", "glyphs", "mini-imagenet"]
+DatasetName: TypeAlias = str
+FOLDER = "folder:"
 
 
 def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, ImageClasses]:
-    """Training, validation and test classes of a data set; `data_dir` as in its loader. Raises UserError as its loader does."""
+    """Training, validation and test classes of a data set; `data_dir` as in its loader.
+
+    name: omniglot, glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class folders of one's own.
+    Images are uint8; models see every data set divided by 255. Raises UserError for another name, or as the loader does.
+    """
     match name:
         case "omniglot":
             return load_omniglot(data_dir)
@@ -20,3 +28,10 @@ def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, 
             return load_glyphs()
         case "mini-imagenet":
             return load_mini_imagenet(data_dir)
+        case "fc100":
+            return load_fc100(data_dir)
+        case "cifar-fs":
+            return load_cifarfs(data_dir)
+    if name.startswith(FOLDER):
+        return load_folder(Path(name.removeprefix(FOLDER)).expanduser())
+    raise UserError(f"data: expected omniglot, glyphs, mini-imagenet, fc100, cifar-fs or {FOLDER}PATH, got {name!r}")
