@@ -49,7 +49,7 @@ class TrainConfig:
     """A training run: two runs of equal configuration on the same machine and threads, with a budget in steps, are equal."""
 
     data: DatasetName = "omniglot"
-    """data set"""
+    """data set: omniglot, glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class folders of one's own"""
     model: ModelConfig = field(default_factory=ModelConfig)
     """the learner; its `n_way` and `image_shape` are those of the episodes"""
     k_shot: int = 1
