@@ -13,6 +13,7 @@ from srwm.data.errors import UserError
 from srwm.data.splits import load_splits
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.distributed import is_chief
+from srwm.fewshot.learner import fit_to_data
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.report import draw_learning_curve, score_run
 from srwm.fewshot.runs import read_config
@@ -77,7 +78,11 @@ def train(arguments: Sequence[str]) -> None:
     _check_positive(threads=options.threads, test_episodes=options.test_episodes)
     _set_threads(options.threads)
     splits = load_splits(options.config.data, options.data_dir)
-    ended = train_run(options.config, splits, options.run, resume=options.resume, accelerator=options.accelerator)
+    config = fit_to_data(options.config, splits["train"])
+    if config.pool != options.config.pool:
+        pool = f"{config.pool.classes} classes of {config.pool.images_per_class} images"
+        print(f"srwm: the pool of a step is {pool}; the data has no more", file=sys.stderr)
+    ended = train_run(config, splits, options.run, resume=options.resume, accelerator=options.accelerator)
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)

@@ -47,9 +47,11 @@ def load_mini_imagenet(data_dir: Path | None = None) -> dict[Split, ImageClasses
     if names is not None:
         splits = {split: _from_pickle(root / names[split], split) for split in SPLITS}
     else:
-        listed = {split: _from_table(root, split) if _has_tables(root) else _from_folders(root, split) for split in SPLITS}
+        listed = {split: _from_table(root, split) if _has_tables(root) else class_folders(root / split) for split in SPLITS}
         splits = {split: _from_files(root, split, files) for split, files in listed.items()}
-    _check(root, splits)
+    names_seen = [name for data in splits.values() for name in data.class_names]
+    if len(set(names_seen)) < len(names_seen):
+        raise UserError(f"{root}: class {max(names_seen, key=names_seen.count)} is in two splits")
     return splits
 
 
@@ -99,16 +101,14 @@ def _from_table(root: Path, split: Split) -> dict[str, list[str]]:
     return dict(sorted(classes.items()))
 
 
-def _from_folders(root: Path, split: Split) -> dict[str, list[str]]:
-    return class_folders(root / split)
-
-
 def _from_files(root: Path, split: Split, classes: dict[str, list[str]]) -> ImageClasses:
     paths = [path for files in classes.values() for path in files]
+    counts = {label: len(files) for label, files in classes.items()}
+    _check(root, split, counts)
     name = f"mini-imagenet-{split}"
 
     def decode() -> Decoded:
-        return {name: len(files) for name, files in classes.items()}, read_images(paths, (3, SIDE, SIDE), f"decoding {name}")
+        return counts, read_images(paths, (3, SIDE, SIDE), f"decoding {name}")
 
     return cached_classes(name, files_key(_FORM, root, paths), decode)
 
@@ -116,8 +116,9 @@ def _from_files(root: Path, split: Split, classes: dict[str, list[str]]) -> Imag
 def _from_pickle(path: Path, split: Split) -> ImageClasses:
     def decode() -> Decoded:
         images, classes = _unpickled(path)
-        index = np.concatenate(list(classes.values()))
-        return {name: len(members) for name, members in classes.items()}, _blocks(images, index)
+        counts = {name: len(members) for name, members in classes.items()}
+        _check(path, split, counts)
+        return counts, _blocks(images, np.concatenate(list(classes.values())))
 
     return cached_classes(f"mini-imagenet-{split}", files_key(_FORM, path.parent, [str(path)]), decode)
 
@@ -150,15 +151,10 @@ def _unpickled(path: Path) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.int6
     return images, {name: classes[name].astype(np.int64) for name in sorted(classes)}
 
 
-def _check(root: Path, splits: dict[Split, ImageClasses]) -> None:
-    seen: set[str] = set()
-    for split, data in splits.items():
-        if len(data) != CLASSES[split] or (data.counts != IMAGES_PER_CLASS).any():
-            raise UserError(
-                f"{root}: expected {CLASSES[split]} classes of {IMAGES_PER_CLASS} images to {split}, got {len(data)} classes "
-                f"of {data.counts.min()} to {data.counts.max()}; the data set is incomplete"
-            )
-        both = seen.intersection(data.class_names)
-        if both:
-            raise UserError(f"{root}: class {min(both)} is in two splits")
-        seen.update(data.class_names)
+def _check(where: Path, split: Split, counts: dict[str, int]) -> None:
+    if len(counts) != CLASSES[split] or set(counts.values()) != {IMAGES_PER_CLASS}:
+        few, most = min(counts.values(), default=0), max(counts.values(), default=0)
+        raise UserError(
+            f"{where}: expected {CLASSES[split]} classes of {IMAGES_PER_CLASS} images to {split}, got {len(counts)} classes "
+            f"of {few} to {most}; the data set is incomplete"
+        )

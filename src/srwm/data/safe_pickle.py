@@ -135,6 +135,7 @@ _STANDS: dict[tuple[str, str], _Stand] = {
     ("collections", "OrderedDict"): _Stand(_empty_dict),
     ("collections", "defaultdict"): _Stand(_empty_dict),
     **{(module, "list"): _Stand(list) for module in ("builtins", "__builtin__")},
+    **{(module, "bytes"): _Stand(lambda: b"") for module in ("builtins", "__builtin__")},
 }
 
 

@@ -73,7 +73,7 @@ class TrainConfig:
     """A training run: two runs of equal configuration on the same machine and threads, with a budget in steps, are equal."""
 
     data: DatasetName = "omniglot"
-    """data set"""
+    """data set: omniglot, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class folders of one's own"""
     second_data: DatasetName | None = None
     """data set of the other task of the `sequential` protocol"""
     protocol: ProtocolName = "synchronous"

@@ -1,10 +1,12 @@
 """What a training run is made of, built from its configuration."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from srwm.data import ImageClasses, UserError
-from srwm.fewshot.config import OptimizerConfig, TrainConfig
+from srwm.fewshot.config import OptimizerConfig, PoolConfig, TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, PooledSampler, Sampler
 from srwm.fewshot.model import FewShotModel, ModelConfig
 
@@ -22,6 +24,15 @@ def build_model(config: ModelConfig) -> FewShotModel:
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model
+
+
+def fit_to_data(config: TrainConfig, data: ImageClasses) -> TrainConfig:
+    """The configuration for these training classes: the images' shape, and no larger a pool than they can fill."""
+    pool = PoolConfig(
+        classes=min(config.pool.classes, len(data)),
+        images_per_class=min(config.pool.images_per_class, int(data.counts.min())),
+    )
+    return replace(config, model=replace(config.model, image_shape=data.image_shape), pool=pool)
 
 
 def build_sampler(
