@@ -38,7 +38,7 @@ class SequentialConfig:
 class BootstrapConfig:
     """Bootstrapped training: the state after the support learns from the state that more examples make of it."""
 
-    future: int = 25
+    future: int = 10
     """labelled examples after the support, spread over the classes as evenly as possible"""
     matching: Literal["output", "state"] = "output"
     """what is pulled to its future: answers, by Kullback-Leibler divergence, or the state, by mean squared error"""
