@@ -1,10 +1,13 @@
 import csv
+import dataclasses
 import json
 
 import pytest
 import torch
 
-from srwm.fewshot.adaptation import measure, write_adaptations
+from srwm.data import UserError
+from srwm.fewshot.adaptation import draw_adaptation, measure, write_adaptations
+from srwm.fewshot.runs import create_run
 
 LABELS = torch.tensor([[0, 1, 0, 1, 1, 0, 1, 0], [1, 1, 0, 0, 0, 1, 0, 1]])
 CORRECT = torch.tensor([[0, 0, 1, 1, 1, 0, 1, 1], [1, 0, 0, 1, 0, 0, 0, 1]]).bool()
@@ -39,3 +42,26 @@ def test_the_table_holds_what_the_json_holds(tmp_path):
             table = [(float(row["accuracy"]), float(row["interval"])) for row in mine if row["over"] == over]
             assert table == [(accuracy["mean"], accuracy["interval"]) for accuracy in accuracies]
             assert [row["index"] for row in mine if row["over"] == over] == [str(i + 1) for i in range(len(accuracies))]
+
+
+def make_tested(folder, config, *names, core="srwm"):
+    stack = dataclasses.replace(config.model.stack, core=core)
+    create_run(folder, dataclasses.replace(config, model=dataclasses.replace(config.model, stack=stack)))
+    write_adaptations(folder, [measure(CORRECT, LABELS, order) for order in (names, names[::-1])])
+    return folder
+
+
+def test_several_runs_are_drawn_into_one_figure(tmp_path, config):
+    runs = [make_tested(tmp_path / core, config, "letters", "digits", core=core) for core in ("srwm", "lstm")]
+    draw_adaptation(runs, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_that_do_not_fit_together_are_told(tmp_path, config):
+    one, other = (make_tested(tmp_path / name, config, "letters", name) for name in ("one", "other"))
+    create_run(tmp_path / "untested", config)
+    with pytest.raises(UserError, match="other: tested on other streams than"):
+        draw_adaptation([one, other], tmp_path / "figure.png")
+    with pytest.raises(UserError, match=r"adaptation.json: not there; srwm fewshot evaluate .*untested makes it"):
+        draw_adaptation([one, tmp_path / "untested"], tmp_path / "figure.png")
+    assert not (tmp_path / "figure.png").exists()

@@ -64,6 +64,23 @@ def test_rotation_keeps_its_limit():
     assert -30.5 < angle.min() < -28
 
 
+def test_half_of_the_images_are_mirrored():
+    images = torch.rand(400, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = distort(images, AffineConfig(**STILL, mirror=True), torch.Generator().manual_seed(0))
+    same, mirrored = (((found - like).abs().amax((1, 2, 3)) < 1e-5) for like in (images, images.flip(3)))
+    assert (same ^ mirrored).all()
+    assert 150 < mirrored.sum() < 250
+
+
+def test_reflection_leaves_no_black_edge():
+    images = torch.ones(50, 3, 8, 8)
+    dark, bright = (
+        distort(images, AffineConfig(outside=kind), torch.Generator().manual_seed(0)) for kind in ("zeros", "reflection")
+    )
+    assert dark.min() < 0.5
+    assert torch.allclose(bright, images)
+
+
 def test_a_distorted_data_set_keeps_its_classes(splits):
     data = distorted(splits["test"], AffineConfig(), seed=0)
     assert data.class_names == splits["test"].class_names

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,10 +27,14 @@ class AffineConfig:
     """standard deviation of an elastic distortion, as a fraction of the width"""
     stroke: float = 0.0
     """change of stroke width to either side, in pixels, of bright strokes on 0; thin strokes do not vanish"""
+    mirror: bool = False
+    """whether every second image, at random, is mirrored left to right; for photographs, not for characters"""
+    outside: Literal["zeros", "reflection"] = "zeros"
+    """what comes in from outside: black, or the image mirrored at its edge"""
 
 
 def distort(images: Tensor, config: AffineConfig, generator: torch.Generator | None = None) -> Tensor:
-    """Rotate, scale, shear, shift and bend every image, and change its strokes' width, by random amounts; outside is zero.
+    """Rotate, scale, shear, shift and bend every image, and change its strokes' width, by random amounts.
 
     Shapes: images (P, C, H, W) floating -> the same. The same generator state gives the same distortions.
     """
@@ -39,12 +44,15 @@ def distort(images: Tensor, config: AffineConfig, generator: torch.Generator | N
     grow = 1 + scale
     cos, sin = grow * angle.cos(), grow * angle.sin()
     matrices = torch.stack([cos, shear * cos - sin, right, sin, shear * sin + cos, down], dim=1).view(-1, 2, 3)
+    if config.mirror:
+        mirrored = torch.randint(2, (len(images),), generator=generator).bool()
+        matrices[mirrored, 0] *= -1
     grid = F.affine_grid(matrices.to(images), list(images.shape), align_corners=False)
     if config.elastic:
         bends = 2 * config.elastic * torch.randn(len(images), 2, 4, 4, generator=generator)
         waves = F.interpolate(bends, images.shape[2:], mode="bicubic", align_corners=True)
         grid = grid + waves.permute(0, 2, 3, 1).to(grid)
-    moved = F.grid_sample(images, grid, align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode=config.outside, align_corners=False)
     if config.stroke:
         amounts = (2 * torch.rand(len(images), generator=generator) - 1) * config.stroke
         moved = change_strokes(moved, amounts.to(images))

@@ -38,7 +38,7 @@ class SequentialConfig:
 class BootstrapConfig:
     """Bootstrapped training: the state after the support learns from the state that more examples make of it."""
 
-    future: int = 25
+    future: int = 10
     """labelled examples after the support, spread over the classes as evenly as possible"""
     matching: Literal["output", "state"] = "output"
     """what is pulled to its future: answers, by Kullback-Leibler divergence, or the state, by mean squared error"""
@@ -73,7 +73,7 @@ class TrainConfig:
     """A training run: two runs of equal configuration on the same machine and threads, with a budget in steps, are equal."""
 
     data: DatasetName = "omniglot"
-    """data set: omniglot, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class folders of one's own"""
+    """omniglot, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class folders of one's own"""
     second_data: DatasetName | None = None
     """data set of the other task of the `sequential` protocol"""
     protocol: ProtocolName = "synchronous"
