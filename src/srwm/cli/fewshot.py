@@ -13,7 +13,7 @@ from srwm.data.errors import UserError
 from srwm.data.splits import load_splits
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.presets import PRESETS
-from srwm.fewshot.report import draw_learning_curve, score_run
+from srwm.fewshot.report import draw_learning_curve, episode_shape, score_baselines, score_run
 from srwm.fewshot.runs import read_config
 from srwm.fewshot.train import train as train_run
 
@@ -50,6 +50,8 @@ class EvaluateOptions:
     """questions per episode; None: as in the run's validations"""
     seed: int = 1
     """seed of the episodes"""
+    baselines: bool = True
+    """whether nearest neighbours and prototypes answer the same episodes too"""
     data_dir: Path | None = None
     """folder of the data set; else SRWM_DATA, else the cache, into which it is downloaded"""
     threads: int | None = None
@@ -93,6 +95,13 @@ def evaluate(arguments: Sequence[str]) -> None:
     data = load_splits(read_config(options.run).data, options.data_dir)["test"]
     accuracy = score_run(options.run, data, options.episodes, options.queries, options.seed)
     print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {data.name})")
+    if not options.baselines:
+        return
+    shape = episode_shape(options.run, options.queries)
+    print(f"on the same episodes, {shape.n_way}-way {shape.k_shot}-shot, features of the run's own stem:")
+    print(f"  {'chance':<28}{100 / shape.n_way:5.2f} %")
+    for name, found in score_baselines(options.run, data, options.episodes, options.queries, options.seed).items():
+        print(f"  {name:<28}{found}")
 
 
 def _check_positive(**counts: int | None) -> None:

@@ -8,7 +8,8 @@ from srwm.fewshot.auxiliary import build_auxiliary
 from srwm.fewshot.config import OptimizerConfig, TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, PooledSampler, Sampler, draw_episodes
 from srwm.fewshot.evaluate import answer
-from srwm.fewshot.model import FewShotModel, ModelConfig
+from srwm.fewshot.model import EpisodeModel, FewShotModel, ModelConfig
+from srwm.fewshot.prototypes import PrototypicalNetwork
 
 
 class EpisodeLearner(nn.Module):
@@ -18,7 +19,7 @@ class EpisodeLearner(nn.Module):
     `auxiliary` is a loss of features and classes (its weights train along), or None.
     """
 
-    def __init__(self, model: FewShotModel, precision: str, auxiliary: nn.Module | None = None) -> None:
+    def __init__(self, model: EpisodeModel, precision: str, auxiliary: nn.Module | None = None) -> None:
         super().__init__()
         self.model = model
         self.auxiliary = auxiliary
@@ -33,13 +34,13 @@ class EpisodeLearner(nn.Module):
         return logits, loss
 
 
-def build_model(config: ModelConfig) -> FewShotModel:
+def build_model(config: ModelConfig) -> EpisodeModel:
     """A learner whose convolution kernels lie channels last in memory, the fastest order on CPUs.
 
     Raises UserError for a configuration that does not fit itself.
     """
     try:
-        model = FewShotModel(config)
+        model = PrototypicalNetwork(config) if config.head == "prototypes" else FewShotModel(config)
     except ValueError as error:
         raise UserError(f"model: {error}") from error
     for parameter in model.stem.parameters():

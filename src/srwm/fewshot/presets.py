@@ -1,5 +1,7 @@
 """Named configurations."""
 
+from dataclasses import replace
+
 from srwm.fewshot.augment import AffineConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.config import OptimizerConfig, PoolConfig, TrainConfig
@@ -46,5 +48,9 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
     "cpu-omniglot-1shot": (
         "5-way 1-shot Omniglot for a desktop CPU: pooled episodes, bfloat16, balanced input, 30 minutes",
         _CPU_OMNIGLOT,
+    ),
+    "cpu-omniglot-1shot-prototypes": (
+        "a prototypical network (Snell et al., 2017) with the stem, data and budget of cpu-omniglot-1shot",
+        replace(_CPU_OMNIGLOT, model=replace(_CPU_OMNIGLOT.model, head="prototypes")),
     ),
 }

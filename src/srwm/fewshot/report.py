@@ -1,17 +1,20 @@
 """What a run came to: its test accuracy and its learning curve."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 from srwm.data import ImageClasses
+from srwm.fewshot.baselines import evaluate_baselines
 from srwm.fewshot.checkpoint import load_weights
+from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluate import Accuracy, evaluate
 from srwm.fewshot.learner import build_model, validation_shape
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.model import EpisodeModel
 from srwm.fewshot.runs import BEST, read_config, read_metrics, write_json
 
 
-def load_best(folder: Path) -> FewShotModel:
+def load_best(folder: Path) -> EpisodeModel:
     """The model of a run with the weights of its best validation, in evaluation mode.
 
     Raises UserError where the folder is not a run or the weights are missing, corrupt or do not fit.
@@ -26,14 +29,28 @@ def score_run(folder: Path, data: ImageClasses, episodes: int = 10_000, queries:
 
     Episodes are of the run's shape, with `queries` queries or as many as in its validations. Raises UserError as `load_best`.
     """
-    config = read_config(folder)
-    shape = validation_shape(config)
-    if queries is not None:
-        shape = dataclasses.replace(shape, queries=queries)
+    shape = episode_shape(folder, queries)
     accuracy = evaluate(load_best(folder), data, shape, episodes, seed)
     result = {"data": data.name, **dataclasses.asdict(shape), **dataclasses.asdict(accuracy), "seed": seed}
     write_json(folder / "test.json", result)
     return accuracy
+
+
+def score_baselines(
+    folder: Path, data: ImageClasses, episodes: int = 10_000, queries: int | None = None, seed: int = 1
+) -> Mapping[str, Accuracy]:
+    """Accuracy of the baselines on the episodes of `score_run`, by name, also written to `baselines.json` in the run folder."""
+    shape = episode_shape(folder, queries)
+    found = evaluate_baselines(load_best(folder), data, shape, episodes, seed)
+    result = {name: dataclasses.asdict(accuracy) for name, accuracy in found.items()}
+    write_json(folder / "baselines.json", {"data": data.name, **dataclasses.asdict(shape), **result, "seed": seed})
+    return found
+
+
+def episode_shape(folder: Path, queries: int | None = None) -> EpisodeShape:
+    """Test episodes of a run: those of its validations, or with another number of queries."""
+    shape = validation_shape(read_config(folder))
+    return shape if queries is None else dataclasses.replace(shape, queries=queries)
 
 
 def draw_learning_curve(folder: Path) -> Path:
