@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from srwm.cli import main
+from srwm.data import UserError
 from srwm.fewshot.baselines import (
     NEAREST_FEATURES,
     NEAREST_PIXELS,
@@ -22,7 +23,6 @@ from srwm.fewshot.learner import build_model
 from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.prototypes import PrototypicalNetwork
 from srwm.fewshot.report import load_best, score_baselines, score_run
-from srwm.fewshot.runs import create_run
 from srwm.fewshot.train import train
 
 VECTORS = ModelConfig(image_shape=(2,), stem="none", n_way=3, head="prototypes")
@@ -102,9 +102,9 @@ def test_baselines_answer_the_episodes_of_the_model(config, splits):
     torch.manual_seed(0)
     model, data, shape = build_model(config.model).eval(), splits["test"], EpisodeShape(3, 2, 4)
     drawn = draw_episodes(torch.from_numpy(data.offsets), shape, 20, torch.Generator().manual_seed(0))
-    known = predictors(model, data)
     with torch.inference_mode():
         features = model.embed(torch.from_numpy(data.images).float() / 255)
+        known = predictors(model, features)
         assert torch.equal(known["model"](drawn), answer(model, features, drawn).argmax(-1))
         for b in range(20):
             for q in range(4):
@@ -151,8 +151,7 @@ def test_evaluate_prints_the_baselines(tmp_path: Path, config, splits, capsys, m
     assert all((name in shown) != bool(options) for name in ("chance", NEAREST_PIXELS, NEAREST_FEATURES, PROTOTYPES))
 
 
-def test_the_configuration_comes_back(tmp_path, config):
-    create_run(tmp_path / "run", dataclasses.replace(config, model=dataclasses.replace(config.model, head="prototypes")))
-    from srwm.fewshot.runs import read_config
-
-    assert isinstance(build_model(read_config(tmp_path / "run").model), PrototypicalNetwork)
+def test_without_a_stem_there_is_nothing_to_train(tmp_path, config, splits):
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, head="prototypes", stem="none"))
+    with pytest.raises(UserError, match="without a stem has no weights"):
+        train(config, splits, tmp_path / "run")

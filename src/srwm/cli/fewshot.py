@@ -1,4 +1,4 @@
-"""`srwm fewshot train` and `srwm fewshot evaluate`."""
+"""`srwm fewshot train`, `srwm fewshot evaluate` and `srwm fewshot figures`."""
 
 import sys
 from collections.abc import Sequence
@@ -58,6 +58,30 @@ class EvaluateOptions:
     """threads of PyTorch; None: its own choice"""
 
 
+@dataclass(frozen=True)
+class FiguresOptions:
+    """Draw a run: learning curves, accuracy per shot, and what its self-referential matrices do over an episode."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """run folder of `srwm fewshot train`; the figures go into its folder `figures`"""
+    compare: tuple[Path, ...] = ()
+    """further runs, for the learning curves"""
+    shots: int | None = None
+    """largest number of examples per class; None: 5, or twice that of training, as far as the data goes"""
+    layer: int | None = None
+    """block whose matrix is drawn, counted from 1; None: where it changes most"""
+    head: int | None = None
+    """head whose matrix is drawn, counted from 1; None: where it changes most"""
+    episodes: int = 1000
+    """episodes behind the accuracies"""
+    seed: int = 1
+    """seed of the episodes"""
+    data_dir: Path | None = None
+    """folder of the data set; else SRWM_DATA, else the cache, into which it is downloaded"""
+    threads: int | None = None
+    """threads of PyTorch; None: its own choice"""
+
+
 def train(arguments: Sequence[str]) -> None:
     """Train from a preset, then test."""
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -102,6 +126,33 @@ def evaluate(arguments: Sequence[str]) -> None:
     print(f"  {'chance':<28}{100 / shape.n_way:5.2f} %")
     for name, found in score_baselines(options.run, data, options.episodes, options.queries, options.seed).items():
         print(f"  {name:<28}{found}")
+
+
+def figures(arguments: Sequence[str]) -> None:
+    """Draw a trained run."""
+    from srwm.fewshot.figures.run import MATRIX_FIGURES, draw_figures
+
+    options = tyro.cli(FiguresOptions, prog="srwm fewshot figures", args=list(arguments))
+    _check_positive(threads=options.threads, shots=options.shots, episodes=options.episodes)
+    _set_threads(options.threads)
+    config = read_config(options.run)
+    data = load_splits(config.data, options.data_dir)["test"]
+    drawn = []
+    for path in draw_figures(
+        options.run,
+        data,
+        compare=options.compare,
+        shots=options.shots,
+        layer=options.layer,
+        head=options.head,
+        episodes=options.episodes,
+        seed=options.seed,
+    ):
+        print(path, flush=True)
+        drawn.append(path.name)
+    if not set(MATRIX_FIGURES) & set(drawn):
+        kind = f"core {config.model.stack.core!r}" if config.model.head == "memory" else f"head {config.model.head!r}"
+        print(f"left out, since a model with {kind} has no self-referential matrix: {', '.join(MATRIX_FIGURES)}")
 
 
 def _check_positive(**counts: int | None) -> None:

@@ -26,13 +26,8 @@ def prototype_labels(features: Tensor, episodes: Episodes) -> Tensor:
     return prototype_logits(features[episodes.query], sums, counts).argmax(-1)
 
 
-@torch.inference_mode()
-def predictors(model: EpisodeModel, data: ImageClasses) -> dict[str, Predict]:
-    """The model under the name "model", and two baselines on the features of its stem; every image is embedded once.
-
-    The model is put into evaluation mode.
-    """
-    features = embed_all(model.eval(), data)
+def predictors(model: EpisodeModel, features: Tensor) -> dict[str, Predict]:
+    """The model under the name "model", and two baselines, on the features (I, F) that its stem made of a data set."""
     on_cpu = features.cpu()
 
     def predict(drawn: Episodes) -> Tensor:
@@ -46,10 +41,14 @@ def predictors(model: EpisodeModel, data: ImageClasses) -> dict[str, Predict]:
     }
 
 
+@torch.inference_mode()
 def evaluate_baselines(
     model: EpisodeModel, data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0
 ) -> Mapping[str, Accuracy]:
-    """Accuracy of the baselines by name, on the episodes that `evaluate` of the same seed sees; the model's features alone."""
-    known = predictors(model, data)
+    """Accuracy of the baselines by name, on the episodes that `evaluate` of the same seed sees.
+
+    The model is put into evaluation mode. Raises UserError where the data has too few classes or images for such episodes.
+    """
+    known = predictors(model, embed_all(model.eval(), data))
     on_features = {name: score(known[name], data, shape, episodes, seed) for name in (NEAREST_FEATURES, PROTOTYPES)}
     return {NEAREST_PIXELS: nearest_neighbour(data, shape, episodes, seed), **on_features}

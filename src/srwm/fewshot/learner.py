@@ -62,6 +62,8 @@ def check_config(config: TrainConfig, splits: dict[Split, ImageClasses]) -> None
             raise UserError(f"{name}: expected 1 or more, got {getattr(config, name)}")
     if config.average_decay is not None and not 0 <= config.average_decay < 1:
         raise UserError(f"average_decay: expected a number from 0 up to, not with, 1, got {config.average_decay}")
+    if config.model.head == "prototypes" and config.model.stem == "none":
+        raise UserError("model: a prototypical network without a stem has no weights to train")
     image_shape = splits["train"].image_shape
     if tuple(config.model.image_shape) != image_shape:
         raise UserError(f"model.image_shape is {tuple(config.model.image_shape)}, the images are {image_shape}")

@@ -11,7 +11,7 @@ from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluate import Accuracy, evaluate
 from srwm.fewshot.learner import build_model, validation_shape
 from srwm.fewshot.model import EpisodeModel
-from srwm.fewshot.runs import BEST, read_config, read_metrics, write_json
+from srwm.fewshot.runs import BEST, read_config, write_json
 
 
 def load_best(folder: Path) -> EpisodeModel:
@@ -54,28 +54,9 @@ def episode_shape(folder: Path, queries: int | None = None) -> EpisodeShape:
 
 
 def draw_learning_curve(folder: Path) -> Path:
-    """Draw accuracy and loss over minutes and steps from the run's metrics into `learning_curve.png`; returns its path."""
-    from matplotlib.figure import Figure
+    """Draw accuracy and loss of the run's metrics into `learning_curve.png`; returns its path."""
+    from srwm.fewshot.figures.curves import draw_learning_curves
 
-    rows = read_metrics(folder)
-    validated = [row for row in rows if "val_accuracy" in row]
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, over in zip(figure.subplots(1, 2), ("minutes", "step"), strict=True):
-        axes.plot([r[over] for r in rows], [100 * r["train_accuracy"] for r in rows], color="tab:blue", lw=1, label="training")
-        axes.errorbar(
-            [r[over] for r in validated],
-            [100 * r["val_accuracy"] for r in validated],
-            [100 * r["val_interval"] for r in validated],
-            color="tab:orange",
-            marker=".",
-            label="validation, 95 % interval",
-        )
-        axes.set(xlabel={"minutes": "minutes of training", "step": "steps"}[over], ylabel="accuracy, %")
-        axes.grid(alpha=0.3)
-        loss = axes.twinx()
-        loss.plot([r[over] for r in rows], [r["train_loss"] for r in rows], color="tab:gray", lw=0.8, alpha=0.7)
-        loss.set_ylabel("training loss (grey)")
-        axes.legend(loc="center right")
     path = folder / "learning_curve.png"
-    figure.savefig(path, dpi=150)
+    draw_learning_curves([folder], path)
     return path
