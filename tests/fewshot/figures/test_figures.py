@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from torch.testing import assert_close
 
 from srwm.cli import main
 from srwm.data import ImageClasses, UserError
+from srwm.fewshot.checkpoint import save_weights
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
-from srwm.fewshot.evaluate import Accuracy, embed_all, evaluate, score
+from srwm.fewshot.evaluate import embed_all, evaluate, score
 from srwm.fewshot.figures.curves import draw_learning_curves
 from srwm.fewshot.figures.rates import mean_learning_rates
 from srwm.fewshot.figures.run import MATRIX_FIGURES, draw_figures
@@ -23,8 +25,8 @@ from srwm.fewshot.figures.style import label_name, show_change, show_image
 from srwm.fewshot.figures.trace import core_inputs, trace_episode
 from srwm.fewshot.learner import build_model
 from srwm.fewshot.model import ModelConfig
-from srwm.fewshot.runs import MetricsLog, create_run
-from srwm.fewshot.train import train
+from srwm.fewshot.report import load_best
+from srwm.fewshot.runs import BEST, MetricsLog, create_run
 from srwm.nn import CORES, StackConfig, learning_rates
 
 
@@ -114,7 +116,11 @@ def test_without_a_choice_the_trace_is_of_the_matrix_that_changes_most(model):
 
 @pytest.mark.parametrize(
     ("place", "message"),
-    [({"layer": 3}, "layer: expected one of 1, 2, got 3"), ({"head": 0}, "head: expected 1 to 2, got 0"), ({"head": 3}, "got 3")],
+    [
+        ({"layer": 3}, "layer: expected one of 1, 2, got 3"),
+        ({"head": 0}, "head: expected 1 to 2, got 0"),
+        ({"head": 3}, "got 3"),
+    ],
 )
 def test_a_matrix_that_is_not_there_is_told(model, place, message):
     with pytest.raises(UserError, match=message):
@@ -169,9 +175,7 @@ def test_a_picture_shows_the_numbers_of_the_trace_around_zero(model, tmp_path, m
 
 def test_a_long_episode_gets_few_panels_and_every_frame(model, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(
-        "srwm.fewshot.figures.shift.show_change", lambda *given: drawn.append(given[1]) or show_change(*given)
-    )
+    monkeypatch.setattr("srwm.fewshot.figures.shift.show_change", lambda *given: drawn.append(given[1]) or show_change(*given))
     data = images_of(1)
     trace = trace_episode(model, data, one_episode(data, EpisodeShape(3, 4, 2)))
     draw_shift(trace, tmp_path / "shift.png")
@@ -203,9 +207,8 @@ def test_learning_curves_show_every_run_and_chance(tmp_path, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda self, path: figures.append(self))
     for name, best in (("one", 0.5), ("two", 0.75)):
         create_run(tmp_path / name, small())
-        with MetricsLog(tmp_path / name, 0) as log:
-            log.write(1, minutes=0.1, train_loss=1.0, train_accuracy=0.4)
-            log.write(2, minutes=0.2, train_loss=0.9, train_accuracy=0.5, val_accuracy=best, val_interval=0.01)
+        rows = ["1,0.1,0.001,1.0,0.4,,", f"2,0.2,0.001,0.9,0.5,{best},0.01"]
+        (tmp_path / name / "metrics.csv").write_text("\n".join([",".join(MetricsLog.fields), *rows, ""]))
     create_run(tmp_path / "empty", small())
     draw_learning_curves([tmp_path / name for name in ("one", "two", "empty")], tmp_path / "curves.png")
     accuracy, loss = figures[0].axes
@@ -218,52 +221,61 @@ def test_learning_curves_show_every_run_and_chance(tmp_path, monkeypatch):
     assert told[:3] == ["one, 2 steps, best 50.0 %", "two, 2 steps, best 75.0 %", "empty, 0 steps"]
 
 
-@pytest.mark.parametrize("core", [*CORES, "prototypes"])
+def make_run(folder: Path, config: TrainConfig) -> None:
+    """A run folder as training leaves it, without training."""
+    torch.manual_seed(0)
+    create_run(folder, config)
+    save_weights(folder / BEST, build_model(config.model), {"step": 1})
+    (folder / "metrics.csv").write_text(f"{','.join(MetricsLog.fields)}\n1,0.1,0.001,1.1,0.3,0.4,0.01\n")
+
+
+@pytest.mark.parametrize("core", ["srwm", "sr_delta", "lstm", "prototypes"])
 def test_every_model_has_its_figures(tmp_path, capsys, monkeypatch, core):
     head = "prototypes" if core == "prototypes" else "memory"
-    config = small("srwm" if head == "prototypes" else core)
+    config = small("srwm" if head == "prototypes" else core, channels=3 if core == "lstm" else 1)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, head=head, stem="conv4", stem_channels=4))
-    if core in ("lstm", "none"):
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, image_shape=(3, 16, 16)))
+    make_run(tmp_path / "run", config)
     data = images_of(config.model.image_shape[0])
-    splits = {"train": data, "val": data, "test": data}
-    config = dataclasses.replace(config, pool=dataclasses.replace(config.pool, classes=6, images_per_class=4))
-    train(config, splits, tmp_path / "run", accelerator="cpu")
-    capsys.readouterr()
-    monkeypatch.setattr("srwm.cli.fewshot.load_splits", lambda name, folder: splits)
-    assert main(["fewshot", "figures", str(tmp_path / "run"), "--episodes", "10", "--compare", str(tmp_path / "run")]) == 0
-    *shown, last = capsys.readouterr().out.splitlines()
-    expected = {"learning_curves.png", "accuracy_per_shot.png"}
+    monkeypatch.setattr("srwm.cli.fewshot.load_splits", lambda name, folder: {"test": data})
+    assert main(["fewshot", "figures", str(tmp_path / "run"), "--episodes", "10", "--shots", "2"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    expected = ["learning_curves.png", "accuracy_per_shot.png"]
     if core in ("srwm", "sr_delta"):
-        expected |= set(MATRIX_FIGURES)
-        shown.append(last)
+        expected += MATRIX_FIGURES
     else:
-        assert last.startswith(f"left out, since a model with {'head' if head == 'prototypes' else 'core'} '{core}' has no")
+        kind = "head" if head == "prototypes" else "core"
+        assert shown.pop().startswith(f"left out, since a model with {kind} '{core}' has no self-referential matrix: ")
     folder = tmp_path / "run" / "figures"
-    assert shown == [str(folder / name) for name in ("learning_curves.png", "accuracy_per_shot.png", *MATRIX_FIGURES)][: len(shown)]
-    assert {path.name for path in folder.iterdir()} == expected
+    assert shown == [str(folder / name) for name in expected]
+    assert {path.name for path in folder.iterdir()} == set(expected)
     for name in expected:
         with Image.open(folder / name) as picture:
             assert min(picture.size) >= 300
             assert (folder / name).stat().st_size < 2_000_000
 
 
-def test_the_curve_of_shots_is_the_evaluation_of_the_run(tmp_path, config, splits, monkeypatch):
-    config = dataclasses.replace(config, steps=2, validate_every=2)
-    train(config, splits, tmp_path / "run", accelerator="cpu")
+@pytest.mark.parametrize("core", CORES)
+def test_every_core_is_traced_or_has_nothing_to_trace(core):
+    torch.manual_seed(0)
+    data, model = images_of(1), build_model(small(core).model).eval()
+    trace = trace_episode(model, data, one_episode(data))
+    assert (trace is None) == (core not in ("srwm", "sr_delta"))
+    rates = mean_learning_rates(model, embed_all(model, data).detach(), one_episode(data))
+    assert len(rates) == (0 if trace is None else 2)
+    assert all(((values > 0) & (values < 1)).all() for values in rates.values())
+
+
+def test_the_curve_of_shots_is_the_evaluation_of_the_run(tmp_path, monkeypatch):
+    make_run(tmp_path / "run", small())
     kept = {}
     monkeypatch.setattr("srwm.fewshot.figures.run.draw_accuracy_per_shot", lambda lines, *rest: kept.update(lines))
-    figures = draw_figures(tmp_path / "run", splits["test"], shots=2, episodes=50, seed=7)
+    figures = draw_figures(tmp_path / "run", images_of(1), shots=2, episodes=50, seed=7)
     assert [next(figures).name, next(figures).name] == ["learning_curves.png", "accuracy_per_shot.png"]
-    from srwm.fewshot.report import load_best
-
-    whole = evaluate(load_best(tmp_path / "run"), splits["test"], EpisodeShape(3, 2, 3), 50, 7)
-    assert isinstance(kept["model"][-1], Accuracy)
-    assert kept["model"][-1] == whole
+    assert kept["model"][-1] == evaluate(load_best(tmp_path / "run"), images_of(1), EpisodeShape(3, 2, 3), 50, 7)
     assert [len(line) for line in kept.values()] == [2, 2, 2]
 
 
-def test_more_shots_than_there_are_images_are_told(tmp_path, config, splits):
-    train(dataclasses.replace(config, steps=2, validate_every=2), splits, tmp_path / "run", accelerator="cpu")
-    with pytest.raises(UserError, match="shots: expected at most 5, so that test has images left to ask for, got 6"):
-        list(draw_figures(tmp_path / "run", splits["test"], shots=6))
+def test_more_shots_than_there_are_images_are_told(tmp_path):
+    make_run(tmp_path / "run", small())
+    with pytest.raises(UserError, match="shots: expected at most 5, so that random has images left to ask for, got 6"):
+        list(draw_figures(tmp_path / "run", images_of(1), shots=6))

@@ -31,7 +31,9 @@ def draw_learning_rates(rates: Mapping[int, NDArray[np.float32]], episodes: int,
     """Draw `mean_learning_rates` into a PNG: a row for each block, a panel for each block of columns, a line for each head."""
     with figure_style():
         figure = Figure(figsize=(13, 2.6 * len(rates) + 1.6), layout="constrained")
-        figure.suptitle(f"How fast each part of the matrix lets itself be rewritten: learning rates σ(β), mean of {episodes} episodes")
+        figure.suptitle(
+            f"How fast the matrix rewrites each part of itself: learning rates $\\sigma(\\beta)$, mean of {episodes} episodes"
+        )
         panels = figure.subplots(len(rates), 4, sharex=True, sharey=True, squeeze=False)
         for row, (layer, values) in zip(panels, rates.items(), strict=True):
             steps = np.arange(1, len(values) + 1)
@@ -40,7 +42,9 @@ def draw_learning_rates(rates: Mapping[int, NDArray[np.float32]], episodes: int,
                 mean = axes.plot(steps, values[:, :, column].mean(1), color=BLUE, lw=3)
                 lines = {"each head": heads[0], "mean of the heads": mean[0]}
                 if trained_support < len(steps):
-                    lines["end of an episode in training"] = axes.axvline(trained_support + 0.5, color=VERMILLION, linestyle="--")
+                    lines["end of an episode in training"] = axes.axvline(
+                        trained_support + 0.5, color=VERMILLION, linestyle="--"
+                    )
                 axes.set_title(f"block {layer}, {name}: {values[:, :, column].mean():.2f}", loc="left")
                 axes.grid(alpha=0.3)
             row[0].set(ylim=(0, 1), ylabel="learning rate, 0 … 1")

@@ -73,9 +73,7 @@ def draw_figures(
     animate_shift(trace, moving)
     yield moving
     drawn = draw_episodes(offsets, shape, _EPISODES_OF_RATES, generator)
-    draw_learning_rates(
-        mean_learning_rates(model, features, drawn), _EPISODES_OF_RATES, shape.n_way * config.k_shot, rates
-    )
+    draw_learning_rates(mean_learning_rates(model, features, drawn), _EPISODES_OF_RATES, shape.n_way * config.k_shot, rates)
     yield rates
 
 

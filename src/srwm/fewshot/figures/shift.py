@@ -31,7 +31,7 @@ def draw_shift(trace: EpisodeTrace, path: Path) -> None:
     limit = _limit(trace)
     with figure_style():
         figure = Figure(figsize=(2.9 * len(steps) + 0.8, 5), layout="constrained")
-        figure.suptitle(f"The matrix rewrites itself with every example it is shown (ΔW = W − W₀ of {_place(trace)})")
+        figure.suptitle(f"The matrix rewrites itself with every example it is shown (ΔW = W - W₀ of {_place(trace)})")
         upper, lower = figure.subplots(2, len(steps), height_ratios=(1, 1.7), squeeze=False)
         for image, matrix, step in zip(upper, lower, steps, strict=True):
             if step == 0:
@@ -80,7 +80,7 @@ def _draw_frame(figure: Figure, trace: EpisodeTrace, frame: int) -> None:
     matrix = figure.add_subplot(grid[:, 1])
     limit = _limit(trace)
     drawn = show_change(matrix, trace.shifts[step], limit)
-    matrix.set_title(f"ΔW = W − W₀ of {_place(trace)}, ‖ΔW‖ = {trace.norm(step):.2f}", fontsize=12)
+    matrix.set_title(f"ΔW = W - W₀ of {_place(trace)}, ‖ΔW‖ = {trace.norm(step):.2f}", fontsize=12)
     bar = figure.add_axes((0.915, 0.1, 0.012, 0.7))
     figure.colorbar(drawn, cax=bar, ticks=[-limit, 0, limit], format=lambda value, _: f"{value:.2g}")
 
@@ -93,7 +93,8 @@ def _told(trace: EpisodeTrace, frame: int) -> str:
         return f"Example {frame} of {trace.support}: “this is {label}”. The matrix rewrites itself."
     guess = int(trace.answers[frame - 1].argmax())
     verdict = "right" if guess == trace.labels[frame - 1] else f"wrong, it is {label}"
-    return f"Question {frame - trace.support} of {len(trace.labels) - trace.support}: which is it? “{label_name(guess)}”, {verdict}."
+    question, questions = frame - trace.support, len(trace.labels) - trace.support
+    return f"Question {question} of {questions}: which is it? “{label_name(guess)}”, {verdict}."
 
 
 def _draw_answer(axes: Axes, trace: EpisodeTrace, index: int) -> None:

@@ -30,7 +30,9 @@ def accuracy_per_shot(
     ]
 
 
-def draw_accuracy_per_shot(lines: Mapping[str, Sequence[Accuracy]], n_way: int, trained_shots: int, name: str, path: Path) -> None:
+def draw_accuracy_per_shot(
+    lines: Mapping[str, Sequence[Accuracy]], n_way: int, trained_shots: int, name: str, path: Path
+) -> None:
     """Draw lines of `accuracy_per_shot` with their 95 % intervals into a PNG; "model" goes by `name`."""
     with figure_style():
         figure = Figure(figsize=(9, 5.6), layout="constrained")
