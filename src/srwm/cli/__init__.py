@@ -20,8 +20,9 @@ class Command(NamedTuple):
 COMMANDS = {
     "demo": Command("learn printed letters in about a minute and draw what was learned", "srwm.cli.demo", "demo"),
     "fewshot train": Command("train a few-shot learner, from a preset", "srwm.cli.fewshot", "train"),
-    "fewshot evaluate": Command("test accuracy of a trained run", "srwm.cli.fewshot", "evaluate"),
+    "fewshot evaluate": Command("test accuracy of a trained run, and of baselines", "srwm.cli.fewshot", "evaluate"),
     "fewshot adaptation": Command("draw how fast several runs adapt to new tasks", "srwm.cli.fewshot", "adaptation"),
+    "fewshot figures": Command("draw a trained run: curves, accuracy per shot, matrices", "srwm.cli.fewshot", "figures"),
 }
 _EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "tensorboard"), "fewshot")
 

@@ -1,4 +1,4 @@
-"""`srwm fewshot train`, `srwm fewshot evaluate` and `srwm fewshot adaptation`."""
+"""`srwm fewshot train`, `evaluate`, `figures` and `adaptation`."""
 
 import sys
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.distributed import is_chief
 from srwm.fewshot.learner import fit_to_data
 from srwm.fewshot.presets import PRESETS
-from srwm.fewshot.report import draw_learning_curve, score_run
+from srwm.fewshot.report import draw_learning_curve, episode_shape, score_baselines, score_run
 from srwm.fewshot.runs import read_config
 from srwm.fewshot.train import train as train_run
 
@@ -53,6 +53,32 @@ class EvaluateOptions:
     """number of episodes"""
     queries: int | None = None
     """questions per episode; None: as in the run's validations"""
+    seed: int = 1
+    """seed of the episodes"""
+    baselines: bool = True
+    """whether nearest neighbours and prototypes answer the same episodes too"""
+    data_dir: Path | None = None
+    """folder of the data set; else SRWM_DATA, else the cache, into which it is downloaded"""
+    threads: int | None = None
+    """threads of PyTorch; None: its own choice"""
+
+
+@dataclass(frozen=True)
+class FiguresOptions:
+    """Draw a run: learning curves, accuracy per shot, and what its self-referential matrices do over an episode."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """run folder of `srwm fewshot train`; the figures go into its folder `figures`"""
+    compare: tuple[Path, ...] = ()
+    """further runs, for the learning curves"""
+    shots: int | None = None
+    """largest number of examples per class; None: 5, or twice that of training, as far as the data goes"""
+    layer: int | None = None
+    """block whose matrix is drawn, counted from 1; None: where it changes most"""
+    head: int | None = None
+    """head whose matrix is drawn, counted from 1; None: where it changes most"""
+    episodes: int = 1000
+    """episodes behind the accuracies"""
     seed: int = 1
     """seed of the episodes"""
     data_dir: Path | None = None
@@ -113,6 +139,40 @@ def evaluate(arguments: Sequence[str]) -> None:
     accuracy = score_run(options.run, data, options.episodes, options.queries, options.seed, second["test"] if second else None)
     names = data.name + (f", {second['test'].name}" if second else "")
     print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {names})")
+    if not options.baselines or second is not None:
+        return
+    shape = episode_shape(options.run, options.queries)
+    print(f"on the same episodes, {shape.n_way}-way {shape.k_shot}-shot, features of the run's own stem:")
+    print(f"  {'chance':<28}{100 / shape.n_way:5.2f} %")
+    for name, found in score_baselines(options.run, splits["test"], options.episodes, options.queries, options.seed).items():
+        print(f"  {name:<28}{found}")
+
+
+def figures(arguments: Sequence[str]) -> None:
+    """Draw a trained run."""
+    from srwm.fewshot.figures.run import MATRIX_FIGURES, draw_figures
+
+    options = tyro.cli(FiguresOptions, prog="srwm fewshot figures", args=list(arguments))
+    _check_positive(threads=options.threads, shots=options.shots, episodes=options.episodes)
+    _set_threads(options.threads)
+    config = read_config(options.run)
+    data = _load(config, options.data_dir)[0]["test"]
+    drawn = []
+    for path in draw_figures(
+        options.run,
+        data,
+        compare=options.compare,
+        shots=options.shots,
+        layer=options.layer,
+        head=options.head,
+        episodes=options.episodes,
+        seed=options.seed,
+    ):
+        print(path, flush=True)
+        drawn.append(path.name)
+    if not set(MATRIX_FIGURES) & set(drawn):
+        kind = f"core {config.model.stack.core!r}" if config.model.head == "memory" else f"head {config.model.head!r}"
+        print(f"left out, since a model with {kind} has no self-referential matrix: {', '.join(MATRIX_FIGURES)}")
 
 
 def adaptation(arguments: Sequence[str]) -> None:

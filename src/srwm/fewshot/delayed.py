@@ -14,7 +14,7 @@ from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler, Step, draw_ep
 from srwm.fewshot.evaluate import Accuracy, embed_all
 from srwm.fewshot.inputs import NO_LABEL
 from srwm.fewshot.learner import build_sampler
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.model import EpisodeModel
 from srwm.fewshot.objective import Evaluation, Losses, Objective, Sets, fraction_right
 
 _STREAMS_AT_ONCE = 128
@@ -58,7 +58,7 @@ class Delayed(Objective):
 
     @classmethod
     @torch.inference_mode()
-    def evaluate(cls, config: TrainConfig, model: FewShotModel, data: Sets, episodes: int, seed: int) -> Evaluation:
+    def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int) -> Evaluation:
         """Accuracy over all steps of whole streams, through the data sets in every order; the images are the same ones."""
         was_training = model.training
         model.eval()
@@ -84,7 +84,7 @@ class Delayed(Objective):
         return Losses(loss, fraction_right(logits, labels), {"train_loss": loss})
 
 
-def answer_stream(model: FewShotModel, features: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
+def answer_stream(model: EpisodeModel, features: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
     """Logits (B, T, N): at each step the model is given its features (B, T, F) and the label (B, T) of the step before."""
     before = F.pad(labels[:, :-1], (1, 0), value=NO_LABEL)
     logits, _ = model.forward_features(features, before, mask=mask)
@@ -99,13 +99,13 @@ class _Segment(NamedTuple):
     labels: Tensor
 
 
-def _draw(shape: EpisodeShape, model: FewShotModel, data: ImageClasses, streams: int, seed: int) -> _Segment:
+def _draw(shape: EpisodeShape, model: EpisodeModel, data: ImageClasses, streams: int, seed: int) -> _Segment:
     drawn = draw_episodes(torch.from_numpy(data.offsets), shape, streams, torch.Generator().manual_seed(seed))
     used, images = torch.unique(drawn.support, return_inverse=True)
     return _Segment(embed_all(model, data, used), images, drawn.support_labels)
 
 
-def _follow(model: FewShotModel, segments: list[_Segment], labels: Tensor) -> Tensor:
+def _follow(model: EpisodeModel, segments: list[_Segment], labels: Tensor) -> Tensor:
     """Whether each answer is right, bool (n, T), on the CPU."""
     correct = []
     for start in range(0, len(labels), _STREAMS_AT_ONCE):

@@ -102,6 +102,18 @@ def draw_episodes(offsets: Tensor, shape: EpisodeShape, episodes: int, generator
     )
 
 
+def first_shots(episodes: Episodes, shots: int) -> Episodes:
+    """The episodes with the first `shots` labelled examples of each class alone, in the order that they have.
+
+    Every class has the same number of examples, at least `shots`.
+    """
+    ways = int(episodes.support_labels.max()) + 1
+    seen = torch.nn.functional.one_hot(episodes.support_labels, ways).cumsum(1)
+    kept = seen.gather(2, episodes.support_labels[..., None])[..., 0] <= shots
+    support, labels = (part[kept].view(len(part), ways * shots) for part in episodes[:2])
+    return episodes._replace(support=support, support_labels=labels)
+
+
 class EpisodeSampler:
     """Every episode with images of its own, as in the paper: P = episodes * (N * K + Q) images a step."""
 

@@ -8,16 +8,17 @@ from torch import nn
 from srwm.data import ImageClasses, UserError
 from srwm.fewshot.config import OptimizerConfig, PoolConfig, TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, PooledSampler, Sampler
-from srwm.fewshot.model import FewShotModel, ModelConfig
+from srwm.fewshot.model import EpisodeModel, FewShotModel, ModelConfig
+from srwm.fewshot.prototypes import PrototypicalNetwork
 
 
-def build_model(config: ModelConfig) -> FewShotModel:
+def build_model(config: ModelConfig) -> EpisodeModel:
     """A learner whose convolution kernels lie channels last in memory, the fastest order on CPUs.
 
     Raises UserError for a configuration that does not fit itself.
     """
     try:
-        model = FewShotModel(config)
+        model = PrototypicalNetwork(config) if config.head == "prototypes" else FewShotModel(config)
     except ValueError as error:
         raise UserError(f"model: {error}") from error
     for parameter in model.stem.parameters():

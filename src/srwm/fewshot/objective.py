@@ -14,7 +14,7 @@ from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, Sampler, Step, draw_episodes
 from srwm.fewshot.evaluate import Accuracy
 from srwm.fewshot.learner import build_model
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.model import EpisodeModel
 
 Sets: TypeAlias = Sequence[ImageClasses]
 """The data sets of a protocol, all of the same split."""
@@ -51,7 +51,7 @@ class Objective(nn.Module, ABC):
     def __init__(self, config: TrainConfig, num_classes: int) -> None:
         super().__init__()
         self.config = config
-        self.model: FewShotModel = build_model(config.model)
+        self.model: EpisodeModel = build_model(config.model)
         self.auxiliary = build_auxiliary(config.auxiliary, self.model.num_features, num_classes)
         if self.auxiliary is not None:
             self.more_terms = (*self.more_terms, "auxiliary_loss")
@@ -68,7 +68,7 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def evaluate(cls, config: TrainConfig, model: FewShotModel, data: Sets, episodes: int, seed: int) -> Evaluation:
+    def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int) -> Evaluation:
         """Accuracy over random episodes of the test shape; the same seed gives the same ones."""
 
     @abstractmethod

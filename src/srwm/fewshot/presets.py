@@ -256,4 +256,8 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
         "cpu-omniglot-1shot with bootstrapped training: 10 more examples teach the first 5",
         _CPU_BOOTSTRAP,
     ),
+    "cpu-omniglot-1shot-prototypes": (
+        "a prototypical network (Snell et al., 2017) with the stem, data and budget of cpu-omniglot-1shot",
+        replace(_CPU_OMNIGLOT, model=replace(_CPU_OMNIGLOT.model, head="prototypes")),
+    ),
 }

@@ -12,7 +12,7 @@ from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler
 from srwm.fewshot.evaluate import answer, evaluate
 from srwm.fewshot.learner import build_sampler, validation_shape
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.model import EpisodeModel
 from srwm.fewshot.objective import Evaluation, Losses, Objective, Sets, fraction_right
 
 
@@ -35,7 +35,7 @@ class Synchronous(Objective):
         return build_sampler(config, cls.train_shape(config), data[0], generator)
 
     @classmethod
-    def evaluate(cls, config: TrainConfig, model: FewShotModel, data: Sets, episodes: int, seed: int) -> Evaluation:
+    def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int) -> Evaluation:
         """Accuracy of the answers."""
         return Evaluation(evaluate(model, data[0], cls.test_shape(config), episodes, seed))
 
