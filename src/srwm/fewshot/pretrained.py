@@ -80,7 +80,7 @@ def load_folder(folder: Path) -> FewShotModel:
         with torch.random.fork_rng(devices=[]):  # random numbers that the weights of the file replace
             model = build_model(config)
         model.load_state_dict(tensors)
-    except (TypeError, ValueError, RuntimeError, MemoryError) as error:
+    except (UserError, TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise UserError(f"{folder}: weights and configuration do not fit ({error})") from error
     model.facts = facts
     return model.eval()
