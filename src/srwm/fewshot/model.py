@@ -3,11 +3,13 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from srwm.fewshot.facts import Facts
 from srwm.fewshot.inputs import NO_LABEL, BalancedInput, PaperInput
 from srwm.nn import Stack, StackConfig, State
 from srwm.vision import Conv4, DropoutType, ResNet12
@@ -57,6 +59,7 @@ class EpisodeModel(nn.Module, ABC):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.facts = Facts()
         self.stem, self.num_features = _stem(config)
 
     @abstractmethod
@@ -158,6 +161,40 @@ class FewShotModel(EpisodeModel):
         labels = torch.full(features.shape[:2], NO_LABEL, device=features.device)
         logits: Tensor = self.out_layer(self.stack.query(self.encode(features, labels), state))
         return logits
+
+    def save_pretrained(self, folder: str | Path, *, dtype: Literal["float32", "float16", "bfloat16"] = "float32") -> None:
+        """Write `config.json`, `model.safetensors` and a model card; `facts` go along, so set them before.
+
+        Parameters are stored in `dtype`, buffers in their own. Raises UserError where the folder cannot be written,
+        ValueError for weights beyond the range of `dtype`.
+        """
+        from srwm.fewshot import pretrained
+
+        pretrained.save(self, Path(folder), dtype)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = "characters", **hub: Any) -> "FewShotModel":
+        """A model in evaluation mode, float32, on the CPU.
+
+        `name` is a folder that `save_pretrained` wrote, or a run folder of `srwm fewshot train` (its best weights); else the
+        name of a checkpoint that comes with the package; else a repository of the Hugging Face Hub, `user/name`, for which
+        `hub` takes revision, token, cache_dir, force_download and local_files_only. Only the last needs `srwm[hub]` and a
+        network; a `Path` never stands for it. Nothing that could execute code is read. Raises UserError where there is no
+        such model, or it is corrupt or of another version.
+        """
+        from srwm.fewshot import pretrained
+
+        return pretrained.load(name, **hub)
+
+    def push_to_hub(self, repo_id: str, *, dtype: Literal["float32", "float16", "bfloat16"] = "float32", **options: Any) -> str:
+        """Upload to the Hugging Face Hub what `save_pretrained` writes, and return the commit's address.
+
+        `options` are those of `huggingface_hub.ModelHubMixin.push_to_hub`: private, token, branch, commit_message...
+        Raises UserError without `srwm[hub]`.
+        """
+        from srwm.fewshot import pretrained
+
+        return pretrained.push(self, repo_id, dtype, **options)
 
 
 def _stem(config: ModelConfig) -> tuple[Conv4 | ResNet12 | nn.Flatten, int]:
