@@ -142,7 +142,8 @@ def test_gradients_of_accumulated_batches_add_up(tmp_path, config, splits, monke
             return drawn[0]
 
     build = Synchronous.sampler
-    monkeypatch.setattr(Synchronous, "sampler", lambda config, data, generator: Repeating(build(config, data, generator)))
+    repeating = staticmethod(lambda config, data, generator: Repeating(build(config, data, generator)))
+    monkeypatch.setattr(Synchronous, "sampler", repeating)
     for name, times in (("once", 1), ("thrice", 3)):
         drawn.clear()
         still = dataclasses.replace(config, model=dataclasses.replace(config.model, stem_dropout=0.0), schedule="constant")

@@ -26,16 +26,11 @@ from srwm.fewshot.figures.trace import core_inputs, trace_episode
 from srwm.fewshot.learner import build_model
 from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.report import load_best
-from srwm.fewshot.runs import BEST, MetricsLog, create_run
+from srwm.fewshot.runs import BEST, create_run
 from srwm.nn import CORES, StackConfig, learning_rates
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+COLUMNS = "step,minutes,learning_rate,train_loss,train_accuracy,val_accuracy,val_interval"
 
 
 def images_of(channels: int, seed: int = 0, size: int = 16) -> ImageClasses:
@@ -208,7 +203,7 @@ def test_learning_curves_show_every_run_and_chance(tmp_path, monkeypatch):
     for name, best in (("one", 0.5), ("two", 0.75)):
         create_run(tmp_path / name, small())
         rows = ["1,0.1,0.001,1.0,0.4,,", f"2,0.2,0.001,0.9,0.5,{best},0.01"]
-        (tmp_path / name / "metrics.csv").write_text("\n".join([",".join(MetricsLog.fields), *rows, ""]))
+        (tmp_path / name / "metrics.csv").write_text("\n".join([COLUMNS, *rows, ""]))
     create_run(tmp_path / "empty", small())
     draw_learning_curves([tmp_path / name for name in ("one", "two", "empty")], tmp_path / "curves.png")
     accuracy, loss = figures[0].axes
@@ -226,7 +221,7 @@ def make_run(folder: Path, config: TrainConfig) -> None:
     torch.manual_seed(0)
     create_run(folder, config)
     save_weights(folder / BEST, build_model(config.model), {"step": 1})
-    (folder / "metrics.csv").write_text(f"{','.join(MetricsLog.fields)}\n1,0.1,0.001,1.1,0.3,0.4,0.01\n")
+    (folder / "metrics.csv").write_text(f"{COLUMNS}\n1,0.1,0.001,1.1,0.3,0.4,0.01\n")
 
 
 @pytest.mark.parametrize("core", ["srwm", "sr_delta", "lstm", "prototypes"])
