@@ -22,7 +22,7 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
     with figure_style():
         figure = Figure(figsize=(12, 5.4), layout="constrained")
         accuracy, loss = figure.subplots(1, 2)
-        lines = {}
+        lines: dict[str, Line2D] = {}
         for folder, color in zip(folders, COLORS * len(folders), strict=False):
             lines |= _draw_run(accuracy, loss, folder, color)
         for n_way in ways:

@@ -24,10 +24,11 @@ def accuracy_per_shot(
     Episodes are drawn with `k_shot` examples; with fewer, the later ones of each class are left out, so that what remains is
     in random order too. Raises UserError where the data has too few classes or images.
     """
-    return [
-        score(lambda drawn, shots=shots: predict(first_shots(drawn, shots)), data, shape, episodes, seed)
-        for shots in range(1, shape.k_shot + 1)
-    ]
+
+    def knowing(shots: int) -> Predict:
+        return lambda drawn: predict(first_shots(drawn, shots))
+
+    return [score(knowing(shots), data, shape, episodes, seed) for shots in range(1, shape.k_shot + 1)]
 
 
 def draw_accuracy_per_shot(

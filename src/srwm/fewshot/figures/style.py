@@ -19,7 +19,7 @@ CHANGES = "RdBu_r"
 COLUMNS = ("answer y", "query q", "key k", "rates β")
 """The blocks of columns of a self-referential matrix."""
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.size": 12,
     "axes.titlesize": 13,
     "figure.titlesize": 15,
