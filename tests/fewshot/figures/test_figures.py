@@ -29,7 +29,6 @@ from srwm.fewshot.report import load_best
 from srwm.fewshot.runs import BEST, create_run
 from srwm.nn import CORES, StackConfig, learning_rates
 
-
 COLUMNS = "step,minutes,learning_rate,train_loss,train_accuracy,val_accuracy,val_interval"
 
 
