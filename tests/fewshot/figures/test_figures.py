@@ -171,14 +171,14 @@ def test_a_long_episode_gets_few_panels_and_every_frame(model, tmp_path, monkeyp
     drawn = []
     monkeypatch.setattr("srwm.fewshot.figures.shift.show_change", lambda *given: drawn.append(given[1]) or show_change(*given))
     data = images_of(1)
-    trace = trace_episode(model, data, one_episode(data, EpisodeShape(3, 4, 2)))
+    trace = trace_episode(model, data, one_episode(data, EpisodeShape(3, 3, 1)))
     draw_shift(trace, tmp_path / "shift.png")
     assert len(drawn) == 6
     assert np.array_equal(drawn[-1], trace.shifts[-1])
     assert (drawn[0] == 0).all()
     animate_shift(trace, tmp_path / "shift.gif")
     with Image.open(tmp_path / "shift.gif") as picture:
-        assert picture.n_frames == 1 + 12 + 2
+        assert picture.n_frames == 1 + 9 + 1
         assert picture.info["loop"] == 0
     assert (tmp_path / "shift.gif").stat().st_size < 2_000_000
 
@@ -224,7 +224,7 @@ def make_run(folder: Path, config: TrainConfig) -> None:
     (folder / "metrics.csv").write_text(f"{COLUMNS}\n1,0.1,0.001,1.1,0.3,0.4,0.01\n")
 
 
-@pytest.mark.parametrize("core", ["srwm", "sr_delta", "lstm", "prototypes"])
+@pytest.mark.parametrize("core", ["srwm", "lstm", "prototypes"])
 def test_every_model_has_its_figures(tmp_path, capsys, monkeypatch, core):
     head = "prototypes" if core == "prototypes" else "memory"
     config = small("srwm" if head == "prototypes" else core, channels=3 if core == "lstm" else 1)
@@ -235,7 +235,7 @@ def test_every_model_has_its_figures(tmp_path, capsys, monkeypatch, core):
     assert main(["fewshot", "figures", str(tmp_path / "run"), "--episodes", "10", "--shots", "2"]) == 0
     shown = capsys.readouterr().out.splitlines()
     expected = ["learning_curves.png", "accuracy_per_shot.png"]
-    if core in ("srwm", "sr_delta"):
+    if core == "srwm":
         expected += MATRIX_FIGURES
     else:
         kind = "head" if head == "prototypes" else "core"
