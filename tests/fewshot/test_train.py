@@ -7,9 +7,10 @@ import torch
 from srwm.data import UserError
 from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.auxiliary import AuxiliaryConfig
+from srwm.fewshot.average import WeightAverage
 from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, SequentialConfig
 from srwm.fewshot.evaluate import evaluate, to_float
-from srwm.fewshot.learner import validation_shape
+from srwm.fewshot.learner import build_sampler, validation_shape
 from srwm.fewshot.plateau import ChanceWatch
 from srwm.fewshot.protocols import build_objective
 from srwm.fewshot.report import draw_learning_curve, load_best, score_run
@@ -126,30 +127,29 @@ def test_every_protocol_trains_tests_and_resumes(tmp_path, config, splits, proto
 
 
 def test_gradients_of_accumulated_batches_add_up(tmp_path, config, splits, monkeypatch):
-    norms = []
-    monkeypatch.setattr("srwm.fewshot.train.distort", lambda images, *rest: images)
-    monkeypatch.setattr(
-        torch.optim.AdamW, "step", lambda self: norms.append([p.grad.clone() for p in self.param_groups[0]["params"]])
-    )
-    drawn = []
-
     class Repeating:
-        def __init__(self, sampler):
-            self.sampler = sampler
+        def __init__(self, config, data, generator):
+            self.generator = generator
+            self.step = build_sampler(config, Synchronous.train_shape(config), data[0], generator).sample()
 
         def sample(self):
-            drawn.append(self.sampler.sample())
-            return drawn[0]
+            return self.step
 
-    build = Synchronous.sampler
-    repeating = staticmethod(lambda config, data, generator: Repeating(build(config, data, generator)))
-    monkeypatch.setattr(Synchronous, "sampler", repeating)
+    gradients = []
+    monkeypatch.setattr(Synchronous, "sampler", Repeating)
+    monkeypatch.setattr(
+        WeightAverage, "update", lambda self, model, step: gradients.append([p.grad.clone() for p in model.parameters()])
+    )
+    config = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, stem_dropout=0.0),
+        optimizer=dataclasses.replace(config.optimizer, clip_norm=None),
+        distort=False,
+        steps=1,
+    )
     for name, times in (("once", 1), ("thrice", 3)):
-        drawn.clear()
-        still = dataclasses.replace(config, model=dataclasses.replace(config.model, stem_dropout=0.0), schedule="constant")
-        optimizer = dataclasses.replace(config.optimizer, clip_norm=None)
-        train(dataclasses.replace(still, optimizer=optimizer, steps=1, accumulate=times), splits, tmp_path / name)
-    once, thrice = norms
+        train(dataclasses.replace(config, accumulate=times), splits, tmp_path / name, accelerator="cpu")
+    once, thrice = gradients
     assert all(torch.allclose(3 * a, b, rtol=1e-4, atol=1e-6) for a, b in zip(once, thrice, strict=True))
 
 
