@@ -1,5 +1,5 @@
 """Many environments behind one vector interface; knows nothing of agents."""
 
-from srwm.rl.envs.interface import EnvironmentCrash, EnvSpec, Episode, Frame, VectorEnv
+from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Episode, Frame, VectorEnv
 
-__all__ = ["EnvSpec", "EnvironmentCrash", "Episode", "Frame", "VectorEnv"]
+__all__ = ["EnvCrashError", "EnvSpec", "Episode", "Frame", "VectorEnv"]

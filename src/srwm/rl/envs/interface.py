@@ -46,7 +46,7 @@ class Episode:
     """its number of actions"""
 
 
-class EnvironmentCrash(RuntimeError):
+class EnvCrashError(RuntimeError):
     """An environment raised an error or its process died; the message has the name of the task and the traceback."""
 
 
@@ -65,7 +65,7 @@ class VectorEnv(ABC):
     def observe(self) -> Frame:
         """Wait for the step under way and return its frame; called again before the next `act`, the same frame.
 
-        Raises EnvironmentCrash where an environment failed.
+        Raises EnvCrashError where an environment failed.
         """
 
     @abstractmethod
@@ -82,7 +82,7 @@ class VectorEnv(ABC):
 
     @abstractmethod
     def get_state(self) -> bytes | None:
-        """Everything that decides the frames to come, after waiting for the step under way; None where the library cannot tell."""
+        """All that decides the frames to come, after waiting for the step under way; None where the library cannot tell."""
 
     @abstractmethod
     def set_state(self, state: bytes) -> None:
