@@ -7,7 +7,7 @@ from importlib import import_module
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["data", "fewshot", "interop", "nn", "ops", "vision"]
+__all__ = ["data", "fewshot", "interop", "nn", "ops", "rl", "vision"]
 
 
 def __getattr__(name: str) -> ModuleType:
