@@ -4,13 +4,18 @@ Subpackages are imported when they are first used, so that the program can settl
 """
 
 from importlib import import_module
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from srwm.fewshot.few_shot_learner import FewShotLearner
 
 __version__ = "0.1.0"
-__all__ = ["data", "fewshot", "interop", "nn", "ops", "rl", "vision"]
+__all__ = ["FewShotLearner", "data", "fewshot", "interop", "nn", "ops", "rl", "vision"]
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
+    if name == "FewShotLearner":
+        return import_module("srwm.fewshot.few_shot_learner").FewShotLearner
     if name in __all__:
         return import_module(f"srwm.{name}")
     raise AttributeError(f"module 'srwm' has no attribute {name!r}")

@@ -1,5 +1,8 @@
+import io
 import os
+import pickle
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,8 +19,33 @@ def own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture(scope="session")
 def real_data_dir() -> Path:
     if not os.environ.get("SRWM_DATA"):
-        pytest.skip("SRWM_DATA names no folder with the real Omniglot")
+        pytest.skip("SRWM_DATA names no folder with the real data")
     return Path(os.environ["SRWM_DATA"])
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes strings as Python 2 did: bytes without an encoding."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_string(self, value):
+        raw = value.encode("latin1") if isinstance(value, str) else value
+        self.write(pickle.BINSTRING + len(raw).to_bytes(4, "little") + raw)
+        self.memoize(value)
+
+    dispatch[str] = dispatch[bytes] = save_string
+
+
+@pytest.fixture
+def python2_pickle():
+    """Writes a pickle as Python 2 did."""
+
+    def write(value) -> bytes:
+        buffer = io.BytesIO()
+        Python2Pickler(buffer, protocol=2).dump(value)
+        return buffer.getvalue()
+
+    return write
 
 
 @pytest.fixture

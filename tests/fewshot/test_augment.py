@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from srwm.fewshot.augment import AffineConfig, distort, distorted
+from srwm.fewshot.augment import AffineConfig, change_strokes, distort, distorted
 
 STILL = {"degrees": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
 
@@ -64,8 +64,46 @@ def test_rotation_keeps_its_limit():
     assert -30.5 < angle.min() < -28
 
 
+def test_half_of_the_images_are_mirrored():
+    images = torch.rand(400, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = distort(images, AffineConfig(**STILL, mirror=True), torch.Generator().manual_seed(0))
+    same, mirrored = (((found - like).abs().amax((1, 2, 3)) < 1e-5) for like in (images, images.flip(3)))
+    assert (same ^ mirrored).all()
+    assert 150 < mirrored.sum() < 250
+
+
+def test_reflection_leaves_no_black_edge():
+    images = torch.ones(50, 3, 8, 8)
+    dark, bright = (
+        distort(images, AffineConfig(outside=kind), torch.Generator().manual_seed(0)) for kind in ("zeros", "reflection")
+    )
+    assert dark.min() < 0.5
+    assert torch.allclose(bright, images)
+
+
 def test_a_distorted_data_set_keeps_its_classes(splits):
     data = distorted(splits["test"], AffineConfig(), seed=0)
     assert data.class_names == splits["test"].class_names
     assert not np.array_equal(data.images, splits["test"].images)
     assert np.array_equal(distorted(splits["test"], AffineConfig(**STILL), seed=0).images, splits["test"].images)
+
+
+def test_strokes_become_wider_and_thinner_and_none_vanishes():
+    images = torch.zeros(3, 1, 28, 28)
+    images[:, :, 4:24, 6:11] = 1
+    images[:, :, 4:24, 18] = 1  # a line of one pixel
+    thin, same, wide = change_strokes(images, torch.tensor([-1.0, 0.0, 1.0]))[:, 0]
+    assert torch.allclose(same, images[0, 0])
+    assert thin[14, :14].sum() < 4 < 5 < 6 < wide[14, :14].sum()
+    assert wide.max() <= 1
+    lone = torch.zeros(1, 1, 28, 28)
+    lone[:, :, 4:24, 18] = 1
+    assert change_strokes(lone, torch.tensor([-2.0])).max() > 0.9
+
+
+def test_elastic_distortion_bends_and_keeps_the_ink():
+    images = torch.zeros(50, 1, 28, 28)
+    images[:, :, 4:24, 12:16] = 1
+    bent = distort(images, AffineConfig(**STILL, elastic=0.03), torch.Generator().manual_seed(0))
+    assert (bent - images).abs().sum((1, 2, 3)).min() > 1
+    assert 0.9 < bent.sum() / images.sum() < 1.1

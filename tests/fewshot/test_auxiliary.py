@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from srwm.data import UserError
 from srwm.fewshot.auxiliary import AuxiliaryConfig, ClassLoss, NeighbourLoss, build_auxiliary
-from srwm.fewshot.learner import check_config
+from srwm.fewshot.protocols import check_config, with_second
 
 
 def test_the_loss_of_neighbours_is_that_of_its_definition():
@@ -50,4 +50,4 @@ def test_configurations_build_what_they_name(config, splits):
         AuxiliaryConfig("other"),
     ):
         with pytest.raises(UserError, match="auxiliary"):
-            check_config(config.__class__(**{**vars(config), "auxiliary": wrong}), splits)
+            check_config(config.__class__(**{**vars(config), "auxiliary": wrong}), with_second(splits, None))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srwm.data import ImageClasses, UserError
-from srwm.fewshot.episodes import EpisodeSampler, EpisodeShape, PooledSampler, draw_episodes
+from srwm.fewshot.episodes import EpisodeSampler, EpisodeShape, PooledSampler, draw_episodes, first_shots
 
 SHAPE = EpisodeShape(n_way=4, k_shot=2, queries=6)
 
@@ -134,3 +134,20 @@ def test_too_little_data_is_told(counts):
     offsets = torch.tensor([0, *np.cumsum(counts)], dtype=torch.long)
     with pytest.raises(UserError, match=r"4-way 2-shot episodes with 6 queries need 4 classes of 4 images"):
         draw_episodes(offsets, SHAPE, 1)
+
+
+def test_first_shots_keep_the_order_and_the_queries():
+    data = numbered([9] * 6)
+    drawn = draw_episodes(torch.from_numpy(data.offsets), EpisodeShape(4, 3, 6), 30, generator())
+    for shots in (1, 2, 3):
+        fewer = first_shots(drawn, shots)
+        assert torch.equal(fewer.query, drawn.query)
+        for b in range(30):
+            assert fewer.support_labels[b].bincount().tolist() == [shots] * 4
+            whole, seen = list(zip(drawn.support[b].tolist(), drawn.support_labels[b].tolist(), strict=True)), [0] * 4
+            expected = []
+            for position, label in whole:
+                seen[label] += 1
+                if seen[label] <= shots:
+                    expected.append((position, label))
+            assert list(zip(fewer.support[b].tolist(), fewer.support_labels[b].tolist(), strict=True)) == expected

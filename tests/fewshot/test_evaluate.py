@@ -7,7 +7,7 @@ import torch
 from srwm.data import ImageClasses, UserError
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
 from srwm.fewshot.evaluate import Accuracy, answer, embed_all, evaluate, nearest_neighbour, score, to_float
-from srwm.fewshot.learner import EpisodeLearner, build_model
+from srwm.fewshot.learner import build_model
 
 SHAPE = EpisodeShape(3, 1, 4)
 
@@ -46,10 +46,6 @@ def test_evaluation_is_what_reading_the_episode_image_by_image_gives(config, spl
             labels = torch.cat([drawn.support_labels[b].expand(4, -1), torch.full((4, 1), -1)], dim=1)
             one_by_one, _ = model(images[sequence], labels)
             assert torch.allclose(logits[b], one_by_one[:, -1], atol=1e-5)
-    learner = EpisodeLearner(model, "float32")
-    answered, auxiliary = learner(images, torch.zeros(len(images)).long(), drawn)
-    assert torch.allclose(answered, logits, atol=1e-5)
-    assert auxiliary == 0
 
 
 def test_labels_without_an_example_are_never_answered(config, splits):

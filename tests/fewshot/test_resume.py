@@ -66,13 +66,16 @@ def outcome(folder):
     return weights, (folder / "best.safetensors").read_bytes(), (folder / "test.json").read_text(), rows
 
 
-@pytest.fixture(autouse=True)
-def untouched_environment(monkeypatch):
-    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+@pytest.fixture(scope="module", autouse=True)
+def environment(shared_cache):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_WAIT_POLICY", "passive")
+        patch.setenv("XDG_CACHE_HOME", str(shared_cache))
+        yield
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
+def uninterrupted(environment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
     done = run(folder)
     assert done.returncode == 0, done.stderr

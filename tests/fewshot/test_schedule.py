@@ -1,5 +1,6 @@
 import pytest
 
+from srwm.fewshot.progress import Progress
 from srwm.fewshot.schedule import Budget, learning_rate
 
 
@@ -23,7 +24,9 @@ def test_trapezoid(step, progress, expected):
 
 
 def test_a_budget_ends_with_what_comes_first():
-    assert Budget(steps=10, minutes=None).progress(5, 1e9) == 0.5
-    assert Budget(steps=None, minutes=2).progress(5, 30) == 0.25
-    assert Budget(steps=10, minutes=2).progress(5, 90) == 0.75
-    assert Budget(steps=10, minutes=2).progress(20, 0) == 1.0
+    assert Budget(steps=10, minutes=None).spent(Progress(step=5, seconds=1e9)) == 0.5
+    assert Budget(steps=None, minutes=2).spent(Progress(step=5, seconds=30)) == 0.25
+    assert Budget(steps=10, minutes=2).spent(Progress(step=5, seconds=90)) == 0.75
+    assert Budget(steps=10, minutes=2).spent(Progress(step=20, seconds=0)) == 1.0
+    assert Budget(steps=10, minutes=2, patience=3).spent(Progress(step=1, stale=2)) == 0.1
+    assert Budget(steps=10, minutes=2, patience=3).spent(Progress(step=1, stale=3)) == 1.0

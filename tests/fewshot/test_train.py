@@ -5,13 +5,17 @@ import safetensors.torch
 import torch
 
 from srwm.data import UserError
+from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.auxiliary import AuxiliaryConfig
-from srwm.fewshot.config import OptimizerConfig
+from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, SequentialConfig
 from srwm.fewshot.evaluate import evaluate, to_float
-from srwm.fewshot.learner import EpisodeLearner, build_model, build_sampler, validation_shape
+from srwm.fewshot.learner import validation_shape
+from srwm.fewshot.plateau import ChanceWatch
+from srwm.fewshot.protocols import build_objective
 from srwm.fewshot.report import draw_learning_curve, load_best, score_run
 from srwm.fewshot.runs import read_metrics
 from srwm.fewshot.schedule import learning_rate
+from srwm.fewshot.synchronous import Synchronous
 from srwm.fewshot.train import train
 
 
@@ -89,6 +93,65 @@ def test_an_auxiliary_loss_trains_along_and_resumes(tmp_path, config, splits, ki
     assert not torch.equal(whole["stem.layers.0.0.weight"], without["stem.layers.0.0.weight"])
 
 
+PROTOCOL = {
+    "delayed": {"k_shot": 4},
+    "sequential": {"k_shot": 4, "second_data": "omniglot", "sequential": SequentialConfig(trim=7), "accumulate": 2},
+    "bootstrap": {"bootstrap": BootstrapConfig(future=3, matching="state")},
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOL)
+def test_every_protocol_trains_tests_and_resumes(tmp_path, config, splits, protocol, monkeypatch):
+    config = dataclasses.replace(config, protocol=protocol, steps=8, **PROTOCOL[protocol])
+    second = {split: dataclasses.replace(data, name=f"second-{split}") for split, data in splits.items()}
+    given = {"accelerator": "cpu", "second_splits": second if protocol == "sequential" else None}
+    train(config, splits, tmp_path / "whole", **given)
+    with monkeypatch.context() as patch:
+        patch.setattr("srwm.fewshot.train.learning_rate", killed_after_step(5))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, splits, tmp_path / "run", **given)
+    train(config, splits, tmp_path / "run", resume=True, **given)
+    whole, resumed = (weights(tmp_path / name, 8) for name in ("whole", "run"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    rows, same = ([{**row, "minutes": 0} for row in read_metrics(tmp_path / name)] for name in ("whole", "run"))
+    assert rows == same
+    assert ("matching_loss" in rows[0]) == (protocol == "bootstrap")
+    accuracy = score_run(tmp_path / "run", splits["test"], 20, second=second["test"] if protocol == "sequential" else None)
+    assert accuracy.episodes == 20
+    if protocol != "bootstrap":
+        draw_adaptation([tmp_path / "run", tmp_path / "run"], tmp_path / "figure.png")
+        return
+    with pytest.raises(UserError, match=r"adaptation\.json: not there"):
+        draw_adaptation([tmp_path / "run"], tmp_path / "figure.png")
+
+
+def test_gradients_of_accumulated_batches_add_up(tmp_path, config, splits, monkeypatch):
+    norms = []
+    monkeypatch.setattr("srwm.fewshot.train.distort", lambda images, *rest: images)
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda self: norms.append([p.grad.clone() for p in self.param_groups[0]["params"]])
+    )
+    drawn = []
+
+    class Repeating:
+        def __init__(self, sampler):
+            self.sampler = sampler
+
+        def sample(self):
+            drawn.append(self.sampler.sample())
+            return drawn[0]
+
+    build = Synchronous.sampler
+    monkeypatch.setattr(Synchronous, "sampler", lambda config, data, generator: Repeating(build(config, data, generator)))
+    for name, times in (("once", 1), ("thrice", 3)):
+        drawn.clear()
+        still = dataclasses.replace(config, model=dataclasses.replace(config.model, stem_dropout=0.0), schedule="constant")
+        optimizer = dataclasses.replace(config.optimizer, clip_norm=None)
+        train(dataclasses.replace(still, optimizer=optimizer, steps=1, accumulate=times), splits, tmp_path / name)
+    once, thrice = norms
+    assert all(torch.allclose(3 * a, b, rtol=1e-4, atol=1e-6) for a, b in zip(once, thrice, strict=True))
+
+
 def test_a_finished_run_stays_as_it_is(tmp_path, config, splits):
     config = dataclasses.replace(config, steps=3)
     train(config, splits, tmp_path / "run", accelerator="cpu")
@@ -105,6 +168,23 @@ def test_episodes_of_changing_size_train_and_validate(tmp_path, config, splits):
     assert load_best(tmp_path / "run").config.n_way == 3
 
 
+def test_training_ends_when_validation_stands_still(tmp_path, config, splits):
+    config = dataclasses.replace(config, optimizer=OptimizerConfig(lr=1e-12), average_decay=None, steps=400, patience=2)
+    for resume in (False, True):
+        assert train(config, splits, tmp_path / "run", resume=resume, accelerator="cpu")
+        rows = [row for row in read_metrics(tmp_path / "run") if "val_accuracy" in row]
+        best = max(range(len(rows)), key=lambda i: rows[i]["val_accuracy"])
+        assert best == len(rows) - 3
+        assert rows[-1]["step"] < 400
+
+
+def test_a_run_that_stands_at_chance_says_so(tmp_path, config, splits, capsys, monkeypatch):
+    blind = dataclasses.replace(config, optimizer=OptimizerConfig(lr=1e-12))
+    monkeypatch.setattr("srwm.fewshot.train.ChanceWatch", lambda chance: ChanceWatch(chance + 1, patience=6))
+    assert train(blind, splits, tmp_path / "run", accelerator="cpu")
+    assert "training has stood at chance for 6 steps" in capsys.readouterr().out
+
+
 def test_minutes_count_over_sessions(tmp_path, config, splits):
     config = dataclasses.replace(config, steps=None, minutes=0.02)
     assert train(config, splits, tmp_path / "run", accelerator="cpu")
@@ -116,12 +196,15 @@ def test_minutes_count_over_sessions(tmp_path, config, splits):
 
 
 def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
-    torch.manual_seed(0)
-    model = build_model(config.model).eval()
-    images, classes, episodes = build_sampler(config, splits["train"], torch.Generator().manual_seed(0)).sample()
-    exact, rounded = (EpisodeLearner(model, kind)(to_float(images), classes, episodes)[0] for kind in ("float32", "bfloat16"))
+    losses = []
+    for kind in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        objective = build_objective(dataclasses.replace(config, precision=kind), (splits["train"],)).eval()
+        step = objective.sampler(config, (splits["train"],), torch.Generator().manual_seed(0)).sample()
+        losses.append(objective(step._replace(images=to_float(step.images))).loss)
+    exact, rounded = losses
     assert rounded.dtype == torch.float32
-    assert 0 < (exact - rounded).abs().max() < 0.1
+    assert 0 < (exact - rounded).abs() < 0.1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import tyro
 
 from srwm.data import UserError
 from srwm.data.glyphs import load_glyphs
-from srwm.fewshot.augment import AffineConfig, distorted
+from srwm.fewshot.augment import AffineConfig
 from srwm.fewshot.config import OptimizerConfig, PoolConfig, TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
 from srwm.fewshot.evaluate import evaluate, nearest_neighbour
@@ -46,9 +46,9 @@ def demo(arguments: Sequence[str]) -> None:
     options = tyro.cli(DemoOptions, prog="srwm demo", args=list(arguments))
     if not options.figure.absolute().parent.is_dir():
         raise UserError(f"{options.figure}: there is no such folder")
-    splits = load_glyphs()
-    unseen = distorted(splits["test"], _DISTORTION, options.seed)
-    print(f"training: {len(splits['train'])} classes, letters of Latin, Greek, Cyrillic... in up to 12 fonts;")
+    splits = load_glyphs(instances=8)
+    unseen = splits["test"]
+    print(f"training: {len(splits['train'])} classes, letters of Latin, Greek, Cyrillic..., drawn with many pens;")
     print(f"{options.steps} steps of 5-way 1-shot episodes, {options.minutes:g} min at most, {torch.get_num_threads()} threads")
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +57,7 @@ def demo(arguments: Sequence[str]) -> None:
             raise KeyboardInterrupt
         model = load_best(run)
     print(f"\ntest: {len(unseen)} letters of scripts it never saw, Armenian and Georgian; in each episode five of them are")
-    print("shown once, then asked for in other fonts, turned, scaled and sheared")
+    print("shown once, then asked for in other fonts and hands, none of which it has seen")
     print("  chance                   20 %")
     print(f"  nearest pixels           {nearest_neighbour(unseen, _TEST, options.test_episodes, options.seed)}")
     accuracy = evaluate(model, unseen, _TEST, options.test_episodes, options.seed)

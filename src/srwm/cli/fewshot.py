@@ -1,4 +1,4 @@
-"""`srwm fewshot train` and `srwm fewshot evaluate`."""
+"""`srwm fewshot train`, `evaluate`, `figures` and `adaptation`."""
 
 import sys
 from collections.abc import Sequence
@@ -10,10 +10,15 @@ import torch
 import tyro
 
 from srwm.data.errors import UserError
+from srwm.data.images import ImageClasses, Split
+from srwm.data.resize import resized
 from srwm.data.splits import load_splits
+from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.distributed import is_chief
+from srwm.fewshot.learner import fit_to_data
 from srwm.fewshot.presets import PRESETS
-from srwm.fewshot.report import draw_learning_curve, score_run
+from srwm.fewshot.report import draw_learning_curve, episode_shape, score_baselines, score_run
 from srwm.fewshot.runs import read_config
 from srwm.fewshot.train import train as train_run
 
@@ -29,7 +34,7 @@ class TrainOptions:
     resume: bool = False
     """go on from the last checkpoint of the run folder"""
     data_dir: Path | None = None
-    """folder of the data set; else SRWM_DATA, else the cache, into which it is downloaded"""
+    """folder of the data sets; else SRWM_DATA, else the cache, into which they are downloaded"""
     test_episodes: int = 10_000
     """episodes of the test at the end"""
     threads: int | None = None
@@ -50,10 +55,46 @@ class EvaluateOptions:
     """questions per episode; None: as in the run's validations"""
     seed: int = 1
     """seed of the episodes"""
+    baselines: bool = True
+    """whether nearest neighbours and prototypes answer the same episodes too"""
     data_dir: Path | None = None
     """folder of the data set; else SRWM_DATA, else the cache, into which it is downloaded"""
     threads: int | None = None
     """threads of PyTorch; None: its own choice"""
+
+
+@dataclass(frozen=True)
+class FiguresOptions:
+    """Draw a run: learning curves, accuracy per shot, and what its self-referential matrices do over an episode."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """run folder of `srwm fewshot train`; the figures go into its folder `figures`"""
+    compare: tuple[Path, ...] = ()
+    """further runs, for the learning curves"""
+    shots: int | None = None
+    """largest number of examples per class; None: 5, or twice that of training, as far as the data goes"""
+    layer: int | None = None
+    """block whose matrix is drawn, counted from 1; None: where it changes most"""
+    head: int | None = None
+    """head whose matrix is drawn, counted from 1; None: where it changes most"""
+    episodes: int = 1000
+    """episodes behind the accuracies"""
+    seed: int = 1
+    """seed of the episodes"""
+    data_dir: Path | None = None
+    """folder of the data set; else SRWM_DATA, else the cache, into which it is downloaded"""
+    threads: int | None = None
+    """threads of PyTorch; None: its own choice"""
+
+
+@dataclass(frozen=True)
+class AdaptationOptions:
+    """One figure of several runs with delayed labels: accuracy over the positions of their test streams."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """run folders, trained on the same data and tested: `srwm fewshot train` or `srwm fewshot evaluate`"""
+    figure: Path = Path("adaptation.png")
+    """where the figure goes"""
 
 
 def train(arguments: Sequence[str]) -> None:
@@ -75,13 +116,16 @@ def train(arguments: Sequence[str]) -> None:
     )
     _check_positive(threads=options.threads, test_episodes=options.test_episodes)
     _set_threads(options.threads)
-    splits = load_splits(options.config.data, options.data_dir)
-    ended = train_run(options.config, splits, options.run, resume=options.resume, accelerator=options.accelerator)
+    config, splits, second = _fit(options.config, PRESETS[preset][1], options.data_dir)
+    ended = train_run(config, splits, options.run, second_splits=second, resume=options.resume, accelerator=options.accelerator)
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)
-    accuracy = score_run(options.run, splits["test"], options.test_episodes)
-    print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {splits['test'].name})")
+    if not is_chief():
+        return
+    accuracy = score_run(options.run, splits["test"], options.test_episodes, second=second["test"] if second else None)
+    names = splits["test"].name + (f", {second['test'].name}" if second else "")
+    print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {names})")
     print(f"learning curve: {draw_learning_curve(options.run)}")
 
 
@@ -90,9 +134,75 @@ def evaluate(arguments: Sequence[str]) -> None:
     options = tyro.cli(EvaluateOptions, prog="srwm fewshot evaluate", args=list(arguments))
     _check_positive(threads=options.threads, episodes=options.episodes, queries=options.queries)
     _set_threads(options.threads)
-    data = load_splits(read_config(options.run).data, options.data_dir)["test"]
-    accuracy = score_run(options.run, data, options.episodes, options.queries, options.seed)
-    print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {data.name})")
+    splits, second = _load(read_config(options.run), options.data_dir)
+    data = splits["test"]
+    accuracy = score_run(options.run, data, options.episodes, options.queries, options.seed, second["test"] if second else None)
+    names = data.name + (f", {second['test'].name}" if second else "")
+    print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {names})")
+    if not options.baselines or second is not None:
+        return
+    shape = episode_shape(options.run, options.queries)
+    print(f"on the same episodes, {shape.n_way}-way {shape.k_shot}-shot, features of the run's own stem:")
+    print(f"  {'chance':<28}{100 / shape.n_way:5.2f} %")
+    for name, found in score_baselines(options.run, splits["test"], options.episodes, options.queries, options.seed).items():
+        print(f"  {name:<28}{found}")
+
+
+def figures(arguments: Sequence[str]) -> None:
+    """Draw a trained run."""
+    from srwm.fewshot.figures.run import MATRIX_FIGURES, draw_figures
+
+    options = tyro.cli(FiguresOptions, prog="srwm fewshot figures", args=list(arguments))
+    _check_positive(threads=options.threads, shots=options.shots, episodes=options.episodes)
+    _set_threads(options.threads)
+    config = read_config(options.run)
+    data = _load(config, options.data_dir)[0]["test"]
+    drawn = []
+    for path in draw_figures(
+        options.run,
+        data,
+        compare=options.compare,
+        shots=options.shots,
+        layer=options.layer,
+        head=options.head,
+        episodes=options.episodes,
+        seed=options.seed,
+    ):
+        print(path, flush=True)
+        drawn.append(path.name)
+    if not set(MATRIX_FIGURES) & set(drawn):
+        kind = f"core {config.model.stack.core!r}" if config.model.head == "memory" else f"head {config.model.head!r}"
+        print(f"left out, since a model with {kind} has no self-referential matrix: {', '.join(MATRIX_FIGURES)}")
+
+
+def adaptation(arguments: Sequence[str]) -> None:
+    """Draw what the tests of several runs on streams left."""
+    options = tyro.cli(AdaptationOptions, prog="srwm fewshot adaptation", args=list(arguments))
+    draw_adaptation(options.runs, options.figure)
+    print(f"accuracy over positions: {options.figure}")
+
+
+def _load(config: TrainConfig, data_dir: Path | None) -> tuple[dict[Split, ImageClasses], dict[Split, ImageClasses] | None]:
+    """The configuration's data set, and its second one, at the size of the model's images."""
+    first = load_splits(config.data, data_dir)
+    second = None if config.second_data is None else load_splits(config.second_data, data_dir)
+    shape = config.model.image_shape
+    return resized(first, shape), None if second is None else resized(second, shape)
+
+
+def _fit(
+    config: TrainConfig, preset: TrainConfig, data_dir: Path | None
+) -> tuple[TrainConfig, dict[Split, ImageClasses], dict[Split, ImageClasses] | None]:
+    """The configuration and its data, made to fit: one data set keeps its size unless the user named another one."""
+    if config.second_data is not None or config.model.image_shape != preset.model.image_shape:
+        splits, second = _load(config, data_dir)
+    else:
+        splits, second = load_splits(config.data, data_dir), None
+    fitting = fit_to_data(config, splits["train"])
+    if fitting.pool != config.pool:
+        pool = f"{fitting.pool.classes} classes of {fitting.pool.images_per_class} images"
+        print(f"srwm: the pool of a step is {pool}; the data has no more", file=sys.stderr)
+    return fitting, splits, second
 
 
 def _check_positive(**counts: int | None) -> None:

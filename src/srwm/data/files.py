@@ -1,9 +1,17 @@
 """Where data lives on this machine, and writing files so that a reader never meets half of one."""
 
+import io
 import os
 import secrets
 import time
+import warnings
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def cache_dir() -> Path:
@@ -39,6 +47,27 @@ def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
                 path.unlink()
         except OSError:  # another process was quicker, or owns it
             continue
+
+
+def read_cache(path: Path) -> dict[str, NDArray[Any]] | None:
+    """The arrays that `write_cache` kept at `path`, by name; None where there are none or they cannot be read."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def write_cache(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Keep arrays at `path` for the next time; a warning tells where that cannot be done."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, older_than=3600)
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        warnings.warn(f"{path.name} is not kept for the next time: {error}", stacklevel=4)
 
 
 def _sync_folder(folder: Path) -> None:

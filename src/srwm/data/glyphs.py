@@ -1,75 +1,152 @@
-"""Printed letters of several scripts, drawn from the DejaVu fonts that come with Matplotlib: a data set without a download."""
+"""Letters drawn by a program: an endless data set without a download."""
 
-from pathlib import Path
+import math
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
-from srwm.data.images import ImageClasses, Split, with_rotations
+from srwm.data.files import cache_dir, read_cache, write_cache
+from srwm.data.images import ImageClasses, Split
+from srwm.data.ink import SIDE, centre_ink
+from srwm.data.letters import FIELD_SIDE, UNITS, Letters, letters_key, load_letters
 
-SIDE = 28
-_FONT_SIZE = 22
-_FEWEST = 4
-_FONTS = tuple(
-    f"DejaVu{face}.ttf"
-    for face in (
-        *("Sans", "Sans-Bold", "Sans-Oblique", "Sans-BoldOblique"),
-        *("Serif", "Serif-Bold", "Serif-Italic", "Serif-BoldItalic"),
-        *("SansMono", "SansMono-Bold", "SansMono-Oblique", "SansMono-BoldOblique"),
-    )
-)
-_SCRIPTS: dict[Split, dict[str, tuple[int, int]]] = {
-    "train": {
-        "Latin capital": (0x41, 0x5A),
-        "Latin small": (0x61, 0x7A),
-        "phonetic": (0x250, 0x2AF),
-        "Greek": (0x391, 0x3C9),
-        "Cyrillic": (0x410, 0x44F),
-        "Canadian syllabics": (0x1401, 0x1676),
-    },
-    "val": {"Hebrew": (0x5D0, 0x5EA), "Lao": (0xE81, 0xEAE), "Lisu": (0xA4D0, 0xA4F7)},
-    "test": {"Armenian capital": (0x531, 0x556), "Armenian small": (0x561, 0x587), "Georgian": (0x10D0, 0x10FA)},
-}
+_FORMAT = "1"
+_PAGE = 36
+_KNOTS = 4
+_AT_ONCE = 1024
+_SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-def load_glyphs() -> dict[Split, ImageClasses]:
-    """Letters as classes, fonts (4 to 12 that have the letter) as instances, (1, 28, 28), ink bright.
+@dataclass(frozen=True)
+class Handwriting:
+    """How far drawers differ; every number is uniform in plus or minus its limit unless it says otherwise."""
 
-    The scripts of the three splits differ: Latin, Greek, Cyrillic and others to train, Hebrew, Lao and Lisu to validate,
-    Armenian and Georgian to test. A letter that looks exactly like an earlier one is left out. Training letters turned by
-    90 degrees are classes of their own.
+    pen: float = 0.5
+    """share of letters drawn with a pen along the middle of their strokes; the others keep their face's outline"""
+    thinnest: float = 0.7
+    """least width of a pen's stroke, in pixels of 28; the logarithm of the width is uniform"""
+    thickest: float = 4.5
+    """greatest width of a pen's stroke, in pixels of 28"""
+    weight: float = 0.7
+    """how far an outline is moved outwards, in pixels of 28"""
+    degrees: float = 10.0
+    """rotation"""
+    shear: float = 0.2
+    """horizontal shear: shift of a row per unit of its height"""
+    stretch: float = 0.25
+    """logarithm of width over height"""
+    waves: float = 0.028
+    """elastic distortion, standard deviation as a fraction of the letter's side"""
+    blur: float = 0.8
+    """greatest softness of an edge beyond the sharpest, in pixels of 28; from 0"""
+
+
+PRINTED = Handwriting(pen=0, weight=0, degrees=0, shear=0, stretch=0, waves=0, blur=0)
+"""letters as their faces have them"""
+
+
+class GlyphDrawer:
+    """Draws any number of instances of every letter; the same seed gives the same images."""
+
+    def __init__(self, letters: Letters | None = None, handwriting: Handwriting | None = None) -> None:
+        self.letters = load_letters() if letters is None else letters
+        self.handwriting = Handwriting() if handwriting is None else handwriting
+
+    def draw(self, split: Split, seed: int, instances: int) -> ImageClasses:
+        """`instances` images of every class of a split, each by a drawer of its own: a random face and distortion."""
+        classes = torch.from_numpy(self.letters.classes[split]).repeat_interleave(instances, 0)
+        generator = torch.Generator().manual_seed(seed)
+        images = np.empty((len(classes), 1, SIDE, SIDE), np.uint8)
+        for start in range(0, len(classes), _AT_ONCE):
+            letter, form = classes[start : start + _AT_ONCE].T
+            first, past = torch.from_numpy(self.letters.offsets)[torch.stack([letter, letter + 1])]
+            face = first + ((past - first) * torch.rand(len(letter), generator=generator)).long()
+            images[start : start + _AT_ONCE, 0] = self._draw(face, form, self.handwriting, generator)
+        return self.classes_of(split, images)
+
+    def classes_of(self, split: Split, images: NDArray[np.uint8]) -> ImageClasses:
+        """Images (classes * instances, 1, 28, 28) of every class of a split, in their order, as a data set."""
+        offsets = np.linspace(0, len(images), len(self.letters.classes[split]) + 1).astype(np.int64)
+        return ImageClasses(f"glyphs-{split}", images, offsets, self._names(split))
+
+    def printed(self, split: Split) -> ImageClasses:
+        """Every letter once in each of its faces, undistorted; letters of a single face are left out."""
+        faces_of = np.diff(self.letters.offsets)[self.letters.classes[split][:, 0]]
+        kept = np.flatnonzero(faces_of > 1)
+        classes = torch.from_numpy(self.letters.classes[split][kept])
+        first, past = torch.from_numpy(self.letters.offsets)[torch.stack([classes[:, 0], classes[:, 0] + 1])]
+        faces = torch.cat([torch.arange(f, p) for f, p in zip(first.tolist(), past.tolist(), strict=True)])
+        forms = classes[:, 1].repeat_interleave(past - first)
+        parts = [slice(start, start + _AT_ONCE) for start in range(0, len(faces), _AT_ONCE)]
+        images = np.concatenate([self._draw(faces[part], forms[part], PRINTED, None) for part in parts])[:, None]
+        offsets = np.concatenate([[0], (past - first).cumsum(0).numpy()])
+        names = self._names(split)
+        return ImageClasses(f"glyphs-printed-{split}", images, offsets, tuple(names[c] for c in kept))
+
+    def _names(self, split: Split) -> tuple[str, ...]:
+        marks = ["", "@90", "@180", "@270", "@m", "@m90", "@m180", "@m270"]
+        return tuple(self.letters.names[letter] + marks[form] for letter, form in self.letters.classes[split].tolist())
+
+    def _draw(self, faces: Tensor, forms: Tensor, hand: Handwriting, generator: torch.Generator | None) -> NDArray[np.uint8]:
+        fields = torch.from_numpy(self.letters.fields)[faces].float()
+        grid = _grid(forms, hand, generator)
+        outline, middle = F.grid_sample(fields, grid, padding_mode="border", align_corners=False).unbind(1)
+        draws = torch.rand(4, len(faces), 1, 1, generator=generator)
+        pixel = FIELD_SIDE / 28 * UNITS  # the letter takes about as much of its field as of the final image
+        radius = pixel / 2 * hand.thinnest * (hand.thickest / hand.thinnest) ** draws[0]
+        by_pen = draws[1] < hand.pen
+        moved = (2 * draws[2] - 1) * hand.weight * pixel
+        sharpness = 1 / (pixel * (0.7 + hand.blur * draws[3]))
+        pen = torch.where(by_pen, radius, pixel / 2 * hand.thinnest) - middle  # an outline never breaks: a thin pen runs inside
+        ink = torch.where(by_pen, pen, torch.maximum(pen, outline - 128 + moved))
+        return centre_ink((0.5 + ink * sharpness).clamp(0, 1).numpy())
+
+
+def load_glyphs(instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]:
+    """Letters as classes, `instances` drawings of each, (1, 28, 28), ink bright.
+
+    Scripts and faces of the splits differ: Latin, Greek, Cyrillic, Arabic, Canadian syllabics and others to train, in
+    sans-serif and book faces; Hebrew, Lao, Lisu and N'Ko to validate; Armenian and Georgian in DejaVu Serif and DejaVu Sans
+    Mono, faces of no other split, to test. Letters that look the same are one class. Training letters turned by 90 degrees
+    or mirrored are classes of their own where they look like no other. Drawn once, then read from the cache.
     """
-    seen: set[bytes] = set()
-    splits: dict[Split, ImageClasses] = {}
-    for split, scripts in _SCRIPTS.items():
-        groups: dict[str, NDArray[np.uint8]] = {}
-        for script, (first, last) in scripts.items():
-            for code, images in _draw_range(first, last):
-                look = images[0].tobytes()
-                if look not in seen:
-                    seen.add(look)
-                    groups[f"{script} {chr(code)}"] = images
-        splits[split] = ImageClasses.from_groups(f"glyphs-{split}", list(groups.values()), list(groups))
-    return {**splits, "train": with_rotations(splits["train"])}
+    drawer = GlyphDrawer()
+    path = cache_dir() / f"glyphs-{letters_key()}-{_FORMAT}-{instances}-{seed}.npz"
+    images = read_cache(path)
+    if images is None:
+        images = {split: drawer.draw(split, seed, instances).images for split in _SPLITS}
+        write_cache(path, images)
+    return {split: drawer.classes_of(split, images[split]) for split in _SPLITS}
 
 
-def _draw_range(first: int, last: int) -> list[tuple[int, NDArray[np.uint8]]]:
-    """The letters from `first` to `last` that at least four fonts have and that fit, each as (fonts, 1, 28, 28)."""
-    import matplotlib
-    from matplotlib.ft2font import FT2Font
-    from PIL import Image, ImageDraw, ImageFont
+def _grid(forms: Tensor, hand: Handwriting, generator: torch.Generator | None) -> Tensor:
+    """Where in a field each pixel of the page lies, (B, 36, 36, 2): symmetry, affine and elastic distortion."""
+    count = len(forms)
+    angle, shear, stretch = (2 * torch.rand(3, count, generator=generator) - 1) * torch.tensor(
+        [[math.radians(hand.degrees)], [hand.shear], [hand.stretch / 2]]
+    )
+    angle = angle + forms % 4 * (math.pi / 2)
+    mirror = 1 - 2 * (forms >= 4)
+    cos, sin = angle.cos(), angle.sin()
+    wide, high = stretch.exp(), (-stretch).exp()
+    zero = torch.zeros_like(angle)
+    rows = [mirror * wide * (cos + shear * sin), mirror * wide * (shear * cos - sin), zero, high * sin, high * cos, zero]
+    affine = 1.1 * torch.stack(rows, 1).view(-1, 2, 3)
+    bends = 2 * hand.waves * torch.randn(count, 2, _KNOTS**2, generator=generator)
+    places = torch.cat([affine, bends], 2) @ _grid_basis()
+    return places.view(count, 2, _PAGE, _PAGE).permute(0, 2, 3, 1)
 
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    drawn: dict[int, list[NDArray[np.uint8]]] = {}
-    for path in (folder / font for font in _FONTS):
-        letters = FT2Font(str(path)).get_charmap()
-        font = ImageFont.truetype(str(path), _FONT_SIZE)
-        for code in (code for code in range(first, last + 1) if code in letters):
-            left, top, right, bottom = font.getbbox(chr(code))
-            if max(right - left, bottom - top) > SIDE:
-                continue
-            image = Image.new("L", (SIDE, SIDE))
-            origin = ((SIDE - left - right) / 2, (SIDE - top - bottom) / 2)
-            ImageDraw.Draw(image).text(origin, chr(code), fill=255, font=font)
-            drawn.setdefault(code, []).append(np.asarray(image)[None])
-    return [(code, np.stack(images)) for code, images in sorted(drawn.items()) if len(images) >= _FEWEST]
+
+@lru_cache(maxsize=1)
+def _grid_basis() -> Tensor:
+    """What a pixel's place in the field is made of, (3 + 16, 36 * 36): x, y, 1, and the smooth bend that each knot makes."""
+    axis = (2 * torch.arange(_PAGE) + 1) / _PAGE - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    knots = torch.eye(_KNOTS**2).view(-1, 1, _KNOTS, _KNOTS)
+    bends = F.interpolate(knots, (_PAGE, _PAGE), mode="bicubic", align_corners=True).flatten(1)
+    return torch.cat([torch.stack([x, y, torch.ones_like(x)]).flatten(1), bends])

@@ -1,11 +1,8 @@
 """Omniglot (Lake et al., 2015): 1,623 characters x 20 drawers, in the split of Vinyals et al. (2016)."""
 
 import hashlib
-import io
 import json
 import os
-import warnings
-import zipfile
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,8 +12,9 @@ from tqdm import tqdm
 
 from srwm.data.download import fetch_archive
 from srwm.data.errors import UserError
-from srwm.data.files import cache_dir, remove_leftovers, write_atomically
+from srwm.data.files import cache_dir, read_cache, write_cache
 from srwm.data.images import ImageClasses, Split, with_rotations
+from srwm.data.ink import normalise_ink
 
 DRAWERS = 20
 SIDE = 28
@@ -24,15 +22,17 @@ FOLDERS = ("images_background", "images_evaluation")
 _URL = "https://github.com/brendenlake/omniglot/raw/master/python/{}.zip"
 _MD5 = {"images_background": "68d2efa1b9178cc56df9314c21c6e718", "images_evaluation": "6b91aef0f799c5bb55b94e3f2daec811"}
 _FORMAT = f"1: inverted, {SIDE}x{SIDE}, Lanczos"
+_FORMAT_CENTRED = "1: centred"
 
 
-def load_omniglot(data_dir: Path | None = None, *, rotations: bool = True) -> dict[Split, ImageClasses]:
+def load_omniglot(data_dir: Path | None = None, *, rotations: bool = True, centred: bool = False) -> dict[Split, ImageClasses]:
     """The Vinyals split: 1028 / 172 / 423 classes of 20 images (1, 28, 28), x4 with rotations as classes of their own.
 
+    centred: every drawing scaled and centred by `srwm.data.ink.normalise_ink`, instead of the whole page made smaller.
     Read from `data_dir`, else `$SRWM_DATA`, else the cache, into which the official archives are downloaded once.
     Raises UserError where there is no data, an image is missing or corrupt, or the download fails.
     """
-    characters = decode(find_omniglot(data_dir))
+    characters = decode(find_omniglot(data_dir), centred=centred)
     splits = {split: _select(characters, split) for split in vinyals_split()}
     return {split: with_rotations(data) if rotations else data for split, data in splits.items()}
 
@@ -74,18 +74,20 @@ def vinyals_split() -> dict[Split, list[str]]:
     }
 
 
-def decode(root: Path) -> ImageClasses:
+def decode(root: Path, *, centred: bool = False) -> ImageClasses:
     """All characters under `root`, decoded once: (1, 28, 28), ink bright (255), Pillow's antialiased Lanczos resize.
+
+    With `centred`, `normalise_ink` takes the place of the resize.
 
     The arrays are kept in the cache under a key made of every file's name, size and time, so a changed file is read again.
     Raises UserError that names the first folder with other than 20 images, or the first image that cannot be read.
     """
     characters = _characters(root)
-    cached = cache_dir() / f"omniglot-{_key(root, characters)}.npz"
-    images = _read_cache(cached)
-    if images is None:
-        images = _read_images(root, characters)
-        _write_cache(cached, images)
+    cached = cache_dir() / f"omniglot-{_key(root, characters, centred)}.npz"
+    kept = read_cache(cached)
+    images = _read_images(root, characters, centred) if kept is None else kept["images"]
+    if kept is None:
+        write_cache(cached, {"images": images})
     groups = images.reshape(len(characters), DRAWERS, 1, SIDE, SIDE)
     return ImageClasses.from_groups("omniglot", list(groups), list(characters))
 
@@ -103,41 +105,21 @@ def _characters(root: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _key(root: Path, characters: dict[str, list[Path]]) -> str:
-    digest = hashlib.blake2b(_FORMAT.encode(), digest_size=8)
+def _key(root: Path, characters: dict[str, list[Path]], centred: bool) -> str:
+    digest = hashlib.blake2b((_FORMAT_CENTRED if centred else _FORMAT).encode(), digest_size=8)
     for path in (path for images in characters.values() for path in images):
         status = path.stat()
         digest.update(f"{path.relative_to(root).as_posix()} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
-def _read_cache(path: Path) -> NDArray[np.uint8] | None:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            images: NDArray[np.uint8] = arrays["images"]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        return None
-    return images
-
-
-def _write_cache(path: Path, images: NDArray[np.uint8]) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, images=images)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path.parent, older_than=3600)
-        write_atomically(path, buffer.getvalue())
-    except OSError as error:
-        warnings.warn(f"decoded images are not kept for the next time: {error}", stacklevel=4)
-
-
-def _read_images(root: Path, characters: dict[str, list[Path]]) -> NDArray[np.uint8]:
+def _read_images(root: Path, characters: dict[str, list[Path]], centred: bool) -> NDArray[np.uint8]:
     paths = [path for images in characters.values() for path in images]
     bar = tqdm(paths, desc=f"decoding {root.name}", unit=" images", disable=None, leave=False)
-    return np.stack([_read_image(path) for path in bar])
+    return np.stack([_read_image(path, centred) for path in bar])
 
 
-def _read_image(path: Path) -> NDArray[np.uint8]:
+def _read_image(path: Path, centred: bool) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
     try:
@@ -145,6 +127,8 @@ def _read_image(path: Path) -> NDArray[np.uint8]:
             ink = ImageOps.invert(image.convert("L"))
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{path}: not a readable image ({error})") from error
+    if centred:
+        return normalise_ink(np.asarray(ink))
     return np.asarray(ink.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 

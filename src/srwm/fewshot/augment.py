@@ -1,7 +1,8 @@
-"""Random affine distortion of a batch of images, on the images' own device."""
+"""Random distortion of a batch of images, on the images' own device."""
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +23,18 @@ class AffineConfig:
     """horizontal shear: shift of a row per unit of its height"""
     shift: float = 1.7 / 28
     """translation in each direction, as a fraction of the width (1.7 pixels of 28)"""
+    elastic: float = 0.0
+    """standard deviation of an elastic distortion, as a fraction of the width"""
+    stroke: float = 0.0
+    """change of stroke width to either side, in pixels, of bright strokes on 0; thin strokes do not vanish"""
+    mirror: bool = False
+    """whether every second image, at random, is mirrored left to right; for photographs, not for characters"""
+    outside: Literal["zeros", "reflection"] = "zeros"
+    """what comes in from outside: black, or the image mirrored at its edge"""
 
 
 def distort(images: Tensor, config: AffineConfig, generator: torch.Generator | None = None) -> Tensor:
-    """Rotate, scale, shear and shift every image by random amounts; what comes in from outside is zero.
+    """Rotate, scale, shear, shift and bend every image, and change its strokes' width, by random amounts.
 
     Shapes: images (P, C, H, W) floating -> the same. The same generator state gives the same distortions.
     """
@@ -35,8 +44,42 @@ def distort(images: Tensor, config: AffineConfig, generator: torch.Generator | N
     grow = 1 + scale
     cos, sin = grow * angle.cos(), grow * angle.sin()
     matrices = torch.stack([cos, shear * cos - sin, right, sin, shear * sin + cos, down], dim=1).view(-1, 2, 3)
+    if config.mirror:
+        mirrored = torch.randint(2, (len(images),), generator=generator).bool()
+        matrices[mirrored, 0] *= -1
     grid = F.affine_grid(matrices.to(images), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)
+    if config.elastic:
+        bends = 2 * config.elastic * torch.randn(len(images), 2, 4, 4, generator=generator)
+        waves = F.interpolate(bends, images.shape[2:], mode="bicubic", align_corners=True)
+        grid = grid + waves.permute(0, 2, 3, 1).to(grid)
+    moved = F.grid_sample(images, grid, padding_mode=config.outside, align_corners=False)
+    if config.stroke:
+        amounts = (2 * torch.rand(len(images), generator=generator) - 1) * config.stroke
+        moved = change_strokes(moved, amounts.to(images))
+    return moved
+
+
+def change_strokes(images: Tensor, amounts: Tensor) -> Tensor:
+    """Make bright strokes on 0 wider (amount above 0) or thinner by about `amounts` pixels on either side.
+
+    Parts of a pixel blend an image with its dilation or erosion. A thinned stroke gets its brightness back, so that none
+    vanishes. Shapes: images (P, C, H, W) floating, amounts (P) -> (P, C, H, W).
+    """
+    size = amounts.abs()[:, None, None, None]
+    sign = torch.where(amounts < 0, -1.0, 1.0).to(images)[:, None, None, None]
+    changed = sign * images
+    for step in range(math.ceil(float(size.max()) if len(images) else 0)):
+        across, down = F.max_pool2d(changed, (1, 3), 1, (0, 1)), F.max_pool2d(changed, (3, 1), 1, (1, 0))
+        changed = changed.lerp(torch.maximum(across, down), (size - step).clamp(0, 0.9))
+    changed = sign * changed
+    gain = _brightness(images) / _brightness(changed).clamp(min=1e-6)
+    bright = torch.minimum(changed * gain, images.amax((1, 2, 3), keepdim=True))
+    return torch.where(sign < 0, bright, changed)
+
+
+def _brightness(images: Tensor) -> Tensor:
+    """Mean brightness weighted by itself: that of strokes, however few."""
+    return (images**2).sum((1, 2, 3), keepdim=True) / images.sum((1, 2, 3), keepdim=True).clamp(min=1e-6)
 
 
 def distorted(data: ImageClasses, config: AffineConfig, seed: int) -> ImageClasses:

@@ -10,32 +10,45 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from srwm.data import UserError
 from srwm.data.files import write_atomically
 
 
-def save_weights(path: Path, model: nn.Module, facts: dict[str, int | str]) -> None:
-    """Write a model's `state_dict` as safetensors, atomically. Raises UserError where it cannot be written.
+def save_weights(path: Path, model: nn.Module, facts: dict[str, int | str], dtype: torch.dtype | None = None) -> None:
+    """Write a model's `state_dict` as safetensors, atomically, its parameters rounded to `dtype` if that is given.
 
     Equal weights and facts make equal files: the facts are JSON under the one key `srwm` of the metadata, since safetensors
-    writes several keys in a random order.
+    writes several keys in a random order. Raises UserError where it cannot be written, ValueError for weights beyond the
+    range of `dtype`.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    for name, _ in model.named_parameters() if dtype else ():
+        rounded = tensors[name].to(dtype)
+        if (rounded.isinf() & tensors[name].isfinite()).any():
+            raise ValueError(f"dtype: {name} is out of the range of {dtype}")
+        tensors[name] = rounded
     _write(path, safetensors.torch.save(tensors, {"srwm": json.dumps(facts, ensure_ascii=False)}))
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
     """Put the weights of a safetensors file into `model`. Raises UserError where it is missing, corrupt or does not fit."""
     try:
-        model.load_state_dict(safetensors.torch.load_file(path))
+        model.load_state_dict(read_weights(path))
+    except RuntimeError as error:
+        raise UserError(f"{path}: the weights do not fit this model ({error})") from error
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises UserError where it is missing or corrupt."""
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such checkpoint") from error
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: not a readable checkpoint ({error})") from error
-    except RuntimeError as error:
-        raise UserError(f"{path}: the weights do not fit this model ({error})") from error
+    return tensors
 
 
 class Checkpoints:

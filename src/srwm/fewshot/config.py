@@ -9,11 +9,11 @@ from typing import Any, Literal, TypeVar
 from srwm.data.splits import DatasetName
 from srwm.fewshot.augment import AffineConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
-from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.schedule import Budget, ScheduleName
 
 T = TypeVar("T")
+ProtocolName = Literal["synchronous", "delayed", "sequential", "bootstrap"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,30 @@ class PoolConfig:
     """classes in the pool"""
     images_per_class: int = 6
     """images of each class in the pool"""
+
+
+@dataclass(frozen=True)
+class SequentialConfig:
+    """Two tasks in one sequence."""
+
+    trim: int = 60
+    """most steps cut off the end of each task in training, uniform from 0; tests run over whole tasks"""
+
+
+@dataclass(frozen=True)
+class BootstrapConfig:
+    """Bootstrapped training: the state after the support learns from the state that more examples make of it."""
+
+    future: int = 10
+    """labelled examples after the support, spread over the classes as evenly as possible"""
+    matching: Literal["output", "state"] = "output"
+    """what is pulled to its future: answers, by Kullback-Leibler divergence, or the state, by mean squared error"""
+    query_weight: float = 1.0
+    """factor of the loss of the questions after the support"""
+    future_weight: float = 10.0
+    """factor of the loss of the same questions after the future examples"""
+    matching_weight: float = 1.0
+    """factor of the matching loss"""
 
 
 @dataclass(frozen=True)
@@ -49,19 +73,30 @@ class TrainConfig:
     """A training run: two runs of equal configuration on the same machine and threads, with a budget in steps, are equal."""
 
     data: DatasetName = "omniglot"
-    """data set"""
+    """omniglot, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class folders of one's own"""
+    second_data: DatasetName | None = None
+    """data set of the other task of the `sequential` protocol"""
+    protocol: ProtocolName = "synchronous"
+    """labelled examples, then questions; a stream whose labels come one step late; two such streams, of two data sets, in
+    one sequence; or examples, questions, more examples and the same questions (bootstrapped training)"""
+    sequential: SequentialConfig = field(default_factory=SequentialConfig)
+    """the `sequential` protocol"""
+    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
+    """the `bootstrap` protocol"""
     model: ModelConfig = field(default_factory=ModelConfig)
     """the learner; its `n_way` and `image_shape` are those of the episodes"""
     k_shot: int = 1
-    """labelled examples per class in an episode"""
+    """labelled examples per class in an episode, or in a stream of delayed labels, where the paper has 15"""
     fewest_ways: int | None = None
     """fewest classes in a training episode: each step draws their number up to the model's n_way; None: n_way always"""
     most_shots: int | None = None
     """most labelled examples per class: each step draws their number from k_shot on; None: k_shot always"""
     queries: int = 5
-    """questions per episode, spread over its classes as evenly as possible"""
+    """questions per episode, spread over its classes as evenly as possible; streams have none"""
     episodes: int = 256
-    """episodes per step"""
+    """episodes, or streams, per batch"""
+    accumulate: int = 1
+    """batches per step; their gradients are added up"""
     sampler: Literal["per-episode", "pooled"] = "pooled"
     """images of its own for every episode, as in the paper, or a pool of images from which a step's episodes are drawn"""
     pool: PoolConfig = field(default_factory=PoolConfig)
@@ -84,12 +119,14 @@ class TrainConfig:
     """budget of training in steps"""
     minutes: float | None = None
     """budget of training in minutes of wall time, validation included; with both, what ends first"""
+    patience: int | None = None
+    """validations without a new best after which training ends early; None: never"""
     log_every: int = 20
     """steps between two rows of metrics"""
     validate_every: int = 500
     """steps between two validations, each followed by a checkpoint"""
     validation_episodes: int = 2000
-    """episodes of a validation, the same ones each time"""
+    """episodes (streams, for each order of two tasks) of a validation, the same ones each time"""
     validation_ways: int | None = None
     """classes in an episode of a validation or test; None: the model's n_way"""
     validation_queries: int = 15
@@ -98,14 +135,15 @@ class TrainConfig:
     """seed of weights, episodes and distortions"""
 
     @property
-    def shape(self) -> EpisodeShape:
-        """The shape of a training episode."""
-        return EpisodeShape(self.model.n_way, self.k_shot, self.queries)
-
-    @property
     def budget(self) -> Budget:
         """What training may spend."""
-        return Budget(self.steps, self.minutes)
+        return Budget(self.steps, self.minutes, self.patience)
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of guessing in training."""
+        ways = range(self.fewest_ways or self.model.n_way, self.model.n_way + 1)
+        return sum(1 / n for n in ways) / len(ways)
 
 
 def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:

@@ -1,10 +1,12 @@
-"""Training by several processes: what `torchrun` started, as one Fabric."""
+"""Training by several processes: those that `torchrun` started, joined by Fabric."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.wrappers import _FabricModule
 
 from srwm.data import UserError
 
@@ -26,12 +28,24 @@ def build_fabric(accelerator: str) -> Fabric:
     return fabric
 
 
-def share(fabric: Fabric, batches: int) -> list[bool]:
+def is_chief() -> bool:
+    """Whether this process is the only one, or the first of those that `torchrun` started."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def share(fabric: Fabric, batches: int) -> slice:
     """Which of a step's batches are this process's own. Raises UserError where they cannot be shared out evenly."""
-    processes = fabric.world_size
-    if batches % processes:
-        raise UserError(f"accumulate: expected a multiple of the {processes} processes, which share a step's batches, got {batches}")
-    return [number % processes == fabric.global_rank for number in range(batches)]
+    if batches % fabric.world_size:
+        raise UserError(
+            f"accumulate: expected a multiple of {fabric.world_size}, the number of processes that share a step's batches, "
+            f"got {batches}"
+        )
+    return slice(fabric.global_rank, None, fabric.world_size)
+
+
+def gradients_apart(fabric: Fabric, learner: _FabricModule, apart: bool) -> AbstractContextManager[None]:
+    """While it lasts, and if `apart`, processes keep their gradients to themselves."""
+    return fabric.no_backward_sync(learner) if apart and fabric.world_size > 1 else nullcontext()
 
 
 def mean_over_processes(fabric: Fabric, values: dict[str, float]) -> dict[str, float]:
@@ -39,4 +53,14 @@ def mean_over_processes(fabric: Fabric, values: dict[str, float]) -> dict[str, f
     if fabric.world_size == 1:
         return values
     mean = fabric.all_reduce(torch.tensor([*values.values()], dtype=torch.float64), reduce_op="mean")
+    assert isinstance(mean, torch.Tensor)
     return dict(zip(values, mean.tolist(), strict=True))
+
+
+def agree(fabric: Fabric, spent: float, stopping: bool) -> tuple[float, bool]:
+    """The largest share of the budget that any process has spent, and whether any was asked to stop."""
+    if fabric.world_size == 1:
+        return spent, stopping
+    most = fabric.all_reduce(torch.tensor([spent, float(stopping)], dtype=torch.float64), reduce_op="max")
+    assert isinstance(most, torch.Tensor)
+    return most[0].item(), bool(most[1])

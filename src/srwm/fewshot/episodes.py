@@ -1,7 +1,7 @@
 """Episodes: few-shot tasks as index tensors over images, and two samplers of them with one interface."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -44,7 +44,10 @@ class Episodes(NamedTuple):
     query_labels: Tensor
 
 
-class Step(NamedTuple):
+Drawn = TypeVar("Drawn", covariant=True)
+
+
+class Step(NamedTuple, Generic[Drawn]):
     """What one step of training sees: images (P, C, H, W) uint8, each to be embedded once, and the episodes over them.
 
     classes (P,) int64 are the images' classes among all training classes.
@@ -52,15 +55,15 @@ class Step(NamedTuple):
 
     images: Tensor
     classes: Tensor
-    episodes: Episodes
+    episodes: Drawn
 
 
-class Sampler(Protocol):
+class Sampler(Protocol[Drawn]):
     """Draws one step after the other; `generator` is all of its state."""
 
     generator: torch.Generator
 
-    def sample(self) -> Step:
+    def sample(self) -> Step[Drawn]:
         """The next step."""
 
 
@@ -99,6 +102,18 @@ def draw_episodes(offsets: Tensor, shape: EpisodeShape, episodes: int, generator
     )
 
 
+def first_shots(episodes: Episodes, shots: int) -> Episodes:
+    """The episodes with the first `shots` labelled examples of each class alone, in the order that they have.
+
+    Every class has the same number of examples, at least `shots`.
+    """
+    ways = int(episodes.support_labels.max()) + 1
+    seen = torch.nn.functional.one_hot(episodes.support_labels, ways).cumsum(1)
+    kept = seen.gather(2, episodes.support_labels[..., None])[..., 0] <= shots
+    support, labels = (part[kept].view(len(part), ways * shots) for part in episodes[:2])
+    return episodes._replace(support=support, support_labels=labels)
+
+
 class EpisodeSampler:
     """Every episode with images of its own, as in the paper: P = episodes * (N * K + Q) images a step."""
 
@@ -107,7 +122,7 @@ class EpisodeSampler:
         self.offsets = torch.from_numpy(data.offsets)
         self.shape, self.episodes, self.generator = shape, episodes, generator
 
-    def sample(self) -> Step:
+    def sample(self) -> Step[Episodes]:
         """The next step."""
         drawn = draw_episodes(self.offsets, self.shape, self.episodes, self.generator)
         index = torch.cat([drawn.support, drawn.query], dim=1)
@@ -142,7 +157,7 @@ class PooledSampler:
         self.pool = EpisodeShape(classes, images_per_class, queries=0)
         self.fewest_ways, self.most_shots = fewest_ways, most_shots
 
-    def sample(self) -> Step:
+    def sample(self) -> Step[Episodes]:
         """The next step."""
         index = draw_episodes(self.offsets, self.pool, 1, self.generator)
         by_class = index.support[0, index.support_labels[0].argsort()]

@@ -3,16 +3,19 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.model import EpisodeModel
 
 _IMAGES_AT_ONCE = 512
 _EPISODES_AT_ONCE = 256
+_NUMBERS_AT_ONCE = 2**25
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def to_float(images: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def evaluate(model: FewShotModel, data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0) -> Accuracy:
+def evaluate(model: EpisodeModel, data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0) -> Accuracy:
     """Accuracy over `episodes` random episodes: every image is embedded once, the episodes run from the features.
 
     The model is in evaluation mode meanwhile. The same seed gives the same episodes.
@@ -57,13 +60,20 @@ def evaluate(model: FewShotModel, data: ImageClasses, shape: EpisodeShape, episo
 
 def nearest_neighbour(data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0) -> Accuracy:
     """Accuracy, on the episodes of `evaluate`, of the label of the support image with the nearest pixels (Euclidean)."""
-    pixels = torch.from_numpy(data.images).flatten(1).float()
+    pixels = torch.from_numpy(data.images).flatten(1)
+    return score(lambda drawn: nearest_labels(pixels, drawn), data, shape, episodes, seed)
 
-    def predict(drawn: Episodes) -> Tensor:
-        nearest = torch.cdist(pixels[drawn.query], pixels[drawn.support]).argmin(-1)
-        return drawn.support_labels.gather(1, nearest)
 
-    return score(predict, data, shape, episodes, seed)
+def nearest_labels(vectors: Tensor, episodes: Episodes, metric: Literal["euclidean", "cosine"] = "euclidean") -> Tensor:
+    """Labels (B, Q) of the nearest support images, by the vectors (P, F) of the images that the episodes point at."""
+    at_once = max(1, _NUMBERS_AT_ONCE // (vectors[0].numel() * (episodes.support.shape[1] + episodes.query.shape[1])))
+    found = []
+    for support, labels, query in zip(*(torch.split(part, at_once) for part in episodes[:3]), strict=True):
+        known, asked = vectors[support].float(), vectors[query].float()
+        if metric == "cosine":
+            known, asked = (functional.normalize(part, dim=-1) for part in (known, asked))
+        found.append(labels.gather(1, torch.cdist(asked, known).argmin(-1)))
+    return torch.cat(found)
 
 
 def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: EpisodeShape, episodes: int, seed: int) -> Accuracy:
@@ -77,21 +87,21 @@ def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: Epis
     return Accuracy.of(torch.cat(correct))
 
 
-def embed_all(model: FewShotModel, data: ImageClasses) -> Tensor:
-    """Features (I, F) of every image of a data set, on the model's device."""
+def embed_all(model: EpisodeModel, data: ImageClasses, index: Tensor | None = None) -> Tensor:
+    """Features (I, F) of every image of a data set, or of those at the positions `index` (I,), on the model's device."""
     device = next(model.parameters()).device
     images = torch.from_numpy(data.images)
-    starts = range(0, len(images), _IMAGES_AT_ONCE)
-    return torch.cat([model.embed(to_float(images[start : start + _IMAGES_AT_ONCE].to(device))) for start in starts])
+    chosen = torch.arange(len(images)) if index is None else index
+    return torch.cat([model.embed(to_float(images[part].to(device))) for part in torch.split(chosen, _IMAGES_AT_ONCE)])
 
 
-def answer(model: FewShotModel, features: Tensor, episodes: Episodes) -> Tensor:
+def answer(model: EpisodeModel, features: Tensor, episodes: Episodes) -> Tensor:
     """Logits (B, Q, N): the support is read in order, then every query is asked of the state that it left.
 
     features (P, F) are those of the images that the episodes point at. Labels that the support does not have get -inf.
     """
     support, labels, query, _ = (part.to(features.device) for part in episodes)
-    embed = torch.nn.functional.embedding  # its gradient adds up in a fixed order, unlike that of plain indexing
+    embed = functional.embedding  # its gradient adds up in a fixed order, unlike that of plain indexing
     _, state = model.forward_features(embed(support, features), labels)
     logits = model.query_features(embed(query, features), state)
     shown = torch.zeros(len(support), logits.shape[2], dtype=torch.bool, device=logits.device).scatter_(1, labels, True)

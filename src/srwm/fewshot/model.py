@@ -1,12 +1,15 @@
 """The few-shot learner: image stem, input, stack of memory blocks, classifier."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from srwm.fewshot.facts import Facts
 from srwm.fewshot.inputs import NO_LABEL, BalancedInput, PaperInput
 from srwm.nn import Stack, StackConfig, State
 from srwm.vision import Conv4, DropoutType, ResNet12
@@ -43,20 +46,36 @@ class ModelConfig:
     stack: StackConfig = field(default_factory=StackConfig)
     """The memory."""
 
+    head: Literal["memory", "prototypes"] = "memory"
+    """What learns from the examples: input and stack, or the class means of a prototypical network, which has neither."""
 
-class FewShotModel(nn.Module):
-    """Reads labelled images one after the other and predicts the label of each from its input and what it has read before.
 
-    The stack's state is what it has learned from an episode so far. Raises ValueError for a configuration that does not fit.
+class EpisodeModel(nn.Module, ABC):
+    """A stem, and what learns labelled images one after the other from its features; the state is what was learned so far.
+
+    Raises ValueError for a configuration that does not fit.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.facts = Facts()
         self.stem, self.num_features = _stem(config)
-        self.input = _input(config, self.num_features)
-        self.stack = Stack(replace(config.stack, d_input=self.input.width))
-        self.out_layer = nn.Linear(config.stack.d_model, config.n_way)
+
+    @abstractmethod
+    def forward_features(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        state: State | None = None,
+        resets: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """`forward` from features (B, T, F) that `embed` gave."""
+
+    @abstractmethod
+    def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
+        """`query` from features (B, Q, F) that `embed` gave."""
 
     def embed(self, images: Tensor) -> Tensor:
         """Features of images: (..., C, H, W) -> (..., F). Raises ValueError for images of another shape than the stem's."""
@@ -68,20 +87,6 @@ class FewShotModel(nn.Module):
         leading = images.shape[:-axes]
         features: Tensor = self.stem(images.reshape(prod(leading), *image_shape))
         return features.view(*leading, self.num_features)
-
-    def encode(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Inputs of the stack: features (B, T, F), labels (B, T) in -1 (no label) .. N - 1 -> (B, T, d_model)."""
-        if features.dim() != 3 or features.shape[2] != self.num_features:
-            raise ValueError(f"features: expected (B, T, {self.num_features}), got {tuple(features.shape)}")
-        if labels.shape != features.shape[:2] or labels.dtype != torch.long:
-            raise ValueError(
-                f"labels: expected int64 (B, T) = {tuple(features.shape[:2])}, got {labels.dtype} {tuple(labels.shape)}"
-            )
-        if not torch.compiler.is_compiling() and ((labels < NO_LABEL) | (labels >= self.config.n_way)).any():
-            low, high = int(labels.min()), int(labels.max())
-            raise ValueError(f"labels: expected -1 (no label) to {self.config.n_way - 1}, got {low} to {high}")
-        encoded: Tensor = self.input(features.to(self.out_layer.weight.dtype), labels)
-        return encoded
 
     def forward(
         self,
@@ -98,6 +103,47 @@ class FewShotModel(nn.Module):
         """
         return self.forward_features(self.embed(images), labels, state, resets, mask)
 
+    def query(self, images: Tensor, state: State | None = None) -> Tensor:
+        """Logits (B, Q, N) of Q unlabelled images (B, Q, C, H, W), each asked of the same state, which stays as it is."""
+        return self.query_features(self.embed(images), state)
+
+    def _check_steps(self, features: Tensor, labels: Tensor) -> None:
+        if features.dim() != 3 or features.shape[2] != self.num_features:
+            raise ValueError(f"features: expected (B, T, {self.num_features}), got {tuple(features.shape)}")
+        if labels.shape != features.shape[:2] or labels.dtype != torch.long:
+            raise ValueError(
+                f"labels: expected int64 (B, T) = {tuple(features.shape[:2])}, got {labels.dtype} {tuple(labels.shape)}"
+            )
+        if not torch.compiler.is_compiling() and ((labels < NO_LABEL) | (labels >= self.config.n_way)).any():
+            low, high = int(labels.min()), int(labels.max())
+            raise ValueError(f"labels: expected -1 (no label) to {self.config.n_way - 1}, got {low} to {high}")
+
+    def _fits(self, image_shape: tuple[int, ...]) -> bool:
+        if isinstance(self.stem, nn.Flatten):
+            return image_shape == self.config.image_shape
+        channels, height, width = image_shape
+        same_features = self.stem.num_features(height, width) == self.num_features
+        return channels == self.config.image_shape[0] and min(height, width) >= 16 and same_features
+
+
+class FewShotModel(EpisodeModel):
+    """Reads labelled images one after the other and predicts the label of each from its input and what it has read before.
+
+    The stack's state is what it has learned from an episode so far. Raises ValueError for a configuration that does not fit.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.input = _input(config, self.num_features)
+        self.stack = Stack(replace(config.stack, d_input=self.input.width))
+        self.out_layer = nn.Linear(config.stack.d_model, config.n_way)
+
+    def encode(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Inputs of the stack: features (B, T, F), labels (B, T) in -1 (no label) .. N - 1 -> (B, T, d_model)."""
+        self._check_steps(features, labels)
+        encoded: Tensor = self.input(features.to(self.out_layer.weight.dtype), labels)
+        return encoded
+
     def forward_features(
         self,
         features: Tensor,
@@ -110,22 +156,45 @@ class FewShotModel(nn.Module):
         y, state = self.stack(self.encode(features, labels), state, resets, mask)
         return self.out_layer(y), state
 
-    def query(self, images: Tensor, state: State | None = None) -> Tensor:
-        """Logits (B, Q, N) of Q unlabelled images (B, Q, C, H, W), each asked of the same state, which stays as it is."""
-        return self.query_features(self.embed(images), state)
-
     def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
         """`query` from features (B, Q, F) that `embed` gave."""
         labels = torch.full(features.shape[:2], NO_LABEL, device=features.device)
         logits: Tensor = self.out_layer(self.stack.query(self.encode(features, labels), state))
         return logits
 
-    def _fits(self, image_shape: tuple[int, ...]) -> bool:
-        if isinstance(self.stem, nn.Flatten):
-            return image_shape == self.config.image_shape
-        channels, height, width = image_shape
-        same_features = self.stem.num_features(height, width) == self.num_features
-        return channels == self.config.image_shape[0] and min(height, width) >= 16 and same_features
+    def save_pretrained(self, folder: str | Path, *, dtype: Literal["float32", "float16", "bfloat16"] = "float32") -> None:
+        """Write `config.json`, `model.safetensors` and a model card; `facts` go along, so set them before.
+
+        Parameters are stored in `dtype`, buffers in their own. Raises UserError where the folder cannot be written,
+        ValueError for weights beyond the range of `dtype`.
+        """
+        from srwm.fewshot import pretrained
+
+        pretrained.save(self, Path(folder), dtype)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = "characters", **hub: Any) -> "FewShotModel":
+        """A model in evaluation mode, float32, on the CPU.
+
+        `name` is a folder that `save_pretrained` wrote, or a run folder of `srwm fewshot train` (its best weights); else the
+        name of a checkpoint that comes with the package; else a repository of the Hugging Face Hub, `user/name`, for which
+        `hub` takes revision, token, cache_dir, force_download and local_files_only. Only the last needs `srwm[hub]` and a
+        network; a `Path` never stands for it. Nothing that could execute code is read. Raises UserError where there is no
+        such model, or it is corrupt or of another version.
+        """
+        from srwm.fewshot import pretrained
+
+        return pretrained.load(name, **hub)
+
+    def push_to_hub(self, repo_id: str, *, dtype: Literal["float32", "float16", "bfloat16"] = "float32", **options: Any) -> str:
+        """Upload to the Hugging Face Hub what `save_pretrained` writes, and return the commit's address.
+
+        `options` are those of `huggingface_hub.ModelHubMixin.push_to_hub`: private, token, branch, commit_message...
+        Raises UserError without `srwm[hub]`.
+        """
+        from srwm.fewshot import pretrained
+
+        return pretrained.push(self, repo_id, dtype, **options)
 
 
 def _stem(config: ModelConfig) -> tuple[Conv4 | ResNet12 | nn.Flatten, int]:

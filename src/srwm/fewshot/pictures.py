@@ -11,11 +11,11 @@ from torch import Tensor
 from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes
 from srwm.fewshot.evaluate import to_float
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.model import EpisodeModel
 
 
 @torch.inference_mode()
-def draw_episode(model: FewShotModel, data: ImageClasses, episode: Episodes, path: Path, title: str) -> None:
+def draw_episode(model: EpisodeModel, data: ImageClasses, episode: Episodes, path: Path, title: str) -> None:
     """Draw the first episode of `episode` over `data` into a PNG.
 
     Above: the support in the order in which the model read it, with its labels, and the queries with the model's answers.

@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 
@@ -17,21 +17,22 @@ class Progress:
     """wall time of training so far, over all of its sessions"""
     best: float = -1.0
     """best validation accuracy so far"""
-    loss_sum: float = 0.0
-    accuracy_sum: float = 0.0
+    stale: int = 0
+    """validations since"""
+    sums: dict[str, float] = field(default_factory=dict)
+    """of losses and accuracy by name"""
     count: int = 0
-    """steps in the two sums"""
+    """batches in the sums"""
 
-    def add(self, loss: float, accuracy: float) -> None:
-        """Count one step's loss and accuracy in."""
-        self.loss_sum += loss
-        self.accuracy_sum += accuracy
+    def add(self, values: dict[str, float]) -> None:
+        """Count one batch's losses and accuracy in."""
+        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in values.items()}
         self.count += 1
 
     def take_means(self) -> dict[str, float]:
-        """Mean loss and accuracy since the last call."""
-        means = {"train_loss": self.loss_sum / self.count, "train_accuracy": self.accuracy_sum / self.count}
-        self.loss_sum, self.accuracy_sum, self.count = 0.0, 0.0, 0
+        """Mean losses and accuracy since the last call."""
+        means = {name: total / self.count for name, total in self.sums.items()}
+        self.sums, self.count = {}, 0
         return means
 
 

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -72,20 +72,15 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 class MetricsLog:
     """Appends rows to `metrics.csv` and the same numbers to TensorBoard; each row is on disk when `write` returns."""
 
-    fields: tuple[str, ...] = (
-        "step",
-        "minutes",
-        "learning_rate",
-        "train_loss",
-        "train_accuracy",
-        "val_accuracy",
-        "val_interval",
-    )
-
-    def __init__(self, folder: Path, last_step: int) -> None:
+    def __init__(self, folder: Path, last_step: int, more_losses: Sequence[str] = ()) -> None:
         """Continue after `last_step`: rows past it belong to steps that were lost and are dropped."""
+        losses = ("train_loss", *more_losses)
+        self._begin(folder, last_step, ("minutes", "learning_rate", *losses, "train_accuracy", "val_accuracy", "val_interval"))
+
+    def _begin(self, folder: Path, last_step: int, fields: Sequence[str]) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
+        self.fields = ("step", *fields)
         self.path = folder / "metrics.csv"
         kept = [row for row in read_metrics(folder) if row["step"] <= last_step]
         text = io.StringIO()

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from srwm.fewshot.progress import Progress
+
 ScheduleName = Literal["constant", "paper-warmup", "trapezoid"]
 
 _WARMUP_STEPS = 100
@@ -13,16 +15,18 @@ _FINAL = 0.02
 
 @dataclass(frozen=True)
 class Budget:
-    """An end to training: a number of steps, of minutes, or whichever comes first."""
+    """An end to training: a number of steps, of minutes, of validations without a new best, or whichever comes first."""
 
     steps: int | None
     minutes: float | None
+    patience: int | None = None
 
-    def progress(self, step: int, seconds: float) -> float:
-        """The fraction that is spent after `step` steps and `seconds` seconds of training, at most 1."""
-        by_steps = step / self.steps if self.steps else 0.0
-        by_minutes = seconds / (60 * self.minutes) if self.minutes else 0.0
-        return min(1.0, max(by_steps, by_minutes))
+    def spent(self, progress: Progress) -> float:
+        """The fraction that is spent, at most 1; lost patience spends all of it at once."""
+        by_steps = progress.step / self.steps if self.steps else 0.0
+        by_minutes = progress.seconds / (60 * self.minutes) if self.minutes else 0.0
+        lost = self.patience is not None and progress.stale >= self.patience
+        return 1.0 if lost else min(1.0, max(by_steps, by_minutes))
 
 
 def learning_rate(schedule: ScheduleName, base: float, step: int, progress: float, d_model: int) -> float:

@@ -3,23 +3,24 @@
 import dataclasses
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from srwm.data import ImageClasses, Split, UserError
 from srwm.data.files import remove_leftovers
 from srwm.fewshot.augment import distort
-from srwm.fewshot.auxiliary import build_auxiliary
 from srwm.fewshot.average import WeightAverage
 from srwm.fewshot.checkpoint import Checkpoints, save_weights
 from srwm.fewshot.config import TrainConfig
-from srwm.fewshot.evaluate import evaluate, to_float
-from srwm.fewshot.learner import EpisodeLearner, build_model, build_optimizer, build_sampler, check_config, validation_shape
+from srwm.fewshot.distributed import agree, build_fabric, gradients_apart, mean_over_processes, share
+from srwm.fewshot.evaluate import to_float
+from srwm.fewshot.learner import build_optimizer
+from srwm.fewshot.plateau import ChanceWatch
 from srwm.fewshot.progress import Progress, stop_requests
+from srwm.fewshot.protocols import build_objective, check_config, with_second
 from srwm.fewshot.runs import BEST, MetricsLog, check_same_config, create_run
 from srwm.fewshot.schedule import learning_rate
 
@@ -29,6 +30,7 @@ def train(
     splits: dict[Split, ImageClasses],
     folder: Path,
     *,
+    second_splits: dict[Split, ImageClasses] | None = None,
     resume: bool = False,
     accelerator: str = "auto",
 ) -> bool:
@@ -36,30 +38,33 @@ def train(
 
     After either, or a kill at any moment, `resume=True` goes on from the last checkpoint as if nothing had happened: with a
     budget in steps, to bit-identical weights. The weights of the best validation are in `best.safetensors`.
+    Under `torchrun` the processes share the batches of each step (`accumulate`) and the first of them writes the folder.
+    `second_splits` is the data set `second_data` of the configuration, if there is one.
     Raises UserError where the folder exists (or, with `resume`, is no run or has another configuration), a checkpoint is
     corrupt or cannot be saved, the configuration does not fit itself or the data, or the loss is not finite.
     """
-    check_config(config, splits)
-    try:
-        fabric = Fabric(accelerator=accelerator, devices=1)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"accelerator: {error}") from error
+    data = with_second(splits, second_splits)
+    check_config(config, data)
+    fabric = build_fabric(accelerator)
+    mine = share(fabric, config.accumulate)
+    chief = fabric.is_global_zero
     if resume:
         check_same_config(folder, config)
-        for part in (folder, folder / "checkpoints"):
-            remove_leftovers(part)
-    else:
+    elif chief:
         create_run(folder, config)
+    fabric.barrier()
+    for part in (folder, folder / "checkpoints") if chief else ():
+        remove_leftovers(part)
 
     torch.manual_seed(config.seed)
-    model = build_model(config.model)
-    auxiliary = build_auxiliary(config.auxiliary, model.num_features, len(splits["train"]))
-    whole = EpisodeLearner(model, config.precision, auxiliary)
-    learner, optimizer = fabric.setup(whole, build_optimizer(whole, config.optimizer))
+    objective = build_objective(config, data["train"])
+    model, auxiliary = objective.model, objective.auxiliary
+    learner, optimizer = fabric.setup(objective, build_optimizer(objective, config.optimizer))
     average = None if config.average_decay is None else WeightAverage(model, config.average_decay)
     validated = model if average is None else average.model
-    generator = torch.Generator().manual_seed(config.seed)
-    sampler = build_sampler(config, splits["train"], generator)
+    seeds = torch.Generator().manual_seed(config.seed)
+    draws = torch.Generator()
+    sampler = objective.sampler(config, data["train"], draws)
 
     checkpoints = Checkpoints(folder / "checkpoints")
     progress = Progress()
@@ -67,8 +72,7 @@ def train(
     if state is not None:
         progress = Progress(**state["progress"])
         optimizer.load_state_dict(state["optimizer"])
-        generator.set_state(state["generator"])
-        torch.set_rng_state(state["torch_rng"])
+        seeds.set_state(state["seeds"])
         if average is not None:
             average.model.load_state_dict(state["average"])
         if auxiliary is not None:
@@ -76,64 +80,76 @@ def train(
 
     begun, first_step = time.monotonic() - progress.seconds, progress.step
     session = time.monotonic()
-    spent = config.budget.progress(progress.step, progress.seconds)
+    watch = ChanceWatch(config.chance)
+    spent, stopping = agree(fabric, config.budget.spent(progress), False)
     with (
-        MetricsLog(folder, progress.step) as log,
-        tqdm(total=config.steps, initial=progress.step, unit=" steps", disable=None, dynamic_ncols=True) as bar,
+        MetricsLog(folder, progress.step, objective.more_terms) if chief else nullcontext() as log,
+        tqdm(
+            total=config.steps, initial=progress.step, unit=" steps", disable=None if chief else True, dynamic_ncols=True
+        ) as bar,
         stop_requests() as stop,
     ):
-        while spent < 1 and not stop.is_set():
+        while spent < 1 and not stopping:
             progress.step += 1
             rate = learning_rate(config.schedule, config.optimizer.lr, progress.step, spent, config.model.stack.d_model)
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-            images, classes, episodes = sampler.sample()
-            images = to_float(images.to(fabric.device))
-            if config.distort:
-                images = distort(images, config.distortion, generator)
-            logits, auxiliary_loss = learner(images, classes.to(fabric.device), episodes)
-            labels = episodes.query_labels.to(fabric.device)
-            loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
             optimizer.zero_grad()
-            fabric.backward(loss + config.auxiliary.weight * auxiliary_loss)
+            batch_seeds = torch.randint(2**62, (config.accumulate,), generator=seeds)[mine].tolist()
+            for seed in batch_seeds:
+                draws.manual_seed(seed)
+                torch.manual_seed(seed)
+                drawn = fabric.to_device(sampler.sample())
+                images = to_float(drawn.images)
+                if config.distort:
+                    images = distort(images, config.distortion, draws)
+                loss, accuracy, terms = learner(drawn._replace(images=images))
+                if not math.isfinite(loss.item()):
+                    raise UserError(f"the loss is not finite at step {progress.step}; try a smaller --optimizer.lr")
+                with gradients_apart(fabric, learner, seed != batch_seeds[-1]):
+                    fabric.backward(fabric.world_size * loss)
+                progress.add({name: value.item() for name, value in {**terms, "train_accuracy": accuracy}.items()})
             if config.optimizer.clip_norm is not None:
                 fabric.clip_gradients(learner, optimizer, max_norm=config.optimizer.clip_norm)
             optimizer.step()
             if average is not None:
                 average.update(model, progress.step)
 
-            progress.add(loss.item(), (logits.argmax(-1) == labels).double().mean().item())
-            if not math.isfinite(progress.loss_sum + auxiliary_loss.item()):
-                raise UserError(f"the loss is not finite at step {progress.step}; try a smaller --optimizer.lr")
             progress.seconds = time.monotonic() - begun
-            spent = config.budget.progress(progress.step, progress.seconds)
+            spent, stopping = agree(fabric, config.budget.spent(progress), stop.is_set())
             validating = progress.step % config.validate_every == 0 or spent >= 1
             bar.update()
             if validating or progress.step % config.log_every == 0:
-                row = {"learning_rate": rate, **progress.take_means()}
-                speed = (progress.step - first_step) * config.episodes / (time.monotonic() - session)
+                steps = progress.count // len(batch_seeds)
+                row = {"learning_rate": rate, **mean_over_processes(fabric, progress.take_means())}
+                warning = watch.update(progress.step, steps, row["train_accuracy"])
+                if warning and chief:
+                    tqdm.write(warning)
+                speed = (progress.step - first_step) * config.episodes * config.accumulate / (time.monotonic() - session)
                 told = f"loss {row['train_loss']:.3f}, accuracy {100 * row['train_accuracy']:.1f} %"
                 bar.set_postfix_str(f"{progress.seconds / 60:.1f} min, {speed:.0f} episodes/s, {told}")
-                if validating:
-                    accuracy = evaluate(validated, splits["val"], validation_shape(config), config.validation_episodes)
-                    row |= {"val_accuracy": accuracy.mean, "val_interval": accuracy.interval}
-                    if accuracy.mean > progress.best:
-                        progress.best = accuracy.mean
-                        save_weights(folder / BEST, validated, {"step": progress.step, "validation": str(accuracy)})
+                if validating and chief:
+                    found, _ = objective.evaluate(config, validated, data["val"], config.validation_episodes, seed=0)
+                    row |= {"val_accuracy": found.mean, "val_interval": found.interval}
+                    progress.stale += 1
+                    if found.mean > progress.best:
+                        progress.best, progress.stale = found.mean, 0
+                        save_weights(folder / BEST, validated, {"step": progress.step, "validation": str(found)})
                     progress.seconds = time.monotonic() - begun
-                    spent = config.budget.progress(progress.step, progress.seconds)
                     tqdm.write(
                         f"step {progress.step}, {progress.seconds / 60:.1f} min, {speed:.0f} episodes/s: {told}, "
-                        f"validation {accuracy}"
+                        f"validation {found}"
                     )
-                log.write(progress.step, minutes=progress.seconds / 60, **row)
-            if validating or stop.is_set():
+                if log is not None:
+                    log.write(progress.step, minutes=progress.seconds / 60, **row)
+            if validating:
+                spent, stopping = agree(fabric, config.budget.spent(progress), stopping)
+            if chief and (validating or stopping):
                 content = {
                     "progress": dataclasses.asdict(progress),
                     "optimizer": optimizer.state_dict(),
-                    "generator": generator.get_state(),
-                    "torch_rng": torch.get_rng_state(),
+                    "seeds": seeds.get_state(),
                     "average": None if average is None else average.model.state_dict(),
                     "auxiliary": None if auxiliary is None else auxiliary.state_dict(),
                 }

@@ -10,9 +10,10 @@ from srwm.nn.no_memory import NoMemory
 from srwm.nn.recurrent_delta import RecurrentDelta
 from srwm.nn.registry import CORES, build_core
 from srwm.nn.sr_delta import SRDelta
-from srwm.nn.srwm import SRWM
+from srwm.nn.srwm import SRWM, SelfReferential
 from srwm.nn.stack import Block, Stack
 from srwm.nn.state import State, detach, index, map_state, reset
+from srwm.nn.traces import learning_rates, shifts_over_time
 
 __all__ = [
     "CORES",
@@ -29,6 +30,7 @@ __all__ = [
     "NoMemory",
     "RecurrentDelta",
     "SRDelta",
+    "SelfReferential",
     "Stack",
     "StackConfig",
     "State",
@@ -36,6 +38,8 @@ __all__ = [
     "build_core",
     "detach",
     "index",
+    "learning_rates",
     "map_state",
     "reset",
+    "shifts_over_time",
 ]

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from srwm.fewshot.schedule import Budget
 from srwm.rl.agent import AgentConfig
 from srwm.rl.envs import EnvConfig
 
@@ -75,7 +74,8 @@ class TrainConfig:
     seed: int = 0
     """seed of weights, environments and actions"""
 
-    @property
-    def budget(self) -> Budget:
-        """What training may spend, its steps being frames."""
-        return Budget(self.frames, self.minutes)
+    def spent(self, frames: int, seconds: float) -> float:
+        """The fraction of the budget that is spent after so many frames and seconds of training, at most 1."""
+        by_frames = frames / self.frames if self.frames else 0.0
+        by_minutes = seconds / (60 * self.minutes) if self.minutes else 0.0
+        return min(1.0, max(by_frames, by_minutes))

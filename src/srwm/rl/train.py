@@ -71,7 +71,7 @@ def train(
 
     begun, first_frame = time.monotonic() - progress.seconds, progress.frames
     session = time.monotonic()
-    spent = config.budget.progress(progress.frames, progress.seconds)
+    spent = config.spent(progress.frames, progress.seconds)
     with (
         _EpisodeLog(folder, progress.step, env.names) as log,
         tqdm(
@@ -98,7 +98,7 @@ def train(
             progress.step += 1
             progress.add(numbers)
             progress.seconds = time.monotonic() - begun
-            spent = config.budget.progress(progress.frames, progress.seconds)
+            spent = config.spent(progress.frames, progress.seconds)
             bar.update(progress.frames - bar.n)
             ending = spent >= 1 or stop.is_set()
             if ending or progress.step % config.log_every == 0:
@@ -153,9 +153,9 @@ class _EpisodeLog(MetricsLog):
     """Metrics of a run in these tasks: one column of returns each."""
 
     def __init__(self, folder: Path, last_step: int, tasks: tuple[str, ...]) -> None:
-        fixed = ("step", "frames", "minutes", "frames_per_second", "learning_rate", "policy_loss", "value_loss", "entropy")
-        self.fields = (*fixed, "gradient_norm", "episodes", "return", *(f"return_{task}" for task in sorted(set(tasks))))
-        super().__init__(folder, last_step)
+        losses = ("policy_loss", "value_loss", "entropy", "gradient_norm")
+        returns = ("episodes", "return", *(f"return_{task}" for task in sorted(set(tasks))))
+        self._begin(folder, last_step, ("frames", "minutes", "frames_per_second", "learning_rate", *losses, *returns))
 
 
 def _told(row: dict[str, Any]) -> str:

@@ -1,0 +1,89 @@
+"""Decoded data sets on disk, mapped into memory: decoded once, shared by every process that reads them."""
+
+import hashlib
+import json
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srwm.data.files import cache_dir, remove_leftovers, write_atomically
+from srwm.data.images import ImageClasses
+
+Decoded = tuple[dict[str, int], Iterable[NDArray[np.uint8]]]
+"""Images per class name, and the images (n, C, H, W) in blocks, sorted by class in the same order."""
+
+
+def cached_classes(name: str, key: str, decode: Callable[[], Decoded]) -> ImageClasses:
+    """The classes that `decode` gives, from the cache where they have been decoded before under this name and key.
+
+    The images are mapped copy-on-write from a file: writing to them changes no other reader and not the file. Safe with
+    several processes at once. Where nothing can be written, a warning says so and the images are in memory.
+    """
+    path = cache_dir() / f"{name}-{key}.npy"
+    data = _read(name, path)
+    if data is not None:
+        return data
+    counts, blocks = decode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, older_than=3600)
+        write_atomically(path.with_suffix(".json"), json.dumps(counts).encode())
+        _write(path, sum(counts.values()), blocks)
+    except OSError as error:
+        warnings.warn(f"decoded images are not kept for the next time: {error}", stacklevel=3)
+        counts, blocks = decode()
+        return _classes(name, np.concatenate(list(blocks)), counts)
+    written = _read(name, path)
+    if written is None:
+        raise OSError(f"{path}: vanished while it was read")
+    return written
+
+
+def files_key(form: str, root: Path, paths: Iterable[str]) -> str:
+    """A key that changes with the form of the decoded images and with any file's name below `root`, size or time."""
+    digest = hashlib.blake2b(form.encode(), digest_size=8)
+    for path in paths:
+        status = os.stat(path)
+        digest.update(f"{os.path.relpath(path, root)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _read(name: str, path: Path) -> ImageClasses | None:
+    try:
+        counts = json.loads(path.with_suffix(".json").read_bytes())
+        return _classes(name, np.load(path, mmap_mode="c", allow_pickle=False), counts)
+    except (OSError, ValueError, EOFError, TypeError, AttributeError):
+        return None
+
+
+def _classes(name: str, images: NDArray[np.uint8], counts: dict[str, int]) -> ImageClasses:
+    return ImageClasses(name, images, np.cumsum([0, *counts.values()], dtype=np.int64), tuple(counts))
+
+
+def _write(path: Path, count: int, blocks: Iterable[NDArray[np.uint8]]) -> None:
+    """Block after block by plain writes: a full disk is an error here, where a mapped file would end the process."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            for block in _headed(file, count, iter(blocks)):
+                file.write(np.ascontiguousarray(block).data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _headed(file: Any, count: int, blocks: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    first = next(blocks)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *first.shape[1:])}
+    np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
+    yield first
+    yield from blocks

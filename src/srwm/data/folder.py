@@ -1,0 +1,95 @@
+"""A user's own images: a folder of class folders."""
+
+import hashlib
+import os
+import warnings
+from pathlib import Path
+
+from srwm.data.cache import Decoded, cached_classes, files_key
+from srwm.data.decode import SUFFIXES, all_grey, read_images
+from srwm.data.errors import UserError
+from srwm.data.images import SPLITS, ImageClasses, Split
+
+COLOUR_SHAPE = (3, 84, 84)
+GREY_SHAPE = (1, 28, 28)
+_FORM = f"1: {GREY_SHAPE} or {COLOUR_SHAPE}, Lanczos"
+
+
+def load_folder(root: Path) -> dict[Split, ImageClasses]:
+    """Images from `root`/{train,val,test}/<class>/, or from `root`/<class>/ with the classes split 60 / 20 / 20.
+
+    The split of the second form depends on the names of the classes alone: in the order of a hash of the name, the first
+    60 % train, the next 20 % validate, the rest test. Images become (1, 28, 28) where all files are greyscale, else
+    (3, 84, 84) RGB; their brightness stays as it is. Decoded once into the cache and mapped from there.
+    Raises UserError where there are no such folders, a class has no images, or a file is corrupt, too large or too deep.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder")
+    given = [(root / split).is_dir() for split in SPLITS]
+    if any(given) and not all(given):
+        raise UserError(f"{root}: expected class folders, or the three folders {', '.join(SPLITS)}")
+    splits = {split: class_folders(root / split) for split in SPLITS} if all(given) else split_classes(class_folders(root))
+    paths = {split: [path for files in classes.values() for path in files] for split, classes in splits.items()}
+    key = files_key(_FORM, root, [path for split in SPLITS for path in paths[split]])
+    grey: list[bool] = []
+
+    def load(split: Split) -> ImageClasses:
+        def decode() -> Decoded:
+            if not grey:
+                grey.append(all_grey([path for split in SPLITS for path in paths[split]]))
+            shape = GREY_SHAPE if grey[0] else COLOUR_SHAPE
+            counts = {name: len(files) for name, files in splits[split].items()}
+            return counts, read_images(paths[split], shape, f"decoding {root.name}/{split}")
+
+        return cached_classes(f"folder-{split}", key, decode)
+
+    return {split: load(split) for split in SPLITS}
+
+
+def class_folders(root: Path) -> dict[str, list[str]]:
+    """The image files of every folder in `root`, both in alphabetical order; hidden files and folders are passed over.
+
+    A warning tells of files that are no images by their name. Raises UserError where there are no folders or one has no image.
+    """
+    classes: dict[str, list[str]] = {}
+    others: list[str] = []
+    for folder in sorted(_visible(root), key=lambda entry: entry.name):
+        if not folder.is_dir():
+            others.append(folder.path)
+            continue
+        files = sorted(entry.path for entry in _visible(Path(folder.path)) if entry.is_file() and _is_image(entry.name))
+        others.extend(entry.path for entry in _visible(Path(folder.path)) if not entry.is_file() or not _is_image(entry.name))
+        if not files:
+            raise UserError(f"{folder.path}: no images in this class; put some there or remove the folder")
+        classes[folder.name] = files
+    if not classes:
+        raise UserError(f"{root}: expected one folder of images for each class, found none")
+    if others:
+        warnings.warn(f"{root}: {len(others)} files are no images and left out, such as {others[0]}", stacklevel=2)
+    return classes
+
+
+def split_classes(classes: dict[str, list[str]]) -> dict[Split, dict[str, list[str]]]:
+    """60 / 20 / 20 of the classes, at least one each, by a hash of their names. Raises UserError for fewer than 3 classes."""
+    if len(classes) < len(SPLITS):
+        raise UserError(f"expected {len(SPLITS)} or more class folders to split into {', '.join(SPLITS)}, got {len(classes)}")
+    order = sorted(classes, key=lambda name: hashlib.blake2b(os.fsencode(name)).digest())
+    held_out = max(1, round(0.2 * len(order)))
+    ends = (len(order) - 2 * held_out, len(order) - held_out, len(order))
+    starts = (0, *ends[:-1])
+    return {
+        split: {name: classes[name] for name in sorted(order[start:end])}
+        for split, start, end in zip(SPLITS, starts, ends, strict=True)
+    }
+
+
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES

@@ -1,0 +1,41 @@
+"""Drawn and printed letters together: Omniglot and the glyphs, all scaled and centred alike."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from srwm.data.glyphs import GlyphDrawer, load_glyphs
+from srwm.data.images import ImageClasses, Split
+from srwm.data.omniglot import load_omniglot
+
+
+def load_mixture(data_dir: Path | None = None, instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]:
+    """The classes of Omniglot (as in `load_omniglot`, centred) and then those of `load_glyphs`, split by split.
+
+    Raises UserError as `load_omniglot` does.
+    """
+    omniglot, glyphs = load_omniglot(data_dir, centred=True), load_glyphs(instances, seed)
+    return {split: join(f"omniglot+glyphs-{split}", [omniglot[split], glyphs[split]]) for split in omniglot}
+
+
+def load_tests(data_dir: Path | None = None, instances: int = 20, seed: int = 0) -> dict[str, ImageClasses]:
+    """What a learner of the mixture is tested on, apart: characters of Omniglot, drawn glyphs, printed glyphs.
+
+    None of their characters, scripts and (of glyphs) faces takes part in training or validation.
+    Raises UserError as `load_omniglot` does.
+    """
+    drawer = GlyphDrawer()
+    return {
+        "omniglot": load_omniglot(data_dir, rotations=False, centred=True)["test"],
+        "glyphs": drawer.draw("test", seed, instances),
+        "printed": drawer.printed("test"),
+    }
+
+
+def join(name: str, parts: Sequence[ImageClasses]) -> ImageClasses:
+    """The classes of several data sets of equal image shape, one after the other."""
+    starts = np.cumsum([0, *(len(part.images) for part in parts)])
+    offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts[:-1], strict=True)]
+    names = tuple(class_name for part in parts for class_name in part.class_names)
+    return ImageClasses(name, np.concatenate([part.images for part in parts]), np.concatenate([*offsets, starts[-1:]]), names)

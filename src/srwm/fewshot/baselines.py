@@ -1,0 +1,54 @@
+"""What needs no memory: nearest neighbours and prototypes on a model's own features, on the same episodes as the model."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from srwm.data import ImageClasses
+from srwm.fewshot.episodes import Episodes, EpisodeShape
+from srwm.fewshot.evaluate import Accuracy, answer, embed_all, nearest_labels, nearest_neighbour, score
+from srwm.fewshot.model import EpisodeModel
+from srwm.fewshot.prototypes import class_sums, prototype_logits
+
+Predict = Callable[[Episodes], Tensor]
+"""From B episodes to labels (B, Q)."""
+
+NEAREST_PIXELS = "nearest pixels (Euclidean)"
+NEAREST_FEATURES = "nearest features (cosine)"
+PROTOTYPES = "prototypes (Euclidean)"
+
+
+def prototype_labels(features: Tensor, episodes: Episodes) -> Tensor:
+    """Labels (B, Q) of the nearest class means, by the features (P, F) of the images that the episodes point at."""
+    ways = int(episodes.support_labels.max()) + 1
+    sums, counts = class_sums(features[episodes.support], episodes.support_labels, ways)
+    return prototype_logits(features[episodes.query], sums, counts).argmax(-1)
+
+
+def predictors(model: EpisodeModel, features: Tensor) -> dict[str, Predict]:
+    """The model under the name "model", and two baselines, on the features (I, F) that its stem made of a data set."""
+    on_cpu = features.cpu()
+
+    def predict(drawn: Episodes) -> Tensor:
+        with torch.inference_mode():
+            return answer(model, features, drawn).argmax(-1)
+
+    return {
+        NEAREST_FEATURES: lambda drawn: nearest_labels(on_cpu, drawn, "cosine"),
+        PROTOTYPES: lambda drawn: prototype_labels(on_cpu, drawn),
+        "model": predict,
+    }
+
+
+@torch.inference_mode()
+def evaluate_baselines(
+    model: EpisodeModel, data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0
+) -> Mapping[str, Accuracy]:
+    """Accuracy of the baselines by name, on the episodes that `evaluate` of the same seed sees.
+
+    The model is put into evaluation mode. Raises UserError where the data has too few classes or images for such episodes.
+    """
+    known = predictors(model, embed_all(model.eval(), data))
+    on_features = {name: score(known[name], data, shape, episodes, seed) for name in (NEAREST_FEATURES, PROTOTYPES)}
+    return {NEAREST_PIXELS: nearest_neighbour(data, shape, episodes, seed), **on_features}

@@ -1,0 +1,116 @@
+"""Delayed labels: a stream of images, in which the label of each comes with the next one."""
+
+from itertools import permutations
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from srwm.data import ImageClasses
+from srwm.fewshot.adaptation import measure
+from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler, Step, draw_episodes
+from srwm.fewshot.evaluate import Accuracy, embed_all
+from srwm.fewshot.inputs import NO_LABEL
+from srwm.fewshot.learner import build_sampler
+from srwm.fewshot.model import EpisodeModel
+from srwm.fewshot.objective import Evaluation, Losses, Objective, Sets, fraction_right
+
+_STREAMS_AT_ONCE = 128
+
+
+class Streams(NamedTuple):
+    """B streams of at most T steps: positions among the images and labels, int64 (B, T).
+
+    mask is bool (B, T), False after a stream's end, or None where all streams have T steps.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mask: Tensor | None
+
+
+class StreamSampler:
+    """The examples of random episodes as streams."""
+
+    def __init__(self, episodes: Sampler[Episodes]) -> None:
+        self.episodes, self.generator = episodes, episodes.generator
+
+    def sample(self) -> Step[Streams]:
+        """The next step."""
+        images, classes, drawn = self.episodes.sample()
+        return Step(images, classes, Streams(drawn.support, drawn.support_labels, None))
+
+
+class Delayed(Objective):
+    """At every step the model sees an image and the label of the one before, and is asked for its label: cross-entropy."""
+
+    @classmethod
+    def test_shape(cls, config: TrainConfig) -> EpisodeShape:
+        """Whole streams: `k_shot` examples of each class in random order."""
+        return EpisodeShape(config.model.n_way, config.k_shot, queries=0)
+
+    @classmethod
+    def sampler(cls, config: TrainConfig, data: Sets, generator: torch.Generator) -> Sampler[Streams]:
+        """Streams from one data set."""
+        return StreamSampler(build_sampler(config, cls.test_shape(config), data[0], generator))
+
+    @classmethod
+    @torch.inference_mode()
+    def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int) -> Evaluation:
+        """Accuracy over all steps of whole streams, through the data sets in every order; the images are the same ones."""
+        was_training = model.training
+        model.eval()
+        try:
+            segments = [_draw(cls.test_shape(config), model, part, episodes, seed) for part in data]
+            means, adaptations = [], []
+            for order in permutations(range(len(data))):
+                labels = torch.cat([segments[i].labels for i in order], dim=1)
+                correct = _follow(model, [segments[i] for i in order], labels)
+                means.append(correct.double().mean(1))
+                adaptations.append(measure(correct, labels, [data[i].name for i in order]))
+        finally:
+            model.train(was_training)
+        return Evaluation(Accuracy.of(torch.stack(means).mean(0)), tuple(adaptations))
+
+    def losses(self, features: Tensor, episodes: Streams) -> Losses:
+        """Run over the streams."""
+        images, labels, mask = episodes
+        logits = answer_stream(self.model, F.embedding(images, features), labels, mask).float()
+        if mask is not None:
+            logits, labels = logits[mask], labels[mask]
+        loss = F.cross_entropy(logits.flatten(end_dim=-2), labels.flatten())
+        return Losses(loss, fraction_right(logits, labels), {"train_loss": loss})
+
+
+def answer_stream(model: EpisodeModel, features: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Logits (B, T, N): at each step the model is given its features (B, T, F) and the label (B, T) of the step before."""
+    before = F.pad(labels[:, :-1], (1, 0), value=NO_LABEL)
+    logits, _ = model.forward_features(features, before, mask=mask)
+    return logits
+
+
+class _Segment(NamedTuple):
+    """One task of some streams: features (P, F) of the images that occur, their positions (n, T), and labels (n, T)."""
+
+    features: Tensor
+    images: Tensor
+    labels: Tensor
+
+
+def _draw(shape: EpisodeShape, model: EpisodeModel, data: ImageClasses, streams: int, seed: int) -> _Segment:
+    drawn = draw_episodes(torch.from_numpy(data.offsets), shape, streams, torch.Generator().manual_seed(seed))
+    used, images = torch.unique(drawn.support, return_inverse=True)
+    return _Segment(embed_all(model, data, used), images, drawn.support_labels)
+
+
+def _follow(model: EpisodeModel, segments: list[_Segment], labels: Tensor) -> Tensor:
+    """Whether each answer is right, bool (n, T), on the CPU."""
+    correct = []
+    for start in range(0, len(labels), _STREAMS_AT_ONCE):
+        part = slice(start, start + _STREAMS_AT_ONCE)
+        features = torch.cat([segment.features[segment.images[part]] for segment in segments], dim=1)
+        answers = answer_stream(model, features, labels[part].to(features.device)).argmax(-1)
+        correct.append(answers.cpu() == labels[part])
+    return torch.cat(correct)

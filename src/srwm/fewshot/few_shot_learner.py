@@ -1,0 +1,161 @@
+"""A classifier that learns from a few labelled images in milliseconds, without a gradient step."""
+
+from copy import deepcopy
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srwm.fewshot.estimator import Classifier, not_fitted
+from srwm.fewshot.memory import Memory
+from srwm.fewshot.memory_file import load_memory, save_memory
+from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.pretrained import DEFAULT
+from srwm.fewshot.user_labels import Labels
+from srwm.nn import State
+
+_LEARNING = Lock()
+
+
+class FewShotLearner(Classifier):
+    """Shown labelled images, it names others; all that it learns, its memory writes into itself while it reads them.
+
+    Images are arrays, tensors, PIL images, or lists of them of any sizes: (H, W), (n, H, W), (n, C, H, W), or rows
+    (n, C * H * W) of a table; uint8, bool, or floating in [0, 1]. Labels are texts, numbers or bools, of as many classes as
+    the model has ways. A classifier after the conventions of scikit-learn, which need not be installed. Predictions may run
+    in many threads, also while another one learns: each is made with what was known when it began.
+    """
+
+    _memory: Memory | None = None
+
+    def __init__(
+        self,
+        model: str | Path | FewShotModel = DEFAULT,
+        preprocess: Literal["auto", "ink", "none"] = "auto",
+        ensemble: int = 1,
+        random_state: int = 0,
+    ) -> None:
+        """Take the settings; nothing is read before images are shown.
+
+        model: what `FewShotModel.from_pretrained` takes, or a model, of which a copy is used. preprocess: what each image goes
+        through, `srwm.data.ink.normalise_ink` or nothing; `auto` does what the model was trained with. ensemble: in how many
+        orders the labelled images are read, as they come and at random (by `random_state`); their predictions are averaged,
+        and cost as many times the time.
+        """
+        self.model = model
+        self.preprocess = preprocess
+        self.ensemble = ensemble
+        self.random_state = random_state
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = DEFAULT, **hub: Any) -> Self:
+        """A learner with a model that is read now; `name` and `hub` as in `FewShotModel.from_pretrained`, which may raise."""
+        model = FewShotModel.from_pretrained(name, **hub)
+        learner = cls(model if hub else name)
+        learner._memory = learner._fresh(model)
+        return learner
+
+    def learn(self, images: object, labels: object) -> Self:
+        """Read labelled images, one or more, in the order given, on top of all that was read before.
+
+        Raises ValueError for images or labels that do not fit, or more classes than the model has ways, and then stays as it
+        was; UserError where the model cannot be loaded.
+        """
+        return self.partial_fit(images, labels)
+
+    def forget(self) -> Self:
+        """Be as if nothing had been shown; the model stays."""
+        with _LEARNING:
+            self._memory = None if self._memory is None else self._memory.forgotten()
+        return self
+
+    def fit(self, X: object, y: object) -> Self:
+        """Forget everything, take the settings as they are now, and learn. Raises as `learn`."""
+        with _LEARNING:
+            self._memory = self._fresh().after(X, y)
+        return self
+
+    def partial_fit(self, X: object, y: object, classes: object = None) -> Self:
+        """`learn`; with `classes`, all labels that there will ever be, `classes_` holds them from the first call on.
+
+        Raises as `learn`, and ValueError for classes other than those before, or labels that are none of them.
+        """
+        with _LEARNING:
+            before = self._memory or self._fresh()
+            declared = before if classes is None else before.declaring(classes)
+            self._memory = declared.after(X, y)
+        return self
+
+    def predict(self, X: object) -> Labels:
+        """The most probable label of each image, (n,), of the type that the labels had.
+
+        Raises NotFittedError (of scikit-learn, if that is installed) before anything was learned, ValueError for images that
+        do not fit.
+        """
+        memory = self._learned()
+        labels: Labels = memory.classes[memory.probabilities(X).argmax(1)]
+        return labels
+
+    def predict_proba(self, X: object) -> NDArray[np.float64]:
+        """Probabilities (n, classes) in the order of `classes_`; exactly 0 for a class not yet learned. Raises as `predict`."""
+        return self._learned().probabilities(X)
+
+    def save(self, path: str | Path) -> None:
+        """Write what was learned, not the model, to one safetensors file; no pickle.
+
+        Raises NotFittedError before anything was learned, UserError where the file cannot be written, ValueError for labels
+        that are neither texts nor numbers nor bools.
+        """
+        save_memory(Path(path), self._learned())
+
+    def load(self, path: str | Path) -> Self:
+        """Know what was saved, and nothing else. Raises UserError where the file is corrupt or another model learned it."""
+        with _LEARNING:
+            fresh = self._fresh() if self._memory is None else self._memory.forgotten()
+            self._memory = load_memory(Path(path), fresh)
+        return self
+
+    @property
+    def classes_(self) -> Labels:
+        """The labels, sorted. Raises NotFittedError before anything was learned, as all that follow here do."""
+        return self._learned().classes
+
+    @property
+    def n_features_in_(self) -> int:
+        """Columns of the table of which the images were rows. Raises AttributeError where they came in another form."""
+        columns = self._learned().columns
+        if columns is None:
+            raise AttributeError("n_features_in_: the images were not rows of a table")
+        return columns
+
+    @property
+    def model_(self) -> FewShotModel:
+        """The model in use, in evaluation mode; not to be changed."""
+        return self._learned().model
+
+    @property
+    def state_(self) -> State:
+        """What the model's stack carries, a pytree with the axis of the ensemble first; not to be changed."""
+        return self._learned().state
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._memory is not None and self._memory.labels is not None
+
+    def _learned(self) -> Memory:
+        memory = self._memory
+        if memory is None or memory.labels is None:
+            raise not_fitted(type(self).__name__)
+        return memory
+
+    def _fresh(self, model: FewShotModel | None = None) -> Memory:
+        if self.preprocess not in ("auto", "ink", "none"):
+            raise ValueError(f"preprocess: expected auto, ink or none, got {self.preprocess!r}")
+        if isinstance(self.ensemble, bool) or not isinstance(self.ensemble, int | np.integer) or self.ensemble < 1:
+            raise ValueError(f"ensemble: expected a number from 1 up, got {self.ensemble!r}")
+        if model is None:
+            given = self.model
+            model = deepcopy(given) if isinstance(given, FewShotModel) else FewShotModel.from_pretrained(given)
+        preprocess = model.facts.preprocess if self.preprocess == "auto" else self.preprocess
+        return Memory(model.eval().requires_grad_(False), preprocess, int(self.ensemble), int(self.random_state))

@@ -1,0 +1,63 @@
+"""Learning curves of one or several runs."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from srwm.fewshot.figures.style import COLORS, GREY, figure_style, mark_chance
+from srwm.fewshot.runs import read_config, read_metrics
+
+
+def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
+    """Draw accuracy and loss over minutes of training into a PNG: a colour for each run, chance marked.
+
+    Thin lines are training, points are validations with their 95 % intervals. Raises UserError where a folder is not a run.
+    """
+    ways = sorted({read_config(folder).model.n_way for folder in folders})
+    with figure_style():
+        figure = Figure(figsize=(12, 5.4), layout="constrained")
+        accuracy, loss = figure.subplots(1, 2)
+        lines = {}
+        for folder, color in zip(folders, COLORS * len(folders), strict=False):
+            lines |= _draw_run(accuracy, loss, folder, color)
+        for n_way in ways:
+            mark_chance(accuracy, 100 / n_way, f"chance, {100 / n_way:.0f} %")
+            mark_chance(loss, math.log(n_way), f"chance, {math.log(n_way):.2f} nats")
+        accuracy.set(ylabel="accuracy, %", ylim=(max(0, 100 / max(ways) - 8), 101))
+        loss.set(ylabel="training loss, nats", ylim=(0, None))
+        for axes in (accuracy, loss):
+            axes.set(xlabel="minutes of training", xlim=(0, None))
+            axes.grid(alpha=0.3)
+        accuracy.set_title("How well it learns new classes", loc="left")
+        loss.set_title("What training minimises", loc="left")
+        lines["thin: training"] = Line2D([], [], color=GREY, lw=1)
+        lines["points: validation on new classes, 95 % interval"] = Line2D([], [], color=GREY, lw=2, marker="o")
+        figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=3)
+        figure.savefig(path)
+
+
+def _draw_run(accuracy: Axes, loss: Axes, folder: Path, color: str) -> dict[str, Line2D]:
+    rows = read_metrics(folder)
+    trained: dict[str, Any] = {"color": color, "lw": 1, "alpha": 0.7}
+    minutes = [row["minutes"] for row in rows]
+    accuracy.plot(minutes, [100 * row["train_accuracy"] for row in rows], **trained)
+    loss.plot(minutes, [row["train_loss"] for row in rows], **trained)
+    validated = [row for row in rows if "val_accuracy" in row]
+    accuracy.errorbar(
+        [row["minutes"] for row in validated],
+        [100 * row["val_accuracy"] for row in validated],
+        [100 * row["val_interval"] for row in validated],
+        color=color,
+        lw=2,
+        marker="o",
+        capsize=3,
+    )
+    told = f"{folder.resolve().name}, {rows[-1]['step'] if rows else 0:,.0f} steps"
+    if validated:
+        told += f", best {100 * max(row['val_accuracy'] for row in validated):.1f} %"
+    return {told: Line2D([], [], color=color, lw=3)}

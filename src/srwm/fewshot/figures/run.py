@@ -1,0 +1,85 @@
+"""All figures of a run."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from srwm.data import ImageClasses, UserError
+from srwm.fewshot.baselines import predictors
+from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.episodes import EpisodeShape, draw_episodes
+from srwm.fewshot.evaluate import embed_all
+from srwm.fewshot.figures.curves import draw_learning_curves
+from srwm.fewshot.figures.rates import draw_learning_rates, mean_learning_rates
+from srwm.fewshot.figures.shift import animate_shift, draw_shift
+from srwm.fewshot.figures.shots import accuracy_per_shot, draw_accuracy_per_shot
+from srwm.fewshot.figures.trace import trace_episode
+from srwm.fewshot.learner import validation_shape
+from srwm.fewshot.report import load_best
+from srwm.fewshot.runs import read_config
+
+MATRIX_FIGURES = ("weight_shift.png", "weight_shift.gif", "learning_rates.png")
+"""Those that a model without a self-referential matrix does not have."""
+
+_QUESTIONS = 5
+_EPISODES_OF_RATES = 200
+
+
+def draw_figures(
+    folder: Path,
+    data: ImageClasses,
+    *,
+    compare: Sequence[Path] = (),
+    shots: int | None = None,
+    layer: int | None = None,
+    head: int | None = None,
+    episodes: int = 1000,
+    seed: int = 1,
+) -> Iterator[Path]:
+    """Draw the figures of a run's best weights on `data` into its folder `figures`; yields each path when it is there.
+
+    `learning_curves.png`, with those of the runs `compare`; `accuracy_per_shot.png`, up to `shots` examples per class over
+    `episodes` episodes; and `MATRIX_FIGURES`, of `layer` and `head` (from 1) or where most changes. Raises UserError where a
+    folder is not a run, its weights do not fit, the data is too small, or there is no such layer or head.
+    """
+    config, model = read_config(folder), load_best(folder)
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    generator = torch.Generator().manual_seed(seed)
+    offsets = torch.from_numpy(data.offsets)
+
+    path = figures / "learning_curves.png"
+    draw_learning_curves([folder, *compare], path)
+    yield path
+
+    with torch.inference_mode():
+        features = embed_all(model, data)
+    shape = _shape(config, data, shots)
+    path = figures / "accuracy_per_shot.png"
+    lines = {
+        name: accuracy_per_shot(predict, data, shape, episodes, seed) for name, predict in predictors(model, features).items()
+    }
+    draw_accuracy_per_shot(lines, shape.n_way, config.k_shot, folder.resolve().name, path)
+    yield path
+
+    shown = draw_episodes(offsets, EpisodeShape(shape.n_way, config.k_shot, min(_QUESTIONS, shape.queries)), 1, generator)
+    trace = trace_episode(model, data, shown, layer, head)
+    if trace is None:
+        return
+    still, moving, rates = (figures / name for name in MATRIX_FIGURES)
+    draw_shift(trace, still)
+    yield still
+    animate_shift(trace, moving)
+    yield moving
+    drawn = draw_episodes(offsets, shape, _EPISODES_OF_RATES, generator)
+    draw_learning_rates(mean_learning_rates(model, features, drawn), _EPISODES_OF_RATES, shape.n_way * config.k_shot, rates)
+    yield rates
+
+
+def _shape(config: TrainConfig, data: ImageClasses, shots: int | None) -> EpisodeShape:
+    tested = validation_shape(config)
+    room = int(data.counts.min()) - (tested.images_per_class - tested.k_shot)
+    if shots is not None and shots > room:
+        raise UserError(f"shots: expected at most {room}, so that {data.name} has images left to ask for, got {shots}")
+    return EpisodeShape(tested.n_way, shots or max(1, min(room, max(5, 2 * config.k_shot))), tested.queries)

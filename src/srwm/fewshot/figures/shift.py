@@ -1,0 +1,116 @@
+"""The shift W - W_0 of one head over an episode: as a picture and as an animation."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.animation import PillowWriter
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from srwm.fewshot.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    VERMILLION,
+    figure_style,
+    label_name,
+    mark_chance,
+    show_change,
+    show_image,
+)
+from srwm.fewshot.figures.trace import EpisodeTrace
+
+_PANELS = 6
+_SECONDS_PER_FRAME = 1.2
+
+
+def draw_shift(trace: EpisodeTrace, path: Path) -> None:
+    """Draw the shift before, during and after the labelled examples of an episode into a PNG, the image just read above it."""
+    steps = np.unique(np.linspace(0, trace.support, _PANELS).round().astype(int))
+    limit = _limit(trace)
+    with figure_style():
+        figure = Figure(figsize=(2.9 * len(steps) + 0.8, 5), layout="constrained")
+        figure.suptitle(f"The matrix rewrites itself with every example it is shown (ΔW = W - W₀ of {_place(trace)})")
+        upper, lower = figure.subplots(2, len(steps), height_ratios=(1, 1.7), squeeze=False)
+        for image, matrix, step in zip(upper, lower, steps, strict=True):
+            if step == 0:
+                image.axis("off")
+                image.text(0.5, 0.5, "nothing\nshown yet", ha="center", va="center", color=GREY, transform=image.transAxes)
+            else:
+                show_image(image, trace.images[step - 1])
+                image.set_title(f"example {step}: “{label_name(trace.labels[step - 1])}”")
+            drawn = show_change(matrix, trace.shifts[step], limit)
+            matrix.set_title(f"‖ΔW‖ = {trace.norm(step):.2f}")
+        lower[0].set_ylabel("rows of W: input")
+        figure.colorbar(drawn, ax=list(lower), label="ΔW")
+        figure.savefig(path)
+
+
+def animate_shift(trace: EpisodeTrace, path: Path) -> None:
+    """Animate an episode into a GIF: a frame before it, one for each labelled example, and one for each question.
+
+    Each frame has the image that is shown, the shift, and the answer.
+    """
+    with figure_style():
+        figure = Figure(figsize=(9.6, 4.6))
+        FigureCanvasAgg(figure)
+        writer = PillowWriter(fps=1 / _SECONDS_PER_FRAME)
+        with writer.saving(figure, str(path), dpi=80):
+            for frame in range(len(trace.images) + 1):
+                figure.clear()
+                _draw_frame(figure, trace, frame)
+                writer.grab_frame()
+
+
+def _draw_frame(figure: Figure, trace: EpisodeTrace, frame: int) -> None:
+    step = min(frame, trace.support)
+    grid = figure.add_gridspec(
+        2, 2, width_ratios=(1, 2.1), height_ratios=(1.5, 1), left=0.07, right=0.9, top=0.8, bottom=0.1, hspace=0.45, wspace=0.14
+    )
+    figure.suptitle(_told(trace, frame), x=0.03, ha="left")
+    image, answer = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
+    if frame == 0:
+        image.axis("off")
+        image.text(0.5, 0.5, "nothing\nshown yet", ha="center", va="center", color=GREY)
+        answer.axis("off")
+    else:
+        show_image(image, trace.images[frame - 1])
+        _draw_answer(answer, trace, frame - 1)
+    matrix = figure.add_subplot(grid[:, 1])
+    limit = _limit(trace)
+    drawn = show_change(matrix, trace.shifts[step], limit)
+    matrix.set_title(f"ΔW = W - W₀ of {_place(trace)}, ‖ΔW‖ = {trace.norm(step):.2f}", fontsize=12)
+    bar = figure.add_axes((0.915, 0.1, 0.012, 0.7))
+    figure.colorbar(drawn, cax=bar, ticks=[-limit, 0, limit], format=lambda value, _: f"{value:.2g}")
+
+
+def _told(trace: EpisodeTrace, frame: int) -> str:
+    if frame == 0:
+        return "A new episode: the matrix is W₀, nothing is learned yet"
+    label = label_name(trace.labels[frame - 1])
+    if frame <= trace.support:
+        return f"Example {frame} of {trace.support}: “this is {label}”. The matrix rewrites itself."
+    guess = int(trace.answers[frame - 1].argmax())
+    verdict = "right" if guess == trace.labels[frame - 1] else f"wrong, it is {label}"
+    question, questions = frame - trace.support, len(trace.labels) - trace.support
+    return f"Question {question} of {questions}: which is it? “{label_name(guess)}”, {verdict}."
+
+
+def _draw_answer(axes: Axes, trace: EpisodeTrace, index: int) -> None:
+    answer, label = trace.answers[index], trace.labels[index]
+    colors = [GREEN if n == label else VERMILLION if n == answer.argmax() else BLUE for n in range(len(answer))]
+    axes.bar(range(len(answer)), 100 * answer, color=colors)
+    axes.set(ylim=(0, 100), yticks=[0, 50, 100])
+    every = -(-len(answer) // 10)
+    axes.set_xticks(range(0, len(answer), every), [label_name(n) for n in range(0, len(answer), every)])
+    axes.set_title("its answer when asked now, %", fontsize=11)
+    mark_chance(axes, 100 / len(answer), "")
+
+
+def _place(trace: EpisodeTrace) -> str:
+    return f"block {trace.layer}, head {trace.head}"
+
+
+def _limit(trace: EpisodeTrace) -> float:
+    return float(np.abs(trace.shifts).max()) or 1.0

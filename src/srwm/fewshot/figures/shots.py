@@ -1,0 +1,59 @@
+"""Accuracy as a function of the number of labelled examples."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from srwm.data import ImageClasses
+from srwm.fewshot.baselines import NEAREST_FEATURES, PROTOTYPES, Predict
+from srwm.fewshot.episodes import EpisodeShape, first_shots
+from srwm.fewshot.evaluate import Accuracy, score
+from srwm.fewshot.figures.style import BLUE, GREEN, GREY, VERMILLION, figure_style, mark_chance
+
+_LINES = {"model": (BLUE, "o", "-"), NEAREST_FEATURES: (VERMILLION, "s", "--"), PROTOTYPES: (GREEN, "^", ":")}
+
+
+def accuracy_per_shot(
+    predict: Predict, data: ImageClasses, shape: EpisodeShape, episodes: int, seed: int = 0
+) -> list[Accuracy]:
+    """Accuracy after 1, 2 ... `shape.k_shot` examples per class, always of the same episodes with the same queries.
+
+    Episodes are drawn with `k_shot` examples; with fewer, the later ones of each class are left out, so that what remains is
+    in random order too. Raises UserError where the data has too few classes or images.
+    """
+    return [
+        score(lambda drawn, shots=shots: predict(first_shots(drawn, shots)), data, shape, episodes, seed)
+        for shots in range(1, shape.k_shot + 1)
+    ]
+
+
+def draw_accuracy_per_shot(
+    lines: Mapping[str, Sequence[Accuracy]], n_way: int, trained_shots: int, name: str, path: Path
+) -> None:
+    """Draw lines of `accuracy_per_shot` with their 95 % intervals into a PNG; "model" goes by `name`."""
+    with figure_style():
+        figure = Figure(figsize=(9, 5.6), layout="constrained")
+        axes = figure.subplots()
+        for key, accuracies in lines.items():
+            color, marker, dashes = _LINES[key]
+            shots = np.arange(1, len(accuracies) + 1)
+            means = np.array([100 * accuracy.mean for accuracy in accuracies])
+            spread = np.array([100 * accuracy.interval for accuracy in accuracies])
+            label = f"{name if key == 'model' else f'{key} of its stem'}: {means[0]:.1f} → {means[-1]:.1f} %"
+            axes.plot(shots, means, color=color, marker=marker, linestyle=dashes, lw=2, label=label)
+            axes.fill_between(shots, means - spread, means + spread, color=color, alpha=0.25, lw=0)
+        axes.axvline(trained_shots, color=GREY, lw=1, linestyle=":")
+        axes.set(xlabel="labelled examples of each class", ylabel="accuracy, %")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        lowest = min(accuracy.mean - accuracy.interval for line in lines.values() for accuracy in line)
+        axes.set_ylim(100 * min(lowest, 1 / n_way) - 5, 101)
+        mark_chance(axes, 100 / n_way, f"chance, {100 / n_way:.0f} %")
+        axes.annotate("trained with this many", (trained_shots, 0.5), xycoords=("data", "axes fraction"), xytext=(5, 0),
+                      textcoords="offset points", color=GREY)  # fmt: skip
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.1), title="with the fewest → with the most examples")
+        axes.set_title(f"What another example is worth ({n_way} new classes, same questions, 95 % intervals)", loc="left")
+        figure.savefig(path)

@@ -1,0 +1,74 @@
+"""What all figures share: sizes, colours that colour-blind readers can tell apart, images, names of labels and columns."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+"""The palette of Okabe and Ito (2008)."""
+GREY = "#767676"
+CHANGES = "RdBu_r"
+"""The colour map of what has a sign: blue below zero, white at zero, red above."""
+COLUMNS = ("answer y", "query q", "key k", "rates β")
+"""The blocks of columns of a self-referential matrix."""
+
+_SETTINGS = {
+    "font.size": 12,
+    "axes.titlesize": 13,
+    "figure.titlesize": 15,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "savefig.dpi": 120,
+}
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """The settings under which every figure is drawn."""
+    with matplotlib.rc_context(_SETTINGS):
+        yield
+
+
+def label_name(label: int) -> str:
+    """A, B, C ... Z, then 27, 28 ..."""
+    return chr(ord("A") + label) if label < 26 else str(label + 1)
+
+
+def show_image(axes: Axes, image: NDArray[np.uint8]) -> None:
+    """One image (C, H, W): colours where it has three channels, else its first channel, ink dark on white."""
+    if len(image) == 3:
+        axes.imshow(image.transpose(1, 2, 0))
+    else:
+        axes.imshow(image[0], cmap="gray_r", vmin=0, vmax=255)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(True)
+
+
+def show_change(axes: Axes, shift: NDArray[np.float32], limit: float) -> Any:
+    """Heat map of a shift (E, D + 2E + 4), white at zero, from -limit to limit, its blocks of columns marked."""
+    drawn = axes.imshow(shift, cmap=CHANGES, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+    inputs, columns = shift.shape
+    outputs = columns - 2 * inputs - 4
+    edges = [0, outputs, outputs + inputs, outputs + 2 * inputs, columns]
+    for edge in edges[1:-1]:
+        axes.axvline(edge - 0.5, color="black", linewidth=0.8)
+    axes.set_xticks([(a + b - 1) / 2 for a, b in pairwise(edges)], [*COLUMNS[:3], "β"])
+    axes.tick_params(length=0)
+    axes.set_yticks([])
+    axes.spines[:].set_visible(True)
+    return drawn
+
+
+def mark_chance(axes: Axes, chance: float, text: str) -> None:
+    """A dashed line at the level of guessing, named."""
+    axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.2)
+    axes.annotate(text, (1, chance), xycoords=("axes fraction", "data"), xytext=(-4, 4), textcoords="offset points",
+                  ha="right", color=GREY)  # fmt: skip

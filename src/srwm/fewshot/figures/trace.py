@@ -1,0 +1,139 @@
+"""One episode, step by step: what was shown, what a matrix wrote into itself, what the model would answer."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from srwm.data import ImageClasses, UserError
+from srwm.fewshot.episodes import Episodes
+from srwm.fewshot.evaluate import to_float
+from srwm.fewshot.model import EpisodeModel, FewShotModel
+from srwm.nn import SelfReferential, learning_rates, shifts_over_time
+
+
+class CoreInput(NamedTuple):
+    """What one self-referential matrix of a model read: its block, counted from 1, x (B, T, d_model) and resets."""
+
+    layer: int
+    core: SelfReferential
+    x: Tensor
+    resets: Tensor | None
+
+    def rates(self) -> Tensor:
+        """Learning rates (B, T, H, 4)."""
+        return learning_rates(self.core, self.x, resets=self.resets)
+
+    def shifts(self) -> Tensor:
+        """Shifts (B, T + 1, H, E, M)."""
+        return shifts_over_time(self.core, self.x, resets=self.resets)
+
+
+@dataclass(frozen=True)
+class EpisodeTrace:
+    """S labelled images, then Q questions, and one head of one block; S + Q = I.
+
+    Shapes: images (I, C, H, W) uint8, labels (I,) the truth, shifts (S + 1, E, M) before the first image and after each,
+    answers (I, N): the probabilities of each label when the image is asked after it was learned, or in the end.
+    """
+
+    images: NDArray[np.uint8]
+    labels: list[int]
+    shifts: NDArray[np.float32]
+    answers: NDArray[np.float32]
+    layer: int
+    head: int
+
+    @property
+    def support(self) -> int:
+        """S."""
+        return len(self.shifts) - 1
+
+    def norm(self, step: int) -> float:
+        """Frobenius norm of the shift after `step` images."""
+        return float(np.linalg.norm(self.shifts[step]))
+
+
+@torch.inference_mode()
+def core_inputs(model: EpisodeModel, features: Tensor, labels: Tensor) -> list[CoreInput]:
+    """What every self-referential matrix of a model reads over a sequence: features (B, T, F), labels (B, T).
+
+    Empty where the model has none.
+    """
+    read: list[CoreInput] = []
+    if not isinstance(model, FewShotModel):
+        return read
+
+    def hook(layer: int) -> Any:
+        def keep(core: SelfReferential, arguments: tuple[Any, ...]) -> None:
+            read.append(CoreInput(layer, core, arguments[0], arguments[2]))
+
+        return keep
+
+    blocks = [getattr(block, "core", None) for block in model.stack.blocks]
+    handles = [
+        core.register_forward_pre_hook(hook(number))
+        for number, core in enumerate(blocks, 1)
+        if isinstance(core, SelfReferential)
+    ]
+    try:
+        model.forward_features(features, labels)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return read
+
+
+@torch.inference_mode()
+def trace_episode(
+    model: EpisodeModel, data: ImageClasses, episode: Episodes, layer: int | None = None, head: int | None = None
+) -> EpisodeTrace | None:
+    """Trace the first of `episode` over `data`; None where the model has no self-referential matrix.
+
+    `layer` and `head` count from 1; None is the one that changed most by the end of the support, relative to W_0. The model
+    is put into evaluation mode. Raises UserError for a layer or head that the model does not have.
+    """
+    support, labels, query, truth = (part[:1] for part in episode)
+    images = data.images[torch.cat([support, query], dim=1)[0].numpy()]
+    device = next(model.parameters()).device
+    features = model.eval().embed(to_float(torch.from_numpy(images).to(device)))[None]
+    known, labels = features[:, : support.shape[1]], labels.to(device)
+    read = core_inputs(model, known, labels)
+    if not read:
+        return None
+    _check(read, layer, head)
+    changes = {
+        (found.layer, number): float(shift[-1].norm() / weight.norm())
+        for found in read
+        for number, (shift, weight) in enumerate(zip(found.shifts()[0].transpose(0, 1), found.core.weight, strict=True), 1)
+        if layer in (None, found.layer) and head in (None, number)
+    }
+    chosen = max(changes, key=lambda place: changes[place])
+    shifts = next(found for found in read if found.layer == chosen[0]).shifts()[0, :, chosen[1] - 1]
+
+    answers, state = [], None
+    for step in range(support.shape[1]):
+        shown = slice(step, step + 1)
+        _, state = model.forward_features(known[:, shown], labels[:, shown], state)
+        answers.append(model.query_features(known[:, shown], state)[0])
+    answers.append(model.query_features(features[:, support.shape[1] :], state)[0])
+    return EpisodeTrace(
+        images=images,
+        labels=torch.cat([labels.cpu(), truth], dim=1)[0].tolist(),
+        shifts=shifts.float().cpu().numpy(),
+        answers=torch.cat(answers).float().softmax(-1).cpu().numpy(),
+        layer=chosen[0],
+        head=chosen[1],
+    )
+
+
+def _check(read: list[CoreInput], layer: int | None, head: int | None) -> None:
+    layers = [found.layer for found in read]
+    if layer not in (None, *layers):
+        raise UserError(f"layer: expected one of {', '.join(map(str, layers))}, got {layer}")
+    heads = read[0].core.num_heads
+    if head is not None and not 1 <= head <= heads:
+        raise UserError(f"head: expected 1 to {heads}, got {head}")

@@ -1,0 +1,36 @@
+"""Models on the Hugging Face Hub; the one module that imports `huggingface_hub`."""
+
+from pathlib import Path
+from typing import Any, Self
+
+from huggingface_hub import ModelHubMixin, hf_hub_download
+
+from srwm.data import UserError
+from srwm.fewshot import pretrained
+from srwm.fewshot.model import FewShotModel
+
+
+class HubModel(ModelHubMixin):
+    """What the mixin of `huggingface_hub` uploads and downloads: a few-shot model and the precision of its stored weights."""
+
+    def __init__(self, learner: FewShotModel, dtype: pretrained.Precision = "float32") -> None:
+        self.learner = learner
+        self.dtype = dtype
+
+    @classmethod
+    def load(cls, name: str, **options: Any) -> FewShotModel:
+        """The model of a Hub repository. Raises UserError where it cannot be had or is no checkpoint of this package."""
+        try:
+            found = cls.from_pretrained(name, **options)
+        except (OSError, ValueError) as error:
+            first_line = str(error).strip().partition("\n")[0]
+            raise UserError(f"{name}: no such folder, and not to be had from the Hugging Face Hub ({first_line})") from error
+        return found.learner
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        pretrained.save(self.learner, save_directory, self.dtype)
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> Self:
+        parts = [hf_hub_download(model_id, name, **options) for name in (pretrained.CONFIG, pretrained.WEIGHTS)]
+        return cls(pretrained.load_folder(Path(parts[0]).parent))

@@ -1,0 +1,125 @@
+"""What a learner knows after it was shown labelled images: the state of its model, and the label that each slot stands for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from srwm.fewshot.facts import Preprocess
+from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.user_images import read_images
+from srwm.fewshot.user_labels import Labels, join_labels, positions, read_labels
+from srwm.nn import State
+
+_IMAGES_AT_ONCE = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """A model and what it has read; nothing in it is ever changed: learning makes another one."""
+
+    model: FewShotModel
+    preprocess: Preprocess
+    orders: int = 1
+    """in how many orders the images are read, the first axis of the state: as they come, then at random"""
+    seed: int = 0
+    """of the random orders"""
+    state: State | None = None
+    """what the model's stack carries after the images"""
+    labels: Labels | None = None
+    """the label of each slot that has been learned, in order of appearance"""
+    declared: Labels | None = None
+    """all labels that there will be, sorted, if that was told"""
+    count: int = 0
+    """labelled images read"""
+    columns: int | None = None
+    """length of the rows, where images came as a table"""
+
+    @property
+    def classes(self) -> Labels:
+        """The labels declared, else those learned, sorted."""
+        known = self.labels if self.declared is None else self.declared
+        return np.unique(np.empty(0) if known is None else known)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def forgotten(self) -> Self:
+        """The model as it was before it read anything."""
+        return replace(self, state=None, labels=None, declared=None, count=0, columns=None)
+
+    def declaring(self, classes: object) -> Self:
+        """With all the labels that there will be. Raises ValueError where they are too many, or not those known before."""
+        declared = np.unique(read_labels(classes, "classes"))
+        self._check_ways(len(declared))
+        before = self.labels if self.declared is None else self.declared
+        if before is not None:
+            same = len(join_labels(declared, before)) == len(declared)
+            if not same or (self.declared is not None and len(before) != len(declared)):
+                raise ValueError(f"classes: expected {np.unique(before).tolist()}, as before, got {declared.tolist()}")
+        return replace(self, declared=declared)
+
+    @torch.no_grad()
+    def after(self, images: object, labels: object) -> Self:
+        """With labelled images read. Raises ValueError for images and labels that do not fit, or too many classes."""
+        pixels, columns = self._read(images)
+        given = read_labels(labels)
+        if len(given) != len(pixels):
+            raise ValueError(f"labels: expected one per image, {len(pixels)}, got {len(given)}")
+        if not len(given):
+            raise ValueError("images: expected one or more, got none")
+        if self.declared is not None and len(both := join_labels(self.declared, given)) > len(self.declared):
+            surplus = both[len(self.declared) :].tolist()
+            raise ValueError(f"labels: expected those declared, {self.declared.tolist()}, got {surplus}")
+        known = join_labels(self.labels, given)
+        self._check_ways(len(known))
+        features = _by_parts(self.model.embed, pixels.to(self.device))
+        slots = torch.from_numpy(positions(given, known)).to(self.device)
+        order = self._order(len(given)).to(self.device)
+        _, state = self.model.forward_features(features[order], slots[order], self.state)
+        return replace(self, state=state, labels=known, count=self.count + len(given), columns=columns or self.columns)
+
+    @torch.inference_mode()
+    def probabilities(self, images: object) -> NDArray[np.float64]:
+        """Probability of each of `classes` for each image, (n, classes); exactly 0 where a class has not been learned.
+
+        Raises ValueError for images that do not fit, or where nothing has been learned.
+        """
+        if self.labels is None:
+            raise ValueError("images: expected to be shown labelled ones first")
+        pixels, _ = self._read(images)
+        classes, slots = self.classes, len(self.labels)
+        out = np.zeros((len(pixels), len(classes)))
+
+        def answer(part: Tensor) -> Tensor:
+            features = self.model.embed(part)
+            logits = self.model.query_features(features.expand(self.orders, *features.shape), self.state)
+            return logits[..., :slots].double().softmax(-1).mean(0)
+
+        if len(pixels):
+            out[:, positions(self.labels, classes)] = _by_parts(answer, pixels.to(self.device)).cpu().numpy()
+        return out
+
+    def _read(self, images: object) -> tuple[Tensor, int | None]:
+        return read_images(images, self.model.config, self.preprocess, self.columns)
+
+    def _order(self, count: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed + self.count)
+        at_random = [torch.randperm(count, generator=generator) for _ in range(self.orders - 1)]
+        return torch.stack([torch.arange(count), *at_random])
+
+    def _check_ways(self, ways: int) -> None:
+        n_way = self.model.config.n_way
+        if ways > n_way:
+            raise ValueError(f"labels: expected {n_way} classes or fewer, as many as the model has ways, got {ways}")
+
+
+def _by_parts(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    starts = range(0, len(images), _IMAGES_AT_ONCE)
+    return torch.cat([function(images[start : start + _IMAGES_AT_ONCE]) for start in starts])

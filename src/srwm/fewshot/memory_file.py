@@ -1,0 +1,143 @@
+"""What a learner has learned, in a file: the state as safetensors, the rest as JSON in its metadata."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Size, Tensor
+
+from srwm.data import UserError
+from srwm.data.files import write_atomically
+from srwm.fewshot.memory import Memory
+from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.user_labels import Labels
+from srwm.nn import State
+from srwm.nn.checks import check_state
+from srwm.nn.state import Shape
+
+_FORMAT = 1
+
+
+def save_memory(path: Path, memory: Memory) -> None:
+    """Write what was learned, without the model, atomically.
+
+    Raises UserError where it cannot be written, ValueError where nothing was learned or labels are not texts or numbers.
+    """
+    if memory.labels is None:
+        raise ValueError("memory: expected one that was shown labelled images, got a fresh one")
+    if memory.labels.dtype.kind not in "biufU":
+        raise ValueError(f"labels: expected texts, numbers or bools, which alone can be saved, got {memory.labels.dtype}")
+    facts = {
+        "format": _FORMAT,
+        "model": _fingerprint(memory.model),
+        "preprocess": memory.preprocess,
+        "orders": memory.orders,
+        "seed": memory.seed,
+        "count": memory.count,
+        "columns": memory.columns,
+        "labels": memory.labels.tolist(),
+        "declared": None if memory.declared is None else memory.declared.tolist(),
+        "dtype": memory.labels.dtype.str,
+    }
+    tensors = {f"state.{i}": part.cpu().contiguous() for i, part in enumerate(_leaves(memory.state))}
+    try:
+        write_atomically(path, safetensors.torch.save(tensors, {"srwm": json.dumps(facts, ensure_ascii=False)}))
+    except OSError as error:
+        raise UserError(f"cannot save {path}: {error.strerror or error}") from error
+
+
+def load_memory(path: Path, fresh: Memory) -> Memory:
+    """What an equal model learned before; of `fresh`, model and preprocessing are kept.
+
+    Raises UserError where the file is missing, corrupt, or of another model or preprocessing.
+    """
+    tensors, facts = _read(path)
+    if facts.get("format") != _FORMAT:
+        raise UserError(f"{path}: not what a learner of this version of srwm saved")
+    if facts.get("model") != _fingerprint(fresh.model) or facts.get("preprocess") != fresh.preprocess:
+        raise UserError(f"{path}: learned by another model, or with another preprocessing than {fresh.preprocess!r}")
+    try:
+        memory = _restored(facts, tensors, fresh)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{path}: not a state of this model ({error})") from error
+    return memory
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            facts = json.loads((file.metadata() or {}).get("srwm", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: not readable as what a learner saved ({error})") from error
+    return tensors, facts if isinstance(facts, dict) else {}
+
+
+def _restored(facts: dict[str, Any], tensors: dict[str, Tensor], fresh: Memory) -> Memory:
+    orders, seed, count = (int(facts[name]) for name in ("orders", "seed", "count"))
+    columns = None if facts["columns"] is None else int(facts["columns"])
+    labels = _labels(facts["labels"], facts["dtype"])
+    declared = None if facts["declared"] is None else np.unique(_labels(facts["declared"], facts["dtype"]))
+    parts = iter([tensors[f"state.{i}"].to(fresh.device, copy=True) for i in range(len(tensors))])
+    shape = fresh.model.stack.state_shape
+    state = _shaped(parts, shape)
+    check_state(state, shape, orders)
+    expected = [part.dtype for part in _leaves(fresh.model.stack.initial_state(1))]
+    if next(parts, None) is not None or [part.dtype for part in _leaves(state)] != expected:
+        raise ValueError(f"state: expected tensors {expected}")
+    if not all(part.isfinite().all() for part in _leaves(state)):
+        raise ValueError("state: expected finite numbers, got NaN or infinity")
+    loaded = replace(
+        fresh, orders=orders, seed=seed, state=state, labels=labels, declared=declared, count=count, columns=columns
+    )
+    distinct = len(np.unique(labels))
+    if not 1 <= distinct == len(labels) <= len(loaded.classes) <= fresh.model.config.n_way:
+        raise ValueError(f"labels: expected 1 to {fresh.model.config.n_way} different ones, got {labels.tolist()}")
+    if not np.isin(labels, loaded.classes).all():
+        raise ValueError(f"labels: expected those of {loaded.classes.tolist()}, got {labels.tolist()}")
+    return loaded
+
+
+def _labels(values: object, dtype: object) -> Labels:
+    kind = np.dtype(str(dtype))
+    if kind.kind not in "biufU" or not isinstance(values, list) or not all(isinstance(v, str | int | float) for v in values):
+        raise ValueError(f"labels: expected texts, numbers or bools, got {values} as {dtype}")
+    if any(isinstance(value, str) != (kind.kind == "U") for value in values):
+        raise ValueError(f"labels: expected {dtype}, got {values}")
+    return np.array(values) if kind.kind == "U" else np.array(values, dtype=kind)
+
+
+def _fingerprint(model: FewShotModel) -> str:
+    """Equal for models that compute the same: configuration, but for the backend, and weights."""
+    config = asdict(replace(model.config, stack=replace(model.config.stack, backend="auto")))
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _leaves(state: State) -> Iterator[Tensor]:
+    if isinstance(state, Tensor):
+        yield state
+    else:
+        for part in state:
+            yield from _leaves(part)
+
+
+def _shaped(parts: Iterator[Tensor], shape: Shape) -> State:
+    if isinstance(shape, Size):
+        part = next(parts, None)
+        if part is None:
+            raise ValueError("state: tensors are missing")
+        return part
+    return tuple(_shaped(parts, inner) for inner in shape)

@@ -1,0 +1,101 @@
+"""The interface of a protocol: what the training loop, validation and test need to know of it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from srwm.data import ImageClasses, Split, UserError
+from srwm.fewshot.adaptation import Adaptation
+from srwm.fewshot.auxiliary import build_auxiliary
+from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.episodes import EpisodeShape, Sampler, Step, draw_episodes
+from srwm.fewshot.evaluate import Accuracy
+from srwm.fewshot.learner import build_model
+from srwm.fewshot.model import EpisodeModel
+
+Sets: TypeAlias = Sequence[ImageClasses]
+"""The data sets of a protocol, all of the same split."""
+
+
+class Losses(NamedTuple):
+    """What one batch comes to: the loss to minimise, (); accuracy in [0, 1], (); and terms of the loss by name, unweighted.
+
+    The term `train_loss` is the cross-entropy of the answers.
+    """
+
+    loss: Tensor
+    accuracy: Tensor
+    terms: dict[str, Tensor]
+
+
+class Evaluation(NamedTuple):
+    """Accuracy over episodes, and for streams what it is at every step, for each order of the tasks."""
+
+    accuracy: Accuracy
+    adaptations: tuple[Adaptation, ...] = ()
+
+
+class Objective(nn.Module, ABC):
+    """A protocol, as a module: the model, an auxiliary loss, and what is asked of the model in a step.
+
+    With `precision="bfloat16"` convolutions and linear layers run under autocast, recurrences in float32.
+    """
+
+    num_sets = 1
+    more_terms: tuple[str, ...] = ()
+    """names of terms of the loss beside `train_loss`"""
+
+    def __init__(self, config: TrainConfig, num_classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.model: EpisodeModel = build_model(config.model)
+        self.auxiliary = build_auxiliary(config.auxiliary, self.model.num_features, num_classes)
+        if self.auxiliary is not None:
+            self.more_terms = (*self.more_terms, "auxiliary_loss")
+
+    @classmethod
+    @abstractmethod
+    def sampler(cls, config: TrainConfig, data: Sets, generator: torch.Generator) -> Sampler[Any]:
+        """The sampler of training steps; `generator` is its state."""
+
+    @classmethod
+    @abstractmethod
+    def test_shape(cls, config: TrainConfig) -> EpisodeShape:
+        """What a validation or test draws from each data set."""
+
+    @classmethod
+    @abstractmethod
+    def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int) -> Evaluation:
+        """Accuracy over random episodes of the test shape; the same seed gives the same ones."""
+
+    @abstractmethod
+    def losses(self, features: Tensor, episodes: Any) -> Losses:
+        """What is asked of the model: features (P, F) of the step's images, and the episodes over them."""
+
+    @classmethod
+    def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:
+        """Raise UserError where the configuration does not fit the protocol or the data."""
+        if len(data["train"]) != cls.num_sets:
+            wanted = "the name of a second data set" if cls.num_sets == 2 else "None"
+            raise UserError(f"second_data: expected {wanted} with protocol {config.protocol!r}, got {config.second_data}")
+        cls.sampler(config, data["train"], torch.Generator()).sample()
+        for part in (*data["val"], *data["test"]):
+            draw_episodes(torch.from_numpy(part.offsets), cls.test_shape(config), 1, torch.Generator())
+
+    def forward(self, step: Step[Any]) -> Losses:
+        """One batch: images in [0, 1], each embedded once."""
+        with torch.autocast(step.images.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            features = self.model.embed(step.images)
+            loss, accuracy, terms = self.losses(features, step.episodes)
+        if self.auxiliary is not None:
+            terms = {**terms, "auxiliary_loss": self.auxiliary(features.float(), step.classes)}
+            loss = loss + self.config.auxiliary.weight * terms["auxiliary_loss"]
+        return Losses(loss, accuracy, terms)
+
+
+def fraction_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """Accuracy, (), of logits (..., N) for labels (...)."""
+    return (logits.argmax(-1) == labels).double().mean()

@@ -1,0 +1,150 @@
+"""Models as others get them: a folder with `config.json`, `model.safetensors` and a model card, or the same on the Hub."""
+
+import json
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from srwm.data import UserError
+from srwm.data.files import write_atomically
+from srwm.fewshot.checkpoint import read_weights, save_weights
+from srwm.fewshot.config import config_from_dict
+from srwm.fewshot.facts import Facts
+from srwm.fewshot.learner import build_model
+from srwm.fewshot.model import FewShotModel, ModelConfig
+from srwm.fewshot.runs import BEST, write_json
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+Precision = Literal["float32", "float16", "bfloat16"]
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+DEFAULT = "characters"
+_FORMAT = 1
+
+
+def packaged() -> dict[str, Path]:
+    """The checkpoints that came with this package: name -> folder."""
+    folder = Path(str(files("srwm.fewshot"))) / "checkpoints"
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CONFIG}"))}
+
+
+def save(model: FewShotModel, folder: Path, dtype: Precision) -> None:
+    """Write a model with its facts; see `FewShotModel.save_pretrained`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(folder / WEIGHTS, model, {"format": _FORMAT}, getattr(torch, dtype))
+        write_json(folder / CONFIG, {"format": _FORMAT, "model": asdict(model.config), "facts": asdict(model.facts)})
+        write_atomically(folder / CARD, _card(model).encode())
+    except OSError as error:
+        raise UserError(f"cannot save {folder}: {error.strerror or error}") from error
+
+
+def load(name: str | Path, **hub: Any) -> FewShotModel:
+    """Find and read a model; see `FewShotModel.from_pretrained`."""
+    folder = Path(name)
+    if folder.exists():
+        return load_folder(folder)
+    if str(name) in packaged():
+        return load_folder(packaged()[str(name)])
+    parts = str(name).split("/")
+    if isinstance(name, Path) or len(parts) != 2 or not all(part.strip(".~") for part in parts):
+        names = ", ".join(packaged()) or "none in this installation"
+        raise UserError(f"{name}: no such folder, and no checkpoint of the package (there are: {names})")
+    model: FewShotModel = _hub().HubModel.load(str(name), **hub)
+    return model
+
+
+def push(model: FewShotModel, repo_id: str, dtype: Precision, **options: Any) -> str:
+    """Upload a model; see `FewShotModel.push_to_hub`."""
+    return str(_hub().HubModel(model, dtype).push_to_hub(repo_id, **options))
+
+
+def load_folder(folder: Path) -> FewShotModel:
+    """The model of a folder that `save` wrote, or of a training run, in evaluation mode and float32 on the CPU.
+
+    Raises UserError where it is neither, or its files are of another version, corrupt, or do not fit each other.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: expected a folder with {CONFIG} and {WEIGHTS}, got a file")
+    config, facts, weights = _read_config(folder)
+    tensors = read_weights(folder / weights)
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise UserError(f"{folder / weights}: {name} holds NaN or infinity")
+    try:
+        with torch.random.fork_rng(devices=[]):  # random numbers that the weights of the file replace
+            model = build_model(config)
+        model.load_state_dict(tensors)
+    except (UserError, TypeError, ValueError, RuntimeError, MemoryError) as error:
+        raise UserError(f"{folder}: weights and configuration do not fit ({error})") from error
+    if not isinstance(model, FewShotModel):
+        raise UserError(f"{folder}: a model with head {config.head!r} has no memory to hold in hand")
+    model.facts = facts
+    return model.eval()
+
+
+def _read_config(folder: Path) -> tuple[ModelConfig, Facts, str]:
+    path = folder / CONFIG
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{folder}: holds no {CONFIG}, so it is neither a checkpoint nor a run") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not readable ({error})") from error
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise UserError(f"{path}: not a configuration of a few-shot model")
+    of_run = "format" not in content
+    if not of_run and content["format"] != _FORMAT:
+        raise UserError(f"{path}: expected format {_FORMAT}, got {content['format']!r}; another version of srwm wrote it")
+    given = {"trained_on": str(content.get("data", ""))} if of_run else content.get("facts", {})
+    try:
+        config, facts = config_from_dict(ModelConfig, content["model"]), config_from_dict(Facts, given)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: not a configuration of this version ({error})") from error
+    return config, facts, BEST if of_run else WEIGHTS
+
+
+def _card(model: FewShotModel) -> str:
+    config, facts = model.config, model.facts
+    numbers = sum(parameter.numel() for parameter in model.parameters())
+    results = "".join(f"\n- {what}: {came_out}" for what, came_out in facts.results.items())
+    return f"""---
+library_name: srwm
+tags:
+- few-shot-learning
+- meta-learning
+- fast-weights
+- self-referential-weight-matrix
+---
+
+# A few-shot learner
+
+It learns classes from labelled images that it is shown, up to {config.n_way} of them, without a gradient step: what it
+learns is what its memory writes into itself. The memory is {config.stack.core}, {config.stack.num_layers} blocks of width
+{config.stack.d_model}.
+
+- Images: {config.image_shape}, stem {config.stem}; preprocessing: {facts.preprocess}
+- Parameters: {numbers:,}
+- Trained on: {facts.trained_on or "not told"}{results}
+
+```python
+from srwm import FewShotLearner
+
+learner = FewShotLearner.from_pretrained("FOLDER OR HUB NAME OF THIS MODEL")
+learner.learn(images, labels)
+learner.predict(more_images)
+```
+"""
+
+
+def _hub() -> "ModuleType":
+    try:
+        from srwm.fewshot import hub
+    except ModuleNotFoundError as error:
+        raise UserError("the Hugging Face Hub needs huggingface_hub: pip install 'srwm[hub]'") from error
+    return hub

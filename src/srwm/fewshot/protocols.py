@@ -1,0 +1,67 @@
+"""The protocols by name."""
+
+from srwm.data import ImageClasses, Split, UserError
+from srwm.fewshot.auxiliary import build_auxiliary
+from srwm.fewshot.bootstrap import Bootstrap
+from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.delayed import Delayed
+from srwm.fewshot.objective import Objective, Sets
+from srwm.fewshot.sequential import Sequential
+from srwm.fewshot.synchronous import Synchronous
+
+PROTOCOLS: dict[str, type[Objective]] = {
+    "synchronous": Synchronous,
+    "delayed": Delayed,
+    "sequential": Sequential,
+    "bootstrap": Bootstrap,
+}
+"""Every protocol a configuration can name. A protocol of one's own is one more entry."""
+
+
+def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
+    """Raise UserError where the configuration does not fit itself or the data."""
+    if config.protocol not in PROTOCOLS:
+        raise UserError(f"protocol: expected one of {', '.join(PROTOCOLS)}, got {config.protocol!r}")
+    if config.steps is None and config.minutes is None:
+        raise UserError("no end to training: give --steps or --minutes")
+    for name, value in (("steps", config.steps), ("minutes", config.minutes), ("patience", config.patience)):
+        if value is not None and value <= 0:
+            raise UserError(f"{name}: expected a number above 0, got {value}")
+    counts = (
+        "log_every",
+        "validate_every",
+        "episodes",
+        "accumulate",
+        "queries",
+        "k_shot",
+        "validation_episodes",
+        "validation_queries",
+    )
+    for name in counts:
+        if getattr(config, name) < 1:
+            raise UserError(f"{name}: expected 1 or more, got {getattr(config, name)}")
+    synchronous_alone = ("fewest_ways", "most_shots", "validation_ways")
+    if config.protocol != "synchronous" and any(getattr(config, name) is not None for name in synchronous_alone):
+        raise UserError(f"{', '.join(synchronous_alone)}: only the synchronous protocol has them")
+    if config.average_decay is not None and not 0 <= config.average_decay < 1:
+        raise UserError(f"average_decay: expected a number from 0 up to, not with, 1, got {config.average_decay}")
+    if config.model.head == "prototypes" and config.model.stem == "none":
+        raise UserError("model: a prototypical network without a stem has no weights to train")
+    for data in splits["train"]:
+        if tuple(config.model.image_shape) != data.image_shape:
+            raise UserError(f"model.image_shape is {tuple(config.model.image_shape)}, the images are {data.image_shape}")
+    try:
+        build_auxiliary(config.auxiliary, num_features=1, num_classes=1)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    PROTOCOLS[config.protocol].check(config, splits)
+
+
+def build_objective(config: TrainConfig, train: Sets) -> Objective:
+    """The protocol that the configuration names, for these training classes. Raises UserError where the model does not fit."""
+    return PROTOCOLS[config.protocol](config, sum(map(len, train)))
+
+
+def with_second(splits: dict[Split, ImageClasses], second: dict[Split, ImageClasses] | None) -> dict[Split, Sets]:
+    """One data set, or two, of each split."""
+    return {split: (data,) if second is None else (data, second[split]) for split, data in splits.items()}

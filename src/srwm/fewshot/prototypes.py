@@ -1,0 +1,73 @@
+"""Prototypical networks: a class is the mean of the features of its examples (Snell et al., 2017)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from srwm.fewshot.inputs import NO_LABEL
+from srwm.fewshot.model import EpisodeModel
+from srwm.nn import State
+
+
+class PrototypicalNetwork(EpisodeModel):
+    """Logits are the negative squared Euclidean distances of an image's features to the class means.
+
+    Its only weights are those of the stem; of the configuration, `input` and `stack` play no part. The state is the sum of
+    the features of each class, (B, N, F), and the number of its examples, (B, N), float32: so it learns one example at a time
+    like every other model. A class without an example has probability 0, unless no class has one. Raises ValueError for a
+    configuration that does not fit.
+    """
+
+    def forward_features(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        state: State | None = None,
+        resets: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """`forward` from features (B, T, F) that `embed` gave; an image is answered before it is learned."""
+        self._check_steps(features, labels)
+        real = torch.ones_like(labels, dtype=torch.bool) if mask is None else mask
+        features = _at_least_float32(features).masked_fill(~real[..., None], 0)
+        one_hot = F.one_hot(labels.clamp(min=0), self.config.n_way).to(features)
+        one_hot = one_hot * (real & (labels != NO_LABEL))[..., None]
+        sums, counts = self._fresh(features) if state is None else state
+        logits = []
+        for t in range(features.shape[1]):
+            if resets is not None:
+                sums = sums.masked_fill(resets[:, t, None, None], 0)
+                counts = counts.masked_fill(resets[:, t, None], 0)
+            logits.append(prototype_logits(features[:, t : t + 1], sums, counts) * real[:, t, None, None])
+            sums = sums + one_hot[:, t, :, None] * features[:, t, None]
+            counts = counts + one_hot[:, t]
+        return torch.cat([features.new_zeros(len(features), 0, self.config.n_way), *logits], dim=1), (sums, counts)
+
+    def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
+        """`query` from features (B, Q, F) that `embed` gave."""
+        features = _at_least_float32(features)
+        return prototype_logits(features, *(self._fresh(features) if state is None else state))
+
+    def _fresh(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        batch, _, width = features.shape
+        return features.new_zeros(batch, self.config.n_way, width), features.new_zeros(batch, self.config.n_way)
+
+
+def class_sums(features: Tensor, labels: Tensor, n_way: int) -> tuple[Tensor, Tensor]:
+    """Features (B, T, F) and labels (B, T) in 0 .. N - 1 -> sums of the features of each class (B, N, F), counts (B, N)."""
+    one_hot = F.one_hot(labels, n_way).to(features.dtype)
+    return one_hot.mT @ features, one_hot.sum(1)
+
+
+def prototype_logits(features: Tensor, sums: Tensor, counts: Tensor) -> Tensor:
+    """Negative squared distances to class means: features (B, Q, F), sums (B, N, F), counts (B, N) -> (B, Q, N).
+
+    A class without an example has the lowest finite number.
+    """
+    means = sums / counts.clamp(min=1)[..., None]
+    logits = -(features[:, :, None] - means[:, None]).square().sum(-1)
+    return logits.masked_fill((counts == 0)[:, None], torch.finfo(logits.dtype).min)
+
+
+def _at_least_float32(features: Tensor) -> Tensor:
+    return features.to(torch.promote_types(features.dtype, torch.float32))

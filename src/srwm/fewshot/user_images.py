@@ -1,0 +1,155 @@
+"""Images as users bring them, brought to the form that a model reads."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from srwm.data.ink import normalise_ink, normalise_ink_images
+from srwm.fewshot.facts import Preprocess
+from srwm.fewshot.model import ModelConfig
+
+Array = NDArray[Any]
+
+
+def read_images(
+    images: object, config: ModelConfig, preprocess: Preprocess, columns: int | None = None
+) -> tuple[Tensor, int | None]:
+    """Images -> (n, *image_shape) float32, and the number of columns if they came as rows of a table, else None.
+
+    `columns` is that number of earlier images: other tables are an error then, where else they would be an image (H, W).
+
+    images: an array, a tensor or anything that numpy makes an array of, (n, F) rows with F = C * H * W, (H, W), (n, H, W) or
+    (n, C, H, W), or a PIL image, or a list of images of any sizes. bool, uint8, or floating in [0, 1]. `ink` takes colour
+    images too, as `normalise_ink` does, (H, W, 3 or 4). Without it images of another size are resized, smoothly. A model
+    without a stem takes any finite numbers: (n, F), (n, *image_shape), or one (*image_shape).
+    Raises ValueError for other shapes, types and values, or a model that cannot read ink.
+    """
+    pixels = images if _is_picture(images) else _listed(images)
+    rows = None
+    if isinstance(pixels, np.ndarray):
+        if pixels.ndim == 2 and pixels.shape[1] == int(np.prod(config.image_shape)):
+            rows = pixels.shape[1]
+            pixels = pixels.reshape(-1, *config.image_shape)
+        elif pixels.ndim == 2 and columns is not None:
+            raise ValueError(f"X has {pixels.shape[1]} features, but FewShotLearner is expecting {columns} features as input")
+        elif config.stem == "none" and pixels.shape == config.image_shape:
+            pixels = pixels[None]
+    if preprocess == "ink":
+        return _ink(pixels, config), rows
+    return (_numbers(pixels, config) if config.stem == "none" else _pixels(pixels, config)), rows
+
+
+def _listed(images: object) -> Array | list[object]:
+    """One array, or the images one by one where they do not make one."""
+    if isinstance(images, Sequence) and any(_is_picture(image) or hasattr(image, "__array__") for image in images):
+        parts = [image if _is_picture(image) else _array(image) for image in images]
+        shapes = {part.shape if isinstance(part, np.ndarray) else None for part in parts}
+        if len(shapes) == 1 and None not in shapes:
+            return np.stack([part for part in parts if isinstance(part, np.ndarray)])
+        return parts
+    array = _array(images)
+    return _listed(list(array)) if array.dtype == object and array.ndim == 1 and len(array) else array
+
+
+def _array(images: object) -> Array:
+    if isinstance(images, Tensor):
+        images = images.detach().cpu()
+        return (images.float() if images.is_floating_point() else images).numpy()
+    try:
+        return np.asarray(images)
+    except ValueError as error:
+        raise ValueError(f"images: expected an array or a list of images, got {type(images).__name__} ({error})") from error
+
+
+def _is_picture(image: object) -> bool:
+    pil = sys.modules.get("PIL.Image")
+    return pil is not None and isinstance(image, pil.Image)
+
+
+def _ink(pixels: Any, config: ModelConfig) -> Tensor:
+    if config.image_shape != (1, 28, 28):
+        raise ValueError(f"preprocess: ink makes images (1, 28, 28), and the model reads {config.image_shape}")
+    if isinstance(pixels, np.ndarray):
+        if pixels.dtype == bool:
+            pixels = pixels.astype(np.uint8) * 255
+        colour = pixels.ndim >= 3 and pixels.shape[-1] in (3, 4)
+        if pixels.ndim == 2 or (pixels.ndim == 3 and colour):
+            pixels = [pixels]
+        elif pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[1] == 1):
+            made = normalise_ink_images(pixels.reshape(len(pixels), 1, *pixels.shape[-2:]))
+            return torch.from_numpy(made).float() / 255
+        elif not (pixels.ndim == 4 and colour):
+            raise ValueError(f"images: expected (H, W), (n, H, W), (n, 1, H, W) or (n, H, W, 3 or 4), got {pixels.shape}")
+    elif _is_picture(pixels):
+        pixels = [pixels]
+    made = np.stack([normalise_ink(image) for image in pixels])
+    return torch.from_numpy(made)[:, None].float() / 255
+
+
+def _numbers(values: object, config: ModelConfig) -> Tensor:
+    if not isinstance(values, np.ndarray) or values.shape[1:] != config.image_shape:
+        got = values.shape if isinstance(values, np.ndarray) else "images of different sizes"
+        raise ValueError(f"images: expected (n, {int(np.prod(config.image_shape))}) or (n, *{config.image_shape}), got {got}")
+    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+        raise ValueError(f"images: expected finite numbers, got {_described(values)}")
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def _pixels(pixels: Any, config: ModelConfig) -> Tensor:
+    channels, height, width = config.image_shape
+    if isinstance(pixels, np.ndarray):
+        return _resized(_in_unit_range(_with_channels(pixels, channels, one=False)), height, width)
+    parts = [
+        _picture(image, channels) if _is_picture(image) else image for image in ([pixels] if _is_picture(pixels) else pixels)
+    ]
+    whole = [_in_unit_range(_with_channels(part, channels, one=True)) for part in parts]
+    return torch.cat([_resized(part, height, width) for part in whole])
+
+
+def _picture(image: Any, channels: int) -> Array:
+    array = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return array if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def _with_channels(pixels: Array, channels: int, one: bool) -> Array:
+    """(n, C, H, W), where the array is one image (H, W) or (C, H, W), or with `one` unset also n of them."""
+    if pixels.ndim == 2 and channels == 1:
+        return pixels[None, None]
+    if pixels.ndim == 3 and pixels.shape[0] == channels and (one or channels > 1):
+        return pixels[None]
+    if pixels.ndim == 3 and channels == 1 and not one:
+        return pixels[:, None]
+    if pixels.ndim == 4 and pixels.shape[1] == channels and not one:
+        return pixels
+    wanted = "(H, W), (n, H, W) or (n, 1, H, W)" if channels == 1 else f"({channels}, H, W) or (n, {channels}, H, W)"
+    raise ValueError(f"images: expected {wanted}, got {pixels.shape}")
+
+
+def _in_unit_range(pixels: Array) -> Tensor:
+    if pixels.dtype in (np.bool_, np.uint8):
+        return torch.from_numpy(pixels.astype(np.float32)) / (1 if pixels.dtype == np.bool_ else 255)
+    if pixels.dtype.kind != "f" or not np.isfinite(pixels).all() or (pixels.size and (pixels.min() < 0 or pixels.max() > 1)):
+        raise ValueError(f"images: expected uint8, bool, or floating from 0 to 1, got {_described(pixels)}")
+    return torch.from_numpy(pixels.astype(np.float32))
+
+
+def _resized(images: Tensor, height: int, width: int) -> Tensor:
+    if images.shape[2:] == (height, width):
+        return images
+    if min(images.shape[2:]) < 1:
+        raise ValueError(f"images: expected one pixel a side or more, got {tuple(images.shape[2:])}")
+    if not len(images):
+        return images.new_empty(0, images.shape[1], height, width)
+    return F.interpolate(images, (height, width), mode="bilinear", antialias=True)
+
+
+def _described(values: Array) -> str:
+    if values.dtype.kind not in "biuf" or not values.size:
+        return str(values.dtype)
+    return f"{values.dtype} from {values.min():g} to {values.max():g}"

@@ -1,0 +1,63 @@
+"""Labels as users give them, and the slots of a model that stand for them."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+Labels = NDArray[Any]
+
+_SCALARS = (str, bytes, bool, int, float, np.generic)
+
+
+def read_labels(labels: object, name: str = "labels") -> Labels:
+    """Labels -> (n,), of the type that numpy gives them; one label alone makes n = 1.
+
+    Raises ValueError for another shape, for NaN or None, or where texts, numbers and other things are mixed.
+    """
+    if isinstance(labels, Tensor):
+        labels = labels.detach().cpu().numpy()
+    given = [labels] if isinstance(labels, _SCALARS) else labels
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected one label per image, (n,), got {type(labels).__name__} ({error})") from error
+    if array.ndim == 0:
+        array = array[None]
+    if array.ndim != 1:
+        raise ValueError(f"{name}: expected one label per image, (n,), got {array.shape}")
+    members = list(given) if isinstance(given, list | tuple) else array.tolist()
+    texts = sum(isinstance(member, str) for member in members)
+    if array.dtype == object and texts == len(members):
+        array = np.array(members, dtype=str)
+    if array.dtype.kind not in "biufUSM" or (array.dtype.kind == "U" and texts < len(members)):
+        raise ValueError(f"{name}: expected texts alone or numbers alone, got {sorted({type(m).__name__ for m in members})}")
+    if array.dtype.kind in "fM" and not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected no missing values, got NaN, NaT or infinity")
+    return array
+
+
+def join_labels(known: Labels | None, labels: Labels) -> Labels:
+    """The labels known so far, (k,), then the new ones among `labels` in order of appearance.
+
+    Raises ValueError where texts would meet numbers.
+    """
+    if known is None or not len(known):
+        known = labels[:0]
+    if _kind(known) != _kind(labels):
+        raise ValueError(f"labels: expected {_kind(known)}, as before, got {_kind(labels)}")
+    fresh, first = np.unique(labels, return_index=True)
+    new = labels[np.sort(first[~np.isin(fresh, known)])]
+    return np.concatenate([known, new])
+
+
+def positions(labels: Labels, known: Labels) -> NDArray[np.int64]:
+    """Where each label stands in `known`, which holds all of them."""
+    order = np.argsort(known)
+    return np.asarray(order[np.searchsorted(known, labels, sorter=order)], dtype=np.int64)
+
+
+def _kind(labels: Labels) -> str:
+    kind: str = labels.dtype.kind
+    return {"U": "texts", "S": "bytes", "M": "dates"}.get(kind, "numbers")

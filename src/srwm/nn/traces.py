@@ -1,0 +1,48 @@
+"""What a self-referential matrix does over time: its learning rates, and what it has written, step by step."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from srwm import ops
+from srwm.nn.checks import check_input
+from srwm.nn.srwm import SelfReferential
+from srwm.nn.state import reset
+from srwm.ops.checks import check_flags
+
+
+@torch.no_grad()
+def learning_rates(core: SelfReferential, x: Tensor, shift: Tensor | None = None, resets: Tensor | None = None) -> Tensor:
+    """The rates sigma(b_t) with which each step writes into the blocks of columns [y | q | k | beta], in 0 ... 1.
+
+    Shapes: x (B, T, d_model), what the core reads; shift (B, H, E, M) carried in, or None; resets (B, T) bool, or None.
+    Returns (B, T, H, 4), without a gradient. Raises ValueError for shapes that do not fit.
+    """
+    steps = _steps(core, x, shift, resets)
+    rates = [(read[:, :, None] @ (core.weight + before)[..., -4:]).squeeze(2).sigmoid() for read, before, _ in steps]
+    return torch.stack(rates, dim=1) if rates else x.new_zeros(len(x), 0, core.num_heads, 4)
+
+
+@torch.no_grad()
+def shifts_over_time(core: SelfReferential, x: Tensor, shift: Tensor | None = None, resets: Tensor | None = None) -> Tensor:
+    """The shift W_t - W_0 before the first step and after each one: (B, T + 1, H, E, M), without a gradient.
+
+    Arguments and errors as in `learning_rates`.
+    """
+    first = core.weight.new_zeros(len(x), *core.weight.shape) if shift is None else shift
+    return torch.stack([first, *(after for _, _, after in _steps(core, x, shift, resets))], dim=1)
+
+
+def _steps(core: SelfReferential, x: Tensor, shift: Tensor | None, resets: Tensor | None) -> Iterator[tuple[Tensor, ...]]:
+    """For each step what the heads read, (B, H, E), and the shift before and after it."""
+    check_input(x, "B T", core.d_input)
+    check_flags("resets", resets, x)
+    heads = core._heads(x)
+    shift = core.weight.new_zeros(len(x), *core.weight.shape) if shift is None else shift
+    for t in range(x.shape[1]):
+        if resets is not None:
+            shift = reset(shift, resets[:, t])
+        _, after = ops.srwm(heads[:, t : t + 1], core.weight, shift, backend=core.backend)
+        yield heads[:, t], shift, after
+        shift = after

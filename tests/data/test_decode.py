@@ -1,0 +1,145 @@
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srwm.data import UserError
+from srwm.data.decode import MAX_PIXELS, all_grey, read_image, read_images
+
+RGB, GREY = (3, 84, 84), (1, 28, 28)
+
+
+def save(path: Path, image: Image.Image, **options) -> str:
+    image.save(path, **options)
+    return str(path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+@pytest.mark.parametrize("shape", [RGB, GREY])
+def test_every_mode_and_size_becomes_one_shape(tmp_path, mode, shape):
+    grey = Image.new("L", (50, 120), 255)
+    suffix = "jpg" if mode in ("CMYK", "YCbCr") else "png"
+    array = read_image(save(tmp_path / f"a.{suffix}", grey.convert("RGB").convert(mode)), shape)
+    assert array.shape == shape
+    assert array.dtype == np.uint8
+    assert array.min() >= 250
+
+
+def test_colours_and_places_are_kept(tmp_path):
+    pixels = np.zeros((84, 84, 3), np.uint8)
+    pixels[10:20, 30:60] = (10, 200, 90)
+    assert np.array_equal(read_image(save(tmp_path / "a.png", Image.fromarray(pixels)), RGB), pixels.transpose(2, 0, 1))
+
+
+def test_what_is_transparent_is_white(tmp_path):
+    image = Image.new("RGBA", (84, 84), (0, 0, 0, 0))
+    image.paste((255, 0, 0, 255), (0, 0, 10, 84))
+    array = read_image(save(tmp_path / "a.png", image), RGB)
+    assert array[:, 0, 0].tolist() == [255, 0, 0]
+    assert array[:, 0, 50].tolist() == [255, 255, 255]
+    palette = Image.new("P", (84, 84), 0)
+    assert read_image(save(tmp_path / "b.gif", palette, transparency=0), RGB).min() == 255
+
+
+def test_a_photo_is_turned_as_its_tag_says(tmp_path):
+    pixels = np.zeros((84, 84), np.uint8)
+    pixels[:42] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    array = read_image(save(tmp_path / "a.png", Image.fromarray(pixels), exif=exif), (1, 84, 84))
+    assert np.array_equal(array[0], np.rot90(pixels, -1))
+
+
+def test_blocks_are_in_order_whatever_their_number(tmp_path, monkeypatch):
+    monkeypatch.setattr("srwm.data.decode._AT_ONCE", 3)
+    paths = [save(tmp_path / f"{i}.png", Image.new("L", (28, 28), i)) for i in range(10)]
+    blocks = list(read_images(paths, GREY, "decoding"))
+    assert [len(block) for block in blocks] == [3, 3, 3, 1]
+    assert np.concatenate(blocks)[:, 0, 0, 0].tolist() == list(range(10))
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(width: int, height: int, pixels: bytes, *more: bytes) -> bytes:
+    """A greyscale PNG of one byte a pixel, whatever its pixels really are."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = [chunk(b"IHDR", header), *more, chunk(b"IDAT", zlib.compress(pixels)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def jpeg(width: int, height: int) -> bytes:
+    """A JPEG whose header tells another size than its pixels have."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, "JPEG")
+    content = buffer.getvalue()
+    start = content.index(b"\xff\xc0") + 5
+    return content[:start] + struct.pack(">HH", height, width) + content[start + 4 :]
+
+
+BOMBS = {
+    "png, a little too large": png(8193, 8192, b""),
+    "png, warned of by pillow": png(10_000, 10_000, b""),
+    "png, an error of pillow": png(30_000, 30_000, b""),
+    "png, as large as a header can say": png(2**31 - 1, 2**31 - 1, b""),
+    "jpeg, a little too large": jpeg(8193, 8192),
+    "jpeg, as large as a header can say": jpeg(65_500, 65_500),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("action", ["error", "ignore"])
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch, name, action):
+    path = tmp_path / f"bomb.{name[:3]}"
+    path.write_bytes(BOMBS[name])
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter(action)
+        for read in (lambda: read_image(str(path), RGB), lambda: all_grey([str(path)])):
+            with pytest.raises(UserError, match=rf"bomb\.{name[:3]}: refused, .*more than {MAX_PIXELS} pixels"):
+                read()
+
+
+def test_a_bomb_in_the_text_of_a_png_is_refused(tmp_path):
+    text = chunk(b"zTXt", b"note\0\0" + zlib.compress(b"\0" * 2**24))
+    (tmp_path / "bomb.png").write_bytes(png(4, 4, bytes(20), *[text] * 8))
+    with pytest.raises(UserError, match=r"bomb\.png: not a readable image"):
+        read_image(str(tmp_path / "bomb.png"), GREY)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"text",
+        png(64, 64, b"")[:40],
+        png(64, 64, b"too few pixels"),
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        b"GIF89a" + b"\xff" * 20,
+        b"BM" + bytes(60),
+        b"II*\0\x08\0\0\0" + bytes(12),
+        b"RIFF\x10\0\0\0WEBPVP8 " + bytes(20),
+    ],
+)
+def test_damage_is_told(tmp_path, content):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.png: (not a readable image|refused)"):
+        read_image(str(tmp_path / "a.png"), RGB)
+
+
+def test_deep_pixels_are_refused(tmp_path):
+    path = save(tmp_path / "deep.png", Image.fromarray(np.zeros((9, 9), np.uint16)))
+    with pytest.raises(UserError, match=r"deep\.png: I;16 pixels; convert the image to 8 bits"):
+        read_image(path, RGB)
+
+
+def test_grey_is_told_from_colour_by_the_header(tmp_path):
+    grey = [save(tmp_path / f"{mode}.png", Image.new(mode, (9, 9))) for mode in ("1", "L", "LA")]
+    assert all_grey(grey)
+    assert not all_grey([*grey, save(tmp_path / "c.png", Image.new("RGB", (9, 9)))])

@@ -1,0 +1,281 @@
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from torch.testing import assert_close
+
+from srwm.cli import main
+from srwm.data import ImageClasses, UserError
+from srwm.fewshot.checkpoint import save_weights
+from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.episodes import EpisodeShape, draw_episodes
+from srwm.fewshot.evaluate import embed_all, evaluate, score
+from srwm.fewshot.figures.curves import draw_learning_curves
+from srwm.fewshot.figures.rates import mean_learning_rates
+from srwm.fewshot.figures.run import MATRIX_FIGURES, draw_figures
+from srwm.fewshot.figures.shift import animate_shift, draw_shift
+from srwm.fewshot.figures.shots import accuracy_per_shot
+from srwm.fewshot.figures.style import label_name, show_change, show_image
+from srwm.fewshot.figures.trace import core_inputs, trace_episode
+from srwm.fewshot.learner import build_model
+from srwm.fewshot.model import ModelConfig
+from srwm.fewshot.report import load_best
+from srwm.fewshot.runs import BEST, MetricsLog, create_run
+from srwm.nn import CORES, StackConfig, learning_rates
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def images_of(channels: int, seed: int = 0, size: int = 16) -> ImageClasses:
+    generator = np.random.default_rng(seed)
+    groups = generator.integers(0, 256, (8, 6, channels, size, size)).astype(np.uint8)
+    return ImageClasses.from_groups("random", list(groups), [f"class {c}" for c in range(8)])
+
+
+def small(core: str = "srwm", channels: int = 1, **stack) -> TrainConfig:
+    stack = {"d_model": 12, "num_heads": 2, "num_layers": 2, "ff_factor": 1} | stack
+    model = ModelConfig((channels, 16, 16), 3, stem="none", stack=StackConfig(core=core, **stack))
+    return TrainConfig(
+        model=model, queries=3, episodes=4, steps=2, log_every=1, validate_every=2, validation_episodes=4, validation_queries=3
+    )
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return build_model(small().model).eval()
+
+
+def one_episode(data, shape=EpisodeShape(3, 2, 4), episodes=1):  # noqa: B008
+    return draw_episodes(torch.from_numpy(data.offsets), shape, episodes, torch.Generator().manual_seed(0))
+
+
+def test_accuracy_per_shot_ends_with_that_of_whole_episodes_and_counts_examples():
+    data, shape = images_of(1), EpisodeShape(3, 3, 3)
+    lengths = []
+
+    def as_many_right_as_examples(drawn):
+        lengths.append(drawn.support.shape[1])
+        right = torch.arange(3) < drawn.support.shape[1] // 3
+        return torch.where(right, drawn.query_labels, (drawn.query_labels + 1) % 3)
+
+    found = accuracy_per_shot(as_many_right_as_examples, data, shape, 10)
+    assert lengths == [3, 6, 9]
+    assert [accuracy.mean for accuracy in found] == pytest.approx([1 / 3, 2 / 3, 1])
+
+    def first_label(drawn):
+        return drawn.support_labels[:, :1].expand_as(drawn.query_labels)
+
+    assert accuracy_per_shot(first_label, data, shape, 50, seed=4)[-1] == score(first_label, data, shape, 50, 4)
+
+
+def test_a_trace_is_what_the_model_does(model):
+    data, drawn = images_of(1), one_episode(images_of(1))
+    trace = trace_episode(model, data, drawn, layer=2, head=1)
+    assert (trace.layer, trace.head, trace.support) == (2, 1, 6)
+    assert trace.labels == [*drawn.support_labels[0].tolist(), *drawn.query_labels[0].tolist()]
+    assert np.array_equal(trace.images[6:], data.images[drawn.query[0]])
+    with torch.no_grad():
+        images = torch.from_numpy(trace.images)[None].float() / 255
+        state = None
+        assert (trace.shifts[0] == 0).all()
+        for step in range(6):
+            now = slice(step, step + 1)
+            _, state = model(images[:, now], drawn.support_labels[:, now], state)
+            assert_close(torch.from_numpy(trace.shifts[step + 1]), state[1][0, 0])
+            assert_close(torch.from_numpy(trace.answers[step]), model.query(images[:, now], state)[0, 0].softmax(-1))
+        assert_close(torch.from_numpy(trace.answers[6:]), model.query(images[:, 6:], state)[0].softmax(-1))
+    assert trace.norm(6) == pytest.approx(float(state[1][0, 0].norm()))
+
+
+def test_without_a_choice_the_trace_is_of_the_matrix_that_changes_most(model):
+    data, drawn = images_of(1), one_episode(images_of(1))
+
+    def change(layer, head):
+        trace = trace_episode(model, data, drawn, layer, head)
+        return trace.norm(6) / float(model.stack.blocks[layer - 1].core.weight[head - 1].detach().norm())
+
+    places = [(layer, head) for layer in (1, 2) for head in (1, 2)]
+    chosen = trace_episode(model, data, drawn)
+    assert (chosen.layer, chosen.head) == max(places, key=lambda place: change(*place))
+    assert trace_episode(model, data, drawn, layer=1).layer == 1
+    assert trace_episode(model, data, drawn, head=2).head == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ({"layer": 3}, "layer: expected one of 1, 2, got 3"),
+        ({"head": 0}, "head: expected 1 to 2, got 0"),
+        ({"head": 3}, "got 3"),
+    ],
+)
+def test_a_matrix_that_is_not_there_is_told(model, place, message):
+    with pytest.raises(UserError, match=message):
+        trace_episode(model, images_of(1), one_episode(images_of(1)), **place)
+
+
+def test_the_mean_learning_rates_are_those_of_every_episode(model):
+    data = images_of(1)
+    drawn = one_episode(data, episodes=5)
+    with torch.inference_mode():
+        features = embed_all(model, data)
+        rates = mean_learning_rates(model, features, drawn)
+        encoded = model.encode(features[drawn.support], drawn.support_labels)
+        first = learning_rates(model.stack.blocks[0].core, encoded)
+        second = learning_rates(model.stack.blocks[1].core, model.stack.blocks[0](encoded)[0])
+    assert rates.keys() == {1, 2}
+    assert_close(torch.from_numpy(rates[1]), first.mean(0))
+    assert_close(torch.from_numpy(rates[2]), second.mean(0))
+    assert rates[1].shape == (6, 2, 4)
+
+
+def test_a_memory_that_is_not_carried_is_fresh_at_every_step():
+    model = build_model(small(carry="never").model).eval()
+    data = images_of(1)
+    trace = trace_episode(model, data, one_episode(data), layer=1, head=1)
+    again = trace_episode(model, data, one_episode(data, EpisodeShape(3, 2, 0)), layer=1, head=1)
+    read = core_inputs(model, embed_all(model, data)[one_episode(data).support].detach(), one_episode(data).support_labels)
+    key = read[0].shifts()[0, -1, 0]
+    assert np.linalg.matrix_rank(trace.shifts[-1], tol=1e-6) == 1, "one write, not six"
+    assert np.array_equal(trace.shifts, again.shifts)
+    assert_close(torch.from_numpy(trace.shifts[-1]), key)
+
+
+def test_a_picture_shows_the_numbers_of_the_trace_around_zero(model, tmp_path, monkeypatch):
+    drawn = []
+
+    def spy(axes, shift, limit):
+        drawn.append((shift.copy(), limit))
+        return show_change(axes, shift, limit)
+
+    monkeypatch.setattr("srwm.fewshot.figures.shift.show_change", spy)
+    data = images_of(1)
+    trace = trace_episode(model, data, one_episode(data, EpisodeShape(3, 1, 2)))
+    draw_shift(trace, tmp_path / "shift.png")
+    with Image.open(tmp_path / "shift.png") as picture:
+        assert picture.width > 800
+    assert [shift.tolist() for shift, _ in drawn] == trace.shifts.tolist()
+    assert {limit for _, limit in drawn} == {float(np.abs(trace.shifts).max())}
+    axes: Axes = Figure().subplots()
+    assert show_change(axes, trace.shifts[1], 0.5).get_clim() == (-0.5, 0.5)
+
+
+def test_a_long_episode_gets_few_panels_and_every_frame(model, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("srwm.fewshot.figures.shift.show_change", lambda *given: drawn.append(given[1]) or show_change(*given))
+    data = images_of(1)
+    trace = trace_episode(model, data, one_episode(data, EpisodeShape(3, 4, 2)))
+    draw_shift(trace, tmp_path / "shift.png")
+    assert len(drawn) == 6
+    assert np.array_equal(drawn[-1], trace.shifts[-1])
+    assert (drawn[0] == 0).all()
+    animate_shift(trace, tmp_path / "shift.gif")
+    with Image.open(tmp_path / "shift.gif") as picture:
+        assert picture.n_frames == 1 + 12 + 2
+        assert picture.info["loop"] == 0
+    assert (tmp_path / "shift.gif").stat().st_size < 2_000_000
+
+
+def test_images_are_shown_in_their_colours():
+    axes = Figure().subplots(1, 2)
+    image = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
+    show_image(axes[0], image)
+    assert np.array_equal(axes[0].images[0].get_array(), image.transpose(1, 2, 0))
+    show_image(axes[1], image[:2])
+    assert np.array_equal(axes[1].images[0].get_array(), image[0])
+
+
+def test_labels_have_names_beyond_the_alphabet():
+    assert [label_name(n) for n in (0, 25, 26)] == ["A", "Z", "27"]
+
+
+def test_learning_curves_show_every_run_and_chance(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path: figures.append(self))
+    for name, best in (("one", 0.5), ("two", 0.75)):
+        create_run(tmp_path / name, small())
+        rows = ["1,0.1,0.001,1.0,0.4,,", f"2,0.2,0.001,0.9,0.5,{best},0.01"]
+        (tmp_path / name / "metrics.csv").write_text("\n".join([",".join(MetricsLog.fields), *rows, ""]))
+    create_run(tmp_path / "empty", small())
+    draw_learning_curves([tmp_path / name for name in ("one", "two", "empty")], tmp_path / "curves.png")
+    accuracy, loss = figures[0].axes
+    lines = [line.get_xydata().tolist() for line in accuracy.lines]
+    assert [[0.1, 40.0], [0.2, 50.0]] in lines
+    assert [[0.2, 75.0]] in lines
+    assert any(line.get_ydata()[0] == pytest.approx(100 / 3) for line in accuracy.lines), "chance"
+    assert any(line.get_ydata()[0] == pytest.approx(math.log(3)) for line in loss.lines if len(line.get_ydata())), "chance"
+    told = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    assert told[:3] == ["one, 2 steps, best 50.0 %", "two, 2 steps, best 75.0 %", "empty, 0 steps"]
+
+
+def make_run(folder: Path, config: TrainConfig) -> None:
+    """A run folder as training leaves it, without training."""
+    torch.manual_seed(0)
+    create_run(folder, config)
+    save_weights(folder / BEST, build_model(config.model), {"step": 1})
+    (folder / "metrics.csv").write_text(f"{','.join(MetricsLog.fields)}\n1,0.1,0.001,1.1,0.3,0.4,0.01\n")
+
+
+@pytest.mark.parametrize("core", ["srwm", "sr_delta", "lstm", "prototypes"])
+def test_every_model_has_its_figures(tmp_path, capsys, monkeypatch, core):
+    head = "prototypes" if core == "prototypes" else "memory"
+    config = small("srwm" if head == "prototypes" else core, channels=3 if core == "lstm" else 1)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, head=head, stem="conv4", stem_channels=4))
+    make_run(tmp_path / "run", config)
+    data = images_of(config.model.image_shape[0])
+    monkeypatch.setattr("srwm.cli.fewshot.load_splits", lambda name, folder: {"test": data})
+    assert main(["fewshot", "figures", str(tmp_path / "run"), "--episodes", "10", "--shots", "2"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    expected = ["learning_curves.png", "accuracy_per_shot.png"]
+    if core in ("srwm", "sr_delta"):
+        expected += MATRIX_FIGURES
+    else:
+        kind = "head" if head == "prototypes" else "core"
+        assert shown.pop().startswith(f"left out, since a model with {kind} '{core}' has no self-referential matrix: ")
+    folder = tmp_path / "run" / "figures"
+    assert shown == [str(folder / name) for name in expected]
+    assert {path.name for path in folder.iterdir()} == set(expected)
+    for name in expected:
+        with Image.open(folder / name) as picture:
+            assert min(picture.size) >= 300
+            assert (folder / name).stat().st_size < 2_000_000
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_every_core_is_traced_or_has_nothing_to_trace(core):
+    torch.manual_seed(0)
+    data, model = images_of(1), build_model(small(core).model).eval()
+    trace = trace_episode(model, data, one_episode(data))
+    assert (trace is None) == (core not in ("srwm", "sr_delta"))
+    rates = mean_learning_rates(model, embed_all(model, data).detach(), one_episode(data))
+    assert len(rates) == (0 if trace is None else 2)
+    assert all(((values > 0) & (values < 1)).all() for values in rates.values())
+
+
+def test_the_curve_of_shots_is_the_evaluation_of_the_run(tmp_path, monkeypatch):
+    make_run(tmp_path / "run", small())
+    kept = {}
+    monkeypatch.setattr("srwm.fewshot.figures.run.draw_accuracy_per_shot", lambda lines, *rest: kept.update(lines))
+    figures = draw_figures(tmp_path / "run", images_of(1), shots=2, episodes=50, seed=7)
+    assert [next(figures).name, next(figures).name] == ["learning_curves.png", "accuracy_per_shot.png"]
+    assert kept["model"][-1] == evaluate(load_best(tmp_path / "run"), images_of(1), EpisodeShape(3, 2, 3), 50, 7)
+    assert [len(line) for line in kept.values()] == [2, 2, 2]
+
+
+def test_more_shots_than_there_are_images_are_told(tmp_path):
+    make_run(tmp_path / "run", small())
+    with pytest.raises(UserError, match="shots: expected at most 5, so that random has images left to ask for, got 6"):
+        list(draw_figures(tmp_path / "run", images_of(1), shots=6))

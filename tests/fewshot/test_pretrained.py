@@ -1,0 +1,255 @@
+"""Checkpoints for others: they come back as they were, from wherever they are named, and nothing corrupt or hostile gets in."""
+
+import dataclasses
+import json
+import os
+import pickle
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from srwm.data import UserError
+from srwm.fewshot import pretrained
+from srwm.fewshot.checkpoint import save_weights
+from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.facts import Facts
+from srwm.fewshot.model import FewShotModel, ModelConfig
+from srwm.fewshot.runs import create_run
+from srwm.nn import StackConfig
+
+CONFIG = ModelConfig(
+    n_way=4, stem_channels=4, stack=StackConfig(d_model=16, num_heads=2, num_layers=1, ff_factor=1, unroll_length=None)
+)
+FACTS = Facts("letters", "ink", {"test, 5-way 1-shot": "90.00 ± 0.10 %"})
+
+
+@pytest.fixture
+def model() -> FewShotModel:
+    torch.manual_seed(0)
+    model = FewShotModel(CONFIG)
+    model(torch.rand(2, 5, 1, 28, 28), torch.zeros(2, 5, dtype=torch.long))  # batch statistics that are not the initial ones
+    model.facts = FACTS
+    return model.eval()
+
+
+@pytest.fixture
+def folder(model: FewShotModel, tmp_path: Path) -> Path:
+    model.save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("a network call")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def same(one: FewShotModel, other: FewShotModel) -> bool:
+    pairs = zip(one.state_dict().items(), other.state_dict().items(), strict=True)
+    return all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
+
+
+def edit(folder: Path, **changes: object) -> None:
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(content | changes))
+
+
+def test_a_model_comes_back_as_it_was(model: FewShotModel, folder: Path) -> None:
+    loaded = FewShotModel.from_pretrained(folder)
+    assert same(model, loaded)
+    assert (loaded.config, loaded.facts, loaded.training) == (CONFIG, FACTS, False)
+    assert sorted(os.listdir(folder)) == ["README.md", "config.json", "model.safetensors"]
+    card = (folder / "README.md").read_text()
+    assert "Trained on: letters" in card
+    assert "90.00 ± 0.10 %" in card
+
+
+def test_the_random_numbers_of_the_user_stay(folder: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    FewShotModel.from_pretrained(folder)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 2**-11), ("bfloat16", 2**-8)])
+def test_half_precision_halves_the_file_and_rounds_the_parameters(model, folder, tmp_path, dtype, tolerance) -> None:
+    model.save_pretrained(tmp_path / "half", dtype=dtype)
+    sizes = [(path / "model.safetensors").stat().st_size for path in (tmp_path / "half", folder)]
+    parameters = sum(p.numel() for p in model.parameters())
+    assert sizes[1] - sizes[0] == pytest.approx(2 * parameters, rel=0.02)
+    loaded = FewShotModel.from_pretrained(tmp_path / "half")
+    for (_, old), (_, new) in zip(model.named_parameters(), loaded.named_parameters(), strict=True):
+        assert new.dtype == torch.float32
+        torch.testing.assert_close(new, old, rtol=tolerance, atol=1e-7)
+    for old, new in zip(model.buffers(), loaded.buffers(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_weights_too_large_for_half_precision_are_refused(model: FewShotModel, tmp_path: Path) -> None:
+    with torch.no_grad():
+        model.out_layer.bias[0] = 1e6
+    with pytest.raises(ValueError, match=r"dtype: out_layer\.bias is out of the range of torch\.float16"):
+        model.save_pretrained(tmp_path / "half", dtype="float16")
+
+
+def test_a_run_folder_is_taken(model: FewShotModel, tmp_path: Path) -> None:
+    create_run(tmp_path / "run", TrainConfig(data="glyphs", model=CONFIG, steps=1))
+    save_weights(tmp_path / "run" / "best.safetensors", model, {"step": 1})
+    loaded = FewShotModel.from_pretrained(tmp_path / "run")
+    assert same(model, loaded)
+    assert loaded.facts == Facts("glyphs", "none")
+
+
+def test_names_of_the_package_s_checkpoints(model, folder, tmp_path, monkeypatch, no_network) -> None:
+    monkeypatch.setattr(pretrained, "files", lambda package: tmp_path)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^characters: no such folder, and no checkpoint of the package \(there are: none"):
+        FewShotModel.from_pretrained()
+    shutil.copytree(folder, tmp_path / "checkpoints" / "characters")
+    assert pretrained.packaged() == {"characters": tmp_path / "checkpoints" / "characters"}
+    assert same(FewShotModel.from_pretrained(), model)
+    with pytest.raises(UserError, match=r"^letters: .*there are: characters\)"):
+        FewShotModel.from_pretrained("letters")
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing", "./nothing/here", "a/b/c", "../up", "~/home", "/nothing", Path("user/name"), "", "a/"]
+)
+def test_names_that_can_only_be_local_need_no_hub(name, monkeypatch, tmp_path, no_network) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"no such folder|holds no config\.json"):
+        FewShotModel.from_pretrained(name)
+
+
+def test_local_folders_need_no_hub(folder, model, monkeypatch, no_network) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.chdir(folder.parent.parent)
+    assert same(FewShotModel.from_pretrained(f"{folder.parent.name}/{folder.name}"), model)
+
+
+def test_the_missing_extra_is_named(model, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.delitem(sys.modules, "srwm.fewshot.hub", raising=False)
+    for call in (lambda: FewShotModel.from_pretrained("user/name"), lambda: model.push_to_hub("user/name")):
+        with pytest.raises(UserError, match=r"pip install 'srwm\[hub\]'"):
+            call()
+
+
+def test_the_hub_s_own_cache_is_read(folder, model, tmp_path, no_network) -> None:
+    pytest.importorskip("huggingface_hub")
+    commit = "0" * 40
+    repository = tmp_path / "cache" / "models--user--letters"
+    shutil.copytree(folder, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    loaded = FewShotModel.from_pretrained("user/letters", cache_dir=tmp_path / "cache", local_files_only=True)
+    assert same(loaded, model)
+    with pytest.raises(UserError, match=r"^user/other: no such folder, and not to be had from the Hugging Face Hub"):
+        FewShotModel.from_pretrained("user/other", cache_dir=tmp_path / "cache", local_files_only=True)
+
+
+def test_what_is_pushed_is_what_is_saved(model, tmp_path, monkeypatch) -> None:
+    hub_mixin = pytest.importorskip("huggingface_hub.hub_mixin")
+
+    class Api:
+        def __init__(self, token: str) -> None:
+            assert token == "secret"
+
+        def create_repo(self, repo_id: str, private: bool, exist_ok: bool) -> "Api":
+            assert (private, exist_ok) == (True, True)
+            self.repo_id = repo_id
+            return self
+
+        def upload_folder(self, repo_id: str, folder_path: Path, **options: object) -> str:
+            shutil.copytree(folder_path, tmp_path / "uploaded")
+            return f"https://hub/{repo_id}/commit"
+
+    monkeypatch.setattr(hub_mixin, "HfApi", Api)
+    assert model.push_to_hub("user/letters", dtype="float16", private=True, token="secret") == "https://hub/user/letters/commit"
+    model.save_pretrained(tmp_path / "saved", dtype="float16")
+    for name in ("config.json", "model.safetensors", "README.md"):
+        assert (tmp_path / "uploaded" / name).read_bytes() == (tmp_path / "saved" / name).read_bytes()
+    assert len(os.listdir(tmp_path / "uploaded")) == 3
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"\xff" * 200])
+def test_corrupt_weights_are_refused(folder, damage) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=r"model\.safetensors: not a readable checkpoint"):
+        FewShotModel.from_pretrained(folder)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("exploded",)
+
+
+def test_a_pickle_is_refused_and_not_executed(folder, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.pt").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(UserError, match=r"model\.pt: expected a folder with config\.json and model\.safetensors, got a file"):
+        FewShotModel.from_pretrained("model.pt")
+    shutil.copy(tmp_path / "model.pt", folder / "model.safetensors")
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        FewShotModel.from_pretrained(folder)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match=r"model\.safetensors: no such checkpoint"):
+        FewShotModel.from_pretrained(folder)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, r"config\.json: expected format 1, got 2; another version"),
+        ({"format": None}, "expected format 1, got None"),
+        ({"model": 3}, "not a configuration of a few-shot model"),
+        ({"model": {"flavour": "sweet"}}, "not a configuration of this version .unknown field flavour"),
+        ({"model": {"stack": {"depth": 3}}}, "not a configuration of this version .unknown field depth"),
+        ({"model": {"n_way": "many"}}, "weights and configuration do not fit"),
+        ({"model": {"image_shape": 5}}, "weights and configuration do not fit"),
+        ({"model": {"n_way": 2**60}}, "weights and configuration do not fit"),
+        ({"model": {"n_way": -1}}, "weights and configuration do not fit"),
+        ({"model": {"stem": "../conv"}}, "weights and configuration do not fit"),
+        ({"model": dataclasses.asdict(dataclasses.replace(CONFIG, n_way=5))}, r"weights and configuration .*out_layer"),
+        ({"facts": {"preprocess": "magic"}}, "preprocess: expected ink or none, got 'magic'"),
+        ({"facts": {"trained_on": 3}}, "not a configuration of this version"),
+        ({"facts": []}, "not a configuration of this version"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_told(folder, changes, message) -> None:
+    edit(folder, **changes)
+    with pytest.raises(UserError, match=message):
+        FewShotModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("text", ["", "null", "[1]", "{", "[" * 100_000, "\udcff"])
+def test_a_configuration_that_is_none_is_told(folder, text) -> None:
+    (folder / "config.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match=r"config\.json: not (readable|a configuration)"):
+        FewShotModel.from_pretrained(folder)
+
+
+def test_weights_that_are_no_numbers_are_told(model, tmp_path) -> None:
+    with torch.no_grad():
+        model.out_layer.weight[0, 0] = torch.nan
+    model.save_pretrained(tmp_path / "saved")
+    with pytest.raises(UserError, match=r"model\.safetensors: out_layer\.weight holds NaN"):
+        FewShotModel.from_pretrained(tmp_path / "saved")
+
+
+def test_a_folder_that_cannot_be_written_is_told(model, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot save"):
+        model.save_pretrained(tmp_path / "file")
