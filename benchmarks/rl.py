@@ -75,7 +75,7 @@ def measure(name: str, options: Options) -> dict[str, float]:
     from srwm.rl.agent import Agent
     from srwm.rl.envs import build_env
     from srwm.rl.presets import PRESETS, with_core
-    from srwm.rl.rollout import Actor, Unrolls
+    from srwm.rl.rollout import Actor, Waiting
     from srwm.rl.update import Learner
 
     torch.set_num_threads(options.threads)
@@ -88,18 +88,17 @@ def measure(name: str, options: Options) -> dict[str, float]:
         generator = torch.Generator().manual_seed(0)
         learner = Learner(agent, config, Fabric(accelerator="cpu", devices=1), generator)
         actor = Actor(agent, env, config.unroll_length, generator)
-        waiting: list[Unrolls] = []
+        waiting = Waiting()
         acting = learning = 0.0
         warm_up = 2
         for phase in range(warm_up + options.phases):
             if phase == warm_up:
                 acting = learning = 0.0
             begun = time.perf_counter()
-            waiting = [Unrolls.join([*waiting, actor.unroll()[0]])]
+            waiting.put(actor.unroll()[0])
             acted = time.perf_counter()
-            while len(waiting[0].actions) >= config.batch_size:
-                learner.update(waiting[0].select(slice(config.batch_size)), config.optimizer.lr)
-                waiting = [waiting[0].select(slice(config.batch_size, None))]
+            while len(waiting) >= config.batch_size:
+                learner.update(waiting.take(config.batch_size), config.optimizer.lr)
             acting, learning = acting + acted - begun, learning + time.perf_counter() - acted
     frames = options.phases * env.num_envs * config.unroll_length
     per_frame = core_seconds(agent, config, env.num_envs) / (env.num_envs * config.unroll_length)

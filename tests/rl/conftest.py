@@ -67,8 +67,7 @@ def env() -> Recall:
     return Recall()
 
 
-@pytest.fixture
-def config() -> TrainConfig:
+def small_config() -> TrainConfig:
     """A run of a second."""
     stack = StackConfig(d_model=8, num_heads=2, num_layers=2, ff_factor=2, style="rl")
     return TrainConfig(
@@ -79,3 +78,8 @@ def config() -> TrainConfig:
         frames=300,
         log_every=2,
     )
+
+
+@pytest.fixture
+def config() -> TrainConfig:
+    return small_config()

@@ -1,6 +1,7 @@
 """`srwm rl train`, `srwm rl evaluate` and `srwm rl watch`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import torch
 import tyro
 
 from srwm.data.errors import UserError
+from srwm.fewshot.distributed import is_chief
 from srwm.fewshot.runs import read_config_of
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvCrashError, build_env
@@ -101,7 +103,7 @@ def train(arguments: Sequence[str]) -> None:
     _check_positive(threads=options.threads)
     _set_threads(options.threads)
     try:
-        with build_env(options.config.env, options.config.seed) as env:
+        with build_env(options.config.env, options.config.seed + int(os.environ.get("RANK", "0"))) as env:
             ended = train_run(options.config, env, options.run, resume=options.resume, accelerator=options.accelerator)
     except EnvCrashError as error:
         print(error, file=sys.stderr)
@@ -109,7 +111,8 @@ def train(arguments: Sequence[str]) -> None:
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)
-    print(f"learning curve: {draw_learning_curve(options.run)}")
+    if is_chief():
+        print(f"learning curve: {draw_learning_curve(options.run)}")
 
 
 def evaluate(arguments: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """How far a run has come."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from srwm.rl.envs import Episode
@@ -7,12 +8,12 @@ from srwm.rl.envs import Episode
 
 @dataclass
 class Progress:
-    """The part of a run's state that is numbers: it is saved with every checkpoint."""
+    """The part of a process's state that is numbers: it is saved with every checkpoint."""
 
     step: int = 0
     """updates"""
     frames: int = 0
-    """steps of all environments together"""
+    """steps of all environments together, those of other processes too"""
     seconds: float = 0.0
     """wall time of training so far, over all of its sessions"""
     sums: dict[str, float] = field(default_factory=dict)
@@ -20,7 +21,7 @@ class Progress:
     updates: int = 0
     """number of these updates"""
     returns: dict[str, list[float]] = field(default_factory=dict)
-    """per task, the returns of the episodes that ended since the last row of metrics"""
+    """per task, the returns of this process's episodes that ended since the last row of metrics"""
 
     def add(self, values: dict[str, float]) -> None:
         """Count one update's numbers in."""
@@ -34,14 +35,24 @@ class Progress:
             self.returns.setdefault(episode.task, []).append(episode.return_)
 
     def take_means(self) -> dict[str, float]:
-        """Means since the last call: of the updates' numbers; of the returns of each task, and of these over the tasks."""
+        """Means of the updates' numbers since the last call."""
         means = {name: total / self.updates for name, total in self.sums.items()}
-        returns = {f"return_{task}": sum(values) / len(values) for task, values in sorted(self.returns.items())}
-        if returns:
-            means |= {
-                "return": sum(returns.values()) / len(returns),
-                "episodes": sum(map(len, self.returns.values())),
-                **returns,
-            }
-        self.sums, self.updates, self.returns = {}, 0, {}
+        self.sums, self.updates = {}, 0
         return means
+
+    def take_returns(self) -> dict[str, list[float]]:
+        """The returns since the last call."""
+        returns, self.returns = self.returns, {}
+        return returns
+
+
+def mean_returns(parts: Iterable[dict[str, list[float]]]) -> dict[str, float]:
+    """Per task the mean of the returns of all processes; over the tasks the mean of these, and the number of episodes."""
+    returns: dict[str, list[float]] = {}
+    for part in parts:
+        for task, values in part.items():
+            returns.setdefault(task, []).extend(values)
+    if not returns:
+        return {}
+    means = {f"return_{task}": sum(values) / len(values) for task, values in sorted(returns.items())}
+    return {"return": sum(means.values()) / len(means), "episodes": sum(map(len, returns.values())), **means}

@@ -97,6 +97,36 @@ class Actor:
         self.state = map_state(lambda part: part.to(self.device), state["core"])
 
 
+class Waiting:
+    """Unrolls that have not been learned from yet, first come, first served."""
+
+    def __init__(self) -> None:
+        self._unrolls: Unrolls | None = None
+
+    def __len__(self) -> int:
+        """How many pieces wait."""
+        return 0 if self._unrolls is None else len(self._unrolls.actions)
+
+    def put(self, unrolls: Unrolls) -> None:
+        """Append these pieces."""
+        self._unrolls = Unrolls.join([self._unrolls, unrolls]) if self._unrolls is not None and len(self) else unrolls
+
+    def take(self, count: int) -> Unrolls:
+        """Remove the first pieces. Raises ValueError where there are fewer."""
+        if self._unrolls is None or len(self) < count:
+            raise ValueError(f"count: expected {len(self)} at most, got {count}")
+        taken, self._unrolls = self._unrolls.select(slice(count)), self._unrolls.select(slice(count, None))
+        return taken
+
+    def get_state(self) -> tuple[Any, ...] | None:
+        """All that waits, as tensors of their own."""
+        return tuple(map_state(Tensor.clone, self._unrolls)) if self._unrolls is not None and len(self) else None
+
+    def set_state(self, state: tuple[Any, ...] | None) -> None:
+        """Go on from a `get_state`."""
+        self._unrolls = None if state is None else Unrolls(*state)
+
+
 def frame_tensors(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """A frame as the agent reads it: observations (B, 1, *observation_shape), rewards (B, 1), firsts (B, 1)."""
     observations, rewards, firsts = (torch.from_numpy(part)[:, None].to(device) for part in frame)
