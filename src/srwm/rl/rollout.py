@@ -69,8 +69,8 @@ class Actor:
                 break
             logits, _, state = self.agent(*frame_tensors(frame, self.device), state)
             if not logits.isfinite().all():
-                shown = ((f"{name}s", torch.from_numpy(part)) for name, part in frame._asdict().items())
-                check_finite([*shown, *named_weights(self.agent), ("logits of the acting policy", logits)])
+                read = [(f"{name}s", torch.from_numpy(part)) for name, part in frame._asdict().items()]
+                check_finite([*read, *named_weights(self.agent), ("logits of the acting policy", logits)])
             log_policy = logits[:, 0].float().log_softmax(-1).cpu()
             actions[:, t] = torch.multinomial(log_policy.exp(), 1, generator=self.generator)[:, 0]
             log_probs[:, t] = log_policy.gather(1, actions[:, t, None])[:, 0]
