@@ -44,12 +44,12 @@ def at_step(env, step: int, happens) -> None:
 
 @pytest.mark.parametrize("algorithm", ["impala", "ppo"])
 def test_a_run_learns_to_remember(env, config, tmp_path, algorithm) -> None:
-    optimizer = OptimizerConfig(name="adam", lr=5e-3, eps=1e-5, clip_norm=None)
-    config = replace(config, algorithm=algorithm, optimizer=optimizer, frames=8000, log_every=20, checkpoint_every=50)
-    assert train(config, env, tmp_path / "run", accelerator="cpu")
+    optimizer = OptimizerConfig(name="adam", lr=1e-2, eps=1e-5, clip_norm=None)
+    config = replace(config, algorithm=algorithm, optimizer=optimizer, frames=6000, log_every=20, checkpoint_every=50)
+    assert train(config, type(env)(num_envs=6), tmp_path / "run", accelerator="cpu")
     returns = [row["return"] for row in read_metrics(tmp_path / "run")]
     assert returns[0] < 0.7
-    assert sum(returns[-3:]) / 3 > 0.85
+    assert sum(returns[-3:]) / 3 > 0.9
 
 
 def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(env, config, tmp_path) -> None:
