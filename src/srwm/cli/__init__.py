@@ -23,6 +23,9 @@ COMMANDS = {
     "fewshot evaluate": Command("test accuracy of a trained run, and of baselines", "srwm.cli.fewshot", "evaluate"),
     "fewshot adaptation": Command("draw how fast several runs adapt to new tasks", "srwm.cli.fewshot", "adaptation"),
     "fewshot figures": Command("draw a trained run: curves, accuracy per shot, matrices", "srwm.cli.fewshot", "figures"),
+    "rl train": Command("train an agent on many tasks at once, from a preset", "srwm.cli.rl", "train"),
+    "rl evaluate": Command("returns of a trained agent, on training and test levels", "srwm.cli.rl", "evaluate"),
+    "rl watch": Command("write a film of an episode of a trained agent", "srwm.cli.rl", "watch"),
 }
 _EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "tensorboard"), "fewshot")
 
@@ -50,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
+        extra = "rl" if name.startswith("rl ") else extra
         return _fail(f"this command needs {error.name}, which is not installed: pip install 'srwm[{extra}]'", 1)
     except OSError as error:
         return _fail(error, 1)

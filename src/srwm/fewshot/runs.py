@@ -9,16 +9,21 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from srwm.data import UserError
 from srwm.data.files import write_atomically
 from srwm.fewshot.config import TrainConfig, config_from_dict
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T")
+
 BEST = "best.safetensors"
 
 
-def create_run(folder: Path, config: TrainConfig) -> None:
+def create_run(folder: Path, config: "DataclassInstance") -> None:
     """Make a new run folder, with its configuration in it or not at all.
 
     Raises UserError where the folder is there already, unless it is empty, or cannot be made.
@@ -36,7 +41,7 @@ def create_run(folder: Path, config: TrainConfig) -> None:
         raise UserError(f"cannot make the run folder {folder}: {error.strerror or error}") from error
 
 
-def check_same_config(folder: Path, config: TrainConfig) -> None:
+def check_same_config(folder: Path, config: "DataclassInstance") -> None:
     """Raise UserError that names every field in which `config` differs from the one that the run began with."""
     stored = dict(_leaves(_read_config(folder)))
     given = dict(_leaves(json.loads(json.dumps(dataclasses.asdict(config)))))
@@ -47,9 +52,14 @@ def check_same_config(folder: Path, config: TrainConfig) -> None:
 
 
 def read_config(folder: Path) -> TrainConfig:
-    """The configuration of a run. Raises UserError where the folder is not a run or its configuration not readable."""
+    """The configuration of a few-shot run. Raises UserError as `read_config_of`."""
+    return read_config_of(folder, TrainConfig)
+
+
+def read_config_of(folder: Path, kind: type[T]) -> T:
+    """The configuration of a run, of this kind. Raises UserError where the folder is not a run, or of another kind."""
     try:
-        return config_from_dict(TrainConfig, _read_config(folder))
+        return config_from_dict(kind, _read_config(folder))
     except (TypeError, ValueError, KeyError) as error:
         raise UserError(f"{folder / 'config.json'}: not a configuration of this version ({error})") from error
 
@@ -64,10 +74,13 @@ class MetricsLog:
 
     def __init__(self, folder: Path, last_step: int, more_losses: Sequence[str] = ()) -> None:
         """Continue after `last_step`: rows past it belong to steps that were lost and are dropped."""
+        losses = ("train_loss", *more_losses)
+        self._begin(folder, last_step, ("minutes", "learning_rate", *losses, "train_accuracy", "val_accuracy", "val_interval"))
+
+    def _begin(self, folder: Path, last_step: int, fields: Sequence[str]) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        losses = ("train_loss", *more_losses)
-        self.fields = ("step", "minutes", "learning_rate", *losses, "train_accuracy", "val_accuracy", "val_interval")
+        self.fields = ("step", *fields)
         self.path = folder / "metrics.csv"
         kept = [row for row in read_metrics(folder) if row["step"] <= last_step]
         text = io.StringIO()

@@ -1,0 +1,170 @@
+"""`srwm rl train`, `srwm rl evaluate` and `srwm rl watch`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from srwm.data.errors import UserError
+from srwm.fewshot.distributed import is_chief
+from srwm.fewshot.runs import read_config_of
+from srwm.rl.config import TrainConfig
+from srwm.rl.envs import EnvCrashError, build_env
+from srwm.rl.evaluate import level_sets
+from srwm.rl.presets import CORES, PRESETS, with_core
+from srwm.rl.report import draw_learning_curve, load_agent, score_run
+from srwm.rl.train import train as train_run
+from srwm.rl.watch import record, write_film
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train an agent; every field of the preset can be given another value."""
+
+    run: Path
+    """run folder, made by this command: configuration, metrics, checkpoints, weights and learning curve"""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    """the configuration"""
+    resume: bool = False
+    """go on from the last checkpoint of the run folder"""
+    threads: int | None = None
+    """threads of PyTorch; None: its own choice"""
+    accelerator: str = "auto"
+    """device, as Lightning Fabric names it: cpu, cuda, mps, auto"""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Mean returns of a run's agent with 95 % intervals; of ProcGen on the training levels and three sets of test levels."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """run folder of `srwm rl train`"""
+    episodes: int = 200
+    """episodes per task and level set"""
+    greedy: bool = True
+    """the likeliest action; --no-greedy: actions drawn from the policy"""
+    seed: int = 1
+    """seed of environments and actions"""
+    threads: int | None = None
+    """threads of PyTorch; None: its own choice"""
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """Write a film of one episode, with the value that the policy expects and the size of ΔW beside it."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """run folder of `srwm rl train`"""
+    film: Path = Path("srwm-episode.gif")
+    """where the film goes; .gif, or .mp4 where ffmpeg is installed"""
+    task: str | None = None
+    """one of the run's tasks; None: the first"""
+    levels: str | None = None
+    """one of the level sets of `srwm rl evaluate`, such as `test from 1000`; None: the first"""
+    greedy: bool = True
+    """the likeliest action; --no-greedy: actions drawn from the policy"""
+    most_frames: int = 1000
+    """frames after which the film ends in any case"""
+    seed: int = 1
+    """seed of environment and actions"""
+
+
+def train(arguments: Sequence[str]) -> None:
+    """Train from a preset."""
+    words = list(arguments)
+    words = words[1:] if words[:1] == ["--preset"] else words
+    if not words or words[0] in ("-h", "--help"):
+        print("usage: srwm rl train PRESET [--core CORE] [options]; srwm rl train PRESET --help lists the options\n\npresets:")
+        print("\n".join(f"  {name}: {about}" for name, (about, _) in PRESETS.items()))
+        print("\ncores, in place of the preset's own:\n" + "\n".join(f"  {name}: {about}" for name, about in CORES.items()))
+        return
+    preset, *words = words
+    if preset not in PRESETS:
+        _refuse(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--core", default="srwm")
+    chosen, words = parser.parse_known_args(words)
+    if chosen.core not in CORES:
+        _refuse(f"no core {chosen.core!r}; there are {', '.join(CORES)}")
+    run = preset if chosen.core == "srwm" else f"{preset}-{chosen.core}"
+    options = tyro.cli(
+        TrainOptions,
+        prog=f"srwm rl train {preset}",
+        args=words,
+        default=TrainOptions(Path("runs") / run, with_core(PRESETS[preset][1], chosen.core)),
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+    _check_positive(threads=options.threads)
+    _set_threads(options.threads)
+    try:
+        with build_env(options.config.env, options.config.seed + int(os.environ.get("RANK", "0"))) as env:
+            ended = train_run(options.config, env, options.run, resume=options.resume, accelerator=options.accelerator)
+    except EnvCrashError as error:
+        print(error, file=sys.stderr)
+        raise UserError(f"an environment failed; --resume goes on from the checkpoint in {options.run}") from error
+    if not ended:
+        print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
+        raise SystemExit(130)
+    if is_chief():
+        print(f"learning curve: {draw_learning_curve(options.run)}")
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    """Score a trained run."""
+    options = tyro.cli(EvaluateOptions, prog="srwm rl evaluate", args=list(arguments))
+    _check_positive(threads=options.threads, episodes=options.episodes)
+    _set_threads(options.threads)
+    for name, scores in score_run(options.run, options.episodes, greedy=options.greedy, seed=options.seed)["sets"].items():
+        print(f"{name}, {options.episodes} episodes per task:")
+        for task, numbers in scores["returns"].items():
+            normalised = scores.get("normalised", {}).get(task)
+            beside = "" if normalised is None else f"   normalised {_told(normalised, 100)}"
+            print(f"  {task:<12} {_told(numbers)}{beside}")
+        for statistic in ("normalised mean", "normalised interquartile mean"):
+            if statistic in scores:
+                print(f"  {statistic}, x100: {_told(scores[statistic], 100)}")
+
+
+def watch(arguments: Sequence[str]) -> None:
+    """Write a film."""
+    options = tyro.cli(WatchOptions, prog="srwm rl watch", args=list(arguments))
+    _check_positive(most_frames=options.most_frames)
+    sets = level_sets(read_config_of(options.run, TrainConfig).env, episodes=1)
+    levels = options.levels or next(iter(sets))
+    if levels not in sets:
+        raise UserError(f"levels: expected one of {', '.join(sets)}, got {levels!r}")
+    config = sets[levels]
+    task = options.task or config.names[0]
+    if task not in config.names:
+        raise UserError(f"task: expected one of {', '.join(config.names)}, got {task!r}")
+    with build_env(replace(config, names=(task,), num_envs=1, workers=0), options.seed) as env:
+        agent = load_agent(options.run, env.spec)
+        film = record(agent, env, greedy=options.greedy, seed=options.seed, most_frames=options.most_frames)
+    write_film(film, options.film, f"{task}, {levels}")
+    print(f"{options.film}: {len(film.values)} steps, return {sum(film.rewards):g}")
+
+
+def _told(numbers: dict[str, Any], factor: float = 1.0) -> str:
+    return f"{factor * numbers['value']:.2f} [{factor * numbers['low']:.2f}, {factor * numbers['high']:.2f}]"
+
+
+def _refuse(message: str) -> None:
+    print(f"srwm: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _check_positive(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise UserError(f"{name}: expected 1 or more, got {count}")
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)

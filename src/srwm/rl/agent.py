@@ -1,0 +1,112 @@
+"""The agent: frames -> stem -> features and last reward -> core -> policy and value."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from srwm.nn import CORES, Stack, StackConfig, State, detach
+from srwm.rl.envs import EnvSpec
+from srwm.vision import ImpalaResNet
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """An agent; how frames and actions look it learns from the environments."""
+
+    channels: tuple[int, ...] = (16, 32, 32)
+    """channels of the image stem's stages; unused where observations are vectors"""
+    features: int = 256
+    """features of a frame: width of the image stem's last layer, and of both layers of the stem for vectors"""
+    stack: StackConfig = field(
+        default_factory=lambda: StackConfig(d_model=128, num_heads=8, num_layers=2, ff_factor=4, style="rl", input_softmax=True)
+    )
+    """the core; features and last reward go in through a linear layer, or directly where the core takes their width"""
+    detach_every_step: bool = False
+    """ablation: no gradient from step to step, so none reaches what only the self-modification reads"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """arithmetic of the stem; core and heads are in float32"""
+    frames_at_once: int = 128
+    """frames in one pass through the stem"""
+
+
+class Agent(nn.Module):
+    """Policy and value of B environments over T frames, with a state that the caller holds.
+
+    Raises ValueError where the configuration does not fit itself.
+    """
+
+    def __init__(self, config: AgentConfig, spec: EnvSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.spec = spec
+        self.stem = _stem(config, spec)
+        width = config.features + 1
+        stack = config.stack
+        core = CORES.get(stack.core)
+        direct = stack.d_model == width or (stack.style == "plain" and core is not None and core.resizes)
+        self.core_input = nn.Identity() if direct else nn.Linear(width, stack.d_model)
+        self.core = Stack(replace(stack, d_input=width) if direct else stack)
+        self.policy = nn.Linear(stack.d_model, spec.num_actions)
+        self.value = nn.Linear(stack.d_model, 1)
+
+    def forward(
+        self, observations: Tensor, rewards: Tensor, firsts: Tensor, state: State | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        """Read T frames of B environments.
+
+        Shapes: observations (B, T, *observation_shape); rewards (B, T), of the action before each frame; firsts (B, T) bool,
+        where the core's state is fresh before the frame is read; state as the last call returned it, or None for a fresh one.
+        Returns logits (B, T, num_actions), values (B, T) and the state after the last frame.
+        """
+        features = self.embed(observations.flatten(0, 1)).view(*observations.shape[:2], -1)
+        x = self.core_input(torch.cat([features, rewards.clamp(-1, 1).to(features.dtype)[..., None]], -1))
+        y, state = self._remember(x, state, firsts)
+        return self.policy(y), self.value(y)[..., 0], state
+
+    def embed(self, frames: Tensor) -> Tensor:
+        """Features of each frame by itself: (N, *observation_shape) -> (N, features)."""
+        size = self.config.frames_at_once
+        with torch.autocast(frames.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            features = torch.cat([self.stem(frames[start : start + size]) for start in range(0, len(frames), size)])
+        return features.to(self.value.weight.dtype)
+
+    def _remember(self, x: Tensor, state: State | None, firsts: Tensor) -> tuple[Tensor, State]:
+        if not self.config.detach_every_step:
+            y: Tensor
+            y, state = self.core(x, state, firsts)
+            return y, state
+        steps = []
+        for t in range(x.shape[1]):
+            y, state = self.core(x[:, t : t + 1], detach(state), firsts[:, t : t + 1])
+            steps.append(y)
+        return torch.cat(steps, 1), state
+
+
+class _ImageStem(nn.Module):
+    """Images (N, C, H, W) of 0 to 255 -> (N, features): `frame / 255`, ImpalaResNet, a linear layer, ReLU."""
+
+    def __init__(self, channels: tuple[int, ...], features: int, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.stem = ImpalaResNet(channels, shape[0])
+        self.linear = nn.Linear(self.stem.num_features(*shape[1:]), features)
+        for parameter in self.stem.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        scaled = images.contiguous(memory_format=torch.channels_last).to(self.linear.weight.dtype).div(255)
+        features: Tensor = self.linear(self.stem(scaled)).relu()
+        return features
+
+
+def _stem(config: AgentConfig, spec: EnvSpec) -> nn.Module:
+    match spec.observation_shape:
+        case (channels, height, width):
+            return _ImageStem(config.channels, config.features, (channels, height, width))
+        case (size,):
+            layers = nn.Linear(size, config.features), nn.ReLU(), nn.Linear(config.features, config.features), nn.ReLU()
+            return nn.Sequential(*layers)
+        case shape:
+            raise ValueError(f"observation_shape: expected (C, H, W) or (F,), got {shape}")

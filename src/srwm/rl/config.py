@@ -1,0 +1,81 @@
+"""The configuration of a training run."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from srwm.rl.agent import AgentConfig
+from srwm.rl.envs import EnvConfig
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """RMSprop or Adam; the learning rate falls linearly to 0 over the budget."""
+
+    name: Literal["rmsprop", "adam"] = "rmsprop"
+    """the optimizer"""
+    lr: float = 6e-4
+    """learning rate at the start"""
+    alpha: float = 0.99
+    """decay of the mean squared gradient; Adam's is 0.999"""
+    eps: float = 0.01
+    """added to the root of the mean squared gradient"""
+    clip_norm: float | None = 40.0
+    """largest norm of the gradient; None: no clipping"""
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """What PPO has beside the settings of every algorithm; its losses are means, so costs and clip_norm act on means."""
+
+    clip: float = 0.2
+    """largest change of an action's probability, relative to the acting policy's, that is rewarded"""
+    lambda_: float = 0.95
+    """decay of later temporal differences in an advantage"""
+    epochs: int = 3
+    """passes over the unrolls of an update"""
+    minibatches: int = 4
+    """gradient steps per pass, each on whole unrolls"""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run: two runs of equal configuration on the same machine and threads, with a budget in frames, are equal."""
+
+    env: EnvConfig = field(default_factory=EnvConfig)
+    """the environments"""
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    """the agent"""
+    algorithm: Literal["impala", "ppo"] = "impala"
+    """IMPALA: one gradient step per batch on sums over its steps, V-trace; PPO: several, on means, clipped ratios"""
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    """settings of PPO"""
+    unroll_length: int = 50
+    """steps of an unroll: as far as gradients reach back"""
+    batch_size: int = 32
+    """unrolls per update; the environments fill a queue of them"""
+    discount: float = 0.99
+    """discount of the return, per step"""
+    reward_clip: float | None = 1.0
+    """largest reward, positive or negative, that is learned from; None: rewards as they are"""
+    value_cost: float = 0.25
+    """weight of the squared errors of the values"""
+    entropy_cost: float = 0.01
+    """weight of the policy's entropy"""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """the optimizer"""
+    frames: int | None = None
+    """budget of training in steps of all environments together"""
+    minutes: float | None = None
+    """budget of training in minutes of wall time; with both, what ends first"""
+    log_every: int = 10
+    """updates between two rows of metrics"""
+    checkpoint_every: int = 1
+    """updates between two checkpoints; 1: a run that is killed loses nothing but the unroll under way"""
+    seed: int = 0
+    """seed of weights, environments and actions"""
+
+    def spent(self, frames: int, seconds: float) -> float:
+        """The fraction of the budget that is spent after so many frames and seconds of training, at most 1."""
+        by_frames = frames / self.frames if self.frames else 0.0
+        by_minutes = seconds / (60 * self.minutes) if self.minutes else 0.0
+        return min(1.0, max(by_frames, by_minutes))

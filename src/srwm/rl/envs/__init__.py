@@ -1,0 +1,7 @@
+"""Many environments behind one vector interface; knows nothing of agents."""
+
+from srwm.rl.envs.config import EnvConfig, build_env
+from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Episode, Frame, VectorEnv
+from srwm.rl.envs.procgen import ProcgenConfig
+
+__all__ = ["EnvConfig", "EnvCrashError", "EnvSpec", "Episode", "Frame", "ProcgenConfig", "VectorEnv", "build_env"]

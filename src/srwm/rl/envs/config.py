@@ -1,0 +1,80 @@
+"""The configuration of environments, and the environments of a configuration."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from srwm.data import UserError
+from srwm.rl.envs.interface import VectorEnv
+from srwm.rl.envs.procgen import ProcgenConfig, ProcgenEnv
+from srwm.rl.envs.round_robin import RoundRobin
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """Environments of one or more tasks, which take turns: environment i has the task names[i % len(names)]."""
+
+    kind: Literal["procgen", "gymnasium"] = "procgen"
+    """where the tasks come from"""
+    names: tuple[str, ...] = ("bigfish", "fruitbot", "maze", "leaper", "plunder", "starpilot")
+    """ProcGen games; or gymnasium ids, also of POPGym and MiniGrid, and `module:id` for those that a module registers"""
+    num_envs: int = 48
+    """number of environments, at least one for each task"""
+    procgen: ProcgenConfig = field(default_factory=ProcgenConfig)
+    """levels of the ProcGen games"""
+    workers: int = 0
+    """processes that step gymnasium environments; 0: this process"""
+
+
+def build_env(config: EnvConfig, seed: int) -> VectorEnv:
+    """The environments of a configuration; equal seeds give equal environments, whatever the number of workers or threads.
+
+    Raises UserError where a package is missing, a task is unknown, or tasks differ in their EnvSpec.
+    """
+    names = config.names
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"names: expected one or more different tasks, got {names}")
+    if config.num_envs < len(names):
+        raise UserError(f"num_envs: expected at least one for each of {len(names)} tasks, got {config.num_envs}")
+    if config.kind == "procgen":
+        return _procgen(config, seed)
+    return _gymnasium(config, seed)
+
+
+def _procgen(config: EnvConfig, seed: int) -> VectorEnv:
+    games = len(config.names)
+    return RoundRobin(
+        [
+            ProcgenEnv(name, len(range(k, config.num_envs, games)), config.procgen, own)
+            for k, (name, own) in enumerate(zip(config.names, _seeds(seed, games), strict=True))
+        ]
+    )
+
+
+def _gymnasium(config: EnvConfig, seed: int) -> VectorEnv:
+    try:
+        from srwm.rl.envs.local import LocalEnv
+        from srwm.rl.envs.remote import RemoteEnv
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'srwm[rl]'") from error
+    if config.workers < 0:
+        raise UserError(f"workers: expected 0 or more, got {config.workers}")
+    names = [config.names[row % len(config.names)] for row in range(config.num_envs)]
+    seeds = _seeds(seed, config.num_envs)
+    if config.workers == 0:
+        return LocalEnv(names, seeds)
+    workers = min(config.workers, config.num_envs)
+    parts: list[RemoteEnv] = []
+    try:
+        for k in range(workers):
+            parts.append(RemoteEnv(names[k::workers], seeds[k::workers]))  # noqa: PERF401
+        return RoundRobin(parts)
+    except BaseException:
+        for part in parts:
+            part.close()
+        raise
+
+
+def _seeds(seed: int, count: int) -> list[int]:
+    return [int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(count)]

@@ -1,0 +1,104 @@
+"""The interface of all environments: B of them, stepped together, in one process's eyes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """What an agent must know of its environments: all of a VectorEnv are alike in this."""
+
+    observation_shape: tuple[int, ...]
+    """shape of one observation; images are (C, H, W)"""
+    observation_dtype: Literal["uint8", "float32"]
+    """uint8 for images with values of 0 to 255, float32 for all else"""
+    num_actions: int
+    """actions are 0 ... num_actions - 1"""
+
+
+class Frame(NamedTuple):
+    """What B environments show after a step. The arrays are the caller's to keep.
+
+    observation (B, *observation_shape); reward (B,) float32 of the action before; first (B,) bool: an episode begins with
+    this observation. Where first is True the reward is the one that ended the episode before (0 at the very first frame).
+    """
+
+    observation: NDArray[Any]
+    reward: NDArray[np.float32]
+    first: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """An episode that has ended."""
+
+    task: str
+    """name of its environment"""
+    return_: float
+    """sum of its rewards, neither clipped nor discounted"""
+    length: int
+    """its number of actions"""
+
+
+class EnvCrashError(RuntimeError):
+    """An environment raised an error or its process died; the message has the name of the task and the traceback."""
+
+
+class VectorEnv(ABC):
+    """B environments that step together: `observe`, `act`, `observe`, `act`, ...
+
+    An environment whose episode ends begins the next one in the same step. Used as a context manager it closes itself.
+    """
+
+    spec: EnvSpec
+    num_envs: int
+    names: tuple[str, ...]
+    """task of each environment (row)"""
+
+    @abstractmethod
+    def observe(self) -> Frame:
+        """Wait for the step under way and return its frame; called again before the next `act`, the same frame.
+
+        Raises EnvCrashError where an environment failed.
+        """
+
+    @abstractmethod
+    def act(self, actions: NDArray[np.int64] | Sequence[int]) -> None:
+        """Start a step with actions (B,) int64 and return without waiting for it.
+
+        Raises ValueError where shape, type or range of the actions is wrong; RuntimeError where the step before has not been
+        observed.
+        """
+
+    @abstractmethod
+    def episodes(self) -> list[Episode]:
+        """The episodes that have ended since the last call, as far as they were observed."""
+
+    @abstractmethod
+    def get_state(self) -> bytes | None:
+        """All that decides the frames to come, after waiting for the step under way; None where the library cannot tell."""
+
+    @abstractmethod
+    def set_state(self, state: bytes) -> None:
+        """Continue from a `get_state` of an environment built with the same configuration.
+
+        Raises ValueError where the state is of another one, RuntimeError where the library cannot continue from a state.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release processes and memory; may be called twice."""
+
+    def __enter__(self) -> Self:
+        """The environment itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Close."""
+        self.close()

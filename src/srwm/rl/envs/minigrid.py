@@ -1,0 +1,23 @@
+"""MiniGrid's symbols: what an agent sees of its surroundings, one-hot."""
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
+from numpy.typing import NDArray
+
+from srwm.rl.envs.spaces import Observations
+
+
+def symbols_of(space: spaces.Dict) -> Observations:
+    """The `image` (H, W, 3) of object, colour and state as a float32 vector, (H, W, objects + colours + states) flattened."""
+    height, width, _ = space["image"].shape or ()
+    sizes = [len(OBJECT_TO_IDX), len(COLOR_TO_IDX), len(STATE_TO_IDX)]
+    values = np.concatenate([np.arange(size) for size in sizes])
+    channel = np.repeat(np.arange(3), sizes)
+
+    def encode(seen: Any) -> NDArray[np.float32]:
+        return (seen["image"][..., channel] == values).astype(np.float32).ravel()
+
+    return Observations((height * width * len(values),), "float32", encode)

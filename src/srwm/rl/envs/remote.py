@@ -1,0 +1,86 @@
+"""gymnasium environments, stepped in a process of their own."""
+
+import contextlib
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srwm.data import UserError
+from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Frame
+from srwm.rl.envs.local import LocalEnv
+from srwm.rl.envs.stepped import SteppedEnv
+
+
+class RemoteEnv(SteppedEnv):
+    """A LocalEnv in another process. It raises what that one raises, and EnvCrashError where the process dies or is silent.
+
+    `timeout` is the longest wait for a frame in seconds, and may be changed.
+    """
+
+    def __init__(self, names: Sequence[str], seeds: Sequence[int], timeout: float = 300) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, far_end = context.Pipe()
+        self.timeout = timeout
+        self._process = context.Process(target=_serve, args=(far_end, tuple(names), tuple(seeds)), daemon=True)
+        self._process.start()
+        far_end.close()
+        super().__init__(EnvSpec((), "float32", 0), names)
+        try:
+            self.spec = self._receive()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, actions: NDArray[np.int64]) -> None:
+        with contextlib.suppress(OSError):  # observe tells of a dead process
+            self._pipe.send(actions)
+
+    def _wait(self) -> Frame:
+        frame: Frame = self._receive()
+        return frame
+
+    def _receive(self) -> Any:
+        try:
+            if not self._pipe.poll(self.timeout):
+                raise EnvCrashError(f"the process of {self._tasks()} was silent for {self.timeout:g} s")
+            answer = self._pipe.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            answer = EnvCrashError(f"the process of {self._tasks()} died with exit code {self._process.exitcode}")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _tasks(self) -> str:
+        return ", ".join(dict.fromkeys(self.names))
+
+    def _shut(self) -> None:
+        self._pipe.close()
+        self._process.join(timeout=5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._process.close()
+
+
+def _serve(pipe: Connection, names: tuple[str, ...], seeds: tuple[int, ...]) -> None:
+    """Answer with the EnvSpec, the first frame, and a frame for every array of actions, until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the other process's to handle
+    with contextlib.suppress(EOFError, OSError):
+        try:
+            with LocalEnv(names, seeds) as env:
+                pipe.send(env.spec)
+                pipe.send(env.observe())
+                while True:
+                    env.act(pipe.recv())
+                    pipe.send(env.observe())
+        except (UserError, EnvCrashError) as error:
+            pipe.send(error)
+        except Exception:
+            pipe.send(EnvCrashError(f"the process of {', '.join(names)} failed:\n{traceback.format_exc()}"))

@@ -1,0 +1,125 @@
+"""Returns of a trained agent: per task, normalised, and over all tasks with bootstrap intervals."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from srwm.rl.agent import Agent
+from srwm.rl.envs import EnvConfig, ProcgenConfig, VectorEnv
+from srwm.rl.rollout import frame_tensors
+
+Scores: TypeAlias = Mapping[str, NDArray[np.float64]]
+"""Per task, one number for each episode."""
+
+RANGES = {
+    "bigfish": (1.0, 40.0),
+    "fruitbot": (-1.5, 32.4),
+    "maze": (5.0, 10.0),
+    "leaper": (3.0, 10.0),
+    "plunder": (4.5, 30.0),
+    "starpilot": (2.5, 64.0),
+}
+"""Returns of ProcGen's easy games that count as 0 and as 1: Cobbe et al. (2020)."""
+
+_TEST_LEVELS = (1000, 1200, 1400)
+_ENVS_PER_TASK = 32
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic of episodes and its 95 % interval from a bootstrap over them."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """As "12.3 [11.9, 12.8]"."""
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+def level_sets(config: EnvConfig, episodes: int) -> dict[str, EnvConfig]:
+    """The environments to evaluate in: of ProcGen the training levels and three sets of test levels, else the same tasks."""
+    config = replace(config, num_envs=len(config.names) * min(episodes, _ENVS_PER_TASK))
+    if config.kind != "procgen":
+        return {"tasks": config}
+
+    def levels(start: int) -> ProcgenConfig:
+        return replace(config.procgen, num_levels=200, start_level=start)
+
+    return {"train": config} | {f"test from {start}": replace(config, procgen=levels(start)) for start in _TEST_LEVELS}
+
+
+@torch.no_grad()
+def play(agent: Agent, env: VectorEnv, episodes: int, *, greedy: bool = True, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+    """Returns of `episodes` episodes of each task.
+
+    Each environment of a task plays its share of them, the same number give or take one, so that short episodes are not
+    favoured. Actions are the likeliest (greedy) or drawn from the policy. The agent is in evaluation mode meanwhile.
+    """
+    was_training = agent.training
+    agent.eval()
+    device = next(agent.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    left = _shares(env.names, episodes)
+    returns: dict[str, list[float]] = {name: [] for name in sorted(set(env.names))}
+    totals = np.zeros(env.num_envs)
+    state, frame = agent.core.initial_state(env.num_envs), env.observe()
+    while left.any():
+        logits, _, state = agent(*frame_tensors(frame, device), state)
+        policy = logits[:, 0].float().softmax(-1).cpu()
+        actions = policy.argmax(-1) if greedy else torch.multinomial(policy, 1, generator=generator)[:, 0]
+        env.act(actions.numpy())
+        frame = env.observe()
+        totals += frame.reward
+        for row in np.flatnonzero(frame.first):
+            if left[row]:
+                left[row] -= 1
+                returns[env.names[row]].append(float(totals[row]))
+            totals[row] = 0.0
+    agent.train(was_training)
+    return {name: np.array(values) for name, values in returns.items()}
+
+
+def normalise(returns: Scores) -> dict[str, NDArray[np.float64]] | None:
+    """(R - min) / (max - min) by `RANGES`; None where a task has no range."""
+    if not returns.keys() <= RANGES.keys():
+        return None
+    return {name: (values - RANGES[name][0]) / (RANGES[name][1] - RANGES[name][0]) for name, values in returns.items()}
+
+
+def mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean over the last axis."""
+    result: NDArray[np.float64] = scores.mean(-1)
+    return result
+
+
+def interquartile_mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of the middle half of the last axis: a quarter of the numbers, rounded down, is left out at either end."""
+    count = scores.shape[-1]
+    return mean(np.sort(scores, -1)[..., count // 4 : count - count // 4])
+
+
+def estimate(scores: Scores, statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]] = mean, seed: int = 0) -> Estimate:
+    """A statistic of the episodes of all tasks together, which have equally many, and its 95 % interval.
+
+    The interval is the percentile bootstrap over 2000 resamples, each of which draws as many episodes of every task as there
+    are: it tells the chance of the episodes, not of the training.
+    """
+    generator = np.random.default_rng(seed)
+    resamples = [values[generator.integers(len(values), size=(_RESAMPLES, len(values)))] for values in scores.values()]
+    low, high = np.quantile(statistic(np.concatenate(resamples, -1)), [0.025, 0.975])
+    return Estimate(float(statistic(np.concatenate(list(scores.values())))), float(low), float(high))
+
+
+def _shares(names: tuple[str, ...], episodes: int) -> NDArray[np.int64]:
+    shares = np.zeros(len(names), np.int64)
+    for name in set(names):
+        rows = [row for row, other in enumerate(names) if other == name]
+        shares[rows] = [len(range(k, episodes, len(rows))) for k in range(len(rows))]
+    return shares

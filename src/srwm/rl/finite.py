@@ -1,0 +1,22 @@
+"""Numbers that are no numbers, told by name."""
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+
+class NotFiniteError(ArithmeticError):
+    """A tensor holds NaN or infinity; the message names it."""
+
+
+def check_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise NotFiniteError that names the first tensor that is not finite, and says how much of it is not."""
+    for name, tensor in tensors:
+        finite = tensor.isfinite()
+        if not finite.all():
+            raise NotFiniteError(f"{name}: {int((~finite).sum())} of {tensor.numel()} numbers are NaN or infinite")
+
+
+def named_weights(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """A model's parameters with names for `check_finite`."""
+    return [(f"weights {name}", parameter) for name, parameter in model.named_parameters()]

@@ -1,0 +1,51 @@
+"""Losses of an unroll, as pure functions: logits (B, T, A), everything else (B, T); targets and advantages are constants."""
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from srwm.rl.vtrace import Returns
+
+
+class Losses(NamedTuple):
+    """The parts of a loss, each (): what is minimised is policy + value_cost * value - entropy_cost * entropy."""
+
+    policy: Tensor
+    value: Tensor
+    entropy: Tensor
+
+    def total(self, value_cost: float, entropy_cost: float) -> Tensor:
+        """The weighted sum, ()."""
+        return self.policy + value_cost * self.value - entropy_cost * self.entropy
+
+
+def log_probability(logits: Tensor, actions: Tensor) -> Tensor:
+    """log π(a): logits (..., A), actions (...) -> (...)."""
+    return logits.log_softmax(-1).gather(-1, actions[..., None])[..., 0]
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """-Σ π log π: logits (..., A) -> (...)."""
+    log_policy = logits.log_softmax(-1)
+    return -(log_policy.exp() * log_policy).sum(-1)
+
+
+def impala_losses(logits: Tensor, values: Tensor, actions: Tensor, returns: Returns) -> Losses:
+    """Sums over all steps, as the method's optimizer settings want them; Espeholt et al. (2018), section 4.2.
+
+    policy: Σ -log π(a) A; value: Σ (target - V)²; entropy: Σ -Σ π log π.
+    """
+    policy = -(log_probability(logits, actions) * returns.advantages).sum()
+    return Losses(policy, F.mse_loss(values, returns.targets, reduction="sum"), entropy(logits).sum())
+
+
+def ppo_losses(logits: Tensor, values: Tensor, actions: Tensor, returns: Returns, behaviour: Tensor, *, clip: float) -> Losses:
+    """Means over all steps, with the clipped ratio of the policy to the one that acted; Schulman et al. (2017), equation 7.
+
+    behaviour: log-probabilities of the actions when they were taken.
+    """
+    ratios = (log_probability(logits, actions) - behaviour).exp()
+    clipped = ratios.clamp(1 - clip, 1 + clip)
+    policy = -(ratios * returns.advantages).minimum(clipped * returns.advantages).mean()
+    return Losses(policy, F.mse_loss(values, returns.targets), entropy(logits).mean())

@@ -1,0 +1,106 @@
+"""Named configurations, and the cores that can take each other's place in them."""
+
+from dataclasses import replace
+
+from srwm.nn import StackConfig
+from srwm.rl.agent import AgentConfig
+from srwm.rl.config import OptimizerConfig, TrainConfig
+from srwm.rl.envs import EnvConfig, ProcgenConfig
+
+_PAPER_AGENT = AgentConfig(
+    channels=(16, 32, 32),
+    features=256,
+    stack=StackConfig(core="srwm", d_model=128, num_heads=8, num_layers=2, ff_factor=4, style="rl", input_softmax=True),
+)
+
+_PAPER_EASY = TrainConfig(
+    env=EnvConfig(
+        kind="procgen",
+        names=("bigfish", "fruitbot", "maze", "leaper", "plunder", "starpilot"),
+        num_envs=48,
+        procgen=ProcgenConfig(distribution_mode="easy", num_levels=200, start_level=0),
+    ),
+    agent=_PAPER_AGENT,
+    algorithm="impala",
+    unroll_length=50,
+    batch_size=32,
+    discount=0.99,
+    reward_clip=1.0,
+    value_cost=0.25,
+    entropy_cost=0.01,
+    optimizer=OptimizerConfig(name="rmsprop", lr=6e-4, alpha=0.99, eps=0.01, clip_norm=40.0),
+    frames=300_000_000,
+)
+
+_PAPER_MEMORY = replace(
+    _PAPER_EASY,
+    env=EnvConfig(
+        kind="procgen",
+        names=("dodgeball", "heist", "maze", "miner"),
+        num_envs=48,
+        procgen=ProcgenConfig(distribution_mode="memory", num_levels=500, start_level=0),
+    ),
+)
+
+_QUICK_MEMORY = TrainConfig(
+    env=EnvConfig(kind="gymnasium", names=("popgym-RepeatPreviousEasy-v0",), num_envs=32),
+    agent=AgentConfig(
+        features=64,
+        stack=StackConfig(core="srwm", d_model=64, num_heads=4, num_layers=2, ff_factor=2, style="rl", query_init_std=0.01),
+    ),
+    unroll_length=52,
+    batch_size=32,
+    discount=0.9,
+    reward_clip=None,
+    value_cost=0.5,
+    entropy_cost=1e-4,
+    optimizer=OptimizerConfig(name="adam", lr=2e-3, eps=1e-8, clip_norm=None),
+    minutes=4.5,
+    checkpoint_every=50,
+)
+
+PRESETS: dict[str, tuple[str, TrainConfig]] = {
+    "quick-memory": (
+        "repeat the card of four steps ago (POPGym RepeatPrevious): a rising curve in under five minutes on one or two threads",
+        _QUICK_MEMORY,
+    ),
+    "paper-procgen-easy6": (
+        "six ProcGen games at once as published (Irie et al., 2022): 300 million frames, days on a CPU",
+        _PAPER_EASY,
+    ),
+    "paper-procgen-memory4": (
+        "four ProcGen games of the memory distribution as published (Irie et al., 2022): 300 million frames, days on a CPU",
+        _PAPER_MEMORY,
+    ),
+}
+
+CORES: dict[str, str] = {
+    "srwm": "the self-referential weight matrix",
+    "srwm-no-carry": "the same, fresh before every step",
+    "fake_srwm": "the same, never modified",
+    "sr_delta": "a self-referential matrix that drives a fast-weight memory",
+    "deltanet": "fast weights by the delta rule",
+    "linear_transformer": "fast weights by addition",
+    "recurrent_delta": "fast weights whose controller sees the last answer",
+    "lstm": "one layer, of twice the width",
+    "none": "no memory: the heads read features and reward",
+}
+
+
+def with_core(config: TrainConfig, name: str) -> TrainConfig:
+    """The configuration with another core of `CORES`, in the published proportions. Raises KeyError for an unknown name."""
+    if name not in CORES:
+        raise KeyError(name)
+    stack, width = config.agent.stack, config.agent.features + 1
+    match name:
+        case "lstm":
+            stack = StackConfig(core="lstm", d_model=2 * stack.d_model, num_layers=1, ff_factor=0, style="plain")
+        case "none":
+            stack = StackConfig(core="none", d_model=width, num_layers=1, ff_factor=0, style="plain")
+        case "srwm-no-carry":
+            stack = replace(stack, core="srwm", carry="never")
+        case "fake_srwm":
+            stack = replace(stack, core="fake_srwm", input_softmax=False)
+        case _:
+            stack = replace(stack, core=name)
+    return replace(config, agent=replace(config.agent, stack=stack))

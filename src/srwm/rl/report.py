@@ -1,0 +1,73 @@
+"""What a run has learned: its agent, its scores, its learning curve."""
+
+from pathlib import Path
+from typing import Any
+
+from srwm.data import UserError
+from srwm.fewshot.checkpoint import Checkpoints, load_weights
+from srwm.fewshot.runs import read_config_of, read_metrics, write_json
+from srwm.rl.agent import Agent
+from srwm.rl.config import TrainConfig
+from srwm.rl.envs import EnvSpec, build_env
+from srwm.rl.evaluate import Scores, estimate, interquartile_mean, level_sets, normalise, play
+from srwm.rl.train import WEIGHTS, build_agent
+
+
+def load_agent(folder: Path, spec: EnvSpec) -> Agent:
+    """The agent of a run, with its final weights or, before the end of training, those of its last checkpoint.
+
+    Raises UserError where the folder is not a run or there are no weights, or they are corrupt or do not fit.
+    """
+    agent = build_agent(read_config_of(folder, TrainConfig).agent, spec)
+    if (folder / WEIGHTS).exists():
+        load_weights(folder / WEIGHTS, agent)
+    elif Checkpoints(folder / "checkpoints").load(agent) is None:
+        raise UserError(f"{folder} holds no weights yet")
+    return agent.eval()
+
+
+def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, seed: int = 1) -> dict[str, Any]:
+    """Scores of a run on each level set, also written to `evaluation.json` in the run folder.
+
+    Per level set: the mean return of each task; where all have a published range, also normalised, and of the normalised
+    scores the mean and the interquartile mean over all tasks; each as {value, low, high}. Raises UserError as `load_agent`.
+    """
+    config = read_config_of(folder, TrainConfig)
+    sets: dict[str, Any] = {}
+    for name, env_config in level_sets(config.env, episodes).items():
+        with build_env(env_config, seed) as env:
+            sets[name] = summary(play(load_agent(folder, env.spec), env, episodes, greedy=greedy, seed=seed))
+    result = {"episodes": episodes, "greedy": greedy, "seed": seed, "sets": sets}
+    write_json(folder / "evaluation.json", result)
+    return result
+
+
+def summary(returns: Scores) -> dict[str, Any]:
+    """The statistics of one level set's returns."""
+    result: dict[str, Any] = {"returns": {name: vars(estimate({name: values})) for name, values in returns.items()}}
+    normalised = normalise(returns)
+    if normalised is not None:
+        result["normalised"] = {name: vars(estimate({name: values})) for name, values in normalised.items()}
+        result["normalised mean"] = vars(estimate(normalised))
+        result["normalised interquartile mean"] = vars(estimate(normalised, interquartile_mean))
+    return result
+
+
+def draw_learning_curve(folder: Path) -> Path:
+    """Draw the return of each task over frames and minutes into `learning_curve.png`; returns its path."""
+    from matplotlib.figure import Figure
+
+    rows = read_metrics(folder)
+    tasks = sorted({name for row in rows for name in row if name.startswith("return_")})
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, over in zip(figure.subplots(1, 2, sharey=True), ("frames", "minutes"), strict=True):
+        for task in tasks:
+            known = [row for row in rows if task in row]
+            axes.plot([row[over] for row in known], [row[task] for row in known], lw=1, label=task.removeprefix("return_"))
+        axes.set(xlabel=over, ylabel="mean return of training episodes")
+        axes.grid(alpha=0.3)
+    if tasks:
+        figure.axes[0].legend(loc="best", fontsize="small")
+    path = folder / "learning_curve.png"
+    figure.savefig(path, dpi=150)
+    return path

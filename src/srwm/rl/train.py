@@ -1,0 +1,189 @@
+"""Training of an agent: act, learn, act, learn..."""
+
+import dataclasses
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from tqdm import tqdm
+
+from srwm.data import UserError
+from srwm.data.files import remove_leftovers
+from srwm.fewshot.checkpoint import Checkpoints, save_weights
+from srwm.fewshot.distributed import agree, build_fabric, mean_over_processes
+from srwm.fewshot.progress import stop_requests
+from srwm.fewshot.runs import MetricsLog, check_same_config, create_run
+from srwm.rl.agent import Agent, AgentConfig
+from srwm.rl.config import TrainConfig
+from srwm.rl.envs import EnvSpec, VectorEnv
+from srwm.rl.finite import NotFiniteError
+from srwm.rl.progress import Progress, mean_returns
+from srwm.rl.rollout import Actor, Waiting
+from srwm.rl.update import Learner
+
+T = TypeVar("T")
+
+WEIGHTS = "weights.safetensors"
+"""The trained weights in a run folder; before the end of training the newest are those of the last checkpoint."""
+
+
+def train(
+    config: TrainConfig,
+    env: VectorEnv,
+    folder: Path,
+    *,
+    resume: bool = False,
+    accelerator: str = "auto",
+) -> bool:
+    """Train in the run folder `folder`: True at the end of the budget, False where Ctrl-C or SIGTERM came before.
+
+    After either, or a kill at any moment, `resume=True` goes on from the last checkpoint as if nothing had happened: with a
+    budget in frames and environments that can tell their state, to bit-identical weights; environments that cannot begin new
+    episodes. `env` is built from the configuration and the caller's to close.
+    Under `torchrun` each process has environments of its own, of another seed, and learns from `batch_size` unrolls of them;
+    gradients are averaged, and the first process writes the folder.
+    Raises UserError where the folder exists (or, with `resume`, is no run or has another configuration), a checkpoint is
+    corrupt or cannot be saved, the configuration does not fit itself, or a number is not finite (it says which); EnvCrashError
+    where an environment fails.
+    """
+    check_config(config)
+    fabric = build_fabric(accelerator)
+    chief = fabric.is_global_zero
+    if resume:
+        check_same_config(folder, config)
+    elif chief:
+        create_run(folder, config)
+    fabric.barrier()
+    for part in (folder, folder / "checkpoints") if chief else ():
+        remove_leftovers(part)
+
+    torch.manual_seed(config.seed)
+    agent = build_agent(config.agent, env.spec)
+    generator = torch.Generator().manual_seed(config.seed + fabric.global_rank)
+    learner = Learner(agent, config, fabric, generator)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    progress, waiting = Progress(), Waiting()
+    saved = checkpoints.load(agent) if resume else None
+    actor = Actor(agent, env, config.unroll_length, generator)
+    if saved is not None:
+        learner.optimizer.load_state_dict(saved["optimizer"])
+        own = _own_part(saved["processes"], fabric)
+        progress = Progress(**own["progress"])
+        actor.set_state(own["actor"])
+        waiting.set_state(own["waiting"])
+        torch.set_rng_state(own["torch_rng"])
+
+    begun, first_frame = time.monotonic() - progress.seconds, progress.frames
+    session = time.monotonic()
+    spent, stopping = agree(fabric, config.spent(progress.frames, progress.seconds), False)
+    with (
+        _EpisodeLog(folder, progress.step, env.names) if chief else nullcontext() as log,
+        tqdm(
+            total=config.frames,
+            initial=progress.frames,
+            unit=" frames",
+            unit_scale=True,
+            disable=None if chief else True,
+            dynamic_ncols=True,
+        ) as bar,
+        stop_requests() as stop,
+    ):
+        while spent < 1 and not stopping:
+            learning_rate = config.optimizer.lr * (1 - spent)
+            try:
+                agent.eval()
+                while len(waiting) < config.batch_size:
+                    unrolls, episodes = actor.unroll()
+                    waiting.put(unrolls)
+                    progress.frames += fabric.world_size * unrolls.actions.numel()
+                    progress.add_episodes(episodes)
+                progress.add(learner.update(waiting.take(config.batch_size).to(fabric.device), learning_rate))
+            except NotFiniteError as error:
+                kept = f"the checkpoints in {folder / 'checkpoints'} are from before"
+                raise UserError(f"update {progress.step + 1}: {error}; {kept}; try a smaller --optimizer.lr") from error
+            progress.step += 1
+            progress.seconds = time.monotonic() - begun
+            spent, stopping = agree(fabric, config.spent(progress.frames, progress.seconds), stop.is_set())
+            ending = spent >= 1 or stopping
+            bar.update(progress.frames - bar.n)
+            if ending or progress.step % config.log_every == 0:
+                row = mean_over_processes(fabric, progress.take_means())
+                row |= mean_returns(_gather(progress.take_returns(), fabric))
+                speed = (progress.frames - first_frame) / (time.monotonic() - session)
+                bar.set_postfix_str(_told(row))
+                if log is not None:
+                    log.write(
+                        progress.step,
+                        frames=progress.frames,
+                        minutes=progress.seconds / 60,
+                        frames_per_second=speed,
+                        learning_rate=learning_rate,
+                        **row,
+                    )
+            if ending or progress.step % config.checkpoint_every == 0:
+                own = {
+                    "progress": dataclasses.asdict(progress),
+                    "actor": actor.get_state(),
+                    "waiting": waiting.get_state(),
+                    "torch_rng": torch.get_rng_state(),
+                }
+                content = {"optimizer": learner.optimizer.state_dict(), "processes": _gather(own, fabric)}
+                if chief:
+                    checkpoints.save(progress.step, agent, content)
+    if chief and spent >= 1:
+        save_weights(folder / WEIGHTS, agent, {"step": progress.step, "frames": progress.frames})
+    return spent >= 1
+
+
+def build_agent(config: AgentConfig, spec: EnvSpec) -> Agent:
+    """An agent for these environments. Raises UserError for a configuration that does not fit itself."""
+    try:
+        return Agent(config, spec)
+    except ValueError as error:
+        raise UserError(f"agent: {error}") from error
+
+
+def check_config(config: TrainConfig) -> None:
+    """Raise UserError where the configuration does not fit itself."""
+    if config.frames is None and config.minutes is None:
+        raise UserError("no end to training: give --frames or --minutes")
+    for name in ("frames", "minutes", "unroll_length", "batch_size", "log_every", "checkpoint_every"):
+        value = getattr(config, name)
+        if value is not None and value <= 0:
+            raise UserError(f"{name}: expected a number above 0, got {value}")
+    if config.algorithm not in ("impala", "ppo"):
+        raise UserError(f"algorithm: expected impala or ppo, got {config.algorithm!r}")
+    if config.algorithm == "ppo" and not 1 <= config.ppo.minibatches <= config.batch_size:
+        raise UserError(f"ppo.minibatches: expected 1 to batch_size = {config.batch_size}, got {config.ppo.minibatches}")
+
+
+class _EpisodeLog(MetricsLog):
+    """Metrics of a run in these tasks: one column of returns each."""
+
+    def __init__(self, folder: Path, last_step: int, tasks: tuple[str, ...]) -> None:
+        losses = ("policy_loss", "value_loss", "entropy", "gradient_norm")
+        returns = ("episodes", "return", *(f"return_{task}" for task in sorted(set(tasks))))
+        self._begin(folder, last_step, ("frames", "minutes", "frames_per_second", "learning_rate", *losses, *returns))
+
+
+def _gather(own: T, fabric: Fabric) -> list[T]:
+    """What each process has, in the first one; nothing elsewhere."""
+    if fabric.world_size == 1:
+        return [own]
+    parts: list[T] | None = [own] * fabric.world_size if fabric.is_global_zero else None
+    torch.distributed.gather_object(own, parts)
+    return parts or []
+
+
+def _own_part(parts: list[dict[str, Any]], fabric: Fabric) -> dict[str, Any]:
+    if len(parts) != fabric.world_size:
+        raise UserError(f"the run was begun by {len(parts)} processes and can only go on with as many, not {fabric.world_size}")
+    return parts[fabric.global_rank]
+
+
+def _told(row: dict[str, Any]) -> str:
+    names = [name for name in row if name.startswith("return_")] or ["entropy"]
+    return ", ".join(f"{name.removeprefix('return_')} {row[name]:.2f}" for name in names)

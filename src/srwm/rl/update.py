@@ -1,0 +1,121 @@
+"""One update of the agent from a batch of unrolls."""
+
+from collections.abc import Iterator
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from srwm.data import UserError
+from srwm.rl.agent import Agent
+from srwm.rl.config import OptimizerConfig, TrainConfig
+from srwm.rl.finite import check_finite, named_weights
+from srwm.rl.losses import Losses, impala_losses, log_probability, ppo_losses
+from srwm.rl.rollout import Unrolls
+from srwm.rl.vtrace import Returns, generalised_advantages, vtrace
+
+
+class Reader(nn.Module):
+    """Reads unrolls as training does, all steps in one pass of the core: -> logits (B, T, A) and values (B, T + 1)."""
+
+    def __init__(self, agent: Agent) -> None:
+        super().__init__()
+        self.agent = agent
+
+    def forward(self, unrolls: Unrolls) -> tuple[Tensor, Tensor]:
+        """Read B unrolls, each from the state in which it was begun."""
+        logits, values, _ = self.agent(unrolls.observations, unrolls.rewards, unrolls.firsts, unrolls.state)
+        return logits[:, :-1], values
+
+
+class Learner:
+    """Agent and optimizer, and how the one is updated by the other."""
+
+    def __init__(self, agent: Agent, config: TrainConfig, fabric: Fabric, generator: torch.Generator) -> None:
+        self.agent = agent
+        self.config = config
+        self.fabric = fabric
+        self.generator = generator
+        self.reader, self.optimizer = fabric.setup(Reader(agent), build_optimizer(agent, config.optimizer))
+
+    def update(self, unrolls: Unrolls, learning_rate: float) -> dict[str, float]:
+        """Learn from B unrolls; returns losses and entropy, as means per step, and the norm of the gradient.
+
+        Raises NotFiniteError, before the weights have changed, where a loss or a gradient is not finite.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.reader.train()
+        parts = self._ppo(unrolls) if self.config.algorithm == "ppo" else self._impala(unrolls)
+        rows = [self._step(*part) for part in parts]
+        return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+    def _impala(self, unrolls: Unrolls) -> Iterator[tuple[Unrolls, Tensor, Tensor, Losses, int]]:
+        logits, values = self.reader(unrolls)
+        log_ratios = log_probability(logits.detach(), unrolls.actions) - unrolls.log_probs
+        returns = vtrace(log_ratios, *self._outcomes(unrolls), *_without_last(values))
+        yield unrolls, logits, values, impala_losses(logits, values[:, :-1], unrolls.actions, returns), unrolls.actions.numel()
+
+    def _ppo(self, unrolls: Unrolls) -> Iterator[tuple[Unrolls, Tensor, Tensor, Losses, int]]:
+        settings = self.config.ppo
+        with torch.no_grad():
+            _, values = self.reader.module(unrolls)
+        targets, advantages = generalised_advantages(*self._outcomes(unrolls), *_without_last(values), lambda_=settings.lambda_)
+        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        for _ in range(settings.epochs):
+            order = torch.randperm(len(targets), generator=self.generator).to(targets.device)
+            for which in order.tensor_split(settings.minibatches):
+                part, returns = unrolls.select(which), Returns(targets[which], advantages[which])
+                logits, values = self.reader(part)
+                losses = ppo_losses(logits, values[:, :-1], part.actions, returns, part.log_probs, clip=settings.clip)
+                yield part, logits, values, losses, 1
+
+    def _outcomes(self, unrolls: Unrolls) -> tuple[Tensor, Tensor]:
+        """Rewards and discounts of the steps, (B, T) each."""
+        rewards, limit = unrolls.rewards[:, 1:], self.config.reward_clip
+        discounts = self.config.discount * (~unrolls.firsts[:, 1:]).to(rewards.dtype)
+        return rewards if limit is None else rewards.clamp(-limit, limit), discounts
+
+    def _step(self, unrolls: Unrolls, logits: Tensor, values: Tensor, losses: Losses, count: int) -> dict[str, float]:
+        config = self.config
+        total = losses.total(config.value_cost, config.entropy_cost)
+        if not total.isfinite():
+            check_finite(
+                [
+                    ("observations", unrolls.observations),
+                    ("rewards", unrolls.rewards),
+                    *named_weights(self.agent),
+                    ("log-probabilities of the acting policy", unrolls.log_probs),
+                    ("logits", logits),
+                    ("values", values),
+                    *((f"{name} loss" if name != "entropy" else name, loss) for name, loss in losses._asdict().items()),
+                    ("loss", total),
+                ]
+            )
+        self.optimizer.zero_grad()
+        self.fabric.backward(total)
+        gradients = [(f"gradient of {name}", p.grad) for name, p in self.agent.named_parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([gradient for _, gradient in gradients])
+        if not norm.isfinite():
+            check_finite([*gradients, ("norm of the gradient", norm)])
+        if config.optimizer.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.agent.parameters(), config.optimizer.clip_norm, norm)
+        self.optimizer.step()
+        policy, value, entropy = (loss.item() / count for loss in losses)
+        return {"policy_loss": policy, "value_loss": value, "entropy": entropy, "gradient_norm": norm.item()}
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """The optimizer that the configuration describes. Raises UserError for an unknown name."""
+    match config.name:
+        case "rmsprop":
+            return torch.optim.RMSprop(model.parameters(), config.lr, alpha=config.alpha, eps=config.eps)
+        case "adam":
+            return torch.optim.Adam(model.parameters(), config.lr, eps=config.eps)
+        case name:
+            raise UserError(f"optimizer.name: expected rmsprop or adam, got {name!r}")
+
+
+def _without_last(values: Tensor) -> tuple[Tensor, Tensor]:
+    values = values.detach()
+    return values[:, :-1], values[:, -1]

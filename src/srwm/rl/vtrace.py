@@ -1,0 +1,62 @@
+"""Targets and advantages of an unroll, as pure functions of time-indexed numbers.
+
+All arguments are (B, T) except `bootstrap`, (B,): the value of the frame after the last step. Step t goes from frame t to
+frame t + 1; a step's discount is 0 where frame t + 1
+begins another episode.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Returns(NamedTuple):
+    """What the value head should say, and how much better each action was than the policy's mean; both (B, T), constants."""
+
+    targets: Tensor
+    advantages: Tensor
+
+
+@torch.no_grad()
+def vtrace(
+    log_ratios: Tensor,
+    rewards: Tensor,
+    discounts: Tensor,
+    values: Tensor,
+    bootstrap: Tensor,
+    *,
+    rho_clip: float = 1.0,
+    c_clip: float = 1.0,
+) -> Returns:
+    """V-trace; Espeholt et al. (2018), equation 1.
+
+    log_ratios: log-probability of each action by the learner's policy, less that by the actor's. With discounts g, and ratios
+    clipped to rho and c: targets v_t = V_t + δ_t + g_t c_t (v_{t+1} - V_{t+1}) with δ_t = rho_t (r_t + g_t V_{t+1} - V_t);
+    advantages rho_t (r_t + g_t v_{t+1} - V_t).
+    """
+    ratios = log_ratios.exp()
+    rho, c = ratios.clamp(max=rho_clip), ratios.clamp(max=c_clip)
+    next_values = torch.cat([values[:, 1:], bootstrap[:, None]], 1)
+    deltas = rho * (rewards + discounts * next_values - values)
+    targets = values + _backwards(deltas, discounts * c)
+    next_targets = torch.cat([targets[:, 1:], bootstrap[:, None]], 1)
+    return Returns(targets, rho * (rewards + discounts * next_targets - values))
+
+
+@torch.no_grad()
+def generalised_advantages(rewards: Tensor, discounts: Tensor, values: Tensor, bootstrap: Tensor, *, lambda_: float) -> Returns:
+    """Advantages A_t = r_t + g_t V_{t+1} - V_t + λ g_t A_{t+1}, with discounts g, and targets V + A; Schulman et al. (2016)."""
+    next_values = torch.cat([values[:, 1:], bootstrap[:, None]], 1)
+    advantages = _backwards(rewards + discounts * next_values - values, lambda_ * discounts)
+    return Returns(values + advantages, advantages)
+
+
+def _backwards(terms: Tensor, factors: Tensor) -> Tensor:
+    """The sums s_t = terms_t + factors_t s_{t+1}, with nothing after the last step."""
+    total = torch.zeros_like(terms[:, 0])
+    sums = []
+    for term, factor in zip(reversed(terms.unbind(1)), reversed(factors.unbind(1)), strict=True):
+        total = term + factor * total
+        sums.append(total)
+    return torch.stack(sums[::-1], 1)

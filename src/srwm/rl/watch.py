@@ -1,0 +1,109 @@
+"""A film of one episode: what the agent sees, what it expects, how far its memory has moved."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from srwm.data import UserError
+from srwm.nn import State, map_state
+from srwm.rl.agent import Agent
+from srwm.rl.envs import VectorEnv
+from srwm.rl.rollout import frame_tensors
+
+
+@dataclass
+class Film:
+    """One episode, frame by frame."""
+
+    observations: list[NDArray[Any]] = field(default_factory=list)
+    """as the environment gave them"""
+    values: list[float] = field(default_factory=list)
+    """the discounted return that the agent expects"""
+    changes: list[list[float]] = field(default_factory=list)
+    """per block, the norm of its state: of a self-referential matrix, that of W - W_0"""
+    rewards: list[float] = field(default_factory=list)
+    """the reward of the action at each frame"""
+
+
+@torch.no_grad()
+def record(agent: Agent, env: VectorEnv, *, greedy: bool = True, seed: int = 0, most_frames: int = 1000) -> Film:
+    """The first episode of the first environment, or as many frames of it."""
+    agent.eval()
+    device = next(agent.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    film = Film()
+    state, frame = agent.core.initial_state(env.num_envs), env.observe()
+    while len(film.values) < most_frames:
+        logits, values, state = agent(*frame_tensors(frame, device), state)
+        policy = logits[:, 0].float().softmax(-1).cpu()
+        film.observations.append(frame.observation[0].copy())
+        film.values.append(values[0, 0].item())
+        film.changes.append([_norm(part) for part in state])
+        actions = policy.argmax(-1) if greedy else torch.multinomial(policy, 1, generator=generator)[:, 0]
+        env.act(actions.numpy())
+        frame = env.observe()
+        film.rewards.append(float(frame.reward[0]))
+        if frame.first[0]:
+            break
+    return film
+
+
+def write_film(film: Film, path: Path, title: str, frames_per_second: int = 15) -> None:
+    """Write a GIF, or an MP4 where ffmpeg is installed. Raises UserError for another ending, or where it cannot be written."""
+    from matplotlib.animation import AbstractMovieWriter, FFMpegWriter, PillowWriter
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    writers: dict[str, type[AbstractMovieWriter]] = {".gif": PillowWriter, ".mp4": FFMpegWriter}
+    kind = writers.get(path.suffix)
+    if kind is None:
+        raise UserError(f"{path}: expected a name that ends in .gif or .mp4")
+    if not kind.isAvailable():  # type: ignore[attr-defined]
+        raise UserError(f"{path}: {path.suffix} needs ffmpeg, which is not installed; .gif does not")
+    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplot_mosaic("ab;ac", width_ratios=(1, 1.2))
+    figure.suptitle(f"{title}, return {sum(film.rewards):g}", fontsize="medium")
+    picture = axes["a"].imshow(_picture(film.observations[0]), vmin=0, vmax=1)
+    axes["a"].axis("off")
+    steps = range(len(film.values))
+    axes["b"].plot(steps, film.values, color="tab:blue", lw=1)
+    axes["b"].set_ylabel("value")
+    for block, change in enumerate(zip(*film.changes, strict=True)):
+        axes["c"].plot(steps, change, lw=1, label=f"block {block + 1}")
+    axes["c"].set(xlabel="step", ylabel="size of ΔW")
+    if film.changes[0]:
+        axes["c"].legend(fontsize="x-small")
+    markers = [axes[name].axvline(0, color="tab:red", lw=1) for name in "bc"]
+    writer = kind(fps=frames_per_second)
+    try:
+        with writer.saving(figure, str(path), dpi=90):
+            for step in steps:
+                picture.set_data(_picture(film.observations[step]))
+                for marker in markers:
+                    marker.set_xdata([step, step])
+                writer.grab_frame()
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _picture(observation: NDArray[Any]) -> NDArray[np.float64]:
+    if observation.ndim == 1:
+        return np.asarray(observation, dtype=np.float64)[None]
+    return np.asarray(observation, dtype=np.float64).transpose(1, 2, 0) / 255
+
+
+def _norm(state: State) -> float:
+    squares: list[float] = []
+
+    def add(part: Tensor) -> Tensor:
+        squares.append(part.double().square().sum().item())
+        return part
+
+    map_state(add, state)
+    return float(np.sqrt(sum(squares)))

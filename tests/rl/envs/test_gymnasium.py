@@ -1,0 +1,256 @@
+import os
+import time
+
+import numpy as np
+import pytest
+
+gymnasium = pytest.importorskip("gymnasium", reason="the extra srwm[rl] is not installed")
+
+from gymnasium import spaces  # noqa: E402
+
+from srwm.data import UserError  # noqa: E402
+from srwm.rl.envs import EnvConfig, EnvCrashError, EnvSpec, build_env  # noqa: E402
+from srwm.rl.envs.remote import RemoteEnv  # noqa: E402
+from srwm.rl.envs.spaces import actions_of, observations_of  # noqa: E402
+
+FAULTY = """
+import os, time
+import gymnasium, numpy as np
+
+class Faulty(gymnasium.Env):
+    observation_space, action_space = gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.Discrete(2)
+
+    def __init__(self, fault):
+        self.fault, self.steps = fault, 0
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 3:
+            if self.fault == "raise":
+                raise ZeroDivisionError("the third step")
+            if self.fault == "die":
+                os._exit(7)
+            time.sleep(60)
+        return np.ones(2, np.float32), 0.0, False, False, {}
+
+for fault in ("raise", "die", "hang"):
+    gymnasium.register(f"Faulty-{fault}-v0", Faulty, kwargs={"fault": fault})
+"""
+
+
+def config(*names, num_envs=2, workers=0):
+    return EnvConfig("gymnasium", names, num_envs, workers=workers)
+
+
+def frames(env, steps, seed=0):
+    """The first frame and one after each of random actions."""
+    random = np.random.default_rng(seed)
+    yield env.observe()
+    for _ in range(steps):
+        env.act(random.integers(env.spec.num_actions, size=env.num_envs))
+        yield env.observe()
+
+
+def test_no_reset_is_lost():
+    """Against one environment stepped by hand: every observation, reward and episode."""
+    with build_env(config("CartPole-v1", num_envs=1), seed=3) as env:
+        by_hand = gymnasium.make("CartPole-v1")
+        random = np.random.default_rng(0)
+        returns = total = episodes = 0
+        seen, _ = by_hand.reset(seed=env._seeds[0])
+        for step, frame in enumerate(frames(env, 200)):
+            if step:
+                seen, reward, terminated, truncated, _ = by_hand.step(int(random.integers(2, size=1)[0]))
+                total += reward
+                assert frame.reward[0] == reward
+                assert frame.first[0] == (terminated or truncated)
+                if terminated or truncated:
+                    returns, total, episodes = returns + total, 0, episodes + 1
+                    seen, _ = by_hand.reset()
+            np.testing.assert_array_equal(frame.observation[0], seen)
+        ended = env.episodes()
+        assert episodes > 5
+        assert (len(ended), sum(episode.return_ for episode in ended)) == (episodes, returns)
+        assert sum(episode.length for episode in ended) == returns
+        by_hand.close()
+
+
+def test_processes_show_what_one_process_shows():
+    names = ("popgym-RepeatFirstEasy-v0", "popgym-RepeatPreviousEasy-v0")
+    pytest.importorskip("popgym", reason="the extra srwm[rl] is not installed")
+    with build_env(config(*names, num_envs=5), seed=1) as one, build_env(config(*names, num_envs=5, workers=2), seed=1) as more:
+        assert one.names == more.names == (names[0], names[1], names[0], names[1], names[0])
+        assert one.spec == more.spec == EnvSpec((4,), "float32", 4)
+        for single, several in zip(frames(one, 60), frames(more, 60), strict=True):
+            for expected, got in zip(single, several, strict=True):
+                np.testing.assert_array_equal(got, expected)
+        assert sorted(map(str, one.episodes())) == sorted(map(str, more.episodes()))
+        assert more.get_state() is None
+
+
+def test_seeds_decide():
+    def shown(seed):
+        with build_env(config("CartPole-v1"), seed) as env:
+            return np.stack([frame.observation for frame in frames(env, 30)])
+
+    first = shown(1)
+    np.testing.assert_array_equal(shown(1), first)
+    assert not np.array_equal(shown(2), first)
+    assert not np.array_equal(first[:, 0], first[:, 1])
+
+
+@pytest.fixture
+def faulty(tmp_path, monkeypatch):
+    (tmp_path / "faulty_environments.py").write_text(FAULTY)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "faulty_environments:Faulty-{}-v0".format
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_comes_with_its_traceback(faulty, workers):
+    with build_env(config(faulty("raise"), workers=workers), seed=0) as env:
+        with pytest.raises(EnvCrashError) as caught:
+            list(frames(env, 5))
+        message = str(caught.value)
+        assert "environment 0" in message
+        assert faulty("raise") in message
+        assert 'raise ZeroDivisionError("the third step")' in message
+
+
+def test_a_dead_process_is_reported(faulty):
+    with (
+        build_env(config(faulty("die"), workers=1), seed=0) as env,
+        pytest.raises(EnvCrashError, match=r"Faulty-die-v0 died with exit code 7"),
+    ):
+        list(frames(env, 5))
+
+
+def test_a_process_without_an_answer_is_reported(faulty):
+    env = RemoteEnv([faulty("hang")], [0])
+    env.timeout = 0.2
+    with pytest.raises(EnvCrashError, match=r"silent for 0\.2 s"):
+        list(frames(env, 5))
+    env._process.kill()
+    env.close()
+
+
+def test_processes_end_with_their_environment():
+    env = RemoteEnv(["CartPole-v1"], [0])
+    pid = env._process.pid
+    env.observe()
+    env.close()
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail("the process lives on")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unknown_id_is_the_users_mistake(workers):
+    with pytest.raises(UserError, match="NoSuchTask"):
+        build_env(config("NoSuchTask-v0", workers=workers), seed=0)
+
+
+def test_tasks_that_differ_cannot_be_mixed():
+    with pytest.raises(UserError, match="cannot be learned together"):
+        build_env(config("CartPole-v1", "Acrobot-v1"), seed=0)
+
+
+def test_continuous_actions_are_refused():
+    with pytest.raises(UserError, match="MountainCarContinuous-v0: actions must be discrete"):
+        build_env(config("MountainCarContinuous-v0"), seed=0)
+
+
+def test_popgym_is_seen_one_hot():
+    pytest.importorskip("popgym", reason="the extra srwm[rl] is not installed")
+    with build_env(config("popgym-AutoencodeEasy-v0"), seed=0) as env:
+        assert env.spec == EnvSpec((6,), "float32", 4)
+        for frame in frames(env, 110):
+            np.testing.assert_array_equal(frame.observation[:, :2].sum(1), 1)
+            np.testing.assert_array_equal(frame.observation[:, 2:].sum(1), 1)
+        assert [episode.length for episode in env.episodes()] == [103, 103]
+
+
+def test_an_agent_that_repeats_the_first_card_gets_every_reward():
+    pytest.importorskip("popgym", reason="the extra srwm[rl] is not installed")
+    with build_env(config("popgym-RepeatFirstEasy-v0", num_envs=3), seed=0) as env:
+        frame = env.observe()
+        card = np.zeros(3, dtype=np.int64)
+        for _ in range(110):
+            card = np.where(frame.first, frame.observation.argmax(1), card)
+            env.act(card)
+            frame = env.observe()
+        ended = env.episodes()
+        assert len(ended) == 6
+        np.testing.assert_allclose([episode.return_ for episode in ended], 1, rtol=1e-6)
+
+
+def test_the_previous_action_is_seen_where_a_task_needs_it():
+    pytest.importorskip("popgym", reason="the extra srwm[rl] is not installed")
+    with build_env(config("popgym-MultiarmedBanditEasy-v0"), seed=0) as env:
+        assert env.spec == EnvSpec((12,), "float32", 10)
+        assert not env.observe().observation[:, 2:].any()
+        for step in range(200):
+            env.act([step % 10, 3])
+            frame = env.observe()
+            expected = np.zeros((2, 10)) if frame.first.all() else np.eye(10)[[step % 10, 3]]
+            np.testing.assert_array_equal(frame.observation[:, 2:], expected)
+        assert frame.first.all()
+
+
+def test_minigrid_is_seen_as_its_own_wrapper_encodes_it():
+    wrappers = pytest.importorskip("minigrid.wrappers", reason="the extra srwm[rl] is not installed")
+    with build_env(config("MiniGrid-MemoryS7-v0", num_envs=1), seed=0) as env:
+        assert env.spec == EnvSpec((980,), "float32", 7)
+        by_hand = wrappers.OneHotPartialObsWrapper(gymnasium.make("MiniGrid-MemoryS7-v0"))
+        seen, _ = by_hand.reset(seed=env._seeds[0])
+        np.testing.assert_array_equal(env.observe().observation[0], seen["image"].ravel())
+        for action in (2, 0, 2, 1, 2):
+            env.act([action])
+            np.testing.assert_array_equal(env.observe().observation[0], by_hand.step(action)[0]["image"].ravel())
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((8, 6), (1, 8, 6)), ((8, 6, 3), (3, 8, 6)), ((4, 8, 6), (4, 8, 6)), ((3, 8, 1), (1, 3, 8))],
+)
+def test_images_come_channels_first(shape, expected):
+    image = np.random.default_rng(0).integers(256, size=shape).astype(np.uint8)
+    seen = observations_of(spaces.Box(0, 255, shape, np.uint8), "task")
+    assert (seen.shape, seen.dtype, seen.encode(image).shape) == (expected, "uint8", expected)
+    moved = seen.encode(image)
+    np.testing.assert_array_equal(np.moveaxis(moved, 0, 2).reshape(shape) if shape != (4, 8, 6) else moved, image)
+
+
+def test_the_image_of_a_dict_is_taken_alone():
+    space = spaces.Dict({"image": spaces.Box(0, 255, (4, 5, 3), np.uint8), "mission": spaces.Text(10)})
+    seen = observations_of(space, "task")
+    assert seen.shape == (3, 4, 5)
+    assert seen.encode({"image": np.ones((4, 5, 3), np.uint8), "mission": "go"}).shape == (3, 4, 5)
+
+
+def test_parts_of_a_space_follow_each_other():
+    space = spaces.Tuple([spaces.Discrete(3, start=2), spaces.Box(-9, 9, (2,)), spaces.MultiDiscrete([2, 2])])
+    seen = observations_of(space, "task")
+    vector = seen.encode((3, np.array([0.5, -4]), np.array([1, 0])))
+    assert (seen.shape, vector.dtype) == ((9,), np.float32)
+    np.testing.assert_array_equal(vector, [0, 1, 0, 0.5, -4, 0, 1, 1, 0])
+
+
+def test_observations_of_any_length_are_refused():
+    with pytest.raises(UserError, match="no fixed size"):
+        observations_of(spaces.Sequence(spaces.Discrete(2)), "task")
+
+
+def test_combined_actions_are_numbered():
+    space = spaces.MultiDiscrete([2, 3], start=[5, 0])
+    actions = actions_of(space, "task")
+    assert actions.count == 6
+    assert [tuple(actions.decode(k)) for k in range(6)] == [(5, 0), (5, 1), (5, 2), (6, 0), (6, 1), (6, 2)]
+    assert [actions_of(spaces.Discrete(3, start=-1), "task").decode(k) for k in range(3)] == [-1, 0, 1]

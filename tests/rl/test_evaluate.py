@@ -1,0 +1,65 @@
+"""Scores: every environment plays its share, statistics are those of the literature, intervals hold what they should."""
+
+import numpy as np
+import pytest
+
+from srwm.rl.agent import Agent
+from srwm.rl.envs import EnvConfig
+from srwm.rl.evaluate import estimate, interquartile_mean, level_sets, mean, normalise, play
+
+
+@pytest.mark.parametrize("greedy", [True, False])
+def test_each_task_plays_as_many_episodes(env, config, greedy) -> None:
+    returns = play(Agent(config.agent, env.spec), env, 7, greedy=greedy)
+    assert set(returns) == {"again", "recall"}
+    assert all(len(values) == 7 and set(values) <= {0.0, 1.0} for values in returns.values())
+
+
+def test_short_episodes_are_not_favoured(env, config) -> None:
+    """Rows 0 and 2 have one task; the episodes of row 0 take five times as long and earn nothing."""
+    observe, clock = env.observe, [0]
+
+    def slow():
+        frame = observe()
+        clock[0] += 1
+        frame.first[0] = clock[0] % 15 == 0
+        frame.reward[0] = 0
+        frame.reward[2] = frame.first[2]
+        return frame
+
+    env.observe = slow
+    assert play(Agent(config.agent, env.spec), env, 8)["again"].mean() == pytest.approx(0.5, abs=0.13)
+
+
+def test_interquartile_mean_by_hand() -> None:
+    assert interquartile_mean(np.array([100.0, 1, 2, 3, 4, 5, 6, -50])) == pytest.approx(3.5)
+    assert interquartile_mean(np.array([[1.0, 2, 9]])) == pytest.approx([4.0])
+
+
+def test_normalised_scores_by_hand() -> None:
+    scores = normalise({"bigfish": np.array([1.0, 40.0]), "fruitbot": np.array([-1.5, 32.4])})
+    assert scores is not None
+    assert all(list(values) == [0.0, 1.0] for values in scores.values())
+    assert normalise({"miner": np.array([1.0])}) is None
+
+
+@pytest.mark.parametrize("statistic", [mean, interquartile_mean])
+def test_intervals_hold_the_truth_about_as_often_as_they_say(statistic) -> None:
+    generator = np.random.default_rng(0)
+    held = 0
+    for seed in range(100):
+        found = estimate({name: generator.normal(2.0, 1.0, 50) for name in "ab"}, statistic, seed)
+        assert found.low < found.value < found.high
+        held += found.low <= 2.0 <= found.high
+    assert 88 <= held <= 99
+
+
+def test_level_sets_of_procgen_are_the_published_ones() -> None:
+    sets = level_sets(EnvConfig(), episodes=200)
+    assert [(c.procgen.start_level, c.procgen.num_levels) for c in sets.values()] == [
+        (0, 200),
+        (1000, 200),
+        (1200, 200),
+        (1400, 200),
+    ]
+    assert list(level_sets(EnvConfig(kind="gymnasium", names=("CartPole-v1",)), 10)) == ["tasks"]

@@ -1,0 +1,117 @@
+"""A training run: it learns, ends, and goes on as if it had not been interrupted."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srwm.data import UserError
+from srwm.fewshot.runs import read_metrics
+from srwm.rl.config import OptimizerConfig
+from srwm.rl.train import WEIGHTS, train
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def outcome(folder: Path):
+    """Everything that two equal runs share: weights and metrics, times left out."""
+    with (folder / "metrics.csv").open() as file:
+        rows = [{k: v for k, v in row.items() if k not in ("minutes", "frames_per_second")} for row in csv.DictReader(file)]
+    return (folder / WEIGHTS).read_bytes(), rows
+
+
+def at_step(env, step: int, happens) -> None:
+    """Let `happens(frame)` stand between the environment and its `step`-th observation."""
+    observe, act, count = env.observe, env.act, 0
+
+    def counted(actions):
+        nonlocal count
+        count += 1
+        act(actions)
+
+    env.act = counted
+    env.observe = lambda: happens(observe()) if count == step else observe()
+
+
+@pytest.mark.parametrize("algorithm", ["impala", "ppo"])
+def test_a_run_learns_to_remember(env, config, tmp_path, algorithm) -> None:
+    optimizer = OptimizerConfig(name="adam", lr=1e-2, eps=1e-5, clip_norm=None)
+    config = replace(config, algorithm=algorithm, optimizer=optimizer, frames=6000, log_every=20, checkpoint_every=50)
+    assert train(config, type(env)(num_envs=6), tmp_path / "run", accelerator="cpu")
+    returns = [row["return"] for row in read_metrics(tmp_path / "run")]
+    assert returns[0] < 0.7
+    assert sum(returns[-3:]) / 3 > 0.9
+
+
+def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(env, config, tmp_path) -> None:
+    assert train(config, env, tmp_path / "whole", accelerator="cpu")
+    for step in (3, 30, 61):
+        victim = type(env)()
+
+        def die(_):
+            raise Killed
+
+        at_step(victim, step, die)
+        with pytest.raises(Killed):
+            train(config, victim, tmp_path / f"run{step}", accelerator="cpu")
+        assert train(config, type(env)(), tmp_path / f"run{step}", resume=True, accelerator="cpu")
+        assert outcome(tmp_path / f"run{step}") == outcome(tmp_path / "whole")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_nothing_but_the_unroll_under_way_is_lost_to_kill_9(env, config, tmp_path) -> None:
+    config = replace(config, frames=2000)
+    program = (
+        "from pathlib import Path; from conftest import Recall; from srwm.rl.train import train; from srwm.rl.config import *; "
+        "from srwm.rl.agent import AgentConfig; from srwm.nn import StackConfig; from srwm.rl.envs import *; "
+        f"train({config!r}, Recall(), Path({str(tmp_path / 'run')!r}), accelerator='cpu')"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=Path(__file__).parent, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    while process.poll() is None and not list(tmp_path.glob("run/checkpoints/step-5.state.pt")):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
+    assert train(config, type(env)(), tmp_path / "whole", accelerator="cpu")
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("where", ["observation", "reward"])
+def test_a_number_that_is_none_ends_the_run_by_name_and_leaves_the_checkpoint(env, config, tmp_path, where) -> None:
+    spoil = lambda frame: frame._replace(**{where: getattr(frame, where) * np.nan})  # noqa: E731
+    at_step(env, 40, spoil)
+    with pytest.raises(UserError, match=rf"update \d: {where}s: .* NaN .*checkpoints"):
+        train(config, env, tmp_path / "run", accelerator="cpu")
+    assert train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
+
+
+def test_a_run_begun_otherwise_is_not_continued(env, config, tmp_path) -> None:
+    train(config, env, tmp_path / "run", accelerator="cpu")
+    with pytest.raises(UserError, match=r"discount \(was 0.99, now 0.5\)"):
+        train(replace(config, discount=0.5), env, tmp_path / "run", resume=True, accelerator="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frames": None}, "no end"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"algorithm": "dqn"}, "algorithm"),
+        ({"algorithm": "ppo", "batch_size": 2}, "minibatches"),
+        ({"optimizer": OptimizerConfig(name="sgd")}, "optimizer.name"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(env, config, tmp_path, change, message) -> None:
+    with pytest.raises(UserError, match=message):
+        train(replace(config, **change), env, tmp_path / "run", accelerator="cpu")

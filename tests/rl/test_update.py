@@ -1,0 +1,81 @@
+"""Acting and learning read the same frames in the same way, and no bad number gets into the weights."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch.testing import assert_close
+
+from srwm.nn import StackConfig
+from srwm.rl.agent import Agent
+from srwm.rl.finite import NotFiniteError
+from srwm.rl.losses import log_probability
+from srwm.rl.presets import CORES, with_core
+from srwm.rl.rollout import Actor, Unrolls
+from srwm.rl.update import Learner, Reader
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_the_learner_reads_what_the_actor_has_read(env, config, core) -> None:
+    """One pass over an unroll from its stored state gives the log-probabilities of acting step by step, resets included."""
+    torch.manual_seed(0)
+    agent = Agent(with_core(config, core).agent, env.spec)
+    actor = Actor(agent, env, 7, torch.Generator().manual_seed(0))
+    actor.unroll()
+    unrolls, _ = actor.unroll()
+    assert unrolls.firsts[:, 1:-1].any()
+    logits, values = Reader(agent)(unrolls)
+    assert values.shape == (4, 8)
+    assert_close(log_probability(logits, unrolls.actions), unrolls.log_probs, rtol=1e-4, atol=1e-5)
+
+
+def test_unrolls_overlap_in_one_frame_and_count_every_episode(env, config) -> None:
+    actor = Actor(Agent(config.agent, env.spec), env, 7, torch.Generator().manual_seed(0))
+    (before, ended), (after, also_ended) = actor.unroll(), actor.unroll()
+    for name in ("observations", "rewards", "firsts"):
+        assert (getattr(before, name)[:, -1] == getattr(after, name)[:, 0]).all()
+    firsts = torch.cat([before.firsts, after.firsts[:, 1:]], 1)
+    assert len(ended) + len(also_ended) == firsts[:, 1:].sum()
+    assert sum(episode.return_ for episode in ended) == before.rewards[:, 1:].sum()
+
+
+def test_unrolls_are_joined_and_selected_row_by_row(env, config) -> None:
+    actor = Actor(Agent(config.agent, env.spec), env, 3, torch.Generator().manual_seed(0))
+    first, second = actor.unroll()[0], actor.unroll()[0]
+    joined = Unrolls.join([first, second])
+    assert (joined.select(slice(4, None)).actions == second.actions).all()
+    assert (joined.select(torch.tensor([0, 5])).state[0][1] == second.state[0][1]).all()
+
+
+@pytest.mark.parametrize("algorithm", ["impala", "ppo"])
+def test_a_loss_that_is_not_finite_is_named_and_changes_nothing(env, config, algorithm) -> None:
+    agent = Agent(config.agent, env.spec)
+    generator = torch.Generator().manual_seed(0)
+    learner = Learner(agent, replace(config, algorithm=algorithm), Fabric(accelerator="cpu", devices=1), generator)
+    unrolls, _ = Actor(agent, env, 7, generator).unroll()
+    with torch.no_grad():
+        agent.value.bias.fill_(1e30)
+    before = {name: weight.clone() for name, weight in agent.state_dict().items()}
+    with pytest.raises(NotFiniteError, match="value loss"):
+        learner.update(unrolls, 1e-3)
+    assert all((weight == before[name]).all() for name, weight in agent.state_dict().items())
+
+
+def test_gradients_are_those_of_sums_over_steps(env, config) -> None:
+    """Twice the same unrolls make twice the gradient."""
+    agent = Agent(config.agent, env.spec)
+    generator = torch.Generator().manual_seed(0)
+    optimizer = replace(config.optimizer, clip_norm=None)
+    learner = Learner(agent, replace(config, optimizer=optimizer), Fabric(accelerator="cpu", devices=1), generator)
+    unrolls, _ = Actor(agent, env, 7, generator).unroll()
+    once = learner.update(unrolls, 0.0)
+    twice = learner.update(Unrolls.join([unrolls, unrolls]), 0.0)
+    assert twice["gradient_norm"] == pytest.approx(2 * once["gradient_norm"], rel=1e-4)
+    assert twice["entropy"] == pytest.approx(once["entropy"], rel=1e-4)
+
+
+def test_a_plain_stack_that_resizes_takes_the_features_directly(env, config) -> None:
+    lstm = replace(config.agent, stack=StackConfig(core="lstm", d_model=16, num_layers=1, ff_factor=0, style="plain"))
+    assert isinstance(Agent(lstm, env.spec).core_input, torch.nn.Identity)
+    assert isinstance(Agent(config.agent, env.spec).core_input, torch.nn.Linear)
