@@ -16,6 +16,8 @@ PROTOCOLS: dict[str, type[Objective]] = {
     "bootstrap": Bootstrap,
 }
 """Every protocol a configuration can name. A protocol of one's own is one more entry."""
+STREAMS = ("delayed", "sequential")
+"""Those without questions: their runs have learning curves, and a figure of adaptation of their own."""
 
 
 def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
