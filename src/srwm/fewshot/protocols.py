@@ -47,6 +47,8 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
         raise UserError(f"{', '.join(synchronous_alone)}: only the synchronous protocol has them")
     if config.average_decay is not None and not 0 <= config.average_decay < 1:
         raise UserError(f"average_decay: expected a number from 0 up to, not with, 1, got {config.average_decay}")
+    if config.model.head == "prototypes" and config.protocol in STREAMS:
+        raise UserError(f"model: a prototypical network has no use for labels that come late (protocol {config.protocol!r})")
     if config.model.head == "prototypes" and config.model.stem == "none":
         raise UserError("model: a prototypical network without a stem has no weights to train")
     for data in splits["train"]:
