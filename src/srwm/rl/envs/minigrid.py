@@ -11,7 +11,7 @@ from srwm.rl.envs.spaces import Observations
 
 
 def symbols_of(image: spaces.Box) -> Observations:
-    """The `image` (H, W, 3) of an observation, of object, colour and state as a float32 vector, (H, W, objects + colours + states) flattened."""
+    """The `image` (H, W, 3) of objects, colours and states as a float32 vector, one-hot: (H, W, their numbers), flattened."""
     sizes = [len(OBJECT_TO_IDX), len(COLOR_TO_IDX), len(STATE_TO_IDX)]
     values = np.concatenate([np.arange(size) for size in sizes])
     channel = np.repeat(np.arange(3), sizes)
