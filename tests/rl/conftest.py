@@ -11,6 +11,9 @@ from srwm.rl.config import OptimizerConfig, TrainConfig
 from srwm.rl.envs import EnvSpec, Episode, Frame, VectorEnv
 
 
+STATE = ("generator", "symbol", "step", "reward", "first", "ended")
+
+
 class Recall(VectorEnv):
     """One of `num_actions` symbols is shown at the first frame; the action at the last one earns 1 where it names it."""
 
@@ -25,7 +28,6 @@ class Recall(VectorEnv):
         self.step = np.arange(num_envs) % length
         self.reward = np.zeros(num_envs, np.float32)
         self.first = np.ones(num_envs, bool)
-        self.total = np.zeros(num_envs)
         self.ended: list[Episode] = []
 
     def observe(self) -> Frame:
@@ -53,7 +55,7 @@ class Recall(VectorEnv):
         return ended
 
     def get_state(self) -> bytes | None:
-        return pickle.dumps({name: value for name, value in vars(self).items() if name not in ("spec", "names")})
+        return pickle.dumps({name: getattr(self, name) for name in STATE})
 
     def set_state(self, state: bytes) -> None:
         vars(self).update(pickle.loads(state))

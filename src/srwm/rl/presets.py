@@ -54,7 +54,7 @@ _QUICK_MEMORY = TrainConfig(
     reward_clip=None,
     value_cost=0.5,
     entropy_cost=1e-4,
-    optimizer=OptimizerConfig(name="adam", lr=2e-3, eps=1e-8, clip_norm=None),
+    optimizer=OptimizerConfig(name="adam", lr=2e-3, eps=1e-8, clip_norm=20.0),
     minutes=4.5,
     checkpoint_every=50,
 )

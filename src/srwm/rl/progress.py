@@ -55,4 +55,4 @@ def mean_returns(parts: Iterable[dict[str, list[float]]]) -> dict[str, float]:
     if not returns:
         return {}
     means = {f"return_{task}": sum(values) / len(values) for task, values in sorted(returns.items())}
-    return {"return": sum(means.values()) / len(means), "episodes": sum(map(len, returns.values())), **means}
+    return {"return": sum(means.values()) / len(means), "episodes": float(sum(map(len, returns.values()))), **means}

@@ -117,7 +117,7 @@ def train(
                 if log is not None:
                     log.write(
                         progress.step,
-                        frames=progress.frames,
+                        frames=float(progress.frames),
                         minutes=progress.seconds / 60,
                         frames_per_second=speed,
                         learning_rate=learning_rate,
