@@ -42,6 +42,14 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     for name in counts:
         if getattr(config, name) < 1:
             raise UserError(f"{name}: expected 1 or more, got {getattr(config, name)}")
+    numbers = (
+        ("model.n_way", config.model.n_way, 2),
+        ("pool.classes", config.pool.classes, 1),
+        ("pool.images_per_class", config.pool.images_per_class, 1),
+    )
+    for name, value, least in numbers:
+        if value < least:
+            raise UserError(f"{name}: expected {least} or more, got {value}")
     synchronous_alone = ("fewest_ways", "most_shots", "validation_ways")
     if config.protocol != "synchronous" and any(getattr(config, name) is not None for name in synchronous_alone):
         raise UserError(f"{', '.join(synchronous_alone)}: only the synchronous protocol has them")
