@@ -410,13 +410,29 @@ def test_a_saved_state_goes_on_where_it_was(trained, tmp_path) -> None:
     assert loaded.load(tmp_path / "state").state_[0].shape == (3, 2, 16, 52)
 
 
-@pytest.mark.parametrize("labels", [["a", "b"], [1, 2], [True, False], np.array([0.5, 1.5], np.float32)], ids=str)
+@pytest.mark.parametrize(
+    "labels", [["a", "b"], ["\udc80", "\n"], [1, 2], [True, False], np.array([0.5, 1.5], np.float32)], ids=str
+)
 def test_labels_keep_their_type_in_a_file(trained, tmp_path, labels) -> None:
     learner = FewShotLearner(trained).learn(points(2, 1, 0)[0], labels)
     learner.save(tmp_path / "state")
     loaded = FewShotLearner(trained).load(tmp_path / "state")
     assert loaded.classes_.dtype == learner.classes_.dtype
     assert np.array_equal(loaded.classes_, learner.classes_)
+
+
+def test_labels_that_become_equal_in_a_common_type_are_refused(trained) -> None:
+    x = points(3, 1, 0)[0]
+    learner = FewShotLearner(trained).learn(x[:2], [2**53, 2**53 + 1])
+    with pytest.raises(ValueError, match="labels: some are equal when int64 and float64 become float64"):
+        learner.learn(x[2:], [0.5])
+    assert learner.classes_.tolist() == [2**53, 2**53 + 1]
+
+
+@pytest.mark.parametrize("seed", [None, -1, 2**70, np.random.RandomState(0)], ids=["None", "negative", "huge", "RandomState"])
+def test_a_random_state_that_is_no_seed_is_named(trained, seed) -> None:
+    with pytest.raises(ValueError, match="random_state: expected a whole number from 0"):
+        FewShotLearner(trained, ensemble=2, random_state=seed).fit(*points(2, 1, 0))
 
 
 def test_labels_that_json_does_not_hold_are_not_saved(trained, tmp_path) -> None:
@@ -483,7 +499,9 @@ def test_a_corrupt_state_is_refused(trained, tmp_path, monkeypatch, content, mes
         ('"dtype": "<U1"', '"dtype": "<V1"'),
         ('"orders": 1', '"orders": 2'),
         ('"count": 2', '"count": []'),
+        ('"count": 2', '"count": -1'),
         ('"seed": 0', '"sead": 0'),
+        ('"seed": 0', '"seed": 1e30'),
     ],
 )
 def test_a_state_that_was_tampered_with_is_refused(trained, tmp_path, old, new) -> None:

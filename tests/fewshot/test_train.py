@@ -8,9 +8,10 @@ from srwm.data import UserError
 from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.average import WeightAverage
-from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, SequentialConfig
+from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, PoolConfig, SequentialConfig
 from srwm.fewshot.evaluate import evaluate, to_float
 from srwm.fewshot.learner import build_sampler, validation_shape
+from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.plateau import ChanceWatch
 from srwm.fewshot.protocols import build_objective
 from srwm.fewshot.report import draw_learning_curve, load_best, score_run
@@ -18,6 +19,7 @@ from srwm.fewshot.runs import read_metrics
 from srwm.fewshot.schedule import learning_rate
 from srwm.fewshot.synchronous import Synchronous
 from srwm.fewshot.train import train
+from srwm.nn import StackConfig
 
 
 def weights(folder, step):
@@ -224,6 +226,17 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"validation_ways": 1}, "validation_ways: expected 2 to model.n_way = 3, got 1"),
         ({"fewest_ways": 2, "sampler": "per-episode"}, "only the pooled sampler"),
         ({"validation_queries": 99}, "need 3 classes of 34 images"),
+        ({"pool": PoolConfig(classes=0)}, r"pool\.classes: expected 1 or more, got 0"),
+        ({"pool": PoolConfig(images_per_class=-3)}, r"pool\.images_per_class: expected 1 or more, got -3"),
+        ({"model": ModelConfig(image_shape=(1, 16, 16), n_way=0)}, r"model\.n_way: expected 2 or more, got 0"),
+        ({"model": ModelConfig(image_shape=(1, 16, 16), stack=StackConfig(num_heads=3))}, "num_heads: expected a divisor"),
+        ({"model": ModelConfig(image_shape=(1, 16, 16), stem_channels=0)}, "stem_channels: expected 1 or more, got 0"),
+        ({"minutes": float("nan")}, "minutes: expected a number above 0, got nan"),
+        ({"seed": 2**70}, r"seed: expected a number from 0 below 2\*\*63"),
+        ({"optimizer": OptimizerConfig(lr=-1)}, "optimizer: Invalid learning rate"),
+        ({"optimizer": OptimizerConfig(beta1=2)}, "optimizer: Invalid beta"),
+        ({"optimizer": OptimizerConfig(weight_decay=-1)}, r"optimizer\.weight_decay: expected a number from 0 up"),
+        ({"optimizer": OptimizerConfig(clip_norm=-1)}, r"optimizer\.clip_norm: expected a number from 0 up"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused_before_a_folder_is_made(tmp_path, config, splits, changes, message):

@@ -27,7 +27,7 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     if config.steps is None and config.minutes is None:
         raise UserError("no end to training: give --steps or --minutes")
     for name, value in (("steps", config.steps), ("minutes", config.minutes), ("patience", config.patience)):
-        if value is not None and value <= 0:
+        if value is not None and not value > 0:
             raise UserError(f"{name}: expected a number above 0, got {value}")
     counts = (
         "log_every",
@@ -42,6 +42,16 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     for name in counts:
         if getattr(config, name) < 1:
             raise UserError(f"{name}: expected 1 or more, got {getattr(config, name)}")
+    numbers = (
+        ("model.n_way", config.model.n_way, 2),
+        ("pool.classes", config.pool.classes, 1),
+        ("pool.images_per_class", config.pool.images_per_class, 1),
+    )
+    for name, value, least in numbers:
+        if value < least:
+            raise UserError(f"{name}: expected {least} or more, got {value}")
+    if not 0 <= config.seed < 2**63:
+        raise UserError(f"seed: expected a number from 0 below 2**63, got {config.seed}")
     synchronous_alone = ("fewest_ways", "most_shots", "validation_ways")
     if config.protocol != "synchronous" and any(getattr(config, name) is not None for name in synchronous_alone):
         raise UserError(f"{', '.join(synchronous_alone)}: only the synchronous protocol has them")
