@@ -42,10 +42,10 @@ def at_step(env, step: int, happens) -> None:
     env.observe = lambda: happens(observe()) if count == step else observe()
 
 
-@pytest.mark.parametrize(("algorithm", "lr"), [("impala", 1e-2), ("ppo", 3e-3)])
-def test_a_run_learns_to_remember(env, config, tmp_path, algorithm, lr) -> None:
+@pytest.mark.parametrize(("algorithm", "lr", "frames"), [("impala", 1e-2, 9000), ("ppo", 3e-3, 6000)])
+def test_a_run_learns_to_remember(env, config, tmp_path, algorithm, lr, frames) -> None:
     optimizer = OptimizerConfig(name="adam", lr=lr, eps=1e-5, clip_norm=None)
-    config = replace(config, algorithm=algorithm, optimizer=optimizer, frames=6000, log_every=20, checkpoint_every=50)
+    config = replace(config, algorithm=algorithm, optimizer=optimizer, frames=frames, log_every=20, checkpoint_every=50)
     assert train(config, type(env)(num_envs=6), tmp_path / "run", accelerator="cpu")
     returns = [row["return"] for row in read_metrics(tmp_path / "run")]
     assert returns[0] < 0.7
