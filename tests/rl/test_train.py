@@ -42,7 +42,7 @@ def at_step(env, step: int, happens) -> None:
     env.observe = lambda: happens(observe()) if count == step else observe()
 
 
-@pytest.mark.parametrize(("algorithm", "lr", "frames"), [("impala", 1e-2, 9000), ("ppo", 3e-3, 6000)])
+@pytest.mark.parametrize(("algorithm", "lr", "frames"), [("impala", 1e-2, 12_000), ("ppo", 3e-3, 6000)])
 def test_a_run_learns_to_remember(env, config, tmp_path, algorithm, lr, frames) -> None:
     optimizer = OptimizerConfig(name="adam", lr=lr, eps=1e-5, clip_norm=None)
     config = replace(config, algorithm=algorithm, optimizer=optimizer, frames=frames, log_every=20, checkpoint_every=50)
@@ -69,7 +69,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(e
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_nothing_but_the_unroll_under_way_is_lost_to_kill_9(env, config, tmp_path) -> None:
-    config = replace(config, frames=2000)
+    config = replace(config, frames=800)
     program = (
         "from pathlib import Path; from conftest import Recall; from srwm.rl.train import train; from srwm.rl.config import *; "
         "from srwm.rl.agent import AgentConfig; from srwm.nn import StackConfig; from srwm.rl.envs import *; "
