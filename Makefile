@@ -33,7 +33,7 @@ $(VENV)/.torch: constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml CMakeLists.txt constraints.txt $(SOURCES)
-	$(BIN)/python -m pip install --quiet -c constraints.txt '.[fewshot,test,lint]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt '.[fewshot,rl,test,lint]'
 	touch $@
 
 # JAX needs numpy 2, the reinforcement-learning environments numpy 1: an environment of its own, for the comparison alone.

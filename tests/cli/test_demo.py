@@ -1,15 +1,38 @@
+import pytest
+
 from srwm.cli import main
+from srwm.fewshot.learner import build_model
+from srwm.fewshot.model import ModelConfig
+from srwm.nn import StackConfig
 
 
-def test_the_demo_trains_tests_and_draws(tmp_path, capsys):
+@pytest.fixture
+def save_model(tmp_path):
+    def save(**changes):
+        stack = StackConfig(d_model=16, num_heads=2, num_layers=1, ff_factor=1)
+        config = ModelConfig(**{"n_way": 7, "stem_channels": 8, "stack": stack, **changes})
+        build_model(config).save_pretrained(tmp_path / "model")
+        return str(tmp_path / "model")
+
+    return save
+
+
+def test_the_demo_tests_beside_baselines_and_draws(tmp_path, save_model, capsys):
     picture = tmp_path / "picture.png"
-    assert main(["demo", "--figure", str(picture), "--minutes", "0.01", "--test-episodes", "20"]) == 0
+    assert main(["demo", "--model", save_model(), "--figure", str(picture), "--episodes", "20"]) == 0
     shown = capsys.readouterr().out
-    assert "nearest pixels" in shown
-    assert "self-modifying network" in shown
+    for line in ("chance", "nearest pixels", "nearest features", "prototypes", "self-modifying network"):
+        assert sum(row.strip().startswith(line) for row in shown.splitlines()) == 1
+    assert "Armenian and Georgian" in shown
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_missing_folder_is_told_before_training(tmp_path, capsys):
+def test_mistakes_are_told_before_anything_is_drawn(tmp_path, save_model, capsys):
     assert main(["demo", "--figure", str(tmp_path / "nowhere" / "picture.png")]) == 1
     assert "there is no such folder" in capsys.readouterr().err
+    assert main(["demo", "--episodes", "1"]) == 1
+    assert "episodes: expected 2 or more, got 1" in capsys.readouterr().err
+    assert main(["demo", "--model", save_model(n_way=3), "--figure", str(tmp_path / "picture.png")]) == 1
+    assert "expected a model of 5 ways or more" in capsys.readouterr().err
+    assert main(["demo", "--model", str(tmp_path / "nothing"), "--figure", str(tmp_path / "picture.png")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1

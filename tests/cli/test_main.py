@@ -122,3 +122,40 @@ def test_a_missing_extra_is_named_and_other_missing_modules_are_not_hidden(packa
     else:
         assert done.stderr.endswith("lightning_fabric, which is not installed: pip install 'srwm[fewshot]'\n")
         assert done.stderr.count("\n") == 1
+
+
+def test_a_run_on_a_stream_has_figures_of_its_own(tmp_path, capsys):
+    small = [
+        "--model.stem",
+        "none",
+        "--model.stack.d-model",
+        "8",
+        "--model.stack.num-heads",
+        "2",
+        "--model.stack.num-layers",
+        "1",
+    ]
+    small += [
+        "--data",
+        "glyphs",
+        "--k-shot",
+        "3",
+        "--pool.classes",
+        "6",
+        "--episodes",
+        "4",
+        "--steps",
+        "2",
+        "--minutes",
+        "None",
+    ]
+    run = ["--run", str(tmp_path / "run"), "--validation-episodes", "5", "--test-episodes", "5", "--accelerator", "cpu"]
+    assert main(["fewshot", "train", "cpu-omniglot-delayed", *small, *run]) == 0
+    assert main(["fewshot", "evaluate", str(tmp_path / "run"), "--episodes", "5"]) == 0
+    assert main(["fewshot", "figures", str(tmp_path / "run")]) == 0
+    assert main(["fewshot", "adaptation", str(tmp_path / "run"), "--figure", str(tmp_path / "adaptation.png")]) == 0
+    shown = capsys.readouterr().out
+    assert "nearest" not in shown
+    assert "left out, since a stream has no questions" in shown
+    assert [path.name for path in (tmp_path / "run" / "figures").iterdir()] == ["learning_curves.png"]
+    assert (tmp_path / "adaptation.png").exists()

@@ -105,6 +105,14 @@ def test_evaluation_runs_over_whole_tasks_in_both_orders(config):
     assert accuracy.episodes == 30
 
 
+def test_the_same_data_set_twice_gives_two_different_tasks(config):
+    model = Recall(3)
+    Sequential.evaluate(config, model, (LETTERS, LETTERS), 10, 0)
+    features, _, _ = model.seen[0]
+    first, second = features[..., 0].chunk(2, dim=1)
+    assert (first.sort().values != second.sort().values).any(1).sum() > 5
+
+
 @pytest.mark.parametrize(
     ("changes", "second", "message"),
     [

@@ -7,9 +7,11 @@ import torch
 from srwm.data import UserError
 from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.auxiliary import AuxiliaryConfig
-from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, SequentialConfig
+from srwm.fewshot.average import WeightAverage
+from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, PoolConfig, SequentialConfig
 from srwm.fewshot.evaluate import evaluate, to_float
-from srwm.fewshot.learner import validation_shape
+from srwm.fewshot.learner import build_sampler, validation_shape
+from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.plateau import ChanceWatch
 from srwm.fewshot.protocols import build_objective
 from srwm.fewshot.report import draw_learning_curve, load_best, score_run
@@ -17,6 +19,7 @@ from srwm.fewshot.runs import read_metrics
 from srwm.fewshot.schedule import learning_rate
 from srwm.fewshot.synchronous import Synchronous
 from srwm.fewshot.train import train
+from srwm.nn import StackConfig
 
 
 def weights(folder, step):
@@ -126,29 +129,29 @@ def test_every_protocol_trains_tests_and_resumes(tmp_path, config, splits, proto
 
 
 def test_gradients_of_accumulated_batches_add_up(tmp_path, config, splits, monkeypatch):
-    norms = []
-    monkeypatch.setattr("srwm.fewshot.train.distort", lambda images, *rest: images)
-    monkeypatch.setattr(
-        torch.optim.AdamW, "step", lambda self: norms.append([p.grad.clone() for p in self.param_groups[0]["params"]])
-    )
-    drawn = []
-
     class Repeating:
-        def __init__(self, sampler):
-            self.sampler = sampler
+        def __init__(self, config, data, generator):
+            self.generator = generator
+            self.step = build_sampler(config, Synchronous.train_shape(config), data[0], generator).sample()
 
         def sample(self):
-            drawn.append(self.sampler.sample())
-            return drawn[0]
+            return self.step
 
-    build = Synchronous.sampler
-    monkeypatch.setattr(Synchronous, "sampler", lambda config, data, generator: Repeating(build(config, data, generator)))
+    gradients = []
+    monkeypatch.setattr(Synchronous, "sampler", Repeating)
+    monkeypatch.setattr(
+        WeightAverage, "update", lambda self, model, step: gradients.append([p.grad.clone() for p in model.parameters()])
+    )
+    config = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, stem_dropout=0.0),
+        optimizer=dataclasses.replace(config.optimizer, clip_norm=None),
+        distort=False,
+        steps=1,
+    )
     for name, times in (("once", 1), ("thrice", 3)):
-        drawn.clear()
-        still = dataclasses.replace(config, model=dataclasses.replace(config.model, stem_dropout=0.0), schedule="constant")
-        optimizer = dataclasses.replace(config.optimizer, clip_norm=None)
-        train(dataclasses.replace(still, optimizer=optimizer, steps=1, accumulate=times), splits, tmp_path / name)
-    once, thrice = norms
+        train(dataclasses.replace(config, accumulate=times), splits, tmp_path / name, accelerator="cpu")
+    once, thrice = gradients
     assert all(torch.allclose(3 * a, b, rtol=1e-4, atol=1e-6) for a, b in zip(once, thrice, strict=True))
 
 
@@ -223,6 +226,17 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"validation_ways": 1}, "validation_ways: expected 2 to model.n_way = 3, got 1"),
         ({"fewest_ways": 2, "sampler": "per-episode"}, "only the pooled sampler"),
         ({"validation_queries": 99}, "need 3 classes of 34 images"),
+        ({"pool": PoolConfig(classes=0)}, r"pool\.classes: expected 1 or more, got 0"),
+        ({"pool": PoolConfig(images_per_class=-3)}, r"pool\.images_per_class: expected 1 or more, got -3"),
+        ({"model": ModelConfig(image_shape=(1, 16, 16), n_way=0)}, r"model\.n_way: expected 2 or more, got 0"),
+        ({"model": ModelConfig(image_shape=(1, 16, 16), stack=StackConfig(num_heads=3))}, "num_heads: expected a divisor"),
+        ({"model": ModelConfig(image_shape=(1, 16, 16), stem_channels=0)}, "stem_channels: expected 1 or more, got 0"),
+        ({"minutes": float("nan")}, "minutes: expected a number above 0, got nan"),
+        ({"seed": 2**70}, r"seed: expected a number from 0 below 2\*\*63"),
+        ({"optimizer": OptimizerConfig(lr=-1)}, "optimizer: Invalid learning rate"),
+        ({"optimizer": OptimizerConfig(beta1=2)}, "optimizer: Invalid beta"),
+        ({"optimizer": OptimizerConfig(weight_decay=-1)}, r"optimizer\.weight_decay: expected a number from 0 up"),
+        ({"optimizer": OptimizerConfig(clip_norm=-1)}, r"optimizer\.clip_norm: expected a number from 0 up"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused_before_a_folder_is_made(tmp_path, config, splits, changes, message):

@@ -10,7 +10,6 @@ from srwm.rl.agent import AgentConfig
 from srwm.rl.config import OptimizerConfig, TrainConfig
 from srwm.rl.envs import EnvSpec, Episode, Frame, VectorEnv
 
-
 STATE = ("generator", "symbol", "step", "reward", "first", "ended")
 
 

@@ -18,6 +18,7 @@ from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.distributed import is_chief
 from srwm.fewshot.learner import fit_to_data
 from srwm.fewshot.presets import PRESETS
+from srwm.fewshot.protocols import STREAMS
 from srwm.fewshot.report import draw_learning_curve, episode_shape, score_baselines, score_run
 from srwm.fewshot.runs import read_config
 from srwm.fewshot.train import train as train_run
@@ -139,12 +140,12 @@ def evaluate(arguments: Sequence[str]) -> None:
     accuracy = score_run(options.run, data, options.episodes, options.queries, options.seed, second["test"] if second else None)
     names = data.name + (f", {second['test'].name}" if second else "")
     print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {names})")
-    if not options.baselines or second is not None:
+    if not options.baselines or read_config(options.run).protocol in STREAMS:
         return
     shape = episode_shape(options.run, options.queries)
     print(f"on the same episodes, {shape.n_way}-way {shape.k_shot}-shot, features of the run's own stem:")
     print(f"  {'chance':<28}{100 / shape.n_way:5.2f} %")
-    for name, found in score_baselines(options.run, splits["test"], options.episodes, options.queries, options.seed).items():
+    for name, found in score_baselines(options.run, data, options.episodes, options.queries, options.seed).items():
         print(f"  {name:<28}{found}")
 
 
@@ -170,7 +171,9 @@ def figures(arguments: Sequence[str]) -> None:
     ):
         print(path, flush=True)
         drawn.append(path.name)
-    if not set(MATRIX_FIGURES) & set(drawn):
+    if config.protocol in STREAMS:
+        print(f"left out, since a stream has no questions: all others; srwm fewshot adaptation {options.run} draws adaptation")
+    elif not set(MATRIX_FIGURES) & set(drawn):
         kind = f"core {config.model.stack.core!r}" if config.model.head == "memory" else f"head {config.model.head!r}"
         print(f"left out, since a model with {kind} has no self-referential matrix: {', '.join(MATRIX_FIGURES)}")
 

@@ -111,9 +111,10 @@ def load_glyphs(instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]
     """Letters as classes, `instances` drawings of each, (1, 28, 28), ink bright.
 
     Scripts and faces of the splits differ: Latin, Greek, Cyrillic, Arabic, Canadian syllabics and others to train, in
-    sans-serif and book faces; Hebrew, Lao, Lisu and N'Ko to validate; Armenian and Georgian in DejaVu Serif and DejaVu Sans
-    Mono, faces of no other split, to test. Letters that look the same are one class. Training letters turned by 90 degrees
-    or mirrored are classes of their own where they look like no other. Drawn once, then read from the cache.
+    sans-serif and book faces; Hebrew, Lao, Lisu and N'Ko to validate; Armenian and Georgian (Mkhedruli alone, since Omniglot
+    has Asomtavruli to train) in DejaVu Serif and DejaVu Sans Mono, faces of no other split, to test. Letters that look the
+    same are one class. Training letters turned by 90 degrees or mirrored are classes of their own where they look like no
+    other. Drawn once, then read from the cache.
     """
     drawer = GlyphDrawer()
     path = cache_dir() / f"glyphs-{letters_key()}-{_FORMAT}-{instances}-{seed}.npz"

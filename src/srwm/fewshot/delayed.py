@@ -63,7 +63,8 @@ class Delayed(Objective):
         was_training = model.training
         model.eval()
         try:
-            segments = [_draw(cls.test_shape(config), model, part, episodes, seed) for part in data]
+            shape = cls.test_shape(config)
+            segments = [_draw(shape, model, part, episodes, seed + number) for number, part in enumerate(data)]
             means, adaptations = [], []
             for order in permutations(range(len(data))):
                 labels = torch.cat([segments[i].labels for i in order], dim=1)

@@ -110,7 +110,7 @@ def first_shots(episodes: Episodes, shots: int) -> Episodes:
     ways = int(episodes.support_labels.max()) + 1
     seen = torch.nn.functional.one_hot(episodes.support_labels, ways).cumsum(1)
     kept = seen.gather(2, episodes.support_labels[..., None])[..., 0] <= shots
-    support, labels = (part[kept].view(len(part), ways * shots) for part in episodes[:2])
+    support, labels = (part[kept].view(len(part), -1) for part in episodes[:2])
     return episodes._replace(support=support, support_labels=labels)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srwm.fewshot.estimator import Classifier, not_fitted
-from srwm.fewshot.memory import Memory
+from srwm.fewshot.memory import MAX_SEED, Memory
 from srwm.fewshot.memory_file import load_memory, save_memory
 from srwm.fewshot.model import FewShotModel
 from srwm.fewshot.pretrained import DEFAULT
@@ -154,6 +154,8 @@ class FewShotLearner(Classifier):
             raise ValueError(f"preprocess: expected auto, ink or none, got {self.preprocess!r}")
         if isinstance(self.ensemble, bool) or not isinstance(self.ensemble, int | np.integer) or self.ensemble < 1:
             raise ValueError(f"ensemble: expected a number from 1 up, got {self.ensemble!r}")
+        if not isinstance(self.random_state, int | np.integer) or not 0 <= self.random_state < MAX_SEED:
+            raise ValueError(f"random_state: expected a whole number from 0 to 2**32 - 1, got {self.random_state!r}")
         if model is None:
             given = self.model
             model = deepcopy(given) if isinstance(given, FewShotModel) else FewShotModel.from_pretrained(given)

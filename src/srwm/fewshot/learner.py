@@ -1,5 +1,6 @@
 """What a training run is made of, built from its configuration."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -56,13 +57,24 @@ def build_sampler(
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay on everything but biases, norms and other vectors."""
+    """Adam with decoupled weight decay on everything but biases, norms and other vectors.
+
+    Raises UserError for a number out of its range.
+    """
+    for name in ("weight_decay", "clip_norm"):
+        value = getattr(config, name)
+        if value is not None and not (value >= 0 and math.isfinite(value)):
+            raise UserError(f"optimizer.{name}: expected a number from 0 up, got {value}")
     parameters = list(model.parameters())
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
+    betas = (config.beta1, config.beta2)
+    try:
+        return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.eps, fused=True)
+    except ValueError as error:
+        raise UserError(f"optimizer: {error}") from error
 
 
 def validation_shape(config: TrainConfig) -> EpisodeShape:

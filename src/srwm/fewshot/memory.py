@@ -15,6 +15,7 @@ from srwm.fewshot.user_images import read_images
 from srwm.fewshot.user_labels import Labels, join_labels, positions, read_labels
 from srwm.nn import State
 
+MAX_SEED = 2**32
 _IMAGES_AT_ONCE = 512
 
 

@@ -15,7 +15,7 @@ from torch import Size, Tensor
 
 from srwm.data import UserError
 from srwm.data.files import write_atomically
-from srwm.fewshot.memory import Memory
+from srwm.fewshot.memory import MAX_SEED, Memory
 from srwm.fewshot.model import FewShotModel
 from srwm.fewshot.user_labels import Labels
 from srwm.nn import State
@@ -23,6 +23,7 @@ from srwm.nn.checks import check_state
 from srwm.nn.state import Shape
 
 _FORMAT = 1
+_MAX_COUNT = 2**62
 
 
 def save_memory(path: Path, memory: Memory) -> None:
@@ -48,7 +49,7 @@ def save_memory(path: Path, memory: Memory) -> None:
     }
     tensors = {f"state.{i}": part.cpu().contiguous() for i, part in enumerate(_leaves(memory.state))}
     try:
-        write_atomically(path, safetensors.torch.save(tensors, {"srwm": json.dumps(facts, ensure_ascii=False)}))
+        write_atomically(path, safetensors.torch.save(tensors, {"srwm": json.dumps(facts)}))
     except OSError as error:
         raise UserError(f"cannot save {path}: {error.strerror or error}") from error
 
@@ -84,6 +85,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _restored(facts: dict[str, Any], tensors: dict[str, Tensor], fresh: Memory) -> Memory:
     orders, seed, count = (int(facts[name]) for name in ("orders", "seed", "count"))
+    if not (0 <= seed < MAX_SEED and 0 <= count < _MAX_COUNT):
+        raise ValueError(f"seed, count: expected numbers from 0 below {MAX_SEED} and {_MAX_COUNT}, got {seed} and {count}")
     columns = None if facts["columns"] is None else int(facts["columns"])
     labels = _labels(facts["labels"], facts["dtype"])
     declared = None if facts["declared"] is None else np.unique(_labels(facts["declared"], facts["dtype"]))

@@ -202,6 +202,9 @@ def _stem(config: ModelConfig) -> tuple[Conv4 | ResNet12 | nn.Flatten, int]:
         return nn.Flatten(), prod(config.image_shape)
     if len(config.image_shape) != 3 or min(config.image_shape[1:]) < 16:
         raise ValueError(f"image_shape: expected (C, H, W) with H and W of 16 or more, got {config.image_shape}")
+    channels = (config.stem_channels,) if isinstance(config.stem_channels, int) else config.stem_channels
+    if min(channels) < 1:
+        raise ValueError(f"stem_channels: expected 1 or more, got {config.stem_channels}")
     in_channels, height, width = config.image_shape
     stem: Conv4 | ResNet12
     if config.stem == "conv4":

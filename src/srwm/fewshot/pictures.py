@@ -31,7 +31,9 @@ def draw_episode(model: EpisodeModel, data: ImageClasses, episode: Episodes, pat
         _, state = model.forward_features(features[:, step : step + 1], labels[None, step : step + 1], state)
         shifts.append(_first_head(state))
     shifts[0] = torch.zeros_like(shifts[1])
-    answers = model.query_features(features[:, len(support) :], state)[0].softmax(-1)
+    logits = model.query_features(features[:, len(support) :], state)[0]
+    absent = torch.ones(logits.shape[1], dtype=torch.bool).index_fill_(0, labels, False)
+    answers = logits.masked_fill(absent, -torch.inf).softmax(-1)
 
     figure = Figure(figsize=(12, 8.2), layout="constrained")
     figure.suptitle(title)

@@ -16,6 +16,8 @@ PROTOCOLS: dict[str, type[Objective]] = {
     "bootstrap": Bootstrap,
 }
 """Every protocol a configuration can name. A protocol of one's own is one more entry."""
+STREAMS = ("delayed", "sequential")
+"""Those without questions: their runs have learning curves, and a figure of adaptation of their own."""
 
 
 def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
@@ -25,7 +27,7 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     if config.steps is None and config.minutes is None:
         raise UserError("no end to training: give --steps or --minutes")
     for name, value in (("steps", config.steps), ("minutes", config.minutes), ("patience", config.patience)):
-        if value is not None and value <= 0:
+        if value is not None and not value > 0:
             raise UserError(f"{name}: expected a number above 0, got {value}")
     counts = (
         "log_every",
@@ -40,11 +42,23 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     for name in counts:
         if getattr(config, name) < 1:
             raise UserError(f"{name}: expected 1 or more, got {getattr(config, name)}")
+    numbers = (
+        ("model.n_way", config.model.n_way, 2),
+        ("pool.classes", config.pool.classes, 1),
+        ("pool.images_per_class", config.pool.images_per_class, 1),
+    )
+    for name, value, least in numbers:
+        if value < least:
+            raise UserError(f"{name}: expected {least} or more, got {value}")
+    if not 0 <= config.seed < 2**63:
+        raise UserError(f"seed: expected a number from 0 below 2**63, got {config.seed}")
     synchronous_alone = ("fewest_ways", "most_shots", "validation_ways")
     if config.protocol != "synchronous" and any(getattr(config, name) is not None for name in synchronous_alone):
         raise UserError(f"{', '.join(synchronous_alone)}: only the synchronous protocol has them")
     if config.average_decay is not None and not 0 <= config.average_decay < 1:
         raise UserError(f"average_decay: expected a number from 0 up to, not with, 1, got {config.average_decay}")
+    if config.model.head == "prototypes" and config.protocol in STREAMS:
+        raise UserError(f"model: a prototypical network has no use for labels that come late (protocol {config.protocol!r})")
     if config.model.head == "prototypes" and config.model.stem == "none":
         raise UserError("model: a prototypical network without a stem has no weights to train")
     for data in splits["train"]:

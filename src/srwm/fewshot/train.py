@@ -48,6 +48,10 @@ def train(
     fabric = build_fabric(accelerator)
     mine = share(fabric, config.accumulate)
     chief = fabric.is_global_zero
+    torch.manual_seed(config.seed)
+    objective = build_objective(config, data["train"])
+    model, auxiliary = objective.model, objective.auxiliary
+    optimizer = build_optimizer(objective, config.optimizer)  # what does not fit is told before there is a run folder
     if resume:
         check_same_config(folder, config)
     elif chief:
@@ -56,10 +60,7 @@ def train(
     for part in (folder, folder / "checkpoints") if chief else ():
         remove_leftovers(part)
 
-    torch.manual_seed(config.seed)
-    objective = build_objective(config, data["train"])
-    model, auxiliary = objective.model, objective.auxiliary
-    learner, optimizer = fabric.setup(objective, build_optimizer(objective, config.optimizer))
+    learner, optimizer = fabric.setup(objective, optimizer)
     average = None if config.average_decay is None else WeightAverage(model, config.average_decay)
     validated = model if average is None else average.model
     seeds = torch.Generator().manual_seed(config.seed)

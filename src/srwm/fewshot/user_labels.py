@@ -41,7 +41,7 @@ def read_labels(labels: object, name: str = "labels") -> Labels:
 def join_labels(known: Labels | None, labels: Labels) -> Labels:
     """The labels known so far, (k,), then the new ones among `labels` in order of appearance.
 
-    Raises ValueError where texts would meet numbers.
+    Raises ValueError where texts would meet numbers, or numbers too large for the type that holds all of them.
     """
     if known is None or not len(known):
         known = labels[:0]
@@ -49,7 +49,10 @@ def join_labels(known: Labels | None, labels: Labels) -> Labels:
         raise ValueError(f"labels: expected {_kind(known)}, as before, got {_kind(labels)}")
     fresh, first = np.unique(labels, return_index=True)
     new = labels[np.sort(first[~np.isin(fresh, known)])]
-    return np.concatenate([known, new])
+    both: Labels = np.concatenate([known, new])
+    if len(np.unique(both)) < len(known) + len(new):
+        raise ValueError(f"labels: some are equal when {known.dtype} and {labels.dtype} become {both.dtype}")
+    return both
 
 
 def positions(labels: Labels, known: Labels) -> NDArray[np.int64]:

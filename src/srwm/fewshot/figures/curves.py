@@ -20,16 +20,16 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
     """
     ways = sorted({read_config(folder).model.n_way for folder in folders})
     with figure_style():
-        figure = Figure(figsize=(12, 5.4), layout="constrained")
+        figure = Figure(figsize=(12, 5.4 + 0.15 * len(folders)), layout="constrained")
         accuracy, loss = figure.subplots(1, 2)
-        lines = {}
+        lines: dict[str, Line2D] = {}
         for folder, color in zip(folders, COLORS * len(folders), strict=False):
             lines |= _draw_run(accuracy, loss, folder, color)
         for n_way in ways:
             mark_chance(accuracy, 100 / n_way, f"chance, {100 / n_way:.0f} %")
             mark_chance(loss, math.log(n_way), f"chance, {math.log(n_way):.2f} nats")
         accuracy.set(ylabel="accuracy, %", ylim=(max(0, 100 / max(ways) - 8), 101))
-        loss.set(ylabel="training loss, nats", ylim=(0, None))
+        loss.set(ylabel="training loss, nats", ylim=(0, 1.25 * math.log(max(2, *ways))))
         for axes in (accuracy, loss):
             axes.set(xlabel="minutes of training", xlim=(0, None))
             axes.grid(alpha=0.3)
@@ -37,7 +37,7 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
         loss.set_title("What training minimises", loc="left")
         lines["thin: training"] = Line2D([], [], color=GREY, lw=1)
         lines["points: validation on new classes, 95 % interval"] = Line2D([], [], color=GREY, lw=2, marker="o")
-        figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=3)
+        figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=2)
         figure.savefig(path)
 
 

@@ -16,6 +16,7 @@ from srwm.fewshot.figures.shift import animate_shift, draw_shift
 from srwm.fewshot.figures.shots import accuracy_per_shot, draw_accuracy_per_shot
 from srwm.fewshot.figures.trace import trace_episode
 from srwm.fewshot.learner import validation_shape
+from srwm.fewshot.protocols import STREAMS
 from srwm.fewshot.report import load_best
 from srwm.fewshot.runs import read_config
 
@@ -52,6 +53,8 @@ def draw_figures(
     path = figures / "learning_curves.png"
     draw_learning_curves([folder, *compare], path)
     yield path
+    if config.protocol in STREAMS:
+        return
 
     with torch.inference_mode():
         features = embed_all(model, data)

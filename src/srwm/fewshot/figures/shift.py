@@ -22,7 +22,6 @@ from srwm.fewshot.figures.style import (
 from srwm.fewshot.figures.trace import EpisodeTrace
 
 _PANELS = 6
-_SECONDS_PER_FRAME = 1.2
 
 
 def draw_shift(trace: EpisodeTrace, path: Path) -> None:
@@ -50,12 +49,12 @@ def draw_shift(trace: EpisodeTrace, path: Path) -> None:
 def animate_shift(trace: EpisodeTrace, path: Path) -> None:
     """Animate an episode into a GIF: a frame before it, one for each labelled example, and one for each question.
 
-    Each frame has the image that is shown, the shift, and the answer.
+    Each frame lasts a second and has the image that is shown, the shift, and the answer.
     """
     with figure_style():
         figure = Figure(figsize=(9.6, 4.6))
         FigureCanvasAgg(figure)
-        writer = PillowWriter(fps=1 / _SECONDS_PER_FRAME)
+        writer = PillowWriter(fps=1)
         with writer.saving(figure, str(path), dpi=80):
             for frame in range(len(trace.images) + 1):
                 figure.clear()

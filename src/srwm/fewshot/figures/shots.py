@@ -24,10 +24,11 @@ def accuracy_per_shot(
     Episodes are drawn with `k_shot` examples; with fewer, the later ones of each class are left out, so that what remains is
     in random order too. Raises UserError where the data has too few classes or images.
     """
-    return [
-        score(lambda drawn, shots=shots: predict(first_shots(drawn, shots)), data, shape, episodes, seed)
-        for shots in range(1, shape.k_shot + 1)
-    ]
+
+    def knowing(shots: int) -> Predict:
+        return lambda drawn: predict(first_shots(drawn, shots))
+
+    return [score(knowing(shots), data, shape, episodes, seed) for shots in range(1, shape.k_shot + 1)]
 
 
 def draw_accuracy_per_shot(
@@ -51,8 +52,14 @@ def draw_accuracy_per_shot(
         lowest = min(accuracy.mean - accuracy.interval for line in lines.values() for accuracy in line)
         axes.set_ylim(100 * min(lowest, 1 / n_way) - 5, 101)
         mark_chance(axes, 100 / n_way, f"chance, {100 / n_way:.0f} %")
-        axes.annotate("trained with this many", (trained_shots, 0.5), xycoords=("data", "axes fraction"), xytext=(5, 0),
-                      textcoords="offset points", color=GREY)  # fmt: skip
+        axes.annotate(
+            "trained with this many",
+            (trained_shots, 0.5),
+            xycoords=("data", "axes fraction"),
+            xytext=(5, 0),
+            textcoords="offset points",
+            color=GREY,
+        )
         axes.grid(alpha=0.3)
         axes.legend(loc="lower right", bbox_to_anchor=(1, 0.1), title="with the fewest → with the most examples")
         axes.set_title(f"What another example is worth ({n_way} new classes, same questions, 95 % intervals)", loc="left")

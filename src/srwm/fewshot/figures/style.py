@@ -19,7 +19,7 @@ CHANGES = "RdBu_r"
 COLUMNS = ("answer y", "query q", "key k", "rates β")
 """The blocks of columns of a self-referential matrix."""
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.size": 12,
     "axes.titlesize": 13,
     "figure.titlesize": 15,
@@ -70,5 +70,12 @@ def show_change(axes: Axes, shift: NDArray[np.float32], limit: float) -> Any:
 def mark_chance(axes: Axes, chance: float, text: str) -> None:
     """A dashed line at the level of guessing, named."""
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.2)
-    axes.annotate(text, (1, chance), xycoords=("axes fraction", "data"), xytext=(-4, 4), textcoords="offset points",
-                  ha="right", color=GREY)  # fmt: skip
+    axes.annotate(
+        text,
+        (1, chance),
+        xycoords=("axes fraction", "data"),
+        xytext=(-4, 4),
+        textcoords="offset points",
+        ha="right",
+        color=GREY,
+    )

@@ -94,7 +94,7 @@ def _observations(env: gymnasium.Env[Any, Any], name: str) -> Observations:
     if _package(name) == "minigrid":
         from srwm.rl.envs.minigrid import symbols_of
 
-        return symbols_of(cast(gymnasium.spaces.Dict, env.observation_space))
+        return symbols_of(cast(Any, env.observation_space)["image"])
     return observations_of(env.observation_space, name)
 
 
