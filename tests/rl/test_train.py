@@ -67,6 +67,19 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(e
         assert outcome(tmp_path / f"run{step}") == outcome(tmp_path / "whole")
 
 
+def test_a_run_that_is_asked_to_stop_goes_on_as_if_nothing_had_happened(env, config, tmp_path) -> None:
+    assert train(config, type(env)(), tmp_path / "whole", accelerator="cpu")
+
+    def ask(frame):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return frame
+
+    at_step(env, 40, ask)
+    assert not train(config, env, tmp_path / "run", accelerator="cpu")
+    assert train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_nothing_but_the_unroll_under_way_is_lost_to_kill_9(env, config, tmp_path) -> None:
     config = replace(config, frames=800)
