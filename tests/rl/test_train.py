@@ -42,10 +42,10 @@ def at_step(env, step: int, happens) -> None:
     env.observe = lambda: happens(observe()) if count == step else observe()
 
 
-@pytest.mark.parametrize(("algorithm", "lr"), [("impala", 1e-2), ("ppo", 3e-3)])
-def test_a_run_learns_to_remember(env, config, tmp_path, algorithm, lr) -> None:
+@pytest.mark.parametrize(("algorithm", "lr", "frames"), [("impala", 1e-2, 12_000), ("ppo", 3e-3, 6000)])
+def test_a_run_learns_to_remember(env, config, tmp_path, algorithm, lr, frames) -> None:
     optimizer = OptimizerConfig(name="adam", lr=lr, eps=1e-5, clip_norm=None)
-    config = replace(config, algorithm=algorithm, optimizer=optimizer, frames=6000, log_every=20, checkpoint_every=50)
+    config = replace(config, algorithm=algorithm, optimizer=optimizer, frames=frames, log_every=20, checkpoint_every=50)
     assert train(config, type(env)(num_envs=6), tmp_path / "run", accelerator="cpu")
     returns = [row["return"] for row in read_metrics(tmp_path / "run")]
     assert returns[0] < 0.7
@@ -67,9 +67,22 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(e
         assert outcome(tmp_path / f"run{step}") == outcome(tmp_path / "whole")
 
 
+def test_a_run_that_is_asked_to_stop_goes_on_as_if_nothing_had_happened(env, config, tmp_path) -> None:
+    assert train(config, type(env)(), tmp_path / "whole", accelerator="cpu")
+
+    def ask(frame):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return frame
+
+    at_step(env, 40, ask)
+    assert not train(config, env, tmp_path / "run", accelerator="cpu")
+    assert train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_nothing_but_the_unroll_under_way_is_lost_to_kill_9(env, config, tmp_path) -> None:
-    config = replace(config, frames=2000)
+    config = replace(config, frames=800)
     program = (
         "from pathlib import Path; from conftest import Recall; from srwm.rl.train import train; from srwm.rl.config import *; "
         "from srwm.rl.agent import AgentConfig; from srwm.nn import StackConfig; from srwm.rl.envs import *; "

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from srwm.nn import StackConfig
 from srwm.rl.agent import AgentConfig
-from srwm.rl.config import OptimizerConfig, TrainConfig
+from srwm.rl.config import OptimizerConfig, PPOConfig, TrainConfig
 from srwm.rl.envs import EnvConfig, ProcgenConfig
 
 _PAPER_AGENT = AgentConfig(
@@ -48,15 +48,17 @@ _QUICK_MEMORY = TrainConfig(
         features=64,
         stack=StackConfig(core="srwm", d_model=64, num_heads=4, num_layers=2, ff_factor=2, style="rl", query_init_std=0.01),
     ),
+    algorithm="ppo",
+    ppo=PPOConfig(clip=0.2, lambda_=0.9, epochs=4, minibatches=4),
     unroll_length=52,
     batch_size=32,
-    discount=0.9,
+    discount=0.5,
     reward_clip=None,
     value_cost=0.5,
-    entropy_cost=1e-4,
-    optimizer=OptimizerConfig(name="adam", lr=2e-3, eps=1e-8, clip_norm=20.0),
+    entropy_cost=0.01,
+    optimizer=OptimizerConfig(name="adam", lr=2e-3, eps=1e-8, clip_norm=1.0),
     minutes=4.5,
-    checkpoint_every=50,
+    checkpoint_every=20,
 )
 
 PRESETS: dict[str, tuple[str, TrainConfig]] = {

@@ -107,9 +107,8 @@ def train(
             progress.step += 1
             progress.seconds = time.monotonic() - begun
             spent, stopping = agree(fabric, config.spent(progress.frames, progress.seconds), stop.is_set())
-            ending = spent >= 1 or stopping
             bar.update(progress.frames - bar.n)
-            if ending or progress.step % config.log_every == 0:
+            if spent >= 1 or progress.step % config.log_every == 0:
                 row = mean_over_processes(fabric, progress.take_means())
                 row |= mean_returns(_gather(progress.take_returns(), fabric))
                 speed = (progress.frames - first_frame) / (time.monotonic() - session)
@@ -123,7 +122,7 @@ def train(
                         learning_rate=learning_rate,
                         **row,
                     )
-            if ending or progress.step % config.checkpoint_every == 0:
+            if spent >= 1 or stopping or progress.step % config.checkpoint_every == 0:
                 own = {
                     "progress": dataclasses.asdict(progress),
                     "actor": actor.get_state(),
