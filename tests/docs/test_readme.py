@@ -1,8 +1,10 @@
 """What README.md and the pages of docs/ say holds: Python blocks print what they promise, commands and links exist."""
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +21,11 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-PYTHON = [pytest.param(code, id=f"{page.name}-{i}") for page in PAGES for i, code in enumerate(blocks(page, "python"))]
+def python(language: str) -> list[Any]:
+    return [pytest.param(code, id=f"{page.name}-{i}") for page in PAGES for i, code in enumerate(blocks(page, language))]
+
+
+PYTHON, UNTRIED = python("python"), python("python needs-files")
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +44,18 @@ def test_python_prints_what_its_comments_say(code: str, capsys: pytest.CaptureFi
     assert len(promised) == len(re.findall(r"^ *print\(", code, re.MULTILINE))
     exec(compile(code, "<page>", "exec"), {"__name__": "page"})
     assert capsys.readouterr().out.splitlines() == promised
+
+
+@pytest.mark.parametrize("code", UNTRIED)
+def test_python_that_needs_files_imports_what_there_is(code: str) -> None:
+    tree = ast.parse(code)
+    tree.body = [line for line in tree.body if isinstance(line, ast.Import | ast.ImportFrom)]
+    exec(compile(tree, "<page>", "exec"), {})
+
+
+def test_every_preset_is_told_of() -> None:
+    told = (ROOT / "docs" / "fewshot.md").read_text()
+    assert [name for name in PRESETS if f"`{name}`" not in told] == []
 
 
 def test_the_readme_has_python() -> None:
@@ -60,3 +78,6 @@ def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
     missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
     assert not missing
+    for target, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text()):
+        headings = re.findall(r"^#+ (.*)$", (page.parent / target if target else page).read_text(), re.MULTILINE)
+        assert anchor in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
