@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from srwm.ops import reference
-from srwm.ops.native.operators import Outputs, define, rows, run, second_derivative
+from srwm.ops.native.operators import Outputs, Rows, define, kept_rows, rows, run, second_derivative
 
 _INPUTS = "Tensor q, Tensor k, Tensor v, Tensor? beta, Tensor? state, Tensor? resets, Tensor? mask"
 
@@ -21,7 +21,7 @@ def _results(q: Tensor, v: Tensor, mask: Tensor | None) -> Outputs:
     return rows(q, (batch, steps, heads, d), mask), q.new_empty((batch, heads, e, d))
 
 
-def _error(v: Tensor, beta: Tensor | None, mask: Tensor | None) -> Tensor:
+def _error(v: Tensor, beta: Tensor | None, mask: Tensor | None, rows: Rows) -> Tensor:
     """Memory for v - k state, which the delta rule's backward needs."""
     return v.new_empty(0) if beta is None else rows(v, v.shape, mask)
 
@@ -57,7 +57,7 @@ def _training(
     resets: Tensor | None,
     mask: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    results = *_results(q, v, mask), _error(v, beta, mask)
+    results = *_results(q, v, mask), _error(v, beta, mask, kept_rows)
     run("srwm_fast_forward", _sizes(q, v), 0, resets, mask, (q, k, v, beta, state), results)
     return results
 
@@ -126,7 +126,7 @@ define(
     _INPUTS,
     3,
     _training,
-    lambda q, k, v, beta, state, resets, mask: (*_results(q, v, mask), _error(v, beta, mask)),
+    lambda q, k, v, beta, state, resets, mask: (*_results(q, v, mask), _error(v, beta, mask, rows)),
 )
 define(
     "fast_weights_backward",

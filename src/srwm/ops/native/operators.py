@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from srwm.ops.native import library
+from srwm.ops.native.pool import POOL
 
 OPERATORS = torch.library.Library("srwm", "DEF")  # type: ignore[no-untyped-call]
 
 Outputs = tuple[Tensor, Tensor]
+Rows = Callable[[Tensor, Sequence[int], Tensor | None], Tensor]
 
 
 def compiled() -> library.Library:
@@ -50,6 +52,12 @@ def run(
 def rows(like: Tensor, shape: Sequence[int], mask: Tensor | None) -> Tensor:
     """Memory for a result with a row for each step: kernels pass over the rows of masked steps, so those start as zeros."""
     return like.new_empty(shape) if mask is None else like.new_zeros(shape)
+
+
+def kept_rows(like: Tensor, shape: Sequence[int], mask: Tensor | None) -> Tensor:
+    """`rows` that only backward reads, in memory that is used again."""
+    kept = POOL.empty(like, shape)
+    return kept if mask is None else kept.zero_()
 
 
 def second_derivative(
