@@ -44,9 +44,8 @@ def run(
     outputs: Sequence[Tensor | None],
 ) -> None:
     """Call a kernel on dense copies of the inputs where they are not dense; `sizes` are batch, steps, heads, e, d."""
-    resets, mask, *inputs = (None if a is None else a.contiguous() for a in (resets, mask, *inputs))
-    flags = (None if flag is None else flag.data_ptr() for flag in (resets, mask))
-    compiled().call(name, library.Problem(torch.get_num_threads(), *sizes, interval, *flags), (*inputs, *outputs))
+    resets, mask, *inputs = [None if a is None else a.contiguous() for a in (resets, mask, *inputs)]
+    compiled().call(name, (torch.get_num_threads(), *sizes, interval), (resets, mask), (*inputs, *outputs))
 
 
 def rows(like: Tensor, shape: Sequence[int], mask: Tensor | None) -> Tensor:
