@@ -45,7 +45,7 @@ SRWM_PASS void pass_gradient(float* g, float* total, int rows, const GradientSte
 template <int N>
 SRWM_PASS void pass_matrix(float* w, int columns, const float* grad_out, const float* key, const float* update,
                         const float* grad_value, float* grad_x, float* grad_difference) {
-    constexpr int kUnroll = N == 1 ? 4 : N == 2 ? 2 : 1;  // independent sums, where one vector alone would wait for itself
+    constexpr int kUnroll = kSumsOf<N>;
     vf k[N], gx[kUnroll][N], gd[kUnroll][N];
     for (int v = 0; v < N; ++v) {
         k[v] = load(key + v * kLanes);

@@ -44,17 +44,17 @@ public:
     Forward(const srwm_problem& p, const srwm_forward_arrays& a, const srwm::Schedule& schedule)
         : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)),
           matrix_(e(), m(), kMaxBlock) {
-        for (Head& head : heads_) head.packed = scratch_.take(matrix_.size());
+        for (Head& head : heads_) head.packed = scratch_.take(matrix().size());
         for (Stream& s : streams_) {
-            s.w = scratch_.take(matrix_.size());
-            s.shift = scratch_.take(matrix_.size());
-            s.out = scratch_.take_zeros(matrix_.padded() + 4 * kLanes) + kLanes;  // rates are read with what is before them
-            s.phi_q = scratch_.take_zeros(size_.e16());
-            s.difference = scratch_.take(size_.e16());
-            s.keys = scratch_.take_zeros(kChunk * size_.e16());
-            s.updates = scratch_.take(kChunk * matrix_.padded());
+            s.w = scratch_.take(matrix().size());
+            s.shift = scratch_.take(matrix().size());
+            s.out = scratch_.take_zeros(matrix().padded() + 4 * kLanes) + kLanes;  // rates are read with what is before them
+            s.phi_q = scratch_.take_zeros(size().e16());
+            s.difference = scratch_.take(size().e16());
+            s.keys = scratch_.take_zeros(kChunk * size().e16());
+            s.updates = scratch_.take(kChunk * matrix().padded());
         }
-        size_.fill_sections(sections_, matrix_.padded());
+        size().fill_sections(sections_, matrix().padded());
     }
 
     void run(int64_t first, int64_t last) {
@@ -68,9 +68,11 @@ public:
     }
 
 private:
-    int e() const { return kE ? kE : size_.e; }
-    int d() const { return kD ? kD : size_.d; }
-    int m() const { return d() + 2 * e() + 4; }
+    SRWM_INLINE Size size() const { return kE ? Size(kE, kD) : size_; }
+    int e() const { return size().e; }
+    int d() const { return size().d; }
+    int m() const { return size().m(); }
+    SRWM_INLINE Blocked matrix() const { return kE ? Blocked(e(), m(), kMaxBlock) : matrix_; }
 
     void run_steps(bool pair) {
         Stream &s0 = streams_[0], &s1 = streams_[1];
@@ -101,14 +103,14 @@ private:
         s.steps = srwm::steps_of(schedule_, b);
         s.x = a_.x + (b * p_.steps * p_.heads + h) * e();
         s.y = a_.y + (b * p_.steps * p_.heads + h) * d();
-        s.saved = a_.saved ? a_.saved + s.item * p_.steps * size_.row() : nullptr;
+        s.saved = a_.saved ? a_.saved + s.item * p_.steps * size().row() : nullptr;
         const int64_t slots = p_.steps > 0 ? (p_.steps - 1) / p_.interval : 0;
         s.checkpoints = a_.checkpoints ? a_.checkpoints + s.item * slots * e() * m() : nullptr;
         start_segment(s, a_.shift ? a_.shift + s.item * e() * m() : nullptr);
     }
 
     const float* packed(Head& head) const {
-        if (!head.is_packed) matrix_.pack(head.packed, head.weight);
+        if (!head.is_packed) matrix().pack(head.packed, head.weight);
         head.is_packed = true;
         return head.packed;
     }
@@ -118,9 +120,9 @@ private:
         s.accumulated = s.pending = false;
         s.slot = 0;
         if (shift || (p_.steps == 1 && p_.batch == 1))
-            matrix_.pack(s.w, s.head->weight, shift);
+            matrix().pack(s.w, s.head->weight, shift);
         else
-            std::memcpy(s.w, packed(*s.head), sizeof(float) * matrix_.size());
+            std::memcpy(s.w, packed(*s.head), sizeof(float) * matrix().size());
     }
 
     SRWM_INLINE void read(Stream& s, int j) {
@@ -131,18 +133,20 @@ private:
             fetch<false>(s.x + ahead * e(), e());
             fetch<true>(s.y + ahead * d(), d());
         }
-        for (int b = 0; b < matrix_.blocks; ++b) {
-            const int column = matrix_.first(b) * kLanes;
-            with_width<kMaxBlock>(matrix_.width(b), [&](auto n) {
+        if (s.saved && j + kRowsAhead < s.steps->n)
+            fetch<true>(s.saved + static_cast<int64_t>(s.steps->t[j + kRowsAhead]) * size().row(), size().row());
+        for (int b = 0; b < matrix().blocks; ++b) {
+            const int column = matrix().first(b) * kLanes;
+            with_width<kMaxBlock>(matrix().width(b), [&](auto n) {
                 if (s.pending)
-                    write_and_read<n, true>(matrix_.at(s.w, b), e(), x, s.key, s.update + column, s.out + column);
+                    write_and_read<n, true>(matrix().at(s.w, b), e(), x, s.key, s.update + column, s.out + column);
                 else
-                    write_and_read<n, false>(matrix_.at(s.w, b), e(), x, nullptr, nullptr, s.out + column);
+                    write_and_read<n, false>(matrix().at(s.w, b), e(), x, nullptr, nullptr, s.out + column);
             });
         }
         fetch_shift_out(s, j);
         if (s.checkpoints && j > 0 && j % p_.interval == 0)
-            matrix_.unpack(s.checkpoints + (j / p_.interval - 1) * e() * m(), s.w);
+            matrix().unpack(s.checkpoints + (j / p_.interval - 1) * e() * m(), s.w);
     }
 
     // The last steps ask for the memory of the shift, so that writing it does not stop the next sequence.
@@ -155,7 +159,7 @@ private:
         if (start < size) fetch<true>(a_.shift_out + s.item * size + start, start + share < size ? share : size - start);
     }
 
-    float* key_of(const Stream& s) const { return s.keys + s.slot * size_.e16(); }
+    float* key_of(const Stream& s) const { return s.keys + s.slot * size().e16(); }
 
     template <int kStreams>
     SRWM_INLINE void gates(Stream* streams, int j) {
@@ -171,25 +175,25 @@ private:
 
     SRWM_INLINE void update(Stream& s, int j) {
         const float* key = key_of(s);
-        float* update = s.updates + s.slot * matrix_.padded();
+        float* update = s.updates + s.slot * matrix().padded();
         for (int i = 0; i < e(); i += kLanes) store(s.difference + i, load(s.phi_q + i) - load(key + i));
-        for (int b = 0; b < matrix_.blocks; ++b)
-            with_width<kMaxBlock>(matrix_.width(b), [&](auto n) {
-                write_and_read<n, false>(matrix_.at(s.w, b), e(), s.difference, nullptr, nullptr,
-                                         update + matrix_.first(b) * kLanes);
+        for (int b = 0; b < matrix().blocks; ++b)
+            with_width<kMaxBlock>(matrix().width(b), [&](auto n) {
+                write_and_read<n, false>(matrix().at(s.w, b), e(), s.difference, nullptr, nullptr,
+                                         update + matrix().first(b) * kLanes);
             });
         const vf rates = last_four(sigmoid(load(s.out + d() + 2 * e() + 4 - kLanes)));
         if (s.saved) {
-            SavedRow row(s.saved + static_cast<int64_t>(s.steps->t[j]) * size_.row(), size_);
-            copy(row.phi_q, s.phi_q, size_.e16());
-            copy(row.phi_k, key, size_.e16());
-            copy(row.difference, update, matrix_.padded());
+            SavedRow row(s.saved + static_cast<int64_t>(s.steps->t[j]) * size().row(), size());
+            copy(row.phi_q, s.phi_q, size().e16());
+            copy(row.phi_k, key, size().e16());
+            copy(row.difference, update, matrix().padded());
             std::memset(row.sigma, 0, sizeof(float) * (row.end - row.sigma));
             float sigma[kLanes];
             store(sigma, rates);
             std::memcpy(row.sigma, sigma + kLanes - 4, sizeof(float) * 4);
         }
-        for (int c = 0; c < matrix_.padded(); c += kLanes) store(update + c, spread(rates, sections_ + c) * load(update + c));
+        for (int c = 0; c < matrix().padded(); c += kLanes) store(update + c, spread(rates, sections_ + c) * load(update + c));
         s.key = key;
         s.update = update;
         s.pending = true;
@@ -197,21 +201,21 @@ private:
     }
 
     void add_to_shift(Stream& s) {
-        for (int b = 0; b < matrix_.blocks; ++b)
-            with_width<kMaxBlock>(matrix_.width(b), [&](auto n) {
-                add_products<n>(matrix_.at(s.shift, b), e(), s.keys, size_.e16(), s.updates + matrix_.first(b) * kLanes,
-                                matrix_.padded(), s.slot);
+        for (int b = 0; b < matrix().blocks; ++b)
+            with_width<kMaxBlock>(matrix().width(b), [&](auto n) {
+                add_products<n>(matrix().at(s.shift, b), e(), s.keys, size().e16(), s.updates + matrix().first(b) * kLanes,
+                                matrix().padded(), s.slot);
             });
         s.slot = 0;
     }
 
     void renew(Stream& s) {
-        if (!s.accumulated && s.start) matrix_.pack(s.shift, s.start);
-        if (!s.accumulated && !s.start) std::memset(s.shift, 0, sizeof(float) * matrix_.size());
+        if (!s.accumulated && s.start) matrix().pack(s.shift, s.start);
+        if (!s.accumulated && !s.start) std::memset(s.shift, 0, sizeof(float) * matrix().size());
         s.accumulated = true;
         add_to_shift(s);
         const float* weight = packed(*s.head);
-        for (int64_t i = 0; i < matrix_.size(); i += kLanes) store(s.w + i, load(weight + i) + load(s.shift + i));
+        for (int64_t i = 0; i < matrix().size(); i += kLanes) store(s.w + i, load(weight + i) + load(s.shift + i));
         s.pending = false;
     }
 
@@ -221,12 +225,12 @@ private:
             std::memset(out, 0, sizeof(float) * e() * m());
         } else if (s.accumulated) {
             add_to_shift(s);
-            matrix_.unpack(out, s.shift);
+            matrix().unpack(out, s.shift);
         } else {
-            for (int b = 0; b < matrix_.blocks; ++b)
-                with_width<kMaxBlock>(matrix_.width(b), [&](auto n) {
-                    const int column = matrix_.first(b) * kLanes;
-                    sum_products<n>(out, s.start, e(), m(), column, s.keys, size_.e16(), s.updates + column, matrix_.padded(),
+            for (int b = 0; b < matrix().blocks; ++b)
+                with_width<kMaxBlock>(matrix().width(b), [&](auto n) {
+                    const int column = matrix().first(b) * kLanes;
+                    sum_products<n>(out, s.start, e(), m(), column, s.keys, size().e16(), s.updates + column, matrix().padded(),
                                     s.slot);
                 });
         }
@@ -238,7 +242,7 @@ private:
     const Size size_;
     const Blocked matrix_;
     Scratch scratch_;
-    int32_t* sections_ = reinterpret_cast<int32_t*>(scratch_.take(matrix_.padded()));
+    int32_t* sections_ = reinterpret_cast<int32_t*>(scratch_.take(matrix().padded()));
     Head heads_[2];
     Stream streams_[2];
 };

@@ -50,11 +50,11 @@ public:
         : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)),
           matrix_(e(), m(), kMaxBlock) {
         for (Stream& s : streams_) {
-            s.out = scratch_.take_zeros(matrix_.padded() + 4 * kLanes) + kLanes;  // rates are read with what is before them
-            s.update = scratch_.take(matrix_.padded());
-            for (float** row : {&s.phi_q, &s.key, &s.difference}) *row = scratch_.take_zeros(size_.e16());
+            s.out = scratch_.take_zeros(matrix().padded() + 4 * kLanes) + kLanes;  // rates are read with what is before them
+            s.update = scratch_.take(matrix().padded());
+            for (float** row : {&s.phi_q, &s.key, &s.difference}) *row = scratch_.take_zeros(size().e16());
         }
-        size_.fill_sections(sections_, matrix_.padded());
+        size().fill_sections(sections_, matrix().padded());
     }
 
     // Items are numbered as they lie in memory: sequence * heads + head.
@@ -68,9 +68,11 @@ public:
     }
 
 private:
-    int e() const { return kE ? kE : size_.e; }
-    int d() const { return kD ? kD : size_.d; }
-    int m() const { return d() + 2 * e() + 4; }
+    SRWM_INLINE Size size() const { return kE ? Size(kE, kD) : size_; }
+    int e() const { return size().e; }
+    int d() const { return size().d; }
+    int m() const { return size().m(); }
+    SRWM_INLINE Blocked matrix() const { return kE ? Blocked(e(), m(), kMaxBlock) : matrix_; }
 
     // Whether there is a step to make; a masked one is done with.
     bool begin(Stream& s, int64_t item) {
@@ -95,9 +97,9 @@ private:
     // f(number of vectors, first column, columns in the last vector) for every block.
     template <class F>
     SRWM_INLINE void for_blocks(F&& f) const {
-        for (int b = 0; b < matrix_.blocks; ++b) {
-            const int column = matrix_.first(b) * kLanes, left = m() - column - (matrix_.width(b) - 1) * kLanes;
-            with_width<kMaxBlock>(matrix_.width(b), [&](auto n) { f(n, column, left < kLanes ? left : kLanes); });
+        for (int b = 0; b < matrix().blocks; ++b) {
+            const int column = matrix().first(b) * kLanes, left = m() - column - (matrix().width(b) - 1) * kLanes;
+            with_width<kMaxBlock>(matrix().width(b), [&](auto n) { f(n, column, left < kLanes ? left : kLanes); });
         }
     }
 
@@ -126,7 +128,7 @@ private:
             for (int k = 0; k < e(); k += kLanes) store(s.difference + k, load(s.phi_q + k) - load(s.key + k));
             read(s, s.difference, s.update);
             const vf rates = last_four(sigmoid(load(s.out + d() + 2 * e() + 4 - kLanes)));
-            for (int c = 0; c < matrix_.padded(); c += kLanes)
+            for (int c = 0; c < matrix().padded(); c += kLanes)
                 store(s.update + c, spread(rates, sections_ + c) * load(s.update + c));
             for_blocks([&](auto n, int column, int tail) {
                 if (s.shift)
@@ -143,7 +145,7 @@ private:
     const Size size_;
     const Blocked matrix_;
     Scratch scratch_;
-    int32_t* sections_ = reinterpret_cast<int32_t*>(scratch_.take(matrix_.padded()));
+    int32_t* sections_ = reinterpret_cast<int32_t*>(scratch_.take(matrix().padded()));
     Stream streams_[2];
 };
 
