@@ -90,7 +90,7 @@ public:
             for (int i = 0; i < d(); ++i) error[i] = v[i] - s.read[i];
             for (int i = 0; i < d(); ++i) s.update[i] = beta * error[i];
         } else {
-            std::memcpy(s.update, v, sizeof(float) * d());
+            copy_exactly(s.update, v, d());
         }
         const bool more = kDelta && j + 1 < steps.n && !steps.fresh[j + 1];
         const float* next_key = more ? a_.k + s.place.at(j + 1) * e() : zeros_;
@@ -101,7 +101,7 @@ public:
                                       s.update + column, s.y + column, s.read + column);
             });
         }
-        std::memcpy(a_.y + at * d(), s.y, sizeof(float) * d());
+        copy_exactly(a_.y + at * d(), s.y, d());
     }
 
     void end(int slot) {
@@ -227,7 +227,7 @@ private:
         if (kDelta)
             for (int i = 0; i < d(); ++i) s.update[i] = a_.beta[at] * a_.error[at * d() + i];
         else
-            std::memcpy(s.update, a_.v + at * d(), sizeof(float) * d());
+            copy_exactly(s.update, a_.v + at * d(), d());
     }
 
     void pass_gradient_of(Stream& s, const float* q, const float* key) {
@@ -257,10 +257,10 @@ private:
             fetch<true>(a_.grad_v + ahead * d(), d());
         }
         load_update(s, at);
-        std::memcpy(s.grad_y, a_.grad_y + at * d(), sizeof(float) * d());
+        copy_exactly(s.grad_y, a_.grad_y + at * d(), d());
         pass_gradient_of(s, a_.q + at * e(), a_.k + at * e());
         for (int i = 0; i < e(); i += kLanes) store(s.grad_q + i, sums(s.partial + i));
-        std::memcpy(a_.grad_k + at * e(), s.grad_q, sizeof(float) * e());
+        copy_exactly(a_.grad_k + at * e(), s.grad_q, e());
         if (kDelta) {
             const float* error = a_.error + at * d();
             float grad_beta = 0.0f;
@@ -271,7 +271,7 @@ private:
             a_.grad_beta[at] = grad_beta;
             s.next_key = a_.k + at * e();
         }
-        std::memcpy(a_.grad_v + at * d(), kDelta ? s.next_grad_v : s.read, sizeof(float) * d());
+        copy_exactly(a_.grad_v + at * d(), kDelta ? s.next_grad_v : s.read, d());
     }
 
     void end_reverse(Stream& s) {
@@ -301,7 +301,7 @@ private:
             fetch<true>(a_.grad_q + ahead * e(), e());
         }
         load_update(s, at);
-        std::memcpy(s.key, a_.k + at * e(), sizeof(float) * e());
+        copy_exactly(s.key, a_.k + at * e(), e());
         for (int b = 0; b < transposed_.blocks; ++b) {
             const int row = transposed_.first(b) * kLanes;
             with_width<kWidest>(transposed_.width(b), [&](auto n) {
@@ -309,7 +309,7 @@ private:
                                             a_.grad_y + at * d(), s.grad_read + row, s.grad_q + row);
             });
         }
-        std::memcpy(a_.grad_q + at * e(), s.grad_q, sizeof(float) * e());
+        copy_exactly(a_.grad_q + at * e(), s.grad_q, e());
         if (kDelta)
             for (int i = 0; i < e(); ++i) a_.grad_k[at * e() + i] -= s.grad_read[i];
     }

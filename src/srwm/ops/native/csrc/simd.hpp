@@ -313,6 +313,13 @@ SRWM_INLINE void store_exactly(float* p, vf v, int n) {
         store_some(p, v, n > 0 ? n : 0);
 }
 
+// n floats from one array to another by vectors of this size: a wider load would wait for the stores before it.
+SRWM_INLINE void copy_exactly(float* to, const float* from, int n) {
+    int i = 0;
+    for (; i + kLanes <= n; i += kLanes) store(to + i, load(from + i));
+    if (i < n) store_some(to + i, load_some(from + i, n - i), n - i);
+}
+
 // Lanes of the sum of the n floats at p, not yet added up.
 SRWM_INLINE vf partial_sum(const float* p, int n) {
     vf total = set1(0.0f);

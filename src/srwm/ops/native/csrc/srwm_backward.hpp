@@ -40,11 +40,13 @@ class Backward {
 public:
     Backward(const srwm_problem& p, const srwm_backward_arrays& a, const srwm::Schedule& schedule)
         : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)),
-          gradient_(e(), m(), kWidest), transposed_(m(), e(), kWidest) {
+          gradient_(e(), m(), kWidest), transposed_(m(), e(), kWidest), heads_(srwm::by_sequence(p) ? p.heads : 1) {
         const int rows = size().e16(), columns = gradient_matrix().padded() + 3 * kLanes;
+        float* packed = scratch_.take(static_cast<int64_t>(heads_.size()) * (transposed().size() + gradient_matrix().size()));
         for (Head& head : heads_) {
-            head.packed = scratch_.take(transposed().size());
-            head.total = scratch_.take(gradient_matrix().size());
+            head.packed = packed;
+            head.total = packed + transposed().size();
+            packed = head.total + gradient_matrix().size();
         }
         zeros_ = scratch_.take_zeros(columns > rows ? columns : rows);
         updates_ = scratch_.take_zeros(kChunk * gradient_matrix().padded());
@@ -60,9 +62,9 @@ public:
 
     void run(int64_t first, int64_t last, const srwm::WeightGradients& weight_gradients) {
         for (int64_t i = first; i < last;) {
-            const bool pair = i + 1 < last && pairs_with_next(i, p_.batch);
-            begin(streams_[0], i, heads_[0], weight_gradients);
-            if (pair) begin(streams_[1], i + 1, heads_[p_.batch == 1], weight_gradients);
+            const bool pair = i + 1 < last && srwm::pairs_with_next(p_, i);
+            begin(streams_[0], srwm::item_of(p_, i), weight_gradients);
+            if (pair) begin(streams_[1], srwm::item_of(p_, i + 1), weight_gradients);
             run_steps(pair);
             i += pair ? 2 : 1;
         }
@@ -105,8 +107,9 @@ private:
         if (head.number >= 0) gradient_matrix().unpack(weight_gradients.of_head(weight_gradients.context, head.number), head.total);
     }
 
-    void begin(Stream& s, int64_t item, Head& head, const srwm::WeightGradients& weight_gradients) {
-        const int64_t b = item % p_.batch, h = item / p_.batch;
+    void begin(Stream& s, const srwm::Item& item, const srwm::WeightGradients& weight_gradients) {
+        const int64_t b = item.sequence, h = item.head;
+        Head& head = heads_[heads_.size() == 1 ? 0 : h];
         if (head.number != h) {
             finish(head, weight_gradients);
             start(head, h);
@@ -262,7 +265,7 @@ private:
                                s.grad_difference + row);
             });
         }
-        if (s.pending_grad_x) std::memcpy(s.pending_grad_x, s.grad_x, sizeof(float) * e());
+        if (s.pending_grad_x) copy_exactly(s.pending_grad_x, s.grad_x, e());
     }
 
     // The gradient of everything that W gave out at this step.
@@ -280,7 +283,7 @@ private:
         for (int i = 0; i < kStreams; ++i) {
             Stream& s = streams[i];
             const int64_t position = static_cast<int64_t>(s.steps->t[j]) * p_.heads;
-            std::memcpy(s.grad_out, s.grad_y + position * d(), sizeof(float) * d());
+            copy_exactly(s.grad_out, s.grad_y + position * d(), d());
             for (int c = d() + 2 * e(); c < gradient_matrix().padded(); c += kLanes) store(s.grad_out + c, set1(0.0f));
             std::memcpy(s.grad_out + d() + 2 * e(), s.grad_beta, sizeof s.grad_beta);
             s.pending_x = s.x + position * e();
@@ -295,7 +298,7 @@ private:
             with_width<kWidest>(transposed().width(b), [&](auto n) {
                 read_transposed<n>(transposed().at(s.w, b), m(), s.grad_out, s.grad_x + transposed().first(b) * kLanes);
             });
-        std::memcpy(s.pending_grad_x, s.grad_x, sizeof(float) * e());
+        copy_exactly(s.pending_grad_x, s.grad_x, e());
         const GradientStep step{s.difference, s.pending_x, s.grad_value, s.grad_out, nullptr, nullptr};
         for (int b = 0; b < gradient_matrix().blocks; ++b) {
             const int column = gradient_matrix().first(b) * kLanes;
@@ -327,7 +330,7 @@ private:
     Scratch scratch_;
     int32_t* sections_ = reinterpret_cast<int32_t*>(scratch_.take(gradient_matrix().padded()));
     float *zeros_, *updates_;
-    Head heads_[2];
+    std::vector<Head> heads_;  // all, or the one that is worked on
     Stream streams_[2];
 };
 

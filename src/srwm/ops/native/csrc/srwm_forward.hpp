@@ -6,15 +6,14 @@
 // anew from W_0 and the shift, because rounding to the size of W at every step would add up.
 #pragma once
 
+#include <vector>
+
 #include "kernels.hpp"
 #include "layout.hpp"
 #include "srwm_forward_passes.hpp"
 #include "srwm_layout.hpp"
 
 namespace SRWM_ISA_NAME {
-
-// Items are numbered head * batch + sequence. Two that share their head run side by side; with one sequence, two heads do.
-inline bool pairs_with_next(int64_t item, int64_t batch) { return batch == 1 || (item + 1) / batch == item / batch; }
 
 template <int kE, int kD>
 class Forward {
@@ -43,8 +42,9 @@ class Forward {
 public:
     Forward(const srwm_problem& p, const srwm_forward_arrays& a, const srwm::Schedule& schedule)
         : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)),
-          matrix_(e(), m(), kMaxBlock) {
-        for (Head& head : heads_) head.packed = scratch_.take(matrix().size());
+          matrix_(e(), m(), kMaxBlock), heads_(srwm::by_sequence(p) ? p.heads : 1) {
+        float* packed = scratch_.take(static_cast<int64_t>(heads_.size()) * matrix().size());
+        for (Head& head : heads_) head.packed = packed, packed += matrix().size();
         for (Stream& s : streams_) {
             s.w = scratch_.take(matrix().size());
             s.shift = scratch_.take(matrix().size());
@@ -59,9 +59,9 @@ public:
 
     void run(int64_t first, int64_t last) {
         for (int64_t i = first; i < last;) {
-            const bool pair = i + 1 < last && pairs_with_next(i, p_.batch);
-            begin(streams_[0], i, heads_[0]);
-            if (pair) begin(streams_[1], i + 1, heads_[p_.batch == 1]);
+            const bool pair = i + 1 < last && srwm::pairs_with_next(p_, i);
+            begin(streams_[0], srwm::item_of(p_, i));
+            if (pair) begin(streams_[1], srwm::item_of(p_, i + 1));
             run_steps(pair);
             i += pair ? 2 : 1;
         }
@@ -91,8 +91,9 @@ private:
 
     __attribute__((noinline)) void step(Stream& s, int j) { read(s, j), gates<1>(&s, j), update(s, j); }
 
-    void begin(Stream& s, int64_t item, Head& head) {
-        const int64_t b = item % p_.batch, h = item / p_.batch;
+    void begin(Stream& s, const srwm::Item& item) {
+        const int64_t b = item.sequence, h = item.head;
+        Head& head = heads_[heads_.size() == 1 ? 0 : h];
         if (head.number != h) {
             head.number = h;
             head.weight = a_.weight + h * e() * m();
@@ -166,7 +167,7 @@ private:
         SoftmaxRow rows[2 * kStreams];
         for (int i = 0; i < kStreams; ++i) {
             const Stream& s = streams[i];
-            std::memcpy(s.y + static_cast<int64_t>(s.steps->t[j]) * p_.heads * d(), s.out, sizeof(float) * d());
+            copy_exactly(s.y + static_cast<int64_t>(s.steps->t[j]) * p_.heads * d(), s.out, d());
             rows[2 * i] = {s.out + d(), s.phi_q};
             rows[2 * i + 1] = {s.out + d() + e(), key_of(s)};
         }
@@ -243,7 +244,7 @@ private:
     const Blocked matrix_;
     Scratch scratch_;
     int32_t* sections_ = reinterpret_cast<int32_t*>(scratch_.take(matrix().padded()));
-    Head heads_[2];
+    std::vector<Head> heads_;  // all, or the one that is worked on
     Stream streams_[2];
 };
 

@@ -118,7 +118,7 @@ private:
         for (int i = 0; i < kStreams; ++i) {
             const Stream& s = streams_[i];
             read(s, s.x, s.out);
-            std::memcpy(s.y, s.out, sizeof(float) * d());
+            copy_exactly(s.y, s.out, d());
             rows[2 * i] = {s.out + d(), s.phi_q};
             rows[2 * i + 1] = {s.out + d() + e(), s.key};
         }
