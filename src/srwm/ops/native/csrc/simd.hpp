@@ -320,6 +320,22 @@ SRWM_INLINE void copy_exactly(float* to, const float* from, int n) {
     if (i < n) store_some(to + i, load_some(from + i, n - i), n - i);
 }
 
+// n floats into memory, past the caches where that can be: `to` would have to be fetched only to be overwritten.
+SRWM_INLINE void copy_past_caches(float* to, const float* from, int64_t n) {
+#if defined(__AVX2__)
+    if (reinterpret_cast<uintptr_t>(to) % 32 == 0 && n % 8 == 0) {
+        for (int64_t i = 0; i < n; i += 8) _mm256_stream_ps(to + i, _mm256_loadu_ps(from + i));
+        return;
+    }
+#endif
+    std::memcpy(to, from, sizeof(float) * n);
+}
+SRWM_INLINE void wait_for_memory() {
+#if defined(__AVX2__)
+    _mm_sfence();
+#endif
+}
+
 // Lanes of the sum of the n floats at p, not yet added up.
 SRWM_INLINE vf partial_sum(const float* p, int n) {
     vf total = set1(0.0f);

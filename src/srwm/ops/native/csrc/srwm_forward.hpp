@@ -65,6 +65,7 @@ public:
             run_steps(pair);
             i += pair ? 2 : 1;
         }
+        if (past_caches_) wait_for_memory();
     }
 
 private:
@@ -154,7 +155,7 @@ private:
     SRWM_INLINE void fetch_shift_out(const Stream& s, int j) {
         constexpr int kSpread = 8, kLargest = 4096;
         const int left = s.steps->n - j, size = e() * m();
-        if (left > kSpread || size > kLargest) return;
+        if (past_caches_ || left > kSpread || size > kLargest) return;
         const int share = size / (s.steps->n < kSpread ? s.steps->n : kSpread) + 1;
         const int start = (left - 1) * share;
         if (start < size) fetch<true>(a_.shift_out + s.item * size + start, start + share < size ? share : size - start);
@@ -221,7 +222,8 @@ private:
     }
 
     void end(Stream& s) {
-        float* out = a_.shift_out + s.item * e() * m();
+        float* place = a_.shift_out + s.item * e() * m();
+        float* out = past_caches_ ? s.w : place;
         if (s.steps->ends_reset) {
             std::memset(out, 0, sizeof(float) * e() * m());
         } else if (s.accumulated) {
@@ -235,12 +237,14 @@ private:
                                     s.slot);
                 });
         }
+        if (past_caches_) copy_past_caches(place, out, static_cast<int64_t>(e()) * m());
     }
 
     const srwm_problem& p_;
     const srwm_forward_arrays& a_;
     const srwm::Schedule& schedule_;
     const Size size_;
+    const bool past_caches_ = p_.batch * p_.heads * p_.e * (p_.d + 2 * p_.e + 4) >= 1 << 18;
     const Blocked matrix_;
     Scratch scratch_;
     int32_t* sections_ = reinterpret_cast<int32_t*>(scratch_.take(matrix().padded()));
