@@ -11,11 +11,14 @@
 
 namespace SRWM_ISA_NAME {
 
-// Runs items two by two; `Pass` gives begin(slot, item) -> its steps, step(slot, j) and end(slot).
+// Items that run side by side: two, to hide each other's latencies, unless one state alone fills the cache next to the core.
+inline int side_by_side(const srwm_problem& p) { return p.e * p.d <= 2048 ? 2 : 1; }
+
+// Runs so many items at a time; `Pass` gives begin(slot, item) -> its steps, step(slot, j) and end(slot).
 template <class Pass>
-void run_pairs(Pass& pass, int64_t first, int64_t last, bool backwards) {
-    for (int64_t i = first; i < last; i += 2) {
-        const bool pair = i + 1 < last;
+void run_items(Pass& pass, int64_t first, int64_t last, int width, bool backwards) {
+    for (int64_t i = first; i < last; i += width) {
+        const bool pair = width > 1 && i + 1 < last;
         const int n0 = pass.begin(0, i)->n, n1 = pair ? pass.begin(1, i + 1)->n : 0;
         const int both = n0 < n1 ? n0 : n1;
         if (!backwards) {
@@ -55,7 +58,7 @@ public:
         : p_(p), a_(a), schedule_(schedule), matrix_(e(), d(), kWidest), zeros_(scratch_.take_zeros(e())),
           streams_{make_stream(), make_stream()} {}
 
-    void run(int64_t first, int64_t last) { run_pairs(*this, first, last, false); }
+    void run(int64_t first, int64_t last) { run_items(*this, first, last, side_by_side(p_), false); }
 
     const srwm::Steps* begin(int slot, int64_t item) {
         Stream& s = streams_[slot];
@@ -157,7 +160,7 @@ class FastBackward {
         const float* next_key;
     };
 
-    // One of the two sweeps, in the form that run_pairs wants.
+    // One of the two sweeps, in the form that run_items wants.
     template <bool kReverse>
     struct Sweep {
         FastBackward& self;
@@ -181,10 +184,11 @@ public:
     void run(int64_t first, int64_t last) {
         Sweep<true> reverse{*this};
         Sweep<false> repeat{*this};
-        for (int64_t i = first; i < last; i += 2) {  // both sweeps of a pair, while its rows are in cache
-            const int64_t end = i + 2 < last ? i + 2 : last;
-            run_pairs(reverse, i, end, true);
-            run_pairs(repeat, i, end, false);
+        const int width = side_by_side(p_);
+        for (int64_t i = first; i < last; i += width) {  // both sweeps of an item, while its rows are in cache
+            const int64_t end = i + width < last ? i + width : last;
+            run_items(reverse, i, end, width, true);
+            run_items(repeat, i, end, width, false);
         }
     }
 

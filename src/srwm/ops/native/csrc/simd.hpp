@@ -20,7 +20,8 @@ using vi = __m512i;
 constexpr int kLanes = 16;
 constexpr int kMaxBlock = 6;     // vectors of columns in a block, where a pass keeps one or two sets of them in registers
 constexpr int kWidest = 4;       // and where it keeps more
-constexpr int kProductRows = 4;  // rows of a register tile of a matrix product
+template <int N>
+constexpr int kProductRows = 4;  // rows of a register tile of a matrix product, N vectors wide
 
 SRWM_INLINE __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
 SRWM_INLINE vf load_some(const float* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }
@@ -98,9 +99,11 @@ using vf = __m256;
 constexpr int kLanes = 8;
 #if defined(__AVX512VL__)  // twice the registers
 constexpr int kMaxBlock = 7, kWidest = 5;
-constexpr int kProductRows = 4;
+template <int N>
+constexpr int kProductRows = N < 7 ? 4 : 3;
 #else
 constexpr int kMaxBlock = 4, kWidest = 4;
+template <int N>
 constexpr int kProductRows = 2;
 #endif
 
@@ -186,6 +189,7 @@ typedef float vf __attribute__((vector_size(16)));
 typedef uint32_t vu __attribute__((vector_size(16)));
 constexpr int kLanes = 4;
 constexpr int kMaxBlock = 4, kWidest = 4;
+template <int N>
 constexpr int kProductRows = 2;
 
 SRWM_INLINE vf load_some(const float* p, int n) {

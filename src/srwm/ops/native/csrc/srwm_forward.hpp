@@ -1,11 +1,13 @@
 // Forward pass of the self-referential weight matrix: one (batch, head) after the other, two side by side.
 //
-// W stays in cache for the whole sequence. One pass over W applies the rank-one write of the step before and reads x; a second
-// one reads phi(q) - phi(k). Two independent sequences take turns phase by phase, so that the latency of one's softmax is
-// hidden behind the other's. The shift is accumulated apart from W, because W_T - W_0 would cancel; every few steps W is made
-// anew from W_0 and the shift, because rounding to the size of W at every step would add up.
+// W stays in cache for the whole sequence and is not written at every step: what the steps since its last renewal have written
+// is kept as keys and updates, and added to what is read. So one pass over W reads phi(q) - phi(k) and the next step's x. Two
+// independent sequences take turns phase by phase, so that the latency of one's softmax is hidden behind the other's. The shift
+// is accumulated apart from W, because W_T - W_0 would cancel; W is made anew from W_0 and the shift, because rounding to the
+// size of W at every step would add up.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "kernels.hpp"
@@ -17,7 +19,8 @@ namespace SRWM_ISA_NAME {
 
 template <int kE, int kD>
 class Forward {
-    static constexpr int kChunk = 16;  // steps between two additions to the shift, each followed by a new W = W_0 + shift
+    static constexpr int kChunk = kE && kE <= 32 ? 8 : 16;  // steps between two additions to the shift, each with a new W
+    static constexpr int kKeys = (kChunk + kLanes - 1) / kLanes * kLanes;
 
     struct Head {
         int64_t number = -1;
@@ -27,16 +30,14 @@ class Forward {
     };
 
     struct Stream {
-        float *w, *shift, *out, *phi_q, *difference, *keys, *updates;
+        float *w, *shift, *out, *out_next, *phi_q, *difference, *keys, *updates, *products;
         Head* head;
         const float *x, *start;  // start: the shift at the start of the segment, null for zero
         float *y, *saved, *checkpoints;
         const srwm::Steps* steps;
         int64_t item;
         bool accumulated;  // `shift` holds the start and the chunks so far
-        int slot;          // where this step's key and update go
-        bool pending;      // the step before still has to be written into W
-        const float *key, *update;  // of the step before
+        int slot;          // where this step's key and update go: so many are not yet in W
     };
 
 public:
@@ -48,11 +49,13 @@ public:
         for (Stream& s : streams_) {
             s.w = scratch_.take(matrix().size());
             s.shift = scratch_.take(matrix().size());
-            s.out = scratch_.take_zeros(matrix().padded() + 4 * kLanes) + kLanes;  // rates are read with what is before them
+            for (float** out : {&s.out, &s.out_next})  // rates are read with what is before them
+                *out = scratch_.take_zeros(matrix().padded() + 4 * kLanes) + kLanes;
             s.phi_q = scratch_.take_zeros(size().e16());
-            s.difference = scratch_.take(size().e16());
-            s.keys = scratch_.take_zeros(kChunk * size().e16());
+            s.difference = scratch_.take_zeros(size().e16());
+            s.keys = scratch_.take_zeros(kKeys * size().e16());
             s.updates = scratch_.take(kChunk * matrix().padded());
+            s.products = scratch_.take(kKeys + kLanes);
         }
         size().fill_sections(sections_, matrix().padded());
     }
@@ -80,9 +83,9 @@ private:
         const int n0 = s0.steps->n, n1 = pair ? s1.steps->n : 0;
         const int both = n0 < n1 ? n0 : n1;
         for (int j = 0; j < both; ++j) {
-            read(s0, j), read(s1, j);
+            prepare(s0, j), prepare(s1, j);
             gates<2>(streams_, j);
-            update(s0, j), update(s1, j);
+            advance(s0, j), advance(s1, j);
         }
         for (int j = both; j < n0; ++j) step(s0, j);
         for (int j = both; j < n1; ++j) step(s1, j);
@@ -90,7 +93,7 @@ private:
         if (pair) end(s1);
     }
 
-    __attribute__((noinline)) void step(Stream& s, int j) { read(s, j), gates<1>(&s, j), update(s, j); }
+    __attribute__((noinline)) void step(Stream& s, int j) { prepare(s, j), gates<1>(&s, j), advance(s, j); }
 
     void begin(Stream& s, const srwm::Item& item) {
         const int64_t b = item.sequence, h = item.head;
@@ -119,7 +122,7 @@ private:
 
     void start_segment(Stream& s, const float* shift) {
         s.start = shift;
-        s.accumulated = s.pending = false;
+        s.accumulated = false;
         s.slot = 0;
         if (shift || (p_.steps == 1 && p_.batch == 1))
             matrix().pack(s.w, s.head->weight, shift);
@@ -127,9 +130,19 @@ private:
             std::memcpy(s.w, packed(*s.head), sizeof(float) * matrix().size());
     }
 
-    SRWM_INLINE void read(Stream& s, int j) {
-        if (s.steps->fresh[j]) start_segment(s, nullptr);
-        const float* x = s.x + static_cast<int64_t>(s.steps->t[j]) * p_.heads * e();
+    const float* x_of(const Stream& s, int j) const { return s.x + static_cast<int64_t>(s.steps->t[j]) * p_.heads * e(); }
+
+    // W and what x reads from it, where the step before has not left them.
+    SRWM_INLINE void prepare(Stream& s, int j) {
+        const bool fresh = s.steps->fresh[j], checkpoint = s.checkpoints && j > 0 && j % p_.interval == 0;
+        if (fresh) start_segment(s, nullptr);
+        if (fresh || j == 0)
+            for (int b = 0; b < matrix().blocks; ++b)
+                with_width<kMaxBlock>(matrix().width(b), [&](auto n) {
+                    read_matrix<n>(matrix().at(s.w, b), e(), x_of(s, j), s.out + matrix().first(b) * kLanes);
+                });
+        if (s.slot == kChunk || (checkpoint && s.slot)) renew(s);
+        if (checkpoint) matrix().unpack(s.checkpoints + (j / p_.interval - 1) * e() * m(), s.w);
         if (j + kAhead < s.steps->n) {
             const int64_t ahead = static_cast<int64_t>(s.steps->t[j + kAhead]) * p_.heads;
             fetch<false>(s.x + ahead * e(), e());
@@ -137,18 +150,7 @@ private:
         }
         if (s.saved && j + kRowsAhead < s.steps->n)
             fetch<true>(s.saved + static_cast<int64_t>(s.steps->t[j + kRowsAhead]) * size().row(), size().row());
-        for (int b = 0; b < matrix().blocks; ++b) {
-            const int column = matrix().first(b) * kLanes;
-            with_width<kMaxBlock>(matrix().width(b), [&](auto n) {
-                if (s.pending)
-                    write_and_read<n, true>(matrix().at(s.w, b), e(), x, s.key, s.update + column, s.out + column);
-                else
-                    write_and_read<n, false>(matrix().at(s.w, b), e(), x, nullptr, nullptr, s.out + column);
-            });
-        }
         fetch_shift_out(s, j);
-        if (s.checkpoints && j > 0 && j % p_.interval == 0)
-            matrix().unpack(s.checkpoints + (j / p_.interval - 1) * e() * m(), s.w);
     }
 
     // The last steps ask for the memory of the shift, so that writing it does not stop the next sequence.
@@ -175,15 +177,21 @@ private:
         softmax(rows, e());
     }
 
-    SRWM_INLINE void update(Stream& s, int j) {
-        const float* key = key_of(s);
+    // What this step writes, and what the next x reads.
+    SRWM_INLINE void advance(Stream& s, int j) {
+        const float *key = key_of(s), *x = j + 1 < s.steps->n && !s.steps->fresh[j + 1] ? x_of(s, j + 1) : nullptr;
         float* update = s.updates + s.slot * matrix().padded();
         for (int i = 0; i < e(); i += kLanes) store(s.difference + i, load(s.phi_q + i) - load(key + i));
-        for (int b = 0; b < matrix().blocks; ++b)
+        for (int b = 0; b < matrix().blocks; ++b) {
+            const int column = matrix().first(b) * kLanes;
             with_width<kMaxBlock>(matrix().width(b), [&](auto n) {
-                write_and_read<n, false>(matrix().at(s.w, b), e(), s.difference, nullptr, nullptr,
-                                         update + matrix().first(b) * kLanes);
+                if (x)
+                    read_twice<n>(matrix().at(s.w, b), e(), x, s.difference, s.out_next + column, update + column);
+                else
+                    read_matrix<n>(matrix().at(s.w, b), e(), s.difference, update + column);
             });
+        }
+        add_writes_to(s, update, s.difference, s.slot);
         const vf rates = last_four(sigmoid(load(s.out + d() + 2 * e() + 4 - kLanes)));
         if (s.saved) {
             SavedRow row(s.saved + static_cast<int64_t>(s.steps->t[j]) * size().row(), size());
@@ -196,10 +204,21 @@ private:
             std::memcpy(row.sigma, sigma + kLanes - 4, sizeof(float) * 4);
         }
         for (int c = 0; c < matrix().padded(); c += kLanes) store(update + c, spread(rates, sections_ + c) * load(update + c));
-        s.key = key;
-        s.update = update;
-        s.pending = true;
-        if (++s.slot == kChunk) renew(s);
+        ++s.slot;
+        if (!x) return;
+        std::swap(s.out, s.out_next);
+        add_writes_to(s, s.out, x, s.slot);
+    }
+
+    // out, read from W by x, becomes what x reads after the first `count` writes since W was renewed.
+    SRWM_INLINE void add_writes_to(const Stream& s, float* out, const float* x, int count) {
+        key_products(x, s.keys, size().e16(), e(), count, s.products);
+        for (int b = 0; b < matrix().blocks; ++b) {
+            const int column = matrix().first(b) * kLanes;
+            with_width<kMaxBlock>(matrix().width(b), [&](auto n) {
+                add_writes<n>(out + column, s.products, s.updates + column, matrix().padded(), count);
+            });
+        }
     }
 
     void add_to_shift(Stream& s) {
@@ -218,7 +237,6 @@ private:
         add_to_shift(s);
         const float* weight = packed(*s.head);
         for (int64_t i = 0; i < matrix().size(); i += kLanes) store(s.w + i, load(weight + i) + load(s.shift + i));
-        s.pending = false;
     }
 
     void end(Stream& s) {
