@@ -203,7 +203,8 @@ def _fast_weights(
     check_flags("resets", resets, q)
     check_flags("mask", mask, q)
     native = runs_native(backend, q, dtype)
-    inputs = tuple(_converted(a, dtype) for a in (q, k, v, beta, state))
+    beta, state = _converted(beta, dtype), _converted(state, dtype)
+    inputs = (_converted(q, dtype), _converted(k, dtype), _converted(v, dtype), beta, state)
     if not native:
         with _without_autocast(q):
             y, state = reference.fast_weights(*inputs, resets, mask)

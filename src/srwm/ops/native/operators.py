@@ -12,7 +12,6 @@ from srwm.ops.native.pool import POOL
 OPERATORS = torch.library.Library("srwm", "DEF")  # type: ignore[no-untyped-call]
 
 Outputs = tuple[Tensor, Tensor]
-Rows = Callable[[Tensor, Sequence[int], Tensor | None], Tensor]
 
 
 def compiled() -> library.Library:
@@ -48,15 +47,17 @@ def run(
     compiled().call(name, (torch.get_num_threads(), *sizes, interval), (resets, mask), (*inputs, *outputs))
 
 
+def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """Memory for a result, of any content."""
+    if type(like) is not Tensor or not like.is_cpu:  # while tracing
+        return like.new_empty(shape)
+    return POOL.empty(like, shape)
+
+
 def rows(like: Tensor, shape: Sequence[int], mask: Tensor | None) -> Tensor:
     """Memory for a result with a row for each step: kernels pass over the rows of masked steps, so those start as zeros."""
-    return like.new_empty(shape) if mask is None else like.new_zeros(shape)
-
-
-def kept_rows(like: Tensor, shape: Sequence[int], mask: Tensor | None) -> Tensor:
-    """`rows` that only backward reads, in memory that is used again."""
-    kept = POOL.empty(like, shape)
-    return kept if mask is None else kept.zero_()
+    memory = empty(like, shape)
+    return memory if mask is None else memory.zero_()
 
 
 def second_derivative(

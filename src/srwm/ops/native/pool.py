@@ -1,28 +1,29 @@
-"""Memory for what backward keeps: large, and wanted again at the next call, where asking the system anew costs more than computing."""
+"""Memory for large results and for what backward keeps: wanted again at the next call, and fresh pages cost microseconds each."""
 
 import ctypes
 import math
 import mmap
-import threading
 import weakref
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-_SMALLEST = 2**17
-"""Bytes; less comes from PyTorch, whose memory stays with the process at this size."""
+_SMALLEST = 2**18
+"""Bytes; less comes from PyTorch."""
 _PAGE = 2**21
-"""Bytes of a huge page: blocks are multiples of it, or of an eighth where they are smaller."""
+"""Bytes of a huge page. Blocks are multiples of it, or of an eighth where they are smaller."""
 
 
 class Pool:
-    """Blocks that come back when the tensors on them are gone; up to `limit` bytes of them wait for the next call."""
+    """Blocks that come back when the tensors on them are gone; up to `limit` bytes of them wait for the next call.
+
+    Needs no lock: each change of the list is one operation, and a block that another thread took first is passed over.
+    """
 
     def __init__(self, limit: int):
         self._limit = limit
         self._free: list[mmap.mmap] = []  # the one that came back last stands last
-        self._lock = threading.RLock()  # a tensor may die, and give its block back, at any moment
 
     def empty(self, like: Tensor, shape: Sequence[int]) -> Tensor:
         """float32 memory of any content."""
@@ -35,25 +36,25 @@ class Pool:
         return torch.frombuffer(lease, dtype=torch.float32, count=count).view(*shape)
 
     def _take(self, size: int) -> mmap.mmap:
-        """The smallest free block that is large enough and not twice too large, or a new one."""
-        with self._lock:
-            fitting = [block for block in self._free if size <= len(block) <= 2 * size]
-            if fitting:
-                block = min(reversed(fitting), key=len)
-                self._free.remove(block)
-                return block
+        """The smallest free block that is large enough and not far too large, or a new one."""
         unit = _PAGE if size >= _PAGE else _PAGE // 8
+        fitting = [block for block in reversed(self._free) if size <= len(block) <= size + size // 4 + unit]
+        for block in sorted(fitting, key=len):
+            try:
+                self._free.remove(block)
+            except ValueError:
+                continue
+            return block
         block = mmap.mmap(-1, -(-size // unit) * unit, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             block.madvise(mmap.MADV_HUGEPAGE)
         return block
 
     def _give_back(self, block: mmap.mmap) -> None:
-        with self._lock:
-            self._free.append(block)
-            while sum(map(len, self._free)) > self._limit:
-                self._free.pop(0)
+        self._free.append(block)
+        while sum(map(len, self._free)) > self._limit:
+            del self._free[:1]
 
 
 POOL = Pool(limit=2**28)
-"""What the operators of this process keep for backward."""
+"""The memory of all operators of this process."""

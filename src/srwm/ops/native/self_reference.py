@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from srwm.ops import reference
-from srwm.ops.native.operators import Outputs, Rows, compiled, define, kept_rows, rows, run, second_derivative
+from srwm.ops.native.operators import Outputs, compiled, define, empty, rows, run, second_derivative
 
 _INPUTS = "Tensor x, Tensor weight, Tensor? shift, Tensor? resets, Tensor? mask"
 
@@ -23,10 +23,10 @@ def _sizes(x: Tensor, weight: Tensor) -> tuple[int, int, int, int, int]:
 
 def _results(x: Tensor, weight: Tensor, mask: Tensor | None) -> Outputs:
     batch, steps, heads, e, d = _sizes(x, weight)
-    return rows(x, (batch, steps, heads, d), mask), x.new_empty((batch, heads, e, weight.shape[2]))
+    return rows(x, (batch, steps, heads, d), mask), empty(x, (batch, heads, e, weight.shape[2]))
 
 
-def _saved(x: Tensor, weight: Tensor, mask: Tensor | None, rows: Rows) -> Outputs:
+def _saved(x: Tensor, weight: Tensor, mask: Tensor | None) -> Outputs:
     batch, steps, heads, e, d = _sizes(x, weight)
     copies = max(steps - 1, 0) // checkpoint_interval(e)
     row = compiled().saved_row(e, d)
@@ -34,7 +34,7 @@ def _saved(x: Tensor, weight: Tensor, mask: Tensor | None, rows: Rows) -> Output
 
 
 def _grads(x: Tensor, weight: Tensor, shift: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    grad_shift = x.new_empty(0 if shift is None else shift.shape)
+    grad_shift = x.new_empty(0) if shift is None else empty(x, shift.shape)
     return rows(x, x.shape, mask), x.new_empty(weight.shape), grad_shift
 
 
@@ -48,7 +48,7 @@ def _inference(x: Tensor, weight: Tensor, shift: Tensor | None, resets: Tensor |
 def _training(
     x: Tensor, weight: Tensor, shift: Tensor | None, resets: Tensor | None, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    results = *_results(x, weight, mask), *_saved(x, weight, mask, kept_rows)
+    results = *_results(x, weight, mask), *_saved(x, weight, mask)
     run("srwm_forward", _sizes(x, weight), checkpoint_interval(x.shape[3]), resets, mask, (x, weight, shift), results)
     return results
 
@@ -111,7 +111,7 @@ define(
     _INPUTS,
     4,
     _training,
-    lambda x, weight, shift, resets, mask: (*_results(x, weight, mask), *_saved(x, weight, mask, rows)),
+    lambda x, weight, shift, resets, mask: (*_results(x, weight, mask), *_saved(x, weight, mask)),
 )
 define(
     "srwm_backward",
