@@ -1,4 +1,4 @@
-"""Memory for large results and for what backward keeps: wanted again at the next call, and fresh pages cost microseconds each."""
+"""Memory for large results and for what backward keeps: wanted again at the next call, and every fresh page costs time."""
 
 import ctypes
 import math
