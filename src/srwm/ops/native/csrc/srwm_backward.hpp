@@ -14,7 +14,8 @@ namespace SRWM_ISA_NAME {
 
 template <int kE, int kD>
 class Backward {
-    static constexpr int kChunk = 4;  // steps that are written into W at once when it is rebuilt
+    static constexpr int kChunk = 4;              // steps that are written into W at once when it is rebuilt
+    static constexpr int kWorthTransposing = 16;  // steps from which on W is rather made from the final shift
 
     struct Head {
         int64_t number = -1;
@@ -160,7 +161,6 @@ private:
         int start = j;
         while (!s.steps->fresh[start] && start > 0) --start;
         const int checkpoint = j / static_cast<int>(p_.interval) * static_cast<int>(p_.interval);
-        constexpr int kWorthTransposing = 16;  // steps
         if (j + 1 == s.steps->n && !s.steps->ends_reset && j - (checkpoint > start ? checkpoint : start) >= kWorthTransposing) {
             transposed().pack_transposed(s.w, s.head->weight, a_.shift_out + s.item * e() * m());
             return;
@@ -215,7 +215,7 @@ private:
             fetch<false>(s.grad_y + ahead * d(), d());
             fetch<true>(s.grad_x_out + ahead * e(), e());
         }
-        if (j >= kRowsAhead) fetch<false>(row(s, j - kRowsAhead).phi_q, size().row());
+        fetch_rows(s, j);
         const SavedRow saved = row(s, j);
         load_update(saved, s.update);
         if (!s.live) return;
@@ -230,6 +230,19 @@ private:
                     pass_gradient<n, false>(g, total, e(), step, column, s.read, s.partial);
             });
         }
+    }
+
+    // Ask for what was kept of a step soon to come; in the last steps for what the next sequence begins with.
+    SRWM_INLINE void fetch_rows(const Stream& s, int j) {
+        constexpr int kFirst = 8, kLargest = 4096;
+        if (j >= kRowsAhead) fetch<false>(row(s, j - kRowsAhead).phi_q, size().row());
+        if (j >= kFirst || s.item + 2 >= p_.batch * p_.heads) return;
+        const int64_t ahead = p_.steps > kFirst ? p_.steps - kFirst + j : j;
+        if (ahead < p_.steps) fetch<false>(a_.saved + ((s.item + 2) * p_.steps + ahead) * size().row(), size().row());
+        const int matrix = e() * m(), share = matrix / kFirst + 1, start = j * share;
+        const float* next = p_.steps > kWorthTransposing ? a_.shift_out : a_.shift;
+        if (next && matrix <= kLargest && start < matrix)
+            fetch<false>(next + (s.item + 2) * matrix + start, start + share < matrix ? share : matrix - start);
     }
 
     // Gradients of the value, of the key (through the write) and of the learning rates.

@@ -150,17 +150,19 @@ private:
         }
         if (s.saved && j + kRowsAhead < s.steps->n)
             fetch<true>(s.saved + static_cast<int64_t>(s.steps->t[j + kRowsAhead]) * size().row(), size().row());
-        fetch_shift_out(s, j);
+        fetch_shifts(s, j);
     }
 
-    // The last steps ask for the memory of the shift, so that writing it does not stop the next sequence.
-    SRWM_INLINE void fetch_shift_out(const Stream& s, int j) {
+    // The last steps ask for the memory of the shift, and of the next sequence's, so that neither stops what comes.
+    SRWM_INLINE void fetch_shifts(const Stream& s, int j) {
         constexpr int kSpread = 8, kLargest = 4096;
         const int left = s.steps->n - j, size = e() * m();
-        if (past_caches_ || left > kSpread || size > kLargest) return;
+        if (left > kSpread || size > kLargest) return;
         const int share = size / (s.steps->n < kSpread ? s.steps->n : kSpread) + 1;
-        const int start = (left - 1) * share;
-        if (start < size) fetch<true>(a_.shift_out + s.item * size + start, start + share < size ? share : size - start);
+        const int start = (left - 1) * share, n = start + share < size ? share : size - start;
+        if (start >= size) return;
+        if (!past_caches_) fetch<true>(a_.shift_out + s.item * size + start, n);
+        if (a_.shift && s.item + 2 < p_.batch * p_.heads) fetch<false>(a_.shift + (s.item + 2) * size + start, n);
     }
 
     float* key_of(const Stream& s) const { return s.keys + s.slot * size().e16(); }
