@@ -123,7 +123,7 @@ def test_a_graph_can_be_used_twice(recurrence: Recurrence, native: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def _samples(operator: str, steps: int) -> Iterator[tuple[Tensor | None, ...]]:
+def _samples(operator: str, steps: int) -> Iterator[tuple[Tensor | bool | None, ...]]:
     """Arguments for an operator, with all that is optional and without."""
     sizes = Sizes(2, steps, 2, 16, 8)
     kind, _, part = operator.rpartition("_")
@@ -136,7 +136,7 @@ def _samples(operator: str, steps: int) -> Iterator[tuple[Tensor | None, ...]]:
             arguments = (*tensors, state, *flags)
             if part == "backward":
                 y, out, *kept = getattr(torch.ops.srwm, f"{kind}_training")(*arguments)
-                kept = [out, *kept] if kind == "srwm" else kept
+                kept = [out, *kept, state is not None] if kind == "srwm" else kept
                 arguments = (torch.ones_like(y), None if state is None else torch.ones_like(out), *arguments, *kept)
             yield arguments
 
@@ -155,7 +155,7 @@ def test_operators_are_registered_correctly(operator: str, native: str) -> None:
 def test_derivatives_are_registered_correctly(operator: str, native: str) -> None:
     """The same with inputs that ask for gradients; the derivative of a backward is traced through the reference."""
     for arguments in list(_samples(operator, steps=2))[::2]:  # with all that is optional
-        asking = [a.clone().requires_grad_() if a is not None and a.is_floating_point() else a for a in arguments]
+        asking = [a.clone().requires_grad_() if isinstance(a, Tensor) and a.is_floating_point() else a for a in arguments]
         torch.library.opcheck(getattr(torch.ops.srwm, operator).default, tuple(asking))
 
 

@@ -1,14 +1,12 @@
 """Checks at the door: every shape and dtype once, with an error that names the argument, what it wanted and what it got."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 
-def check_shape(name: str, tensor: Tensor, letters: str, wanted: Sequence[int]) -> None:
+def check_shape(name: str, tensor: Tensor, letters: str, wanted: tuple[int, ...]) -> None:
     """Raise a ValueError unless `tensor` has the shape `wanted`, which `letters` spell out for the message."""
-    if tuple(tensor.shape) != tuple(wanted):
+    if tensor.shape != wanted:
         raise ValueError(f"{name}: expected {letters} = {tuple(wanted)}, got {tuple(tensor.shape)}")
 
 
@@ -40,6 +38,11 @@ def computing_dtype(**tensors: Tensor | None) -> torch.dtype:
     Raises:
         ValueError: an input is not floating, or float64 is mixed with another dtype.
     """
+    for tensor in tensors.values():
+        if tensor is not None and tensor.dtype is not torch.float32:
+            break
+    else:
+        return torch.float32
     given = {name: tensor.dtype for name, tensor in tensors.items() if tensor is not None}
     doubles = [name for name, dtype in given.items() if dtype is torch.float64]
     for name, dtype in given.items():

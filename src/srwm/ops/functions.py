@@ -1,6 +1,7 @@
 """The doors of the operations: check the arguments, choose the backend, convert dtypes."""
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,15 +49,15 @@ def srwm(
     check_flags("mask", mask, x)
     dtype = computing_dtype(x=x, weight=weight, shift=shift)
     native = runs_native(backend, x, dtype)
-    inputs = (x.to(dtype), weight.to(dtype), None if shift is None else shift.to(dtype))
+    inputs = (_converted(x, dtype), _converted(weight, dtype), _converted(shift, dtype))
     if not native:
         with _without_autocast(x):
             y, shift = reference.srwm(*inputs, resets, mask)
     elif _needs_grad(inputs):
-        y, shift, _, _ = torch.ops.srwm.srwm_training(*inputs, resets, mask)
+        y, shift, _, _ = torch.ops.srwm.srwm_training.default(*inputs, resets, mask)
     else:
-        y, shift = torch.ops.srwm.srwm_inference(*inputs, resets, mask)
-    return y.to(x.dtype), shift
+        y, shift = torch.ops.srwm.srwm_inference.default(*inputs, resets, mask)
+    return _converted(y, x.dtype), shift
 
 
 def delta_rule(
@@ -139,6 +140,11 @@ def linear_attention_query(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> Te
         return reference.linear_attention_query(*(a.to(dtype) for a in (q, k, v, state))).to(q.dtype)
 
 
+def _converted(tensor: Any, dtype: torch.dtype) -> Any:
+    """`tensor`, or None, in `dtype`."""
+    return tensor if tensor is None or tensor.dtype is dtype else tensor.to(dtype)
+
+
 def _needs_grad(inputs: tuple[Tensor | None, ...]) -> bool:
     return torch.is_grad_enabled() and any(a is not None and a.requires_grad for a in inputs)
 
@@ -197,13 +203,13 @@ def _fast_weights(
     check_flags("resets", resets, q)
     check_flags("mask", mask, q)
     native = runs_native(backend, q, dtype)
-    beta, state = (None if a is None else a.to(dtype) for a in (beta, state))
-    inputs = (q.to(dtype), k.to(dtype), v.to(dtype), beta, state)
+    beta, state = _converted(beta, dtype), _converted(state, dtype)
+    inputs = (_converted(q, dtype), _converted(k, dtype), _converted(v, dtype), beta, state)
     if not native:
         with _without_autocast(q):
             y, state = reference.fast_weights(*inputs, resets, mask)
     elif _needs_grad(inputs):
-        y, state, _ = torch.ops.srwm.fast_weights_training(*inputs, resets, mask)
+        y, state, _ = torch.ops.srwm.fast_weights_training.default(*inputs, resets, mask)
     else:
-        y, state = torch.ops.srwm.fast_weights_inference(*inputs, resets, mask)
-    return y.to(q.dtype), state
+        y, state = torch.ops.srwm.fast_weights_inference.default(*inputs, resets, mask)
+    return _converted(y, q.dtype), state

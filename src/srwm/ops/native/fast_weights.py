@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from srwm.ops import reference
-from srwm.ops.native.operators import Outputs, define, rows, run, second_derivative
+from srwm.ops.native.operators import Outputs, define, empty, rows, run, second_derivative
 
 _INPUTS = "Tensor q, Tensor k, Tensor v, Tensor? beta, Tensor? state, Tensor? resets, Tensor? mask"
 
@@ -18,7 +18,7 @@ def _sizes(q: Tensor, v: Tensor) -> tuple[int, int, int, int, int]:
 
 def _results(q: Tensor, v: Tensor, mask: Tensor | None) -> Outputs:
     batch, steps, heads, e, d = _sizes(q, v)
-    return rows(q, (batch, steps, heads, d), mask), q.new_empty((batch, heads, e, d))
+    return rows(q, (batch, steps, heads, d), mask), empty(q, (batch, heads, e, d))
 
 
 def _error(v: Tensor, beta: Tensor | None, mask: Tensor | None) -> Tensor:
@@ -30,7 +30,7 @@ def _grads(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor | None, state: Tensor | None, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     grad_beta = v.new_empty(0) if beta is None else rows(v, beta.shape, mask)
-    grad_state = v.new_empty(0 if state is None else state.shape)
+    grad_state = v.new_empty(0) if state is None else empty(v, state.shape)
     return rows(q, q.shape, mask), rows(k, k.shape, mask), rows(v, v.shape, mask), grad_beta, grad_state
 
 

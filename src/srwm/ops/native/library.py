@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import struct
 import sys
 from collections.abc import Sequence
 from ctypes import c_double, c_int32, c_int64
@@ -13,19 +14,13 @@ from torch import Tensor
 _API_VERSION = 2
 
 
-class Problem(ctypes.Structure):
-    """Sizes and flags of one call (`srwm_problem` in api.h)."""
-
-    _fields_ = (
-        ("threads", c_int32),
-        *((name, c_int64) for name in ("batch", "steps", "heads", "e", "d", "interval")),
-        ("resets", ctypes.c_void_p),
-        ("mask", ctypes.c_void_p),
-    )
+_PROBLEM = struct.Struct("@i6q2P")
+"""`srwm_problem` in api.h. Packed bytes cost a fifth of what ctypes structures do, which a call of one step would notice."""
+_KERNELS = ("srwm_forward", "srwm_backward", "srwm_fast_forward", "srwm_fast_backward")
 
 
 class Library:
-    """The kernels. A call takes a `Problem` and tensors, dense and float32, in the order of the structures in api.h."""
+    """The kernels. A call takes sizes, flags and tensors, dense and float32, in the order of the structures in api.h."""
 
     def __init__(self, path: Path):
         """Load the library; SRWM_ISA names an instruction set to use instead of the best."""
@@ -41,6 +36,8 @@ class Library:
         self._lib.srwm_select_isa.argtypes = (ctypes.c_char_p,)
         self._lib.srwm_fma_peak.restype = c_double
         self._lib.srwm_fma_peak.argtypes = (c_int32,)
+        for name in _KERNELS:
+            getattr(self._lib, name).argtypes = (ctypes.c_char_p, ctypes.c_char_p)
         if wanted := os.environ.get("SRWM_ISA"):
             self.select_isa(wanted)
 
@@ -75,16 +72,31 @@ class Library:
         operations: float = self._lib.srwm_fma_peak(threads)
         return operations
 
-    def call(self, name: str, problem: Problem, arrays: Sequence[Tensor | None]) -> None:
+    def call(
+        self,
+        name: str,
+        sizes: Sequence[int],
+        flags: Sequence[Tensor | None],
+        arrays: Sequence[Tensor | None],
+    ) -> None:
         """Run `name` on the tensors' memory.
+
+        Arguments:
+            name: a function of api.h that computes.
+            sizes: threads, batch, steps, heads, e, d, interval.
+            flags: resets and mask.
+            arrays: inputs and outputs.
 
         Raises:
             MemoryError: there was no memory for the working set of a thread.
         """
-        pointers = [0 if a is None else a.data_ptr() for a in arrays]
-        array_type = ctypes.c_void_p * len(pointers)
-        if getattr(self._lib, name)(ctypes.byref(problem), array_type(*pointers)):
+        problem = _PROBLEM.pack(*sizes, *_pointers(flags))
+        if getattr(self._lib, name)(problem, struct.pack(f"{len(arrays)}P", *_pointers(arrays))):
             raise MemoryError(f"{name}: no memory for the working set")
+
+
+def _pointers(tensors: Sequence[Tensor | None]) -> list[int]:
+    return [0 if a is None else a.data_ptr() for a in tensors]
 
 
 def _load() -> Library | None:

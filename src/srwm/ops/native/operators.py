@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from srwm.ops.native import library
+from srwm.ops.native.pool import POOL
 
 OPERATORS = torch.library.Library("srwm", "DEF")  # type: ignore[no-untyped-call]
 
@@ -42,14 +43,21 @@ def run(
     outputs: Sequence[Tensor | None],
 ) -> None:
     """Call a kernel on dense copies of the inputs where they are not dense; `sizes` are batch, steps, heads, e, d."""
-    resets, mask, *inputs = (None if a is None else a.contiguous() for a in (resets, mask, *inputs))
-    flags = (None if flag is None else flag.data_ptr() for flag in (resets, mask))
-    compiled().call(name, library.Problem(torch.get_num_threads(), *sizes, interval, *flags), (*inputs, *outputs))
+    resets, mask, *inputs = [None if a is None else a.contiguous() for a in (resets, mask, *inputs)]
+    compiled().call(name, (torch.get_num_threads(), *sizes, interval), (resets, mask), (*inputs, *outputs))
+
+
+def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """Memory for a result, of any content."""
+    if type(like) is not Tensor or not like.is_cpu:  # while tracing
+        return like.new_empty(shape)
+    return POOL.empty(like, shape)
 
 
 def rows(like: Tensor, shape: Sequence[int], mask: Tensor | None) -> Tensor:
     """Memory for a result with a row for each step: kernels pass over the rows of masked steps, so those start as zeros."""
-    return like.new_empty(shape) if mask is None else like.new_zeros(shape)
+    memory = empty(like, shape)
+    return memory if mask is None else memory.zero_()
 
 
 def second_derivative(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from srwm.ops import reference
-from srwm.ops.native.operators import Outputs, compiled, define, rows, run, second_derivative
+from srwm.ops.native.operators import Outputs, compiled, define, empty, rows, run, second_derivative
 
 _INPUTS = "Tensor x, Tensor weight, Tensor? shift, Tensor? resets, Tensor? mask"
 
@@ -23,7 +23,7 @@ def _sizes(x: Tensor, weight: Tensor) -> tuple[int, int, int, int, int]:
 
 def _results(x: Tensor, weight: Tensor, mask: Tensor | None) -> Outputs:
     batch, steps, heads, e, d = _sizes(x, weight)
-    return rows(x, (batch, steps, heads, d), mask), x.new_empty((batch, heads, e, weight.shape[2]))
+    return rows(x, (batch, steps, heads, d), mask), empty(x, (batch, heads, e, weight.shape[2]))
 
 
 def _saved(x: Tensor, weight: Tensor, mask: Tensor | None) -> Outputs:
@@ -33,8 +33,10 @@ def _saved(x: Tensor, weight: Tensor, mask: Tensor | None) -> Outputs:
     return rows(x, (batch, heads, steps, row), mask), rows(x, (batch, heads, copies, e, weight.shape[2]), mask)
 
 
-def _grads(x: Tensor, weight: Tensor, shift: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    grad_shift = x.new_empty(0 if shift is None else shift.shape)
+def _grads(
+    x: Tensor, weight: Tensor, shift: Tensor | None, mask: Tensor | None, of_shift: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    grad_shift = x.new_empty(0) if shift is None or not of_shift else empty(x, shift.shape)
     return rows(x, x.shape, mask), x.new_empty(weight.shape), grad_shift
 
 
@@ -64,13 +66,14 @@ def _backward(
     shift_out: Tensor,
     saved: Tensor,
     checkpoints: Tensor,
+    of_shift: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     sizes = _sizes(x, weight)
     if grad_y is None:
         grad_y = x.new_zeros((*x.shape[:3], sizes[4]))
-    grads = _grads(x, weight, shift, mask)
+    grads = _grads(x, weight, shift, mask, of_shift)
     inputs = (x, weight, shift, shift_out, saved, checkpoints, grad_y, grad_shift)
-    outputs = (*grads[:2], None if shift is None else grads[2])
+    outputs = (*grads[:2], None if shift is None or not of_shift else grads[2])
     run("srwm_backward", sizes, checkpoint_interval(x.shape[3]), resets, mask, inputs, outputs)
     return grads
 
@@ -85,8 +88,9 @@ def _keep_for_backward(ctx: Any, inputs: tuple[Tensor | None, ...], output: tupl
 def _differentiate(ctx: Any, grad_y: Tensor | None, grad_shift: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
     if grad_y is None and grad_shift is None:
         return (None,) * 5
-    grads = torch.ops.srwm.srwm_backward(grad_y, grad_shift, *ctx.saved_tensors)
-    return grads[0], grads[1], grads[2] if ctx.needs_input_grad[2] else None, None, None
+    of_shift = ctx.needs_input_grad[2]
+    grads = torch.ops.srwm.srwm_backward(grad_y, grad_shift, *ctx.saved_tensors, of_shift)
+    return grads[0], grads[1], grads[2] if of_shift else None, None, None
 
 
 def _keep_inputs(ctx: Any, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
@@ -102,7 +106,7 @@ def _differentiate_twice(ctx: Any, *grad_grads: Tensor | None) -> tuple[Tensor |
         (grad_y, grad_shift),
         grad_grads,
     )
-    return (*(g if wanted else None for g, wanted in zip(grads, ctx.needs_input_grad, strict=False)), *(None,) * 5)
+    return (*(g if wanted else None for g, wanted in zip(grads, ctx.needs_input_grad, strict=False)), *(None,) * 6)
 
 
 define("srwm_inference", _INPUTS, 2, _inference, lambda x, weight, shift, resets, mask: _results(x, weight, mask))
@@ -115,10 +119,12 @@ define(
 )
 define(
     "srwm_backward",
-    f"Tensor? grad_y, Tensor? grad_shift, {_INPUTS}, Tensor shift_out, Tensor saved, Tensor checkpoints",
+    f"Tensor? grad_y, Tensor? grad_shift, {_INPUTS}, Tensor shift_out, Tensor saved, Tensor checkpoints, bool of_shift",
     3,
     _backward,
-    lambda grad_y, grad_shift, x, weight, shift, resets, mask, shift_out, saved, checkpoints: _grads(x, weight, shift, mask),
+    lambda grad_y, grad_shift, x, weight, shift, resets, mask, shift_out, saved, checkpoints, of_shift: _grads(
+        x, weight, shift, mask, of_shift
+    ),
 )
 torch.library.register_autograd("srwm::srwm_training", _differentiate, setup_context=_keep_for_backward)
 torch.library.register_autograd("srwm::srwm_backward", _differentiate_twice, setup_context=_keep_inputs)

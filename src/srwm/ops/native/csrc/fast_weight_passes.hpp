@@ -5,9 +5,6 @@
 
 namespace SRWM_ISA_NAME {
 
-template <int N>
-constexpr int kSumsOf = N == 1 ? 4 : N == 2 ? 2 : 1;  // independent sums, where one vector alone would wait for itself
-
 // state += key update; y = q state; read = next_key state (kDelta).
 template <int N, bool kDelta>
 SRWM_PASS void pass_state(float* state, int rows, const float* q, const float* key, const float* next_key, const float* update,

@@ -11,11 +11,14 @@
 
 namespace SRWM_ISA_NAME {
 
-// Runs items two by two; `Pass` gives begin(slot, item) -> its steps, step(slot, j) and end(slot).
+// Items that run side by side: two, to hide each other's latencies, unless one state alone fills the cache next to the core.
+inline int side_by_side(const srwm_problem& p) { return p.e * p.d <= 2048 ? 2 : 1; }
+
+// Runs so many items at a time; `Pass` gives begin(slot, item) -> its steps, step(slot, j) and end(slot).
 template <class Pass>
-void run_pairs(Pass& pass, int64_t first, int64_t last, bool backwards) {
-    for (int64_t i = first; i < last; i += 2) {
-        const bool pair = i + 1 < last;
+void run_items(Pass& pass, int64_t first, int64_t last, int width, bool backwards) {
+    for (int64_t i = first; i < last; i += width) {
+        const bool pair = width > 1 && i + 1 < last;
         const int n0 = pass.begin(0, i)->n, n1 = pair ? pass.begin(1, i + 1)->n : 0;
         const int both = n0 < n1 ? n0 : n1;
         if (!backwards) {
@@ -55,7 +58,7 @@ public:
         : p_(p), a_(a), schedule_(schedule), matrix_(e(), d(), kWidest), zeros_(scratch_.take_zeros(e())),
           streams_{make_stream(), make_stream()} {}
 
-    void run(int64_t first, int64_t last) { run_pairs(*this, first, last, false); }
+    void run(int64_t first, int64_t last) { run_items(*this, first, last, side_by_side(p_), false); }
 
     const srwm::Steps* begin(int slot, int64_t item) {
         Stream& s = streams_[slot];
@@ -90,7 +93,7 @@ public:
             for (int i = 0; i < d(); ++i) error[i] = v[i] - s.read[i];
             for (int i = 0; i < d(); ++i) s.update[i] = beta * error[i];
         } else {
-            std::memcpy(s.update, v, sizeof(float) * d());
+            copy_exactly(s.update, v, d());
         }
         const bool more = kDelta && j + 1 < steps.n && !steps.fresh[j + 1];
         const float* next_key = more ? a_.k + s.place.at(j + 1) * e() : zeros_;
@@ -101,7 +104,7 @@ public:
                                       s.update + column, s.y + column, s.read + column);
             });
         }
-        std::memcpy(a_.y + at * d(), s.y, sizeof(float) * d());
+        copy_exactly(a_.y + at * d(), s.y, d());
     }
 
     void end(int slot) {
@@ -157,7 +160,7 @@ class FastBackward {
         const float* next_key;
     };
 
-    // One of the two sweeps, in the form that run_pairs wants.
+    // One of the two sweeps, in the form that run_items wants.
     template <bool kReverse>
     struct Sweep {
         FastBackward& self;
@@ -181,10 +184,11 @@ public:
     void run(int64_t first, int64_t last) {
         Sweep<true> reverse{*this};
         Sweep<false> repeat{*this};
-        for (int64_t i = first; i < last; i += 2) {  // both sweeps of a pair, while its rows are in cache
-            const int64_t end = i + 2 < last ? i + 2 : last;
-            run_pairs(reverse, i, end, true);
-            run_pairs(repeat, i, end, false);
+        const int width = side_by_side(p_);
+        for (int64_t i = first; i < last; i += width) {  // both sweeps of an item, while its rows are in cache
+            const int64_t end = i + width < last ? i + width : last;
+            run_items(reverse, i, end, width, true);
+            run_items(repeat, i, end, width, false);
         }
     }
 
@@ -227,7 +231,7 @@ private:
         if (kDelta)
             for (int i = 0; i < d(); ++i) s.update[i] = a_.beta[at] * a_.error[at * d() + i];
         else
-            std::memcpy(s.update, a_.v + at * d(), sizeof(float) * d());
+            copy_exactly(s.update, a_.v + at * d(), d());
     }
 
     void pass_gradient_of(Stream& s, const float* q, const float* key) {
@@ -257,10 +261,10 @@ private:
             fetch<true>(a_.grad_v + ahead * d(), d());
         }
         load_update(s, at);
-        std::memcpy(s.grad_y, a_.grad_y + at * d(), sizeof(float) * d());
+        copy_exactly(s.grad_y, a_.grad_y + at * d(), d());
         pass_gradient_of(s, a_.q + at * e(), a_.k + at * e());
         for (int i = 0; i < e(); i += kLanes) store(s.grad_q + i, sums(s.partial + i));
-        std::memcpy(a_.grad_k + at * e(), s.grad_q, sizeof(float) * e());
+        copy_exactly(a_.grad_k + at * e(), s.grad_q, e());
         if (kDelta) {
             const float* error = a_.error + at * d();
             float grad_beta = 0.0f;
@@ -271,7 +275,7 @@ private:
             a_.grad_beta[at] = grad_beta;
             s.next_key = a_.k + at * e();
         }
-        std::memcpy(a_.grad_v + at * d(), kDelta ? s.next_grad_v : s.read, sizeof(float) * d());
+        copy_exactly(a_.grad_v + at * d(), kDelta ? s.next_grad_v : s.read, d());
     }
 
     void end_reverse(Stream& s) {
@@ -301,7 +305,7 @@ private:
             fetch<true>(a_.grad_q + ahead * e(), e());
         }
         load_update(s, at);
-        std::memcpy(s.key, a_.k + at * e(), sizeof(float) * e());
+        copy_exactly(s.key, a_.k + at * e(), e());
         for (int b = 0; b < transposed_.blocks; ++b) {
             const int row = transposed_.first(b) * kLanes;
             with_width<kWidest>(transposed_.width(b), [&](auto n) {
@@ -309,7 +313,7 @@ private:
                                             a_.grad_y + at * d(), s.grad_read + row, s.grad_q + row);
             });
         }
-        std::memcpy(a_.grad_q + at * e(), s.grad_q, sizeof(float) * e());
+        copy_exactly(a_.grad_q + at * e(), s.grad_q, e());
         if (kDelta)
             for (int i = 0; i < e(); ++i) a_.grad_k[at * e() + i] -= s.grad_read[i];
     }

@@ -4,6 +4,7 @@
 #include "fast_weights.hpp"
 #include "srwm_backward.hpp"
 #include "srwm_forward.hpp"
+#include "srwm_one_step.hpp"
 
 namespace SRWM_ISA_NAME {
 namespace {
@@ -19,7 +20,12 @@ void with_sizes(int64_t e, int64_t d, F&& f) {
 }
 
 void forward(const srwm_problem& p, const srwm_forward_arrays& a, const srwm::Schedule& schedule, int64_t first, int64_t last) {
-    with_sizes(p.e, p.d, [&](auto e, auto d) { Forward<e, d>(p, a, schedule).run(first, last); });
+    with_sizes(p.e, p.d, [&](auto e, auto d) {
+        if (p.steps == 1 && !a.saved)
+            OneStep<e, d>(p, a, schedule).run(first, last);
+        else
+            Forward<e, d>(p, a, schedule).run(first, last);
+    });
 }
 
 void backward(const srwm_problem& p, const srwm_backward_arrays& a, const srwm::Schedule& schedule, int64_t first, int64_t last,

@@ -12,7 +12,7 @@ struct WeightGradients {
     float* (*of_head)(void* context, int64_t head);
 };
 
-// Each works on the items first ... last - 1 of batch * heads. SRWM items are numbered head * batch + sequence.
+// Each works on the items first ... last - 1 of batch * heads. `item_of` says which SRWM item a number is.
 struct Kernels {
     const char* name;
     void (*forward)(const srwm_problem&, const srwm_forward_arrays&, const Schedule&, int64_t first, int64_t last);

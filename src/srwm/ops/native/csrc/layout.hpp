@@ -10,12 +10,13 @@
 
 namespace SRWM_ISA_NAME {
 
-constexpr int kAhead = 6;  // steps that memory is asked for in advance
+constexpr int kAhead = 6;      // steps that memory is asked for in advance
+constexpr int kRowsAhead = 3;  // the same for what is kept of a step
 
 // A matrix of `rows` x `columns`; columns are padded to whole vectors and split into blocks of nearly equal width.
 struct Blocked {
     int rows, columns, vectors, blocks;
-    Blocked(int rows_, int columns_, int widest)
+    constexpr Blocked(int rows_, int columns_, int widest)
         : rows(rows_), columns(columns_), vectors(whole_vectors(columns_)), blocks((vectors + widest - 1) / widest) {}
     int padded() const { return vectors * kLanes; }
     int64_t size() const { return static_cast<int64_t>(rows) * padded(); }

@@ -94,7 +94,7 @@ private:
 class ThreadGradients {
 public:
     ThreadGradients(const srwm_problem& p, float* grad_weight, int64_t first, int64_t last)
-        : batch_(p.batch), size_(p.e * (p.d + 2 * p.e + 4)), grad_weight_(grad_weight), first_(first), last_(last) {}
+        : problem_(p), size_(p.e * (p.d + 2 * p.e + 4)), grad_weight_(grad_weight), first_(first), last_(last) {}
 
     WeightGradients sink() {
         return {this, [](void* self, int64_t head) { return static_cast<ThreadGradients*>(self)->of_head(head); }};
@@ -110,12 +110,19 @@ public:
 
 private:
     float* of_head(int64_t head) {
-        if (first_ <= head * batch_ && (head + 1) * batch_ <= last_) return grad_weight_ + head * size_;
+        if (has_alone(head)) return grad_weight_ + head * size_;
         shared_.emplace_back(head, std::vector<float>(size_));
         return shared_.back().second.data();
     }
 
-    int64_t batch_, size_;
+    bool has_alone(int64_t head) const {
+        if (problem_.batch == 1 || last_ - first_ == problem_.batch * problem_.heads) return true;
+        const int64_t batch = problem_.batch;
+        return !srwm::by_sequence(problem_) && first_ <= head * batch && (head + 1) * batch <= last_;
+    }
+
+    const srwm_problem& problem_;
+    int64_t size_;
     float* grad_weight_;
     int64_t first_, last_;
     std::vector<std::pair<int64_t, std::vector<float>>> shared_;

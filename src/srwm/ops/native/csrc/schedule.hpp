@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "api.h"
+
 namespace srwm {
 
 struct Steps {
@@ -21,6 +23,27 @@ struct Schedule {
 
 static inline const Steps* steps_of(const Schedule& schedule, int64_t sequence) {
     return schedule.steps + (schedule.shared ? 0 : sequence);
+}
+
+// One head of one sequence. They are numbered sequence by sequence where the matrices of all heads fit in cache, so that a
+// sequence's rows come from memory once for all heads; else head by head, so that a head's matrix does.
+struct Item {
+    int64_t sequence, head;
+};
+
+static inline bool by_sequence(const srwm_problem& p) {
+    constexpr int64_t kFits = 1 << 15;  // floats
+    return p.batch == 1 || p.heads * p.e * (p.d + 2 * p.e + 4) <= kFits;
+}
+
+static inline Item item_of(const srwm_problem& p, int64_t number) {
+    if (by_sequence(p)) return {number / p.heads, number % p.heads};
+    return {number % p.batch, number / p.batch};
+}
+
+// Two items that follow each other may run side by side; head by head, they have to share their head.
+static inline bool pairs_with_next(const srwm_problem& p, int64_t number) {
+    return by_sequence(p) || item_of(p, number + 1).head == item_of(p, number).head;
 }
 
 // Whether `step` is the first and reads the state that came in.

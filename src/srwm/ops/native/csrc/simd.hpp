@@ -20,7 +20,8 @@ using vi = __m512i;
 constexpr int kLanes = 16;
 constexpr int kMaxBlock = 6;     // vectors of columns in a block, where a pass keeps one or two sets of them in registers
 constexpr int kWidest = 4;       // and where it keeps more
-constexpr int kProductRows = 4;  // rows of a register tile of a matrix product
+template <int N>
+constexpr int kProductRows = 4;  // rows of a register tile of a matrix product, N vectors wide
 
 SRWM_INLINE __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
 SRWM_INLINE vf load_some(const float* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }
@@ -41,10 +42,8 @@ SRWM_INLINE vf first_lanes(vf v, int n, float other) {
 // a where p < q, else b: a comparison with NaN is false.
 SRWM_INLINE vf select_less(vf p, vf q, vf a, vf b) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(p, q, _CMP_LT_OQ), b, a); }
 SRWM_INLINE vf absolute(vf v) { return _mm512_abs_ps(v); }
-SRWM_INLINE vf power_of_two(vf shifted) {  // 2^n for shifted = 1.5 * 2^23 + n
-    return _mm512_castsi512_ps(
-        _mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(shifted), 23), _mm512_set1_epi32(127 << 23)));
-}
+SRWM_INLINE vf scaled(vf p, vf n, vf, vf) { return _mm512_scalef_ps(p, n); }  // p 2^n
+constexpr float kSmallestExponent = -200.0f;  // where scaling has underflowed to zero
 SRWM_INLINE vf spread(vf table, const int32_t* index) { return _mm512_permutexvar_ps(_mm512_loadu_si512(index), table); }
 
 // Sums of the lanes of sixteen vectors.
@@ -100,9 +99,11 @@ using vf = __m256;
 constexpr int kLanes = 8;
 #if defined(__AVX512VL__)  // twice the registers
 constexpr int kMaxBlock = 7, kWidest = 5;
-constexpr int kProductRows = 4;
+template <int N>
+constexpr int kProductRows = N < 7 ? 4 : 3;
 #else
 constexpr int kMaxBlock = 4, kWidest = 4;
+template <int N>
 constexpr int kProductRows = 2;
 #endif
 
@@ -130,10 +131,17 @@ SRWM_INLINE vf first_lanes(vf v, int n, float other) {
 }
 SRWM_INLINE vf select_less(vf p, vf q, vf a, vf b) { return _mm256_blendv_ps(b, a, _mm256_cmp_ps(p, q, _CMP_LT_OQ)); }
 SRWM_INLINE vf absolute(vf v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
-SRWM_INLINE vf power_of_two(vf shifted) {
-    return _mm256_castsi256_ps(
+#if defined(__AVX512VL__)
+SRWM_INLINE vf scaled(vf p, vf n, vf, vf) { return _mm256_scalef_ps(p, n); }
+constexpr float kSmallestExponent = -200.0f;
+#else
+constexpr float kSmallestExponent = -87.33654f;  // the logarithm of the smallest normal number
+SRWM_INLINE vf scaled(vf p, vf, vf shifted, vf x) {  // for shifted = 1.5 * 2^23 + n; zero where x is less than that
+    const vf power = _mm256_castsi256_ps(
         _mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(shifted), 23), _mm256_set1_epi32(127 << 23)));
+    return select_less(x, set1(kSmallestExponent), set1(0.0f), p * power);
 }
+#endif
 SRWM_INLINE vf spread(vf table, const int32_t* index) {
     return _mm256_permutevar8x32_ps(table, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)));
 }
@@ -157,12 +165,31 @@ SRWM_INLINE vf four_folded(vf a, vf b, vf c, vf d, Op op) {
 template <int kLane>
 SRWM_INLINE vf lane_of_four(vf v) { return _mm256_permute_ps(v, kLane * 0x55); }
 
+// Row i of the tile becomes its column i.
+SRWM_INLINE void transpose(vf* tile) {
+    vf pairs[8], quads[8];
+    for (int i = 0; i < 8; i += 2) {
+        pairs[i] = _mm256_unpacklo_ps(tile[i], tile[i + 1]);
+        pairs[i + 1] = _mm256_unpackhi_ps(tile[i], tile[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 2; ++j) {
+            quads[i + 2 * j] = _mm256_shuffle_ps(pairs[i + j], pairs[i + j + 2], 0x44);
+            quads[i + 2 * j + 1] = _mm256_shuffle_ps(pairs[i + j], pairs[i + j + 2], 0xEE);
+        }
+    for (int i = 0; i < 4; ++i) {
+        tile[i] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x20);
+        tile[i + 4] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x31);
+    }
+}
+
 #else  // four lanes in the compiler's own vectors: SSE2, NEON and whatever else it knows
 
 typedef float vf __attribute__((vector_size(16)));
 typedef uint32_t vu __attribute__((vector_size(16)));
 constexpr int kLanes = 4;
 constexpr int kMaxBlock = 4, kWidest = 4;
+template <int N>
 constexpr int kProductRows = 2;
 
 SRWM_INLINE vf load_some(const float* p, int n) {
@@ -186,14 +213,17 @@ SRWM_INLINE vf select_less(vf p, vf q, vf a, vf b) {
     const vu less = (vu)(p < q);
     return (vf)((less & (vu)a) | (~less & (vu)b));
 }
-SRWM_INLINE vf max(vf a, vf b) { return select_less(a, b, b, a); }
+SRWM_INLINE vf max(vf a, vf b) { return select_less(b, a, a, b); }  // b where one is NaN, as on x86
 SRWM_INLINE float sum(vf v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 SRWM_INLINE vf first_lanes(vf v, int n, float other) {
     for (int i = n; i < 4; ++i) v[i] = other;
     return v;
 }
 SRWM_INLINE vf absolute(vf v) { return (vf)((vu)v & vu{0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff}); }
-SRWM_INLINE vf power_of_two(vf shifted) { return (vf)(((vu)shifted << 23) + (127u << 23)); }
+constexpr float kSmallestExponent = -87.33654f;
+SRWM_INLINE vf scaled(vf p, vf, vf shifted, vf x) {
+    return select_less(x, set1(kSmallestExponent), set1(0.0f), p * (vf)(((vu)shifted << 23) + (127u << 23)));
+}
 SRWM_INLINE vf spread(vf table, const int32_t* index) {  // an index past the table reads zero
     vf r = {};
     for (int i = 0; i < 4; ++i) r[i] = index[i] < 4 ? table[index[i]] : 0.0f;
@@ -216,9 +246,6 @@ SRWM_INLINE vf four_folded(vf a, vf b, vf c, vf d, Op op) {
 template <int kLane>
 SRWM_INLINE vf lane_of_four(vf v) { return set1(v[kLane]); }
 
-#endif
-
-#if !defined(__AVX512F__) || defined(SRWM_HALF_VECTORS)
 SRWM_INLINE void transpose(vf* tile) {
     for (int i = 0; i < kLanes; ++i)
         for (int j = 0; j < i; ++j) {
@@ -227,12 +254,12 @@ SRWM_INLINE void transpose(vf* tile) {
             tile[j][i] = held;
         }
 }
+
 #endif
 
-// exp(x) for x <= 0 to about one unit in the last place; below the smallest normal number it is 0; NaN stays NaN.
+// exp(x) for x <= 0 to about one unit in the last place; where that is no normal number it may be 0; NaN stays NaN.
 SRWM_INLINE vf exp_negative(vf x) {
-    const vf smallest = set1(-87.33654f), shifter = set1(12582912.0f);
-    const vf clamped = select_less(x, smallest, smallest, x);
+    const vf shifter = set1(12582912.0f), clamped = max(set1(kSmallestExponent), x);
     const vf shifted = fma(clamped, set1(1.44269504f), shifter);
     const vf n = shifted - shifter;
     vf r = fnma(n, set1(0.693359375f), clamped);
@@ -244,7 +271,7 @@ SRWM_INLINE vf exp_negative(vf x) {
     p = fma(p, r, set1(1.6666665459e-1f));
     p = fma(p, r, set1(5.0000001201e-1f));
     p = fma(p, r * r, r + set1(1.0f));
-    return select_less(x, smallest, set1(0.0f), p * power_of_two(shifted));
+    return scaled(p, n, shifted, x);
 }
 
 SRWM_INLINE vf sigmoid(vf x) {
@@ -253,7 +280,10 @@ SRWM_INLINE vf sigmoid(vf x) {
     return select_less(x, set1(0.0f), e, one) / (one + e);
 }
 
-SRWM_INLINE int whole_vectors(int64_t n) { return static_cast<int>((n + kLanes - 1) / kLanes); }
+template <int N>
+constexpr int kSumsOf = N == 1 ? 4 : N == 2 ? 2 : 1;  // independent sums, where one vector alone would wait for itself
+
+SRWM_INLINE constexpr int whole_vectors(int64_t n) { return static_cast<int>((n + kLanes - 1) / kLanes); }
 
 // Ask for the n floats at p before they are needed; kWrite: to be written.
 template <bool kWrite>
@@ -285,6 +315,29 @@ SRWM_INLINE void store_exactly(float* p, vf v, int n) {
         store(p, v);
     else
         store_some(p, v, n > 0 ? n : 0);
+}
+
+// n floats from one array to another by vectors of this size: a wider load would wait for the stores before it.
+SRWM_INLINE void copy_exactly(float* to, const float* from, int n) {
+    int i = 0;
+    for (; i + kLanes <= n; i += kLanes) store(to + i, load(from + i));
+    if (i < n) store_some(to + i, load_some(from + i, n - i), n - i);
+}
+
+// n floats into memory, past the caches where that can be: `to` would have to be fetched only to be overwritten.
+SRWM_INLINE void copy_past_caches(float* to, const float* from, int64_t n) {
+#if defined(__AVX2__)
+    if (reinterpret_cast<uintptr_t>(to) % 32 == 0 && n % 8 == 0) {
+        for (int64_t i = 0; i < n; i += 8) _mm256_stream_ps(to + i, _mm256_loadu_ps(from + i));
+        return;
+    }
+#endif
+    std::memcpy(to, from, sizeof(float) * n);
+}
+SRWM_INLINE void wait_for_memory() {
+#if defined(__AVX2__)
+    _mm_sfence();
+#endif
 }
 
 // Lanes of the sum of the n floats at p, not yet added up.

@@ -45,7 +45,7 @@ SRWM_PASS void pass_gradient(float* g, float* total, int rows, const GradientSte
 template <int N>
 SRWM_PASS void pass_matrix(float* w, int columns, const float* grad_out, const float* key, const float* update,
                         const float* grad_value, float* grad_x, float* grad_difference) {
-    constexpr int kUnroll = N == 1 ? 4 : N == 2 ? 2 : 1;  // independent sums, where one vector alone would wait for itself
+    constexpr int kUnroll = kSumsOf<N>;
     vf k[N], gx[kUnroll][N], gd[kUnroll][N];
     for (int v = 0; v < N; ++v) {
         k[v] = load(key + v * kLanes);
@@ -93,11 +93,22 @@ inline void close_gradient(float* g, float* total, int rows, const GradientStep&
 // For transposed W: grad_x = W grad_out.
 template <int N>
 inline void read_transposed(const float* w, int columns, const float* grad_out, float* grad_x) {
-    vf gx[N];
-    for (int v = 0; v < N; ++v) gx[v] = set1(0.0f);
-    for (int c = 0; c < columns; ++c, w += N * kLanes)
-        for (int v = 0; v < N; ++v) gx[v] = fma(set1(grad_out[c]), load(w + v * kLanes), gx[v]);
-    for (int v = 0; v < N; ++v) store(grad_x + v * kLanes, gx[v]);
+    constexpr int kUnroll = 2 * kSumsOf<N>;
+    vf gx[kUnroll][N];
+    for (int i = 0; i < kUnroll; ++i)
+        for (int v = 0; v < N; ++v) gx[i][v] = set1(0.0f);
+    auto column = [&](int c, int i) {
+        for (int v = 0; v < N; ++v) gx[i][v] = fma(set1(grad_out[c]), load(w + v * kLanes), gx[i][v]);
+        w += N * kLanes;
+    };
+    int c = 0;
+    for (; c + kUnroll <= columns; c += kUnroll)
+        for (int i = 0; i < kUnroll; ++i) column(c + i, i);
+    for (; c < columns; ++c) column(c, 0);
+    for (int v = 0; v < N; ++v) {
+        for (int i = 1; i < kUnroll; ++i) gx[0][v] = gx[0][v] + gx[i][v];
+        store(grad_x + v * kLanes, gx[0][v]);
+    }
 }
 
 // For transposed W: W += key update, for kCount steps at once.

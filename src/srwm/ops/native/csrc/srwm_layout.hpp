@@ -7,7 +7,7 @@ namespace SRWM_ISA_NAME {
 
 struct Size {
     int e, d;
-    Size(int e_, int d_) : e(e_), d(d_) {}
+    constexpr Size(int e_, int d_) : e(e_), d(d_) {}
     int m() const { return d + 2 * e + 4; }
     int e16() const { return (e + 15) / 16 * 16; }
     int row() const { return 2 * e16() + (m() + 4 + 15) / 16 * 16; }
