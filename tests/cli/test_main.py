@@ -87,6 +87,8 @@ def test_an_existing_run_folder_is_told(tmp_path, capsys):
         (["--threads", "0"], "threads: expected 1 or more, got 0"),
         (["--test-episodes", "0"], "test_episodes: expected 1 or more, got 0"),
         (["--accelerator", "abacus"], "accelerator: "),
+        (["--data", "folder:"], "data: expected a path after 'folder:', got none"),
+        (["--data", "folder:~nobody-of-this-name/x"], "data: ~nobody-of-this-name/x: "),
     ],
 )
 def test_a_wrong_number_or_device_is_told_before_the_run_begins(tmp_path, capsys, option, message):
@@ -107,6 +109,12 @@ def test_evaluating_what_is_no_run_is_told(tmp_path, capsys, made, message):
         (tmp_path / "best.safetensors").write_bytes(b"garbage" * 100)
     assert main(["fewshot", "evaluate", str(tmp_path), "--queries", "5"]) == 1
     assert message in one_line(capsys)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "figures"])
+def test_a_seed_out_of_range_is_told(tmp_path, capsys, command):
+    assert main(["fewshot", command, str(tmp_path), "--seed", str(2**70)]) == 1
+    assert "seed: expected a number from 0" in one_line(capsys)
 
 
 @pytest.mark.parametrize("package", ["lightning_fabric", "tyro"])

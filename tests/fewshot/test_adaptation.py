@@ -65,3 +65,17 @@ def test_runs_that_do_not_fit_together_are_told(tmp_path, config):
     with pytest.raises(UserError, match=r"adaptation.json: not there; srwm fewshot evaluate .*untested makes it"):
         draw_adaptation([one, tmp_path / "untested"], tmp_path / "figure.png")
     assert not (tmp_path / "figure.png").exists()
+
+
+@pytest.mark.parametrize("content", ['{"orders": [1]}', '{"orders": []}', '{"orders": [{"total": {}, "tasks": []}]}', "{"])
+def test_what_is_no_measurement_is_told(tmp_path, config, content):
+    run = make_tested(tmp_path / "run", config, "letters", "digits")
+    (run / "adaptation.json").write_text(content)
+    with pytest.raises(UserError, match=r"adaptation\.json: not readable"):
+        draw_adaptation([run], tmp_path / "figure.png")
+
+
+def test_an_unknown_kind_of_picture_is_told(tmp_path, config):
+    run = make_tested(tmp_path / "run", config, "letters", "digits")
+    with pytest.raises(UserError, match=r"figure\.abc: "):
+        draw_adaptation([run], tmp_path / "figure.abc")

@@ -82,3 +82,16 @@ def test_metrics_are_in_tensorboard_too(tmp_path):
     board = EventAccumulator(str(tmp_path / "tensorboard"))
     board.Reload()
     assert [(event.step, event.value) for event in board.Scalars("train_loss")] == [(2, 0.5)]
+
+
+@pytest.mark.parametrize("content", [b"step,minutes\n1,a\n", b"\xff\xfe\n\n", b"garbage\n1\n", b"step\n1,2,3\n"])
+def test_metrics_that_are_no_table_are_told(tmp_path, content):
+    (tmp_path / "metrics.csv").write_bytes(content)
+    with pytest.raises(UserError, match=r"metrics\.csv: not a table of"):
+        read_metrics(tmp_path)
+
+
+def test_a_configuration_of_endless_depth_is_told(tmp_path):
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"config\.json: not readable"):
+        read_config(tmp_path)

@@ -251,3 +251,14 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, config, splits):
     )
     with pytest.raises(UserError, match="the loss is not finite at step"):
         train(config, splits, tmp_path / "run", accelerator="cpu")
+
+
+@pytest.mark.parametrize(
+    "state", [{"progress": {"step": 4}}, {"progress": {"paces": 4}}, [1, 2]], ids=["part", "names", "list"]
+)
+def test_a_checkpoint_without_the_state_of_such_a_run_is_told(tmp_path, config, splits, state):
+    folder = tmp_path / "run"
+    train(dataclasses.replace(config, steps=4), splits, folder, accelerator="cpu")
+    torch.save(state, folder / "checkpoints" / "step-4.state.pt")
+    with pytest.raises(UserError, match="checkpoints: not the state of such a run"):
+        train(dataclasses.replace(config, steps=4), splits, folder, resume=True, accelerator="cpu")

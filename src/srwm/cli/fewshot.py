@@ -134,6 +134,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     """Test a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm fewshot evaluate", args=list(arguments))
     _check_positive(threads=options.threads, episodes=options.episodes, queries=options.queries)
+    _check_seed(options.seed)
     _set_threads(options.threads)
     splits, second = _load(read_config(options.run), options.data_dir)
     data = splits["test"]
@@ -155,6 +156,7 @@ def figures(arguments: Sequence[str]) -> None:
 
     options = tyro.cli(FiguresOptions, prog="srwm fewshot figures", args=list(arguments))
     _check_positive(threads=options.threads, shots=options.shots, episodes=options.episodes)
+    _check_seed(options.seed)
     _set_threads(options.threads)
     config = read_config(options.run)
     data = _load(config, options.data_dir)[0]["test"]
@@ -212,6 +214,11 @@ def _check_positive(**counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < 1:
             raise UserError(f"{name}: expected 1 or more, got {count}")
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise UserError(f"seed: expected a number from 0 below 2**63, got {seed}")
 
 
 def _set_threads(threads: int | None) -> None:

@@ -38,5 +38,14 @@ def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, 
         case "cifar-fs":
             return load_cifarfs(data_dir)
     if name.startswith(FOLDER):
-        return load_folder(Path(name.removeprefix(FOLDER)).expanduser())
+        return load_folder(_path(name.removeprefix(FOLDER)))
     raise UserError(f"data: expected {', '.join(NAMES)} or {FOLDER}PATH, got {name!r}")
+
+
+def _path(given: str) -> Path:
+    if not given:
+        raise UserError(f"data: expected a path after {FOLDER!r}, got none")
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"data: {given}: {error}") from error

@@ -74,7 +74,8 @@ def draw_adaptation(runs: Sequence[Path], path: Path) -> None:
     """Draw the accuracy at every position of the test streams of some runs, one panel for each order of the tasks.
 
     Bands are 95 % intervals; dashed lines mark where a task begins. Runs are told apart by their core, or by the names of
-    their folders. Raises UserError where a run has not been tested on streams, or on others than the first run.
+    their folders. Raises UserError where a run has not been tested on streams, or on others than the first run, or for an
+    unknown kind of picture.
     """
     from matplotlib.figure import Figure
 
@@ -105,13 +106,19 @@ def draw_adaptation(runs: Sequence[Path], path: Path) -> None:
         axes.set(xlabel="position in the stream", ylabel="accuracy, %", xlim=(0.5, begins - 0.5), ylim=(0, 100))
         axes.grid(alpha=0.3)
         axes.legend(loc="lower right")
-    figure.savefig(path, dpi=150)
+    try:
+        figure.savefig(path, dpi=150)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _read(folder: Path) -> list[dict[str, Any]]:
     path = folder / "adaptation.json"
     try:
         orders: list[dict[str, Any]] = json.loads(path.read_text())["orders"]
+        accuracies = [at for order in orders for task in order["tasks"] for at in (order["total"], *task["positions"])]
+        if not accuracies or not all(isinstance(at[part], float | int) for at in accuracies for part in ("mean", "interval")):
+            raise ValueError("no accuracies")
     except FileNotFoundError as error:
         raise UserError(f"{path}: not there; srwm fewshot evaluate {folder} makes it for a run on streams") from error
     except (OSError, ValueError, KeyError, TypeError) as error:

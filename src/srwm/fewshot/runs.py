@@ -110,12 +110,21 @@ class MetricsLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The rows of `metrics.csv`, empty fields left out; a row that was cut off while it was written is dropped."""
+    """The rows of `metrics.csv`, empty fields left out; a row that was cut off while it was written is dropped.
+
+    Raises UserError where it is no table of numbers with a step in every row.
+    """
     path = folder / "metrics.csv"
     if not path.exists():
         return []
-    *lines, _ = path.read_text().split("\n")
-    return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(lines)]
+    try:
+        *lines, _ = path.read_text().split("\n")
+        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(lines)]
+    except (OSError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: not a table of numbers ({error})") from error
+    if not all("step" in row for row in rows):
+        raise UserError(f"{path}: not a table of metrics, a row has no step")
+    return rows
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -124,7 +133,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise UserError(f"{folder} is not a run folder: it holds no config.json") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable ({error})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a configuration")

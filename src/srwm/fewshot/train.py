@@ -71,13 +71,16 @@ def train(
     progress = Progress()
     state = checkpoints.load(model) if resume else None
     if state is not None:
-        progress = Progress(**state["progress"])
-        optimizer.load_state_dict(state["optimizer"])
-        seeds.set_state(state["seeds"])
-        if average is not None:
-            average.model.load_state_dict(state["average"])
-        if auxiliary is not None:
-            auxiliary.load_state_dict(state["auxiliary"])
+        try:
+            progress = Progress(**state["progress"])
+            optimizer.load_state_dict(state["optimizer"])
+            seeds.set_state(state["seeds"])
+            if average is not None:
+                average.model.load_state_dict(state["average"])
+            if auxiliary is not None:
+                auxiliary.load_state_dict(state["auxiliary"])
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(f"{checkpoints.folder}: not the state of such a run ({type(error).__name__}: {error})") from error
 
     begun, first_step = time.monotonic() - progress.seconds, progress.step
     session = time.monotonic()
