@@ -18,7 +18,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("learn printed letters in about a minute and draw what was learned", "srwm.cli.demo", "demo"),
+    "demo": Command("show a trained learner letters of scripts that it never saw", "srwm.cli.demo", "demo"),
     "fewshot train": Command("train a few-shot learner, from a preset", "srwm.cli.fewshot", "train"),
     "fewshot evaluate": Command("test accuracy of a trained run, and of baselines", "srwm.cli.fewshot", "evaluate"),
     "fewshot adaptation": Command("draw how fast several runs adapt to new tasks", "srwm.cli.fewshot", "adaptation"),
