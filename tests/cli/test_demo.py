@@ -30,6 +30,8 @@ def test_the_demo_tests_beside_baselines_and_draws(tmp_path, save_model, capsys)
 def test_mistakes_are_told_before_anything_is_drawn(tmp_path, save_model, capsys):
     assert main(["demo", "--figure", str(tmp_path / "nowhere" / "picture.png")]) == 1
     assert "there is no such folder" in capsys.readouterr().err
+    assert main(["demo", "--figure", str(tmp_path / "picture.xyz")]) == 1
+    assert "expected a name that ends in .png" in capsys.readouterr().err
     assert main(["demo", "--episodes", "1"]) == 1
     assert "episodes: expected 2 or more, got 1" in capsys.readouterr().err
     assert main(["demo", "--model", save_model(n_way=3), "--figure", str(tmp_path / "picture.png")]) == 1

@@ -105,7 +105,10 @@ def test_a_run_folder_is_taken(model: FewShotModel, tmp_path: Path) -> None:
     save_weights(tmp_path / "run" / "best.safetensors", model, {"step": 1})
     loaded = FewShotModel.from_pretrained(tmp_path / "run")
     assert same(model, loaded)
-    assert loaded.facts == Facts("glyphs", "none")
+    assert loaded.facts == Facts("glyphs", "ink")
+    create_run(tmp_path / "photographs", TrainConfig(data="mini-imagenet", model=CONFIG, steps=1))
+    save_weights(tmp_path / "photographs" / "best.safetensors", model, {"step": 1})
+    assert FewShotModel.from_pretrained(tmp_path / "photographs").facts.preprocess == "none"
 
 
 def test_names_of_the_package_s_checkpoints(model, folder, tmp_path, monkeypatch, no_network) -> None:
@@ -216,12 +219,12 @@ def test_a_pickle_is_refused_and_not_executed(folder, tmp_path, monkeypatch) -> 
         ({"format": None}, "expected format 1, got None"),
         ({"model": 3}, "not a configuration of a few-shot model"),
         ({"model": {"flavour": "sweet"}}, "not a configuration of this version .unknown field flavour"),
-        ({"model": {"stack": {"depth": 3}}}, "not a configuration of this version .unknown field depth"),
-        ({"model": {"n_way": "many"}}, "weights and configuration do not fit"),
-        ({"model": {"image_shape": 5}}, "weights and configuration do not fit"),
+        ({"model": {"stack": {"depth": 3}}}, "not a configuration of this version .stack: unknown field depth"),
+        ({"model": {"n_way": "many"}}, "n_way: expected int, got 'many'"),
+        ({"model": {"image_shape": 5}}, "image_shape: expected tuple, got 5"),
         ({"model": {"n_way": 2**60}}, "weights and configuration do not fit"),
         ({"model": {"n_way": -1}}, "weights and configuration do not fit"),
-        ({"model": {"stem": "../conv"}}, "weights and configuration do not fit"),
+        ({"model": {"stem": "../conv"}}, "stem: expected conv4 or resnet12 or none, got '../conv'"),
         ({"model": dataclasses.asdict(dataclasses.replace(CONFIG, n_way=5))}, r"weights and configuration .*out_layer"),
         ({"facts": {"preprocess": "magic"}}, "preprocess: expected ink or none, got 'magic'"),
         ({"facts": {"trained_on": 3}}, "not a configuration of this version"),

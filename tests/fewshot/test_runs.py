@@ -50,6 +50,11 @@ def test_every_differing_field_is_named(tmp_path, config):
         ("{", "not readable"),
         ("[]", "not a configuration"),
         ('{"colour": 1}', "unknown field colour"),
+        ('{"k_shot": "a"}', "k_shot: expected .*int.*, got 'a'"),
+        ('{"k_shot": true}', "k_shot: expected .*int.*, got True"),
+        ('{"model": "x"}', "model: expected .*ModelConfig.*, got 'x'"),
+        ('{"model": {"stem": 3}}', "model: stem: expected .*conv4.*, got 3"),
+        ('{"protocol": "zzz"}', "protocol: expected .*synchronous.*, got 'zzz'"),
     ],
 )
 def test_a_folder_that_is_no_run_is_told(tmp_path, content, message):

@@ -16,6 +16,7 @@ from srwm.fewshot.evaluate import evaluate
 from srwm.fewshot.model import FewShotModel
 from srwm.fewshot.pictures import draw_episode
 
+_FORMATS = (".png", ".pdf", ".svg", ".jpg")
 _SHAPE = EpisodeShape(n_way=5, k_shot=1, queries=10)
 
 
@@ -38,6 +39,8 @@ def demo(arguments: Sequence[str]) -> None:
     options = tyro.cli(DemoOptions, prog="srwm demo", args=list(arguments))
     if not options.figure.absolute().parent.is_dir():
         raise UserError(f"{options.figure}: there is no such folder")
+    if options.figure.suffix not in _FORMATS:
+        raise UserError(f"{options.figure}: expected a name that ends in {', '.join(_FORMATS)}")
     if options.episodes < 2:
         raise UserError(f"episodes: expected 2 or more, got {options.episodes}")
     began = time.monotonic()

@@ -14,6 +14,8 @@ from srwm.data.omniglot import load_omniglot
 
 DatasetName: TypeAlias = str
 FOLDER = "folder:"
+CENTRED = ("glyphs", "omniglot+glyphs")
+"""Data sets whose images are centred ink, as `srwm.data.ink.normalise_ink` makes of any image."""
 NAMES = ("omniglot", "glyphs", "omniglot+glyphs", "mini-imagenet", "fc100", "cifar-fs")
 
 

@@ -10,6 +10,7 @@ import torch
 
 from srwm.data import UserError
 from srwm.data.files import write_atomically
+from srwm.data.splits import CENTRED
 from srwm.fewshot.checkpoint import read_weights, save_weights
 from srwm.fewshot.config import config_from_dict
 from srwm.fewshot.facts import Facts
@@ -101,7 +102,9 @@ def _read_config(folder: Path) -> tuple[ModelConfig, Facts, str]:
     of_run = "format" not in content
     if not of_run and content["format"] != _FORMAT:
         raise UserError(f"{path}: expected format {_FORMAT}, got {content['format']!r}; another version of srwm wrote it")
-    given = {"trained_on": str(content.get("data", ""))} if of_run else content.get("facts", {})
+    data = str(content.get("data", ""))
+    of_data = {"trained_on": data, "preprocess": "ink" if data in CENTRED else "none"}
+    given = of_data if of_run else content.get("facts", {})
     try:
         config, facts = config_from_dict(ModelConfig, content["model"]), config_from_dict(Facts, given)
     except (TypeError, ValueError, AttributeError) as error:
