@@ -16,7 +16,7 @@ from typing import Any
 import tyro
 
 import machine
-from srwm.fewshot.runs import read_metrics, write_json
+from srwm.training.runs import read_metrics, write_json
 
 PRESET = "cpu-omniglot-1shot"
 VARIANTS: dict[str, tuple[str, ...]] = {

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from srwm.cli import main
-from srwm.fewshot.runs import read_config
+from srwm.fewshot.config import read_config
 
 QUICK = {
     "steps": 2,

@@ -85,7 +85,7 @@ def test_an_existing_run_folder_is_told(tmp_path, capsys):
     ("option", "message"),
     [
         (["--threads", "0"], "threads: expected 1 or more, got 0"),
-        (["--test-episodes", "0"], "test_episodes: expected 1 or more, got 0"),
+        (["--test-episodes", "0"], "test_episodes: expected 2 or more, got 0"),
         (["--accelerator", "abacus"], "accelerator: "),
         (["--data", "folder:"], "data: expected a path after 'folder:', got none"),
         (["--data", "folder:~nobody-of-this-name/x"], "data: ~nobody-of-this-name/x: "),
@@ -101,7 +101,7 @@ def test_a_wrong_number_or_device_is_told_before_the_run_begins(tmp_path, capsys
 @pytest.mark.parametrize(("made", "message"), [(False, "is not a run folder"), (True, "not a readable checkpoint")])
 def test_evaluating_what_is_no_run_is_told(tmp_path, capsys, made, message):
     if made:
-        from srwm.fewshot.runs import create_run
+        from srwm.training.runs import create_run
 
         tmp_path = tmp_path / "run"
         create_run(tmp_path, PRESETS[PRESET][1])

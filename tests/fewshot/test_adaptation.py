@@ -7,7 +7,7 @@ import torch
 
 from srwm.data import UserError
 from srwm.fewshot.adaptation import draw_adaptation, measure, write_adaptations
-from srwm.fewshot.runs import create_run
+from srwm.training.runs import create_run
 
 LABELS = torch.tensor([[0, 1, 0, 1, 1, 0, 1, 0], [1, 1, 0, 0, 0, 1, 0, 1]])
 CORRECT = torch.tensor([[0, 0, 1, 1, 1, 0, 1, 1], [1, 0, 0, 1, 0, 0, 0, 1]]).bool()

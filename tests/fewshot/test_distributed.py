@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 
 from srwm.data import UserError
-from srwm.fewshot.distributed import share
-from srwm.fewshot.runs import read_metrics
+from srwm.training.distributed import share
+from srwm.training.runs import read_metrics
 
 STEPS = 40
 OPTIONS = {

@@ -14,12 +14,12 @@ import torch
 
 from srwm.data import UserError
 from srwm.fewshot import pretrained
-from srwm.fewshot.checkpoint import save_weights
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.facts import Facts
 from srwm.fewshot.model import FewShotModel, ModelConfig
-from srwm.fewshot.runs import create_run
 from srwm.nn import StackConfig
+from srwm.training.checkpoint import save_weights
+from srwm.training.runs import create_run
 
 CONFIG = ModelConfig(
     n_way=4, stem_channels=4, stack=StackConfig(d_model=16, num_heads=2, num_layers=1, ff_factor=1, unroll_length=None)

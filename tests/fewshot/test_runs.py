@@ -4,8 +4,9 @@ import dataclasses
 import pytest
 
 from srwm.data import UserError
+from srwm.fewshot.config import read_config
 from srwm.fewshot.presets import PRESETS
-from srwm.fewshot.runs import MetricsLog, check_same_config, create_run, read_config, read_metrics
+from srwm.training.runs import MetricsLog, check_same_config, create_run, read_metrics
 
 
 def test_configurations_come_back_equal(tmp_path, config):
@@ -29,7 +30,7 @@ def test_an_empty_folder_may_become_a_run_and_a_failed_one_leaves_nothing(tmp_pa
     def killed(path, content):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("srwm.fewshot.runs.write_json", killed)
+    monkeypatch.setattr("srwm.training.runs.write_json", killed)
     with pytest.raises(KeyboardInterrupt):
         create_run(tmp_path / "other", config)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -15,11 +15,11 @@ from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.plateau import ChanceWatch
 from srwm.fewshot.protocols import build_objective
 from srwm.fewshot.report import draw_learning_curve, load_best, score_run
-from srwm.fewshot.runs import read_metrics
 from srwm.fewshot.schedule import learning_rate
 from srwm.fewshot.synchronous import Synchronous
 from srwm.fewshot.train import train
 from srwm.nn import StackConfig
+from srwm.training.runs import read_metrics
 
 
 def weights(folder, step):

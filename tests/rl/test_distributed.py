@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from srwm.fewshot.runs import read_metrics
+from srwm.training.runs import read_metrics
 
 PROGRAM = """
 import os, sys

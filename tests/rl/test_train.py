@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from srwm.data import UserError
-from srwm.fewshot.runs import read_metrics
 from srwm.rl.config import OptimizerConfig
 from srwm.rl.train import WEIGHTS, train
+from srwm.training.runs import read_metrics
 
 
 class Killed(BaseException):

@@ -14,14 +14,13 @@ from srwm.data.images import ImageClasses, Split
 from srwm.data.resize import resized
 from srwm.data.splits import load_splits
 from srwm.fewshot.adaptation import draw_adaptation
-from srwm.fewshot.config import TrainConfig
-from srwm.fewshot.distributed import is_chief
+from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.learner import fit_to_data
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols import STREAMS
 from srwm.fewshot.report import draw_learning_curve, episode_shape, score_baselines, score_run
-from srwm.fewshot.runs import read_config
 from srwm.fewshot.train import train as train_run
+from srwm.training.distributed import is_chief
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,8 @@ def train(arguments: Sequence[str]) -> None:
         default=TrainOptions(Path("runs") / preset, PRESETS[preset][1]),
         config=(tyro.conf.AvoidSubcommands,),
     )
-    _check_positive(threads=options.threads, test_episodes=options.test_episodes)
+    _check_least(1, threads=options.threads)
+    _check_least(2, test_episodes=options.test_episodes)
     _set_threads(options.threads)
     config, splits, second = _fit(options.config, PRESETS[preset][1], options.data_dir)
     ended = train_run(config, splits, options.run, second_splits=second, resume=options.resume, accelerator=options.accelerator)
@@ -133,7 +133,8 @@ def train(arguments: Sequence[str]) -> None:
 def evaluate(arguments: Sequence[str]) -> None:
     """Test a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm fewshot evaluate", args=list(arguments))
-    _check_positive(threads=options.threads, episodes=options.episodes, queries=options.queries)
+    _check_least(1, threads=options.threads, queries=options.queries)
+    _check_least(2, episodes=options.episodes)
     _check_seed(options.seed)
     _set_threads(options.threads)
     splits, second = _load(read_config(options.run), options.data_dir)
@@ -155,7 +156,8 @@ def figures(arguments: Sequence[str]) -> None:
     from srwm.fewshot.figures.run import MATRIX_FIGURES, draw_figures
 
     options = tyro.cli(FiguresOptions, prog="srwm fewshot figures", args=list(arguments))
-    _check_positive(threads=options.threads, shots=options.shots, episodes=options.episodes)
+    _check_least(1, threads=options.threads, shots=options.shots)
+    _check_least(2, episodes=options.episodes)
     _check_seed(options.seed)
     _set_threads(options.threads)
     config = read_config(options.run)
@@ -210,10 +212,10 @@ def _fit(
     return fitting, splits, second
 
 
-def _check_positive(**counts: int | None) -> None:
+def _check_least(least: int, **counts: int | None) -> None:
     for name, count in counts.items():
-        if count is not None and count < 1:
-            raise UserError(f"{name}: expected 1 or more, got {count}")
+        if count is not None and count < least:
+            raise UserError(f"{name}: expected {least} or more, got {count}")
 
 
 def _check_seed(seed: int) -> None:

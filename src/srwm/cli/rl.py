@@ -12,8 +12,6 @@ import torch
 import tyro
 
 from srwm.data.errors import UserError
-from srwm.fewshot.distributed import is_chief
-from srwm.fewshot.runs import read_config_of
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvCrashError, build_env
 from srwm.rl.evaluate import level_sets
@@ -21,6 +19,8 @@ from srwm.rl.presets import CORES, PRESETS, with_core
 from srwm.rl.report import draw_learning_curve, load_agent, score_run
 from srwm.rl.train import train as train_run
 from srwm.rl.watch import record, write_film
+from srwm.training.distributed import is_chief
+from srwm.training.runs import read_config_of
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from srwm.data import UserError
 from srwm.data.files import write_atomically
+from srwm.fewshot.config import read_config
 from srwm.fewshot.evaluate import Accuracy
-from srwm.fewshot.runs import read_config, write_json
+from srwm.training.runs import write_json
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import torch
 from srwm.data import UserError
 from srwm.data.files import write_atomically
 from srwm.data.splits import CENTRED
-from srwm.fewshot.checkpoint import read_weights, save_weights
-from srwm.fewshot.config import config_from_dict
 from srwm.fewshot.facts import Facts
 from srwm.fewshot.learner import build_model
 from srwm.fewshot.model import FewShotModel, ModelConfig
-from srwm.fewshot.runs import BEST, write_json
+from srwm.training.checkpoint import read_weights, save_weights
+from srwm.training.configuration import config_from_dict
+from srwm.training.runs import BEST, write_json
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -1,11 +1,6 @@
-"""How far a run has come, and being asked to stop."""
+"""How far a run has come."""
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 
 
 @dataclass
@@ -34,28 +29,3 @@ class Progress:
         means = {name: total / self.count for name, total in self.sums.items()}
         self.sums, self.count = {}, 0
         return means
-
-
-@contextmanager
-def stop_requests() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; a second one acts as usual. Outside the main thread it is never set."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def request(number: int, frame: FrameType | None) -> None:
-        event.set()
-        restore()
-
-    for number in before:
-        signal.signal(number, request)
-    try:
-        yield event
-    finally:
-        restore()

@@ -7,13 +7,14 @@ from pathlib import Path
 from srwm.data import ImageClasses, UserError
 from srwm.fewshot.adaptation import write_adaptations
 from srwm.fewshot.baselines import evaluate_baselines
-from srwm.fewshot.checkpoint import load_weights
+from srwm.fewshot.config import read_config
 from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluate import Accuracy
 from srwm.fewshot.learner import build_model, validation_shape
 from srwm.fewshot.model import EpisodeModel
 from srwm.fewshot.protocols import PROTOCOLS
-from srwm.fewshot.runs import BEST, read_config, write_json
+from srwm.training.checkpoint import load_weights
+from srwm.training.runs import BEST, write_json
 
 
 def load_best(folder: Path) -> EpisodeModel:

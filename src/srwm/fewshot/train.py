@@ -13,16 +13,17 @@ from srwm.data import ImageClasses, Split, UserError
 from srwm.data.files import remove_leftovers
 from srwm.fewshot.augment import distort
 from srwm.fewshot.average import WeightAverage
-from srwm.fewshot.checkpoint import Checkpoints, save_weights
 from srwm.fewshot.config import TrainConfig
-from srwm.fewshot.distributed import agree, build_fabric, gradients_apart, mean_over_processes, share
 from srwm.fewshot.evaluate import to_float
 from srwm.fewshot.learner import build_optimizer
 from srwm.fewshot.plateau import ChanceWatch
-from srwm.fewshot.progress import Progress, stop_requests
+from srwm.fewshot.progress import Progress
 from srwm.fewshot.protocols import build_objective, check_config, with_second
-from srwm.fewshot.runs import BEST, MetricsLog, check_same_config, create_run
 from srwm.fewshot.schedule import learning_rate
+from srwm.training.checkpoint import Checkpoints, save_weights
+from srwm.training.distributed import agree, build_fabric, gradients_apart, mean_over_processes, share
+from srwm.training.runs import BEST, MetricsLog, check_same_config, create_run
+from srwm.training.stopping import stop_requests
 
 
 def train(

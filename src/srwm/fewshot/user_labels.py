@@ -50,7 +50,7 @@ def join_labels(known: Labels | None, labels: Labels) -> Labels:
     fresh, first = np.unique(labels, return_index=True)
     new = labels[np.sort(first[~np.isin(fresh, known)])]
     both: Labels = np.concatenate([known, new])
-    if len(np.unique(both)) < len(known) + len(new):
+    if len(np.unique(both)) < len(np.unique(known)) + len(new):
         raise ValueError(f"labels: some are equal when {known.dtype} and {labels.dtype} become {both.dtype}")
     return both
 

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from srwm.data import UserError
-from srwm.fewshot.checkpoint import Checkpoints, load_weights
-from srwm.fewshot.runs import read_config_of, read_metrics, write_json
 from srwm.rl.agent import Agent
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvSpec, build_env
 from srwm.rl.evaluate import Scores, estimate, interquartile_mean, level_sets, normalise, play
 from srwm.rl.train import WEIGHTS, build_agent
+from srwm.training.checkpoint import Checkpoints, load_weights
+from srwm.training.runs import read_config_of, read_metrics, write_json
 
 
 def load_agent(folder: Path, spec: EnvSpec) -> Agent:

@@ -12,10 +12,6 @@ from tqdm import tqdm
 
 from srwm.data import UserError
 from srwm.data.files import remove_leftovers
-from srwm.fewshot.checkpoint import Checkpoints, save_weights
-from srwm.fewshot.distributed import agree, build_fabric, mean_over_processes
-from srwm.fewshot.progress import stop_requests
-from srwm.fewshot.runs import MetricsLog, check_same_config, create_run
 from srwm.rl.agent import Agent, AgentConfig
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvSpec, VectorEnv
@@ -23,6 +19,10 @@ from srwm.rl.finite import NotFiniteError
 from srwm.rl.progress import Progress, mean_returns
 from srwm.rl.rollout import Actor, Waiting
 from srwm.rl.update import Learner
+from srwm.training.checkpoint import Checkpoints, save_weights
+from srwm.training.distributed import agree, build_fabric, mean_over_processes
+from srwm.training.runs import MetricsLog, check_same_config, create_run
+from srwm.training.stopping import stop_requests
 
 T = TypeVar("T")
 

@@ -12,7 +12,6 @@ from torch.testing import assert_close
 
 from srwm.cli import main
 from srwm.data import ImageClasses, UserError
-from srwm.fewshot.checkpoint import save_weights
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
 from srwm.fewshot.evaluate import embed_all, evaluate, score
@@ -26,8 +25,9 @@ from srwm.fewshot.figures.trace import core_inputs, trace_episode
 from srwm.fewshot.learner import build_model
 from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.report import load_best
-from srwm.fewshot.runs import BEST, create_run
 from srwm.nn import CORES, StackConfig, learning_rates
+from srwm.training.checkpoint import save_weights
+from srwm.training.runs import BEST, create_run
 
 COLUMNS = "step,minutes,learning_rate,train_loss,train_accuracy,val_accuracy,val_interval"
 

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 
 from srwm.data import UserError
-from srwm.fewshot.config import config_from_dict
 from srwm.rl.envs import EnvConfig, ProcgenConfig, build_env
+from srwm.training.configuration import config_from_dict
 
 
 @pytest.mark.parametrize(

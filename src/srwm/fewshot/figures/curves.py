@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from srwm.fewshot.config import read_config
 from srwm.fewshot.figures.style import COLORS, GREY, figure_style, mark_chance
-from srwm.fewshot.runs import read_config, read_metrics
+from srwm.training.runs import read_metrics
 
 
 def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
@@ -18,7 +19,8 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
 
     Thin lines are training, points are validations with their 95 % intervals. Raises UserError where a folder is not a run.
     """
-    ways = sorted({read_config(folder).model.n_way for folder in folders})
+    configs = [read_config(folder) for folder in folders]
+    ways = sorted({config.validation_ways or config.model.n_way for config in configs})
     with figure_style():
         figure = Figure(figsize=(12, 5.4 + 0.15 * len(folders)), layout="constrained")
         accuracy, loss = figure.subplots(1, 2)

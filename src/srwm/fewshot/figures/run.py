@@ -7,7 +7,7 @@ import torch
 
 from srwm.data import ImageClasses, UserError
 from srwm.fewshot.baselines import predictors
-from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
 from srwm.fewshot.evaluate import embed_all
 from srwm.fewshot.figures.curves import draw_learning_curves
@@ -18,7 +18,6 @@ from srwm.fewshot.figures.trace import trace_episode
 from srwm.fewshot.learner import validation_shape
 from srwm.fewshot.protocols import STREAMS
 from srwm.fewshot.report import load_best
-from srwm.fewshot.runs import read_config
 
 MATRIX_FIGURES = ("weight_shift.png", "weight_shift.gif", "learning_rates.png")
 """Those that a model without a self-referential matrix does not have."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from srwm.data import UserError
-from srwm.fewshot.checkpoint import Checkpoints, load_weights, save_weights
+from srwm.training.checkpoint import Checkpoints, load_weights, save_weights
 
 
 def model(seed=0):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from srwm.data import UserError
 from srwm.data.files import write_atomically
-from srwm.fewshot.config import TrainConfig, config_from_dict
+from srwm.training.configuration import config_from_dict
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -49,11 +49,6 @@ def check_same_config(folder: Path, config: "DataclassInstance") -> None:
     if names:
         changes = ", ".join(f"{name} (was {stored.get(name)}, now {given.get(name)})" for name in names)
         raise UserError(f"{folder} was begun with another configuration: {changes}")
-
-
-def read_config(folder: Path) -> TrainConfig:
-    """The configuration of a few-shot run. Raises UserError as `read_config_of`."""
-    return read_config_of(folder, TrainConfig)
 
 
 def read_config_of(folder: Path, kind: type[T]) -> T:

@@ -1,0 +1,56 @@
+"""Configurations: dataclasses to and from JSON."""
+
+import dataclasses
+import types
+import typing
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
+    """Build a configuration dataclass from what `dataclasses.asdict` and JSON made of it.
+
+    Raises TypeError where a field is unknown or missing, or a nested value is not as its type says.
+    """
+    hints = typing.get_type_hints(kind)
+    unknown = values.keys() - hints.keys()
+    if unknown:
+        raise TypeError(f"unknown field {', '.join(sorted(unknown))}")
+    restored = {}
+    for name, value in values.items():
+        try:
+            restored[name] = _restore(hints[name], value)
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from error
+    return kind(**restored)
+
+
+def _restore(hint: Any, value: Any) -> Any:
+    options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+    for option in options:
+        if dataclasses.is_dataclass(option) and isinstance(value, dict):
+            return config_from_dict(typing.cast(type[Any], option), value)
+        if typing.get_origin(option) is tuple and isinstance(value, list):
+            return tuple(value)
+        if _fits(option, value):
+            return value
+    raise TypeError(f"expected {' or '.join(map(_name, options))}, got {value!r}")
+
+
+def _name(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(map(str, typing.get_args(hint)))
+    return "None" if hint is types.NoneType else str(getattr(hint, "__name__", hint))
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    match typing.get_origin(hint):
+        case typing.Literal:
+            return value in typing.get_args(hint)
+        case None:
+            if dataclasses.is_dataclass(hint) or isinstance(value, bool) != (hint is bool):
+                return False
+            return isinstance(value, (int, float) if hint is float else hint)
+        case origin:
+            return isinstance(value, origin)
