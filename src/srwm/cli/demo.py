@@ -51,7 +51,7 @@ def demo(arguments: Sequence[str]) -> None:
     print("matrix that rewrites itself while it reads five letters, one example each")
     unseen = GlyphDrawer().draw("test", options.seed, instances=20)
     print(f"the test: {len(unseen)} letters of Armenian and Georgian in typefaces of their own, drawn by pens of many widths,")
-    print("bent and turned; it was trained on none of these letters, scripts and typefaces. Which of the five is this?\n")
+    print("bent and turned; it was trained on none of these alphabets and typefaces. Which of the five is this?\n")
     accuracy = evaluate(model, unseen, _SHAPE, options.episodes, options.seed)
     baselines = evaluate_baselines(model, unseen, _SHAPE, options.episodes, options.seed)
     print(f"  {'chance':<48}{100 / _SHAPE.n_way:5.2f} %")
