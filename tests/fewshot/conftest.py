@@ -7,6 +7,15 @@ from srwm.fewshot.model import ModelConfig
 from srwm.nn import StackConfig
 
 
+@pytest.fixture(scope="module")
+def subprocess_environment(shared_cache):
+    """For tests that start the program: threads that wait passively, and one cache of decoded data for all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_WAIT_POLICY", "passive")
+        patch.setenv("XDG_CACHE_HOME", str(shared_cache))
+        yield
+
+
 def blobs(name: str, classes: int, instances: int, seed: int) -> ImageClasses:
     """Classes that are easily told apart: one random 16x16 picture each, with a little noise per instance."""
     generator = np.random.default_rng(seed)

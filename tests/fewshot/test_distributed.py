@@ -40,6 +40,8 @@ OPTIONS = {
     "--test-episodes": ["20"],
 }
 
+pytestmark = pytest.mark.usefixtures("subprocess_environment")
+
 
 def command(folder, *options, processes=1):
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "--"]
@@ -62,16 +64,8 @@ def weights(folder):
     return safetensors.torch.load_file(folder / "checkpoints" / f"step-{STEPS}.safetensors")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def environment(shared_cache):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_WAIT_POLICY", "passive")
-        patch.setenv("XDG_CACHE_HOME", str(shared_cache))
-        yield
-
-
 @pytest.fixture(scope="module")
-def alone(environment, tmp_path_factory):
+def alone(subprocess_environment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "alone"
     done = run(folder)
     assert done.returncode == 0, done.stderr

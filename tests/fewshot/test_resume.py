@@ -48,6 +48,8 @@ SMALL = [
     "1",
 ]
 
+pytestmark = pytest.mark.usefixtures("subprocess_environment")
+
 
 def command(folder, *options):
     train = ["-m", "srwm", "fewshot", "train", "cpu-omniglot-1shot", "--run", str(folder), "--steps", str(STEPS)]
@@ -66,16 +68,8 @@ def outcome(folder):
     return weights, (folder / "best.safetensors").read_bytes(), (folder / "test.json").read_text(), rows
 
 
-@pytest.fixture(scope="module", autouse=True)
-def environment(shared_cache):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_WAIT_POLICY", "passive")
-        patch.setenv("XDG_CACHE_HOME", str(shared_cache))
-        yield
-
-
 @pytest.fixture(scope="module")
-def uninterrupted(environment, tmp_path_factory):
+def uninterrupted(subprocess_environment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
     done = run(folder)
     assert done.returncode == 0, done.stderr

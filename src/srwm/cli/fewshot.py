@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 
+from srwm.cli.options import check_least, set_threads
 from srwm.data.errors import UserError
 from srwm.data.images import ImageClasses, Split
 from srwm.data.resize import resized
@@ -114,9 +114,8 @@ def train(arguments: Sequence[str]) -> None:
         default=TrainOptions(Path("runs") / preset, PRESETS[preset][1]),
         config=(tyro.conf.AvoidSubcommands,),
     )
-    _check_least(1, threads=options.threads)
-    _check_least(2, test_episodes=options.test_episodes)
-    _set_threads(options.threads)
+    check_least(2, test_episodes=options.test_episodes)
+    set_threads(options.threads)
     config, splits, second = _fit(options.config, PRESETS[preset][1], options.data_dir)
     ended = train_run(config, splits, options.run, second_splits=second, resume=options.resume, accelerator=options.accelerator)
     if not ended:
@@ -133,10 +132,10 @@ def train(arguments: Sequence[str]) -> None:
 def evaluate(arguments: Sequence[str]) -> None:
     """Test a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm fewshot evaluate", args=list(arguments))
-    _check_least(1, threads=options.threads, queries=options.queries)
-    _check_least(2, episodes=options.episodes)
+    check_least(1, queries=options.queries)
+    check_least(2, episodes=options.episodes)
     _check_seed(options.seed)
-    _set_threads(options.threads)
+    set_threads(options.threads)
     splits, second = _load(read_config(options.run), options.data_dir)
     data = splits["test"]
     accuracy = score_run(options.run, data, options.episodes, options.queries, options.seed, second["test"] if second else None)
@@ -156,10 +155,10 @@ def figures(arguments: Sequence[str]) -> None:
     from srwm.fewshot.figures.run import MATRIX_FIGURES, draw_figures
 
     options = tyro.cli(FiguresOptions, prog="srwm fewshot figures", args=list(arguments))
-    _check_least(1, threads=options.threads, shots=options.shots)
-    _check_least(2, episodes=options.episodes)
+    check_least(1, shots=options.shots)
+    check_least(2, episodes=options.episodes)
     _check_seed(options.seed)
-    _set_threads(options.threads)
+    set_threads(options.threads)
     config = read_config(options.run)
     data = _load(config, options.data_dir)[0]["test"]
     drawn = []
@@ -212,17 +211,6 @@ def _fit(
     return fitting, splits, second
 
 
-def _check_least(least: int, **counts: int | None) -> None:
-    for name, count in counts.items():
-        if count is not None and count < least:
-            raise UserError(f"{name}: expected {least} or more, got {count}")
-
-
 def _check_seed(seed: int) -> None:
     if not 0 <= seed < 2**63:
         raise UserError(f"seed: expected a number from 0 below 2**63, got {seed}")
-
-
-def _set_threads(threads: int | None) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)

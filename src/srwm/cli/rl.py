@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import tyro
 
+from srwm.cli.options import check_least, set_threads
 from srwm.data.errors import UserError
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvCrashError, build_env
@@ -100,8 +100,7 @@ def train(arguments: Sequence[str]) -> None:
         default=TrainOptions(Path("runs") / run, with_core(PRESETS[preset][1], chosen.core)),
         config=(tyro.conf.AvoidSubcommands,),
     )
-    _check_positive(threads=options.threads)
-    _set_threads(options.threads)
+    set_threads(options.threads)
     try:
         with build_env(options.config.env, options.config.seed + int(os.environ.get("RANK", "0"))) as env:
             ended = train_run(options.config, env, options.run, resume=options.resume, accelerator=options.accelerator)
@@ -118,8 +117,8 @@ def train(arguments: Sequence[str]) -> None:
 def evaluate(arguments: Sequence[str]) -> None:
     """Score a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm rl evaluate", args=list(arguments))
-    _check_positive(threads=options.threads, episodes=options.episodes)
-    _set_threads(options.threads)
+    check_least(1, episodes=options.episodes)
+    set_threads(options.threads)
     for name, scores in score_run(options.run, options.episodes, greedy=options.greedy, seed=options.seed)["sets"].items():
         print(f"{name}, {options.episodes} episodes per task:")
         for task, numbers in scores["returns"].items():
@@ -134,7 +133,7 @@ def evaluate(arguments: Sequence[str]) -> None:
 def watch(arguments: Sequence[str]) -> None:
     """Write a film."""
     options = tyro.cli(WatchOptions, prog="srwm rl watch", args=list(arguments))
-    _check_positive(most_frames=options.most_frames)
+    check_least(1, most_frames=options.most_frames)
     sets = level_sets(read_config_of(options.run, TrainConfig).env, episodes=1)
     levels = options.levels or next(iter(sets))
     if levels not in sets:
@@ -157,14 +156,3 @@ def _told(numbers: dict[str, Any], factor: float = 1.0) -> str:
 def _refuse(message: str) -> None:
     print(f"srwm: {message}", file=sys.stderr)
     raise SystemExit(2)
-
-
-def _check_positive(**counts: int | None) -> None:
-    for name, count in counts.items():
-        if count is not None and count < 1:
-            raise UserError(f"{name}: expected 1 or more, got {count}")
-
-
-def _set_threads(threads: int | None) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)

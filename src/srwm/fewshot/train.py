@@ -10,7 +10,6 @@ import torch
 from tqdm import tqdm
 
 from srwm.data import ImageClasses, Split, UserError
-from srwm.data.files import remove_leftovers
 from srwm.fewshot.augment import distort
 from srwm.fewshot.average import WeightAverage
 from srwm.fewshot.config import TrainConfig
@@ -22,7 +21,7 @@ from srwm.fewshot.protocols import build_objective, check_config, with_second
 from srwm.fewshot.schedule import learning_rate
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.distributed import agree, build_fabric, gradients_apart, mean_over_processes, share
-from srwm.training.runs import BEST, MetricsLog, check_same_config, create_run
+from srwm.training.runs import BEST, MetricsLog, open_run
 from srwm.training.stopping import stop_requests
 
 
@@ -53,13 +52,7 @@ def train(
     objective = build_objective(config, data["train"])
     model, auxiliary = objective.model, objective.auxiliary
     optimizer = build_optimizer(objective, config.optimizer)  # what does not fit is told before there is a run folder
-    if resume:
-        check_same_config(folder, config)
-    elif chief:
-        create_run(folder, config)
-    fabric.barrier()
-    for part in (folder, folder / "checkpoints") if chief else ():
-        remove_leftovers(part)
+    open_run(fabric, folder, config, resume)
 
     learner, optimizer = fabric.setup(objective, optimizer)
     average = None if config.average_decay is None else WeightAverage(model, config.average_decay)

@@ -11,7 +11,6 @@ from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from srwm.data import UserError
-from srwm.data.files import remove_leftovers
 from srwm.rl.agent import Agent, AgentConfig
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvSpec, VectorEnv
@@ -21,7 +20,7 @@ from srwm.rl.rollout import Actor, Waiting
 from srwm.rl.update import Learner
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.distributed import agree, build_fabric, mean_over_processes
-from srwm.training.runs import MetricsLog, check_same_config, create_run
+from srwm.training.runs import MetricsLog, open_run
 from srwm.training.stopping import stop_requests
 
 T = TypeVar("T")
@@ -52,13 +51,7 @@ def train(
     check_config(config)
     fabric = build_fabric(accelerator)
     chief = fabric.is_global_zero
-    if resume:
-        check_same_config(folder, config)
-    elif chief:
-        create_run(folder, config)
-    fabric.barrier()
-    for part in (folder, folder / "checkpoints") if chief else ():
-        remove_leftovers(part)
+    open_run(fabric, folder, config, resume)
 
     torch.manual_seed(config.seed)
     agent = build_agent(config.agent, env.spec)

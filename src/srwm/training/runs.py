@@ -12,11 +12,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from srwm.data import UserError
-from srwm.data.files import write_atomically
+from srwm.data.files import remove_leftovers, write_atomically
 from srwm.training.configuration import config_from_dict
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+    from lightning_fabric import Fabric
 
 T = TypeVar("T")
 
@@ -39,6 +40,20 @@ def create_run(folder: Path, config: "DataclassInstance") -> None:
             os.replace(whole, folder)
     except OSError as error:
         raise UserError(f"cannot make the run folder {folder}: {error.strerror or error}") from error
+
+
+def open_run(fabric: "Fabric", folder: Path, config: "DataclassInstance", resume: bool) -> None:
+    """Make the run folder, or with `resume` check that it is this run's; clear what a kill left. The first process writes.
+
+    Raises UserError as `create_run` and `check_same_config`.
+    """
+    if resume:
+        check_same_config(folder, config)
+    elif fabric.is_global_zero:
+        create_run(folder, config)
+    fabric.barrier()
+    for part in (folder, folder / "checkpoints") if fabric.is_global_zero else ():
+        remove_leftovers(part)
 
 
 def check_same_config(folder: Path, config: "DataclassInstance") -> None:

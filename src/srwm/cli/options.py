@@ -1,0 +1,19 @@
+"""Checks of options that the commands of every laboratory share."""
+
+import torch
+
+from srwm.data.errors import UserError
+
+
+def check_least(least: int, **counts: int | None) -> None:
+    """Raise UserError that names the first of these options that is given and below `least`."""
+    for name, count in counts.items():
+        if count is not None and count < least:
+            raise UserError(f"{name}: expected {least} or more, got {count}")
+
+
+def set_threads(threads: int | None) -> None:
+    """Let PyTorch use so many threads; None leaves it its own choice. Raises UserError for fewer than one."""
+    check_least(1, threads=threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
