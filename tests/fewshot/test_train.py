@@ -116,7 +116,9 @@ def test_every_protocol_trains_tests_and_resumes(tmp_path, config, splits, proto
     train(config, splits, tmp_path / "run", resume=True, **given)
     whole, resumed = (weights(tmp_path / name, 8) for name in ("whole", "run"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    rows, same = ([{**row, "minutes": 0} for row in read_metrics(tmp_path / name)] for name in ("whole", "run"))
+    rows, same = (
+        [{**row, "minutes": 0, "cpu_minutes": 0} for row in read_metrics(tmp_path / name)] for name in ("whole", "run")
+    )
     assert rows == same
     assert ("matching_loss" in rows[0]) == (protocol == "bootstrap")
     accuracy = score_run(tmp_path / "run", splits["test"], 20, second=second["test"] if protocol == "sequential" else None)
@@ -213,7 +215,7 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": None}, "give --steps or --minutes"),
+        ({"steps": None}, "give --steps, --minutes or --cpu-minutes"),
         ({"steps": -1}, "steps: expected a number above 0, got -1"),
         ({"queries": 0}, "queries: expected 1 or more"),
         ({"validation_queries": 0}, "validation_queries: expected 1 or more"),

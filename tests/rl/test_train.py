@@ -25,7 +25,10 @@ class Killed(BaseException):
 def outcome(folder: Path):
     """Everything that two equal runs share: weights and metrics, times left out."""
     with (folder / "metrics.csv").open() as file:
-        rows = [{k: v for k, v in row.items() if k not in ("minutes", "frames_per_second")} for row in csv.DictReader(file)]
+        rows = [
+            {k: v for k, v in row.items() if k not in ("minutes", "cpu_minutes", "frames_per_second")}
+            for row in csv.DictReader(file)
+        ]
     return (folder / WEIGHTS).read_bytes(), rows
 
 
@@ -119,6 +122,7 @@ def test_a_run_begun_otherwise_is_not_continued(env, config, tmp_path) -> None:
     ("change", "message"),
     [
         ({"frames": None}, "no end"),
+        ({"frames": None, "cpu_minutes": -1}, "cpu_minutes"),
         ({"batch_size": 0}, "batch_size"),
         ({"algorithm": "dqn"}, "algorithm"),
         ({"algorithm": "ppo", "batch_size": 2}, "minibatches"),

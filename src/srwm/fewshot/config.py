@@ -117,6 +117,9 @@ class TrainConfig:
     """budget of training in steps"""
     minutes: float | None = None
     """budget of training in minutes of wall time, validation included; with both, what ends first"""
+    cpu_minutes: float | None = None
+    """budget of training in minutes of processor time, all threads of a process added up, validation included: with one thread
+    the minutes that it computes, whatever else the machine does meanwhile"""
     patience: int | None = None
     """validations without a new best after which training ends early; None: never"""
     log_every: int = 20
@@ -135,7 +138,7 @@ class TrainConfig:
     @property
     def budget(self) -> Budget:
         """What training may spend."""
-        return Budget(self.steps, self.minutes, self.patience)
+        return Budget(self.steps, self.minutes, self.cpu_minutes, self.patience)
 
     @property
     def chance(self) -> float:

@@ -10,6 +10,8 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     """wall time of training so far, over all of its sessions"""
+    cpu_seconds: float = 0.0
+    """processor time of training so far, all threads of the process added up"""
     best: float = -1.0
     """best validation accuracy so far"""
     stale: int = 0

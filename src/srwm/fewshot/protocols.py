@@ -24,9 +24,10 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     """Raise UserError where the configuration does not fit itself or the data."""
     if config.protocol not in PROTOCOLS:
         raise UserError(f"protocol: expected one of {', '.join(PROTOCOLS)}, got {config.protocol!r}")
-    if config.steps is None and config.minutes is None:
-        raise UserError("no end to training: give --steps or --minutes")
-    for name, value in (("steps", config.steps), ("minutes", config.minutes), ("patience", config.patience)):
+    budget = {"steps": config.steps, "minutes": config.minutes, "cpu_minutes": config.cpu_minutes}
+    if all(value is None for value in budget.values()):
+        raise UserError("no end to training: give --steps, --minutes or --cpu-minutes")
+    for name, value in {**budget, "patience": config.patience}.items():
         if value is not None and not value > 0:
             raise UserError(f"{name}: expected a number above 0, got {value}")
     counts = (

@@ -15,18 +15,20 @@ _FINAL = 0.02
 
 @dataclass(frozen=True)
 class Budget:
-    """An end to training: a number of steps, of minutes, of validations without a new best, or whichever comes first."""
+    """An end to training: steps, minutes, processor minutes, validations without a new best, or whichever comes first."""
 
     steps: int | None
     minutes: float | None
+    cpu_minutes: float | None = None
     patience: int | None = None
 
     def spent(self, progress: Progress) -> float:
         """The fraction that is spent, at most 1; lost patience spends all of it at once."""
         by_steps = progress.step / self.steps if self.steps else 0.0
         by_minutes = progress.seconds / (60 * self.minutes) if self.minutes else 0.0
+        by_cpu = progress.cpu_seconds / (60 * self.cpu_minutes) if self.cpu_minutes else 0.0
         lost = self.patience is not None and progress.stale >= self.patience
-        return 1.0 if lost else min(1.0, max(by_steps, by_minutes))
+        return 1.0 if lost else min(1.0, max(by_steps, by_minutes, by_cpu))
 
 
 def learning_rate(schedule: ScheduleName, base: float, step: int, progress: float, d_model: int) -> float:

@@ -20,6 +20,7 @@ from srwm.fewshot.progress import Progress
 from srwm.fewshot.protocols import build_objective, check_config, with_second
 from srwm.fewshot.schedule import learning_rate
 from srwm.training.checkpoint import Checkpoints, save_weights
+from srwm.training.clock import Clock
 from srwm.training.distributed import agree, build_fabric, gradients_apart, mean_over_processes, share
 from srwm.training.runs import BEST, MetricsLog, open_run
 from srwm.training.stopping import stop_requests
@@ -76,8 +77,8 @@ def train(
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(f"{checkpoints.folder}: not the state of such a run ({type(error).__name__}: {error})") from error
 
-    begun, first_step = time.monotonic() - progress.seconds, progress.step
-    session = time.monotonic()
+    first_step, session = progress.step, time.monotonic()
+    clock = Clock(progress)
     watch = ChanceWatch(config.chance)
     spent, stopping = agree(fabric, config.budget.spent(progress), False)
     with (
@@ -114,7 +115,7 @@ def train(
             if average is not None:
                 average.update(model, progress.step)
 
-            progress.seconds = time.monotonic() - begun
+            clock.tick()
             spent, stopping = agree(fabric, config.budget.spent(progress), stop.is_set())
             validating = progress.step % config.validate_every == 0 or spent >= 1
             bar.update()
@@ -134,13 +135,13 @@ def train(
                     if found.mean > progress.best:
                         progress.best, progress.stale = found.mean, 0
                         save_weights(folder / BEST, validated, {"step": progress.step, "validation": str(found)})
-                    progress.seconds = time.monotonic() - begun
+                    clock.tick()
                     tqdm.write(
                         f"step {progress.step}, {progress.seconds / 60:.1f} min, {speed:.0f} episodes/s: {told}, "
                         f"validation {found}"
                     )
                 if log is not None:
-                    log.write(progress.step, minutes=progress.seconds / 60, **row)
+                    log.write(progress.step, minutes=progress.seconds / 60, cpu_minutes=progress.cpu_seconds / 60, **row)
             if validating:
                 spent, stopping = agree(fabric, config.budget.spent(progress), stopping)
             if chief and (validating or stopping):

@@ -5,6 +5,7 @@ from typing import Literal
 
 from srwm.rl.agent import AgentConfig
 from srwm.rl.envs import EnvConfig
+from srwm.rl.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,10 @@ class TrainConfig:
     frames: int | None = None
     """budget of training in steps of all environments together"""
     minutes: float | None = None
-    """budget of training in minutes of wall time; with both, what ends first"""
+    """budget of training in minutes of wall time; of several budgets, what ends first"""
+    cpu_minutes: float | None = None
+    """budget of training in minutes of processor time, all threads of a process added up: with one thread the minutes that it
+    computes, whatever else the machine does meanwhile"""
     log_every: int = 10
     """updates between two rows of metrics"""
     checkpoint_every: int = 1
@@ -74,8 +78,9 @@ class TrainConfig:
     seed: int = 0
     """seed of weights, environments and actions"""
 
-    def spent(self, frames: int, seconds: float) -> float:
-        """The fraction of the budget that is spent after so many frames and seconds of training, at most 1."""
-        by_frames = frames / self.frames if self.frames else 0.0
-        by_minutes = seconds / (60 * self.minutes) if self.minutes else 0.0
-        return min(1.0, max(by_frames, by_minutes))
+    def spent(self, progress: Progress) -> float:
+        """The fraction of the budget that is spent, at most 1."""
+        by_frames = progress.frames / self.frames if self.frames else 0.0
+        by_minutes = progress.seconds / (60 * self.minutes) if self.minutes else 0.0
+        by_cpu = progress.cpu_seconds / (60 * self.cpu_minutes) if self.cpu_minutes else 0.0
+        return min(1.0, max(by_frames, by_minutes, by_cpu))

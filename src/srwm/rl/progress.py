@@ -16,6 +16,8 @@ class Progress:
     """steps of all environments together, those of other processes too"""
     seconds: float = 0.0
     """wall time of training so far, over all of its sessions"""
+    cpu_seconds: float = 0.0
+    """processor time of training so far, all threads of the process added up"""
     sums: dict[str, float] = field(default_factory=dict)
     """sums over the updates since the last row of metrics"""
     updates: int = 0

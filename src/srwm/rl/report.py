@@ -54,17 +54,23 @@ def summary(returns: Scores) -> dict[str, Any]:
 
 
 def draw_learning_curve(folder: Path) -> Path:
-    """Draw the return of each task over frames and minutes into `learning_curve.png`; returns its path."""
+    """Draw the return of each task over frames and minutes into `learning_curve.png`; returns its path.
+
+    Minutes are of processor time where the budget of the run is.
+    """
     from matplotlib.figure import Figure
 
     rows = read_metrics(folder)
     tasks = sorted({name for row in rows for name in row if name.startswith("return_")})
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, over in zip(figure.subplots(1, 2, sharey=True), ("frames", "minutes"), strict=True):
+    minutes = "cpu_minutes" if read_config_of(folder, TrainConfig).cpu_minutes else "minutes"
+    for axes, over in zip(figure.subplots(1, 2, sharey=True), ("frames", minutes), strict=True):
         for task in tasks:
             known = [row for row in rows if task in row]
             axes.plot([row[over] for row in known], [row[task] for row in known], lw=1, label=task.removeprefix("return_"))
-        axes.set(xlabel=over, ylabel="mean return of training episodes")
+        axes.set(
+            xlabel="minutes of processor time" if over == "cpu_minutes" else over, ylabel="mean return of training episodes"
+        )
         axes.grid(alpha=0.3)
     if tasks:
         figure.axes[0].legend(loc="best", fontsize="small")

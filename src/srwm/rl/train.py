@@ -19,6 +19,7 @@ from srwm.rl.progress import Progress, mean_returns
 from srwm.rl.rollout import Actor, Waiting
 from srwm.rl.update import Learner
 from srwm.training.checkpoint import Checkpoints, save_weights
+from srwm.training.clock import Clock
 from srwm.training.distributed import agree, build_fabric, mean_over_processes
 from srwm.training.runs import MetricsLog, open_run
 from srwm.training.stopping import stop_requests
@@ -69,9 +70,9 @@ def train(
         waiting.set_state(own["waiting"])
         torch.set_rng_state(own["torch_rng"])
 
-    begun, first_frame = time.monotonic() - progress.seconds, progress.frames
-    session = time.monotonic()
-    spent, stopping = agree(fabric, config.spent(progress.frames, progress.seconds), False)
+    first_frame, session = progress.frames, time.monotonic()
+    clock = Clock(progress)
+    spent, stopping = agree(fabric, config.spent(progress), False)
     with (
         _EpisodeLog(folder, progress.step, env.names) if chief else nullcontext() as log,
         tqdm(
@@ -98,8 +99,8 @@ def train(
                 kept = f"the checkpoints in {folder / 'checkpoints'} are from before"
                 raise UserError(f"update {progress.step + 1}: {error}; {kept}; try a smaller --optimizer.lr") from error
             progress.step += 1
-            progress.seconds = time.monotonic() - begun
-            spent, stopping = agree(fabric, config.spent(progress.frames, progress.seconds), stop.is_set())
+            clock.tick()
+            spent, stopping = agree(fabric, config.spent(progress), stop.is_set())
             bar.update(progress.frames - bar.n)
             if spent >= 1 or progress.step % config.log_every == 0:
                 row = mean_over_processes(fabric, progress.take_means())
@@ -111,6 +112,7 @@ def train(
                         progress.step,
                         frames=float(progress.frames),
                         minutes=progress.seconds / 60,
+                        cpu_minutes=progress.cpu_seconds / 60,
                         frames_per_second=speed,
                         learning_rate=learning_rate,
                         **row,
@@ -140,9 +142,9 @@ def build_agent(config: AgentConfig, spec: EnvSpec) -> Agent:
 
 def check_config(config: TrainConfig) -> None:
     """Raise UserError where the configuration does not fit itself."""
-    if config.frames is None and config.minutes is None:
-        raise UserError("no end to training: give --frames or --minutes")
-    for name in ("frames", "minutes", "unroll_length", "batch_size", "log_every", "checkpoint_every"):
+    if config.frames is None and config.minutes is None and config.cpu_minutes is None:
+        raise UserError("no end to training: give --frames, --minutes or --cpu-minutes")
+    for name in ("frames", "minutes", "cpu_minutes", "unroll_length", "batch_size", "log_every", "checkpoint_every"):
         value = getattr(config, name)
         if value is not None and value <= 0:
             raise UserError(f"{name}: expected a number above 0, got {value}")
@@ -158,7 +160,9 @@ class _EpisodeLog(MetricsLog):
     def __init__(self, folder: Path, last_step: int, tasks: tuple[str, ...]) -> None:
         losses = ("policy_loss", "value_loss", "entropy", "gradient_norm")
         returns = ("episodes", "return", *(f"return_{task}" for task in sorted(set(tasks))))
-        self._begin(folder, last_step, ("frames", "minutes", "frames_per_second", "learning_rate", *losses, *returns))
+        self._begin(
+            folder, last_step, ("frames", "minutes", "cpu_minutes", "frames_per_second", "learning_rate", *losses, *returns)
+        )
 
 
 def _gather(own: T, fabric: Fabric) -> list[T]:

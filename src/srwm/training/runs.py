@@ -85,7 +85,11 @@ class MetricsLog:
     def __init__(self, folder: Path, last_step: int, more_losses: Sequence[str] = ()) -> None:
         """Continue after `last_step`: rows past it belong to steps that were lost and are dropped."""
         losses = ("train_loss", *more_losses)
-        self._begin(folder, last_step, ("minutes", "learning_rate", *losses, "train_accuracy", "val_accuracy", "val_interval"))
+        self._begin(
+            folder,
+            last_step,
+            ("minutes", "cpu_minutes", "learning_rate", *losses, "train_accuracy", "val_accuracy", "val_interval"),
+        )
 
     def _begin(self, folder: Path, last_step: int, fields: Sequence[str]) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter

@@ -17,23 +17,25 @@ from srwm.training.runs import read_metrics
 def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
     """Draw accuracy and loss over minutes of training into a PNG: a colour for each run, chance marked.
 
+    Minutes are of processor time where the budget of every run is, of wall time elsewhere.
     Thin lines are training, points are validations with their 95 % intervals. Raises UserError where a folder is not a run.
     """
     configs = [read_config(folder) for folder in folders]
+    over, unit = ("cpu_minutes", "minutes of processor time") if all(c.cpu_minutes for c in configs) else ("minutes", "minutes")
     ways = sorted({config.validation_ways or config.model.n_way for config in configs})
     with figure_style():
         figure = Figure(figsize=(12, 5.4 + 0.15 * len(folders)), layout="constrained")
         accuracy, loss = figure.subplots(1, 2)
         lines: dict[str, Line2D] = {}
         for folder, color in zip(folders, COLORS * len(folders), strict=False):
-            lines |= _draw_run(accuracy, loss, folder, color)
+            lines |= _draw_run(accuracy, loss, folder, over, color)
         for n_way in ways:
             mark_chance(accuracy, 100 / n_way, f"chance, {100 / n_way:.0f} %")
             mark_chance(loss, math.log(n_way), f"chance, {math.log(n_way):.2f} nats")
         accuracy.set(ylabel="accuracy, %", ylim=(max(0, 100 / max(ways) - 8), 101))
         loss.set(ylabel="training loss, nats", ylim=(0, 1.25 * math.log(max(2, *ways))))
         for axes in (accuracy, loss):
-            axes.set(xlabel="minutes of training", xlim=(0, None))
+            axes.set(xlabel=f"{unit} of training", xlim=(0, None))
             axes.grid(alpha=0.3)
         accuracy.set_title("How well it learns new classes", loc="left")
         loss.set_title("What training minimises", loc="left")
@@ -43,15 +45,15 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
         figure.savefig(path)
 
 
-def _draw_run(accuracy: Axes, loss: Axes, folder: Path, color: str) -> dict[str, Line2D]:
+def _draw_run(accuracy: Axes, loss: Axes, folder: Path, over: str, color: str) -> dict[str, Line2D]:
     rows = read_metrics(folder)
     trained: dict[str, Any] = {"color": color, "lw": 1, "alpha": 0.7}
-    minutes = [row["minutes"] for row in rows]
+    minutes = [row[over] for row in rows]
     accuracy.plot(minutes, [100 * row["train_accuracy"] for row in rows], **trained)
     loss.plot(minutes, [row["train_loss"] for row in rows], **trained)
     validated = [row for row in rows if "val_accuracy" in row]
     accuracy.errorbar(
-        [row["minutes"] for row in validated],
+        [row[over] for row in validated],
         [100 * row["val_accuracy"] for row in validated],
         [100 * row["val_interval"] for row in validated],
         color=color,
