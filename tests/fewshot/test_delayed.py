@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from srwm.data import ImageClasses
+from srwm.fewshot.config import StreamConfig
 from srwm.fewshot.delayed import Delayed, Streams, answer_stream
 from srwm.fewshot.episodes import Step
 from srwm.fewshot.learner import build_model
@@ -96,3 +97,35 @@ def test_evaluation_counts_what_a_model_of_known_answers_gets_right(config):
     assert task.positions[0].mean == 0
     assert task.positions[-1].mean == 1
     assert model.training
+
+
+def test_a_hint_is_the_image_whose_label_comes_and_training_streams_alone_have_it(config):
+    config = dataclasses.replace(config, streams=StreamConfig(hint=0.5))
+    torch.manual_seed(0)
+    objective = Delayed(config, num_classes=10).eval()
+    seen = []
+    objective.hint.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    images = torch.rand(5, *config.model.image_shape)
+    streams = Streams(torch.tensor([[3, 0, 1], [4, 1, 2], [2, 2, 0], [0, 1, 3]]), torch.tensor([[0, 1, 2]] * 4), None)
+    found = objective(Step(images, torch.arange(5), streams))
+    features = F.layer_norm(objective.model.embed(images), (objective.model.num_features,))
+    (hints,) = seen
+    assert hints.shape == (2, 3, objective.model.num_features), "half of the streams"
+    assert not hints[:, 0].any()
+    assert torch.allclose(hints[:, 1:], features[streams.images[:2, :2]], atol=1e-5)
+    weights = [objective.hint.weight, *objective.model.parameters()]
+    assert all(g is None or g.any() for g in torch.autograd.grad(found.loss, weights, allow_unused=True))
+    Delayed.evaluate(config, objective.model, (constant_classes("val", 4, 20),), 8, seed=0)
+    assert len(seen) == 1
+
+
+def test_accuracy_in_training_is_that_of_streams_without_hints(config):
+    torch.manual_seed(0)
+    plain, hinted = (Delayed(dataclasses.replace(config, streams=StreamConfig(share)), 10).eval() for share in (0.0, 0.5))
+    plain.model = hinted.model
+    images = torch.rand(6, *config.model.image_shape)
+    drawn = torch.randint(6, (4, 7)), torch.randint(3, (4, 7)), torch.rand(4, 7) < 0.7
+    found = hinted(Step(images, torch.arange(6), Streams(*drawn)))
+    alone = plain(Step(images, torch.arange(6), Streams(*(part[2:] for part in drawn))))
+    assert found.accuracy == alone.accuracy
+    assert found.loss != alone.loss

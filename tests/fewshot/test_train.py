@@ -8,7 +8,7 @@ from srwm.data import UserError
 from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.average import WeightAverage
-from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, PoolConfig, SequentialConfig
+from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, PoolConfig, SequentialConfig, StreamConfig
 from srwm.fewshot.evaluate import evaluate, to_float
 from srwm.fewshot.learner import build_sampler, validation_shape
 from srwm.fewshot.model import ModelConfig
@@ -98,7 +98,13 @@ def test_an_auxiliary_loss_trains_along_and_resumes(tmp_path, config, splits, ki
 
 PROTOCOL = {
     "delayed": {"k_shot": 4},
-    "sequential": {"k_shot": 4, "second_data": "omniglot", "sequential": SequentialConfig(trim=7), "accumulate": 2},
+    "sequential": {
+        "k_shot": 4,
+        "second_data": "omniglot",
+        "streams": StreamConfig(hint=0.5),
+        "sequential": SequentialConfig(trim=7),
+        "accumulate": 2,
+    },
     "bootstrap": {"bootstrap": BootstrapConfig(future=3, matching="state")},
 }
 

@@ -25,6 +25,15 @@ class PoolConfig:
 
 
 @dataclass(frozen=True)
+class StreamConfig:
+    """Streams whose labels come one step late."""
+
+    hint: float = 0.0
+    """share of the training streams in which each label comes with the features of its own image too; validation and test have
+    none. With half of them, training leaves chance within minutes"""
+
+
+@dataclass(frozen=True)
 class SequentialConfig:
     """Two tasks in one sequence."""
 
@@ -77,6 +86,8 @@ class TrainConfig:
     protocol: ProtocolName = "synchronous"
     """labelled examples, then questions; a stream whose labels come one step late; two such streams, of two data sets, in
     one sequence; or examples, questions, more examples and the same questions (bootstrapped training)"""
+    streams: StreamConfig = field(default_factory=StreamConfig)
+    """the `delayed` and `sequential` protocols"""
     sequential: SequentialConfig = field(default_factory=SequentialConfig)
     """the `sequential` protocol"""
     bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)

@@ -4,17 +4,17 @@ from itertools import permutations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srwm.data import ImageClasses
+from srwm.data import ImageClasses, Split, UserError
 from srwm.fewshot.adaptation import measure
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler, Step, draw_episodes
 from srwm.fewshot.evaluate import Accuracy, embed_all
 from srwm.fewshot.inputs import NO_LABEL
 from srwm.fewshot.learner import build_sampler
-from srwm.fewshot.model import EpisodeModel
+from srwm.fewshot.model import EpisodeModel, FewShotModel
 from srwm.fewshot.objective import Evaluation, Losses, Objective, Sets, fraction_right
 
 _STREAMS_AT_ONCE = 128
@@ -44,7 +44,26 @@ class StreamSampler:
 
 
 class Delayed(Objective):
-    """At every step the model sees an image and the label of the one before, and is asked for its label: cross-entropy."""
+    """At every step the model sees an image and the label of the one before, and is asked for its label: cross-entropy.
+
+    To answer, it must bind a label to the image of the step before, which takes training long to find. With `streams.hint` some
+    training streams show, with each label, the features of its image as well (LayerNorm, then a linear layer of its own, added
+    to the input): there the memory has something to bind at once, and in the other streams it learns to do without.
+    """
+
+    def __init__(self, config: TrainConfig, num_classes: int) -> None:
+        super().__init__(config, num_classes)
+        self.hint: nn.Linear | None = None
+        if config.streams.hint:
+            assert isinstance(self.model, FewShotModel)
+            self.hint = nn.Linear(self.model.num_features, self.model.input.width, bias=False)
+
+    @classmethod
+    def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:
+        """Raise UserError where the configuration does not fit the protocol or the data."""
+        if not 0 <= config.streams.hint < 1:
+            raise UserError(f"streams.hint: expected a share from 0 up to, not with, 1, got {config.streams.hint}")
+        super().check(config, data)
 
     @classmethod
     def test_shape(cls, config: TrainConfig) -> EpisodeShape:
@@ -78,18 +97,34 @@ class Delayed(Objective):
     def losses(self, features: Tensor, episodes: Streams) -> Losses:
         """Run over the streams."""
         images, labels, mask = episodes
-        logits = answer_stream(self.model, F.embedding(images, features), labels, mask).float()
-        if mask is not None:
-            logits, labels = logits[mask], labels[mask]
-        loss = F.cross_entropy(logits.flatten(end_dim=-2), labels.flatten())
-        return Losses(loss, fraction_right(logits, labels), {"train_loss": loss})
+        shown = F.embedding(images, features)
+        hinted = min(round(self.config.streams.hint * len(images)), len(images) - 1)
+        parts = [answer_stream(self.model, shown[hinted:], labels[hinted:], None if mask is None else mask[hinted:])]
+        if hinted:
+            parts.insert(0, self._answer_with_hints(shown[:hinted], labels[:hinted], None if mask is None else mask[:hinted]))
+        logits, counted = torch.cat(parts).float(), torch.ones_like(labels, dtype=torch.bool) if mask is None else mask
+        loss = F.cross_entropy(logits[counted], labels[counted])
+        alone = counted[hinted:]
+        return Losses(loss, fraction_right(logits[hinted:][alone], labels[hinted:][alone]), {"train_loss": loss})
+
+    def _answer_with_hints(self, features: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+        assert self.hint is not None
+        assert isinstance(self.model, FewShotModel)
+        before = F.pad(F.layer_norm(features[:, :-1], features.shape[2:]), (0, 0, 1, 0))
+        y, _ = self.model.stack(self.model.encode(features, labels_before(labels)) + self.hint(before), mask=mask)
+        logits: Tensor = self.model.out_layer(y)
+        return logits
 
 
 def answer_stream(model: EpisodeModel, features: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
     """Logits (B, T, N): at each step the model is given its features (B, T, F) and the label (B, T) of the step before."""
-    before = F.pad(labels[:, :-1], (1, 0), value=NO_LABEL)
-    logits, _ = model.forward_features(features, before, mask=mask)
+    logits, _ = model.forward_features(features, labels_before(labels), mask=mask)
     return logits
+
+
+def labels_before(labels: Tensor) -> Tensor:
+    """The label of the step before at each step, none at the first: (B, T) -> (B, T)."""
+    return F.pad(labels[:, :-1], (1, 0), value=NO_LABEL)
 
 
 class _Segment(NamedTuple):

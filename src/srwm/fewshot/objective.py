@@ -56,6 +56,10 @@ class Objective(nn.Module, ABC):
         if self.auxiliary is not None:
             self.more_terms = (*self.more_terms, "auxiliary_loss")
 
+    def aids(self) -> nn.ModuleDict:
+        """What training alone has, beside the model."""
+        return nn.ModuleDict({name: part for name, part in self.named_children() if part is not self.model})
+
     @classmethod
     @abstractmethod
     def sampler(cls, config: TrainConfig, data: Sets, generator: torch.Generator) -> Sampler[Any]:

@@ -31,5 +31,5 @@ class ChanceWatch:
         return (
             f"step {step}: training has stood at chance for {total} steps ({100 * mean:.1f} %, "
             f"chance {100 * self.chance:.1f} %); ways out: --model.input balanced, --auxiliary.kind neighbours, "
-            "another --optimizer.lr (docs/fewshot.md, 'When training stays at chance')"
+            "--streams.hint 0.5 for late labels, another --optimizer.lr (docs/fewshot.md, 'When training stays at chance')"
         )

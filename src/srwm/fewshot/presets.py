@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from srwm.fewshot.augment import AffineConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
-from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, PoolConfig, SequentialConfig, TrainConfig
+from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, PoolConfig, SequentialConfig, StreamConfig, TrainConfig
 from srwm.fewshot.model import ModelConfig
 from srwm.nn import StackConfig
 from srwm.vision import DropoutType
@@ -155,9 +155,14 @@ _CPU_CIFARFS = replace(
 _CPU_DELAYED = replace(
     _CPU_OMNIGLOT,
     protocol="delayed",
+    streams=StreamConfig(hint=0.5),
+    model=replace(
+        _CPU_OMNIGLOT.model, stack=StackConfig(d_model=128, num_heads=8, num_layers=2, ff_factor=2, query_init_std=0.01)
+    ),
     k_shot=15,
-    episodes=64,
-    pool=PoolConfig(classes=30, images_per_class=15),
+    episodes=16,
+    pool=PoolConfig(classes=10, images_per_class=15),
+    optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.05),
     validation_episodes=500,
 )
 
@@ -166,11 +171,8 @@ _CPU_SEQUENTIAL = replace(
     protocol="sequential",
     second_data="mini-imagenet",
     sequential=SequentialConfig(trim=60),
-    model=replace(_CPU_OMNIGLOT.model, image_shape=(3, 32, 32), stem_channels=32),
-    episodes=64,
-    pool=PoolConfig(classes=20, images_per_class=15),
+    model=replace(_CPU_DELAYED.model, image_shape=(3, 32, 32), stem_channels=32),
     distortion=AffineConfig(outside="reflection"),
-    validate_every=200,
     validation_episodes=200,
 )
 

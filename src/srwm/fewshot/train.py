@@ -51,7 +51,7 @@ def train(
     chief = fabric.is_global_zero
     torch.manual_seed(config.seed)
     objective = build_objective(config, data["train"])
-    model, auxiliary = objective.model, objective.auxiliary
+    model, aids = objective.model, objective.aids()
     optimizer = build_optimizer(objective, config.optimizer)  # what does not fit is told before there is a run folder
     open_run(fabric, folder, config, resume)
 
@@ -72,8 +72,7 @@ def train(
             seeds.set_state(state["seeds"])
             if average is not None:
                 average.model.load_state_dict(state["average"])
-            if auxiliary is not None:
-                auxiliary.load_state_dict(state["auxiliary"])
+            aids.load_state_dict(state["aids"])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(f"{checkpoints.folder}: not the state of such a run ({type(error).__name__}: {error})") from error
 
@@ -150,7 +149,7 @@ def train(
                     "optimizer": optimizer.state_dict(),
                     "seeds": seeds.get_state(),
                     "average": None if average is None else average.model.state_dict(),
-                    "auxiliary": None if auxiliary is None else auxiliary.state_dict(),
+                    "aids": aids.state_dict(),
                 }
                 checkpoints.save(progress.step, model, content)
     return spent >= 1
