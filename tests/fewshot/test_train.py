@@ -49,7 +49,7 @@ def test_a_run_learns_and_leaves_what_it_promises(tmp_path, config, splits):
         validate_every=100,
     )
     assert train(config, splits, tmp_path / "run", accelerator="cpu")
-    accuracy = score_run(tmp_path / "run", splits["test"], 300)
+    accuracy = score_run(tmp_path / "run", splits["test"], 300).accuracy
     assert accuracy.mean - accuracy.interval > 0.6, "chance is a third"
     draw_learning_curve(tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
@@ -121,7 +121,9 @@ def test_every_protocol_trains_tests_and_resumes(tmp_path, config, splits, proto
     )
     assert rows == same
     assert ("matching_loss" in rows[0]) == (protocol == "bootstrap")
-    accuracy = score_run(tmp_path / "run", splits["test"], 20, second=second["test"] if protocol == "sequential" else None)
+    accuracy = score_run(
+        tmp_path / "run", splits["test"], 20, second=second["test"] if protocol == "sequential" else None
+    ).accuracy
     assert accuracy.episodes == 20
     if protocol != "bootstrap":
         draw_adaptation([tmp_path / "run", tmp_path / "run"], tmp_path / "figure.png")
@@ -168,7 +170,7 @@ def test_a_finished_run_stays_as_it_is(tmp_path, config, splits):
 def test_episodes_of_changing_size_train_and_validate(tmp_path, config, splits):
     config = dataclasses.replace(config, fewest_ways=2, most_shots=2, validation_ways=2, queries=2)
     assert train(config, splits, tmp_path / "run", accelerator="cpu")
-    accuracy = score_run(tmp_path / "run", splits["test"], 50)
+    accuracy = score_run(tmp_path / "run", splits["test"], 50).accuracy
     assert 0 < accuracy.mean <= 1
     assert load_best(tmp_path / "run").config.n_way == 3
 

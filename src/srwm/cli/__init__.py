@@ -61,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         if not _is_lost_peer(error):
             raise
-        return _fail("another process of this run has ended, so this one ends too; --resume goes on from the last checkpoint", 1)
+        return _fail(
+            "another process of this run has ended, so this one ends too; --resume goes on from the last checkpoint", 1
+        )
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     return 0

@@ -11,11 +11,13 @@ import tyro
 from srwm.cli.options import check_least, set_threads
 from srwm.data.errors import UserError
 from srwm.data.images import ImageClasses, Split
+from srwm.data.normalise import normalised
 from srwm.data.resize import resized
 from srwm.data.splits import load_splits
 from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.learner import fit_to_data
+from srwm.fewshot.objective import Evaluation
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols import STREAMS
 from srwm.fewshot.report import draw_learning_curve, episode_shape, score_baselines, score_run
@@ -123,9 +125,10 @@ def train(arguments: Sequence[str]) -> None:
         raise SystemExit(130)
     if not is_chief():
         return
-    accuracy = score_run(options.run, splits["test"], options.test_episodes, second=second["test"] if second else None)
-    names = splits["test"].name + (f", {second['test'].name}" if second else "")
-    print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {names})")
+    _print_test(
+        score_run(options.run, splits["test"], options.test_episodes, second=second["test"] if second else None),
+        *([splits] if second is None else [splits, second]),
+    )
     print(f"learning curve: {draw_learning_curve(options.run)}")
 
 
@@ -138,15 +141,16 @@ def evaluate(arguments: Sequence[str]) -> None:
     set_threads(options.threads)
     splits, second = _load(read_config(options.run), options.data_dir)
     data = splits["test"]
-    accuracy = score_run(options.run, data, options.episodes, options.queries, options.seed, second["test"] if second else None)
-    names = data.name + (f", {second['test'].name}" if second else "")
-    print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {names})")
+    test = score_run(options.run, data, options.episodes, options.queries, options.seed, second["test"] if second else None)
+    _print_test(test, *([splits] if second is None else [splits, second]))
     if not options.baselines or read_config(options.run).protocol in STREAMS:
         return
     shape = episode_shape(options.run, options.queries)
     print(f"on the same episodes, {shape.n_way}-way {shape.k_shot}-shot, features of the run's own stem:")
     print(f"  {'chance':<28}{100 / shape.n_way:5.2f} %")
-    for name, found in score_baselines(options.run, data, options.episodes, options.queries, options.seed).items():
+    for name, found in score_baselines(
+        options.run, data, options.episodes, options.queries, options.seed, test.features
+    ).items():
         print(f"  {name:<28}{found}")
 
 
@@ -188,24 +192,40 @@ def adaptation(arguments: Sequence[str]) -> None:
     print(f"accuracy over positions: {options.figure}")
 
 
+def _print_test(test: Evaluation, *sets: dict[Split, ImageClasses]) -> None:
+    names = ", ".join(splits["test"].name for splits in sets)
+    print(f"test accuracy {test.accuracy} (95 % interval, {test.accuracy.episodes} episodes, {names})")
+
+
 def _load(config: TrainConfig, data_dir: Path | None) -> tuple[dict[Split, ImageClasses], dict[Split, ImageClasses] | None]:
     """The configuration's data set, and its second one, at the size of the model's images."""
-    first = load_splits(config.data, data_dir)
-    second = None if config.second_data is None else load_splits(config.second_data, data_dir)
-    shape = config.model.image_shape
-    return resized(first, shape), None if second is None else resized(second, shape)
+    first = _load_one(config, config.data, data_dir, config.model.image_shape)
+    return first, _load_second(config, data_dir)
+
+
+def _load_second(config: TrainConfig, data_dir: Path | None) -> dict[Split, ImageClasses] | None:
+    return None if config.second_data is None else _load_one(config, config.second_data, data_dir, config.model.image_shape)
+
+
+def _load_one(
+    config: TrainConfig, name: str, data_dir: Path | None, image_shape: tuple[int, ...] | None
+) -> dict[Split, ImageClasses]:
+    """A data set at this size, or at its own, normalised where the configuration says so."""
+    splits = load_splits(name, data_dir)
+    if image_shape is not None:
+        splits = resized(splits, image_shape)
+    return normalised(splits) if config.normalise else splits
 
 
 def _fit(
     config: TrainConfig, preset: TrainConfig, data_dir: Path | None
 ) -> tuple[TrainConfig, dict[Split, ImageClasses], dict[Split, ImageClasses] | None]:
     """The configuration and its data, made to fit: one data set keeps its size unless the user named another one."""
-    if config.second_data is not None or config.model.image_shape != preset.model.image_shape:
-        splits, second = _load(config, data_dir)
-    else:
-        splits, second = load_splits(config.data, data_dir), None
-    fitting = fit_to_data(config, splits["train"])
-    if fitting.pool != config.pool:
+    shape_given = config.second_data is not None or config.model.image_shape != preset.model.image_shape
+    splits = _load_one(config, config.data, data_dir, config.model.image_shape if shape_given else None)
+    second = _load_second(config, data_dir)
+    fitting = fit_to_data(config, splits["train"], *([] if second is None else [second["train"]]))
+    if fitting.pool != config.pool and config.sampler == "pooled":
         pool = f"{fitting.pool.classes} classes of {fitting.pool.images_per_class} images"
         print(f"srwm: the pool of a step is {pool}; the data has no more", file=sys.stderr)
     return fitting, splits, second

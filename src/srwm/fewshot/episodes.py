@@ -50,12 +50,14 @@ Drawn = TypeVar("Drawn", covariant=True)
 class Step(NamedTuple, Generic[Drawn]):
     """What one step of training sees: images (P, C, H, W) uint8, each to be embedded once, and the episodes over them.
 
-    classes (P,) int64 are the images' classes among all training classes.
+    classes (P,) int64 are the images' classes among all training classes; normalisation (P, 2, C), if there is one, has the
+    mean and deviation of each channel in the data set that an image is from.
     """
 
     images: Tensor
     classes: Tensor
     episodes: Drawn
+    normalisation: Tensor | None = None
 
 
 class Sampler(Protocol[Drawn]):
@@ -118,7 +120,7 @@ class EpisodeSampler:
     """Every episode with images of its own, as in the paper: P = episodes * (N * K + Q) images a step."""
 
     def __init__(self, data: ImageClasses, shape: EpisodeShape, episodes: int, generator: torch.Generator) -> None:
-        self.images = torch.from_numpy(data.images)
+        self.data, self.images = data, torch.from_numpy(data.images)
         self.offsets = torch.from_numpy(data.offsets)
         self.shape, self.episodes, self.generator = shape, episodes, generator
 
@@ -129,7 +131,7 @@ class EpisodeSampler:
         position = torch.arange(index.numel()).view_as(index)
         images = index.flatten()
         moved = drawn._replace(support=position[:, : self.shape.support], query=position[:, self.shape.support :])
-        return Step(self.images[images], _class_of(images, self.offsets), moved)
+        return Step(self.images[images], _class_of(images, self.offsets), moved, _normalisation_of(self.data, len(images)))
 
 
 class PooledSampler:
@@ -151,7 +153,7 @@ class PooledSampler:
         fewest_ways: int | None = None,
         most_shots: int | None = None,
     ) -> None:
-        self.images = torch.from_numpy(data.images)
+        self.data, self.images = data, torch.from_numpy(data.images)
         self.offsets = torch.from_numpy(data.offsets)
         self.shape, self.episodes, self.generator = shape, episodes, generator
         self.pool = EpisodeShape(classes, images_per_class, queries=0)
@@ -163,7 +165,8 @@ class PooledSampler:
         by_class = index.support[0, index.support_labels[0].argsort()]
         offsets = torch.arange(self.pool.n_way + 1) * self.pool.k_shot
         episodes = draw_episodes(offsets, self._shape_of_step(), self.episodes, self.generator)
-        return Step(self.images[by_class], _class_of(by_class, self.offsets), episodes)
+        classes, normalisation = _class_of(by_class, self.offsets), _normalisation_of(self.data, len(by_class))
+        return Step(self.images[by_class], classes, episodes, normalisation)
 
     def _shape_of_step(self) -> EpisodeShape:
         shape = self.shape
@@ -179,3 +182,7 @@ class PooledSampler:
 
 def _class_of(index: Tensor, offsets: Tensor) -> Tensor:
     return torch.bucketize(index, offsets, right=True) - 1
+
+
+def _normalisation_of(data: ImageClasses, images: int) -> Tensor | None:
+    return None if data.normalisation is None else torch.from_numpy(data.normalisation).expand(images, -1, -1)

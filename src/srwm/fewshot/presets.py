@@ -71,6 +71,7 @@ def _paper_sequential(core: str) -> TrainConfig:
         k_shot=15,
         episodes=16,
         accumulate=2,
+        normalise=True,
         optimizer=replace(_PAPER_OMNIGLOT.optimizer, lr=3e-4),
         steps=500_000,
         validation_episodes=500,

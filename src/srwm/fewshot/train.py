@@ -129,7 +129,7 @@ def train(
                 told = f"loss {row['train_loss']:.3f}, accuracy {100 * row['train_accuracy']:.1f} %"
                 bar.set_postfix_str(f"{progress.seconds / 60:.1f} min, {speed:.0f} episodes/s, {told}")
                 if validating and chief:
-                    found, _ = objective.evaluate(config, validated, data["val"], config.validation_episodes, seed=0)
+                    found = objective.evaluate(config, validated, data["val"], config.validation_episodes, seed=0).accuracy
                     row |= {"val_accuracy": found.mean, "val_interval": found.interval}
                     progress.stale += 1
                     if found.mean > progress.best:

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from srwm.fewshot.config import read_config
 from srwm.fewshot.figures.style import COLORS, GREY, figure_style, mark_chance
-from srwm.training.runs import read_metrics
+from srwm.training.runs import read_metrics, short_names
 
 
 def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
@@ -27,8 +27,8 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
         figure = Figure(figsize=(12, 5.4 + 0.15 * len(folders)), layout="constrained")
         accuracy, loss = figure.subplots(1, 2)
         lines: dict[str, Line2D] = {}
-        for folder, color in zip(folders, COLORS * len(folders), strict=False):
-            lines |= _draw_run(accuracy, loss, folder, over, color)
+        for folder, name, color in zip(folders, short_names(folders), COLORS * len(folders), strict=False):
+            lines |= _draw_run(accuracy, loss, folder, name, over, color)
         for n_way in ways:
             mark_chance(accuracy, 100 / n_way, f"chance, {100 / n_way:.0f} %")
             mark_chance(loss, math.log(n_way), f"chance, {math.log(n_way):.2f} nats")
@@ -45,7 +45,7 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
         figure.savefig(path)
 
 
-def _draw_run(accuracy: Axes, loss: Axes, folder: Path, over: str, color: str) -> dict[str, Line2D]:
+def _draw_run(accuracy: Axes, loss: Axes, folder: Path, name: str, over: str, color: str) -> dict[str, Line2D]:
     rows = read_metrics(folder)
     trained: dict[str, Any] = {"color": color, "lw": 1, "alpha": 0.7}
     minutes = [row[over] for row in rows]
@@ -61,7 +61,7 @@ def _draw_run(accuracy: Axes, loss: Axes, folder: Path, over: str, color: str) -
         marker="o",
         capsize=3,
     )
-    told = f"{folder.resolve().name}, {rows[-1]['step'] if rows else 0:,.0f} steps"
+    told = f"{name}, {rows[-1]['step'] if rows else 0:,.0f} steps"
     if validated:
         told += f", best {100 * max(row['val_accuracy'] for row in validated):.1f} %"
     return {told: Line2D([], [], color=color, lw=3)}
