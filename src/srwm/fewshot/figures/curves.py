@@ -21,7 +21,7 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
     Thin lines are training, points are validations with their 95 % intervals. Raises UserError where a folder is not a run.
     """
     configs = [read_config(folder) for folder in folders]
-    over, unit = ("cpu_minutes", "minutes of processor time") if all(c.cpu_minutes for c in configs) else ("minutes", "minutes")
+    over, unit = ("cpu_minutes", "processor minutes") if all(c.cpu_minutes for c in configs) else ("minutes", "minutes")
     ways = sorted({config.validation_ways or config.model.n_way for config in configs})
     with figure_style():
         figure = Figure(figsize=(12, 5.4 + 0.15 * len(folders)), layout="constrained")
