@@ -148,5 +148,5 @@ def test_letters_of_other_fonts_are_a_test_set():
     drawn = GlyphDrawer(letters).draw("test", 0, 3)
     assert drawn.counts.tolist() == [3] * len(letters.classes["test"])
     assert drawn.images.max(axis=(1, 2, 3)).min() > 200
-    with pytest.raises(ValueError, match="some that DejaVuSans.ttf have, got Khmer"):
+    with pytest.raises(ValueError, match=r"some that DejaVuSans\.ttf have, got Khmer"):
         load_font_letters([font], {"Khmer": ((0x1780, 0x17B3),)})

@@ -187,7 +187,7 @@ def test_training_ends_when_validation_stands_still(tmp_path, config, splits):
 
 def test_a_run_that_stands_at_chance_says_so(tmp_path, config, splits, capsys, monkeypatch):
     blind = dataclasses.replace(config, optimizer=OptimizerConfig(lr=1e-12))
-    monkeypatch.setattr("srwm.fewshot.train.ChanceWatch", lambda chance: ChanceWatch(chance + 1, patience=6))
+    monkeypatch.setattr("srwm.fewshot.train.ChanceWatch", lambda chance, out: ChanceWatch(chance + 1, out, patience=6))
     assert train(blind, splits, tmp_path / "run", accelerator="cpu")
     assert "training has stood at chance for 6 steps" in capsys.readouterr().out
 

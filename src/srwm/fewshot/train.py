@@ -15,7 +15,7 @@ from srwm.fewshot.average import WeightAverage
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.evaluate import to_float
 from srwm.fewshot.learner import build_optimizer
-from srwm.fewshot.plateau import ChanceWatch
+from srwm.fewshot.plateau import ChanceWatch, ways_out
 from srwm.fewshot.progress import Progress
 from srwm.fewshot.protocols import build_objective, check_config, with_second
 from srwm.fewshot.schedule import learning_rate
@@ -79,7 +79,7 @@ def train(
 
     first_step, session = progress.step, time.monotonic()
     clock = Clock(progress)
-    watch = ChanceWatch(config.chance)
+    watch = ChanceWatch(config.chance, ways_out(config))
     spent, stopping = agree(fabric, config.budget.spent(progress), False)
     with (
         MetricsLog(folder, progress.step, objective.more_terms) if chief else nullcontext() as log,
