@@ -3,9 +3,9 @@
     python benchmarks/fewshot.py --data-dir DATA --runs FOLDER --markdown docs/fewshot-recipe.md
 
 Runs are those of `srwm fewshot train`, one thread each, `--jobs` of them side by side; a run that has ended is not repeated.
-`--only NAME` makes a single one, so that several machines or a queue can share the work; the command without it then prints the
-table. How convolutions lie in memory is no option of a training: their speed is measured here, on steps of the same training.
-Early stopping is read off the validations of longer runs, `--long-runs`.
+`--only NAME...` makes and shows a few of them alone, so that several machines or a queue can share the work; the command without it
+then prints the whole table. How convolutions lie in memory is no option of a training: their speed is measured here, on steps of
+the same training. Early stopping is read off the validations of longer runs, `--long-runs`.
 """
 
 import json
@@ -48,6 +48,10 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no-decay": ("no weight decay", ("--optimizer.weight-decay", "0")),
 }
 LAYOUTS = "layouts"
+TITLE = """# What each part of the recipe is worth
+
+Each section is written by `python benchmarks/fewshot.py --preset PRESET --runs FOLDER --markdown docs/fewshot-recipe.md`.
+"""
 _ROUNDS, _STEPS = 4, 15
 _PATIENCE = (2, 4, 8)
 
@@ -64,8 +68,8 @@ class Options:
     """folder of the data set"""
     cpu_minutes: float = 4
     """minutes of processor time per run, one thread, the validation at the end included"""
-    only: str | None = None
-    """make this run alone, and no table: the name of a variant, or `layouts`"""
+    only: tuple[str, ...] = ()
+    """make and show these alone: names of variants, or `layouts`; none: all"""
     jobs: int = 1
     """runs side by side"""
     seed: int = 0
@@ -73,25 +77,29 @@ class Options:
     long_runs: tuple[Path, ...] = ()
     """run folders of longer trainings, for what early stopping would have done to them"""
     markdown: Path | None = None
-    """where the table goes, besides the terminal"""
+    """page whose section on this preset is written anew, besides the terminal"""
 
 
 def main(options: Options) -> None:
     """Make the runs that have not been made yet, then print the table."""
-    names = [name for name, (_, changes) in VARIANTS.items() if not changes or not _is_preset(options.preset, changes)]
-    if options.only is not None and options.only not in (*names, LAYOUTS):
-        raise SystemExit(f"--only: expected one of {', '.join((*names, LAYOUTS))}, got {options.only!r}")
+    known = [name for name, (_, changes) in VARIANTS.items() if not changes or not _is_preset(options.preset, changes)]
+    unknown = set(options.only) - {*known, LAYOUTS}
+    if unknown:
+        raise SystemExit(f"--only: expected some of {', '.join((*known, LAYOUTS))}, got {', '.join(sorted(unknown))}")
+    names = [name for name in known if not options.only or name in options.only]
     options.runs.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda name: train(name, options), [name for name in names if options.only in (None, name)]))
-    if options.only in (None, LAYOUTS) and not _speeds(options).exists():
-        write_json(_speeds(options), measure_layouts(PRESETS[options.preset][1], options.data_dir))
-    if options.only is not None:
-        return
-    text = page([result(name, options) for name in names], json.loads(_speeds(options).read_text()), options)
+        list(pool.map(lambda name: train(name, options), names))
+    speeds: dict[str, float] = {}
+    if not options.only or LAYOUTS in options.only:
+        stored = options.runs / f"{LAYOUTS}.json"
+        if not stored.exists():
+            write_json(stored, measure_layouts(PRESETS[options.preset][1], options.data_dir))
+        speeds = json.loads(stored.read_text())
+    text = section([result(name, options) for name in names], speeds, options)
     print(text)
     if options.markdown is not None:
-        options.markdown.write_text(text)
+        write_section(options.markdown, text)
 
 
 def train(name: str, options: Options) -> None:
@@ -164,26 +172,30 @@ def early_stops(folder: Path) -> str:
     return "".join(lines)
 
 
-def page(results: list[dict[str, Any]], speeds: dict[str, float], options: Options) -> str:
-    """The results as a page of the documentation."""
+def section(results: list[dict[str, Any]], speeds: dict[str, float], options: Options) -> str:
+    """The results as a section of the documentation; its first line names the preset."""
     rows = "".join(
         f"| {row['name']} | {row['steps']} | {row['episodes']:.0f} | {100 * row['train']:.1f} | "
         f"{100 * row['test']:.2f} ± {100 * row['interval']:.2f} |\n"
         for row in results
     )
     layouts = "".join(f"| {name} | {speed:.0f} |\n" for name, speed in speeds.items())
-    text = (
-        f"## {options.preset}\n\n"
-        f"Runs of {options.cpu_minutes:g} minutes of processor time, one thread, that differ from `{options.preset}` in one "
-        f"thing, on {' and '.join(sorted({row['cpu'] for row in results}))}, seed {options.seed}. Episodes per second are "
-        "of processor time, without validation. Training accuracy: of the last steps, on distorted images where there are "
-        "distortions. Test: 10,000 episodes, 95 % interval over episodes; one run each, so differences of half a point mean "
-        "little.\n\n"
-        "| recipe | steps | episodes/s | training accuracy, % | test accuracy, % |\n|---|---|---|---|---|\n"
-        f"{rows}\n"
-        "How images and kernels of the stem lie in memory, in the same training, turn about in one process:\n\n"
-        f"| layout | episodes/s |\n|---|---|\n{layouts}"
-    )
+    text = f"## {options.preset}\n"
+    if results:
+        text += (
+            f"\nRuns of {options.cpu_minutes:g} minutes of processor time, one thread, that differ from `{options.preset}` in "
+            f"one thing, on {' and '.join(sorted({row['cpu'] for row in results}))}, seed {options.seed}. Episodes per second "
+            "are of processor time, without validation. Training accuracy: of the last steps, on distorted images where there "
+            "are distortions. Test: 10,000 episodes, 95 % interval over episodes; one run each, so differences of half a point "
+            "mean little.\n\n"
+            "| recipe | steps | episodes/s | training accuracy, % | test accuracy, % |\n|---|---|---|---|---|\n"
+            f"{rows}"
+        )
+    if speeds:
+        text += (
+            "\nHow images and kernels of the stem lie in memory, in the same training, turn about in one process:\n\n"
+            f"| layout | episodes/s |\n|---|---|\n{layouts}"
+        )
     if options.long_runs:
         text += (
             "\nEarly stopping (`--patience`), read off the validations of runs that went to the end of their budget: when it "
@@ -194,6 +206,14 @@ def page(results: list[dict[str, Any]], speeds: dict[str, float], options: Optio
     return text
 
 
+def write_section(page: Path, text: str) -> None:
+    """Put a section at its place in a page, or at the end of it; make the page where there is none."""
+    title, *sections = (page.read_text() if page.exists() else TITLE).split("\n## ")
+    heading = text.removeprefix("## ").partition("\n")[0]
+    kept = {part.partition("\n")[0]: part.strip() for part in sections} | {heading: text.removeprefix("## ").strip()}
+    page.write_text("\n\n## ".join([title.strip(), *kept.values()]) + "\n")
+
+
 def _stop(rows: list[dict[str, float]], patience: int) -> int:
     """The index of the validation that ends a run: `patience` of them in a row without a new best."""
     best, stale = -1.0, 0
@@ -202,10 +222,6 @@ def _stop(rows: list[dict[str, float]], patience: int) -> int:
         if stale >= patience:
             return index
     return len(rows) - 1
-
-
-def _speeds(options: Options) -> Path:
-    return options.runs / f"{LAYOUTS}.json"
 
 
 def _is_preset(preset: str, changes: tuple[str, ...]) -> bool:

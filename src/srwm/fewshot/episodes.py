@@ -139,6 +139,7 @@ class PooledSampler:
 
     P = classes * images_per_class images a step, embedded once, serve any number of episodes. With `fewest_ways` and
     `most_shots` each step draws its numbers of classes (fewest_ways to n_way) and of examples per class (k_shot to most_shots).
+    Raises UserError for a pool that is too small for an episode.
     """
 
     def __init__(
@@ -158,6 +159,11 @@ class PooledSampler:
         self.shape, self.episodes, self.generator = shape, episodes, generator
         self.pool = EpisodeShape(classes, images_per_class, queries=0)
         self.fewest_ways, self.most_shots = fewest_ways, most_shots
+        if classes < shape.n_way or images_per_class < shape.images_per_class:
+            raise UserError(
+                f"pool: {shape.n_way}-way {shape.k_shot}-shot episodes with {shape.queries} queries need a pool of "
+                f"{shape.n_way} classes of {shape.images_per_class} images, got {classes} classes of {images_per_class}"
+            )
 
     def sample(self) -> Step[Episodes]:
         """The next step."""
