@@ -3,9 +3,9 @@
     python benchmarks/fewshot.py --data-dir DATA --runs FOLDER --markdown docs/fewshot-recipe.md
 
 Runs are those of `srwm fewshot train`, one thread each, `--jobs` of them side by side; a run that has ended is not repeated.
-`--only NAME...` makes and shows a few of them alone, so that several machines or a queue can share the work; the command without it
-then prints the whole table. How convolutions lie in memory is no option of a training: their speed is measured here, on steps of
-the same training. Early stopping is read off the validations of longer runs, `--long-runs`.
+`--only NAME...` makes and shows a few of them alone, so that several machines or a queue can share the work; the command
+without it then prints the whole table. How convolutions lie in memory is no option of a training: their speed is measured here, on
+steps of the same training. Early stopping is read off the validations of longer runs, `--long-runs`.
 """
 
 import json
@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import torch
@@ -54,6 +55,7 @@ Each section is written by `python benchmarks/fewshot.py --preset PRESET --runs 
 """
 _ROUNDS, _STEPS = 4, 15
 _PATIENCE = (2, 4, 8)
+_WIDTH = 128
 
 
 @dataclass(frozen=True)
@@ -182,15 +184,15 @@ def section(results: list[dict[str, Any]], speeds: dict[str, float], options: Op
     layouts = "".join(f"| {name} | {speed:.0f} |\n" for name, speed in speeds.items())
     text = f"## {options.preset}\n"
     if results:
-        text += (
-            f"\nRuns of {options.cpu_minutes:g} minutes of processor time, one thread, that differ from `{options.preset}` in "
+        text += "\n" + fill(
+            f"Runs of {options.cpu_minutes:g} minutes of processor time, one thread, that differ from `{options.preset}` in "
             f"one thing, on {' and '.join(sorted({row['cpu'] for row in results}))}, seed {options.seed}. Episodes per second "
             "are of processor time, without validation. Training accuracy: of the last steps, on distorted images where there "
             "are distortions. Test: 10,000 episodes, 95 % interval over episodes; one run each, so differences of half a point "
-            "mean little.\n\n"
-            "| recipe | steps | episodes/s | training accuracy, % | test accuracy, % |\n|---|---|---|---|---|\n"
-            f"{rows}"
+            "mean little.",
+            _WIDTH,
         )
+        text += f"\n\n| recipe | steps | episodes/s | training accuracy, % | test accuracy, % |\n|---|---|---|---|---|\n{rows}"
     if speeds:
         text += (
             "\nHow images and kernels of the stem lie in memory, in the same training, turn about in one process:\n\n"
@@ -198,8 +200,8 @@ def section(results: list[dict[str, Any]], speeds: dict[str, float], options: Op
         )
     if options.long_runs:
         text += (
-            "\nEarly stopping (`--patience`), read off the validations of runs that went to the end of their budget: when it "
-            "would have stopped them, with the best validation accuracy until then and of the whole run.\n\n"
+            "\nEarly stopping (`--patience`), read off the validations of runs that went to the end of their budget: when it would\n"
+            "have stopped them, with the best validation accuracy until then and of the whole run.\n\n"
             "| run | patience | processor minutes | best until then, % | best of the run, % |\n|---|---|---|---|---|\n"
             + "".join(early_stops(folder) for folder in options.long_runs)
         )
