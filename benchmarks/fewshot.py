@@ -4,8 +4,8 @@
 
 Runs are those of `srwm fewshot train`, one thread each, `--jobs` of them side by side; a run that has ended is not repeated.
 `--only NAME...` makes and shows a few of them alone, so that several machines or a queue can share the work; the command
-without it then prints the whole table. How convolutions lie in memory is no option of a training: their speed is measured here, on
-steps of the same training. Early stopping is read off the validations of longer runs, `--long-runs`.
+without it then prints the whole table. How convolutions lie in memory is no option of a training: their speed is measured here,
+on steps of the same training. Early stopping is read off the validations of longer runs, `--long-runs`.
 """
 
 import json
@@ -200,8 +200,8 @@ def section(results: list[dict[str, Any]], speeds: dict[str, float], options: Op
         )
     if options.long_runs:
         text += (
-            "\nEarly stopping (`--patience`), read off the validations of runs that went to the end of their budget: when it would\n"
-            "have stopped them, with the best validation accuracy until then and of the whole run.\n\n"
+            "\nEarly stopping (`--patience`), read off the validations of runs that went to the end of their budget: when it\n"
+            "would have stopped them, with the best validation accuracy until then and of the whole run.\n\n"
             "| run | patience | processor minutes | best until then, % | best of the run, % |\n|---|---|---|---|---|\n"
             + "".join(early_stops(folder) for folder in options.long_runs)
         )
