@@ -4,8 +4,9 @@
     python benchmarks/characters.py --data-dir DATA --fonts SITE-PACKAGES/fontpkg_noto_sans_*/files/*.ttf
 
 Of Omniglot's test alphabets those are left out that have a near relative in its training: Gurmukhi (the same alphabet),
-Malayalam (Grantha), Old Church Slavonic (Cyrillic) and Syriac Serto (Syriac Estrangelo). Of the drawn glyphs Armenian alone is in no training part of the
-mixture (Omniglot's validation has it drawn by hand). The fonts may be any that have letters of the scripts below.
+Malayalam (Grantha), Old Church Slavonic (Cyrillic) and Syriac Serto (Syriac Estrangelo). Of the drawn glyphs Armenian alone is
+in no training part of the mixture (Omniglot's validation has it drawn by hand). The fonts may be any that have letters of the
+scripts below.
 """
 
 from dataclasses import dataclass
