@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from srwm.fewshot.config import read_config
+from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.figures.style import COLORS, GREY, figure_style, mark_chance
 from srwm.training.runs import read_metrics, short_names
 
@@ -31,9 +31,11 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
             lines |= _draw_run(accuracy, loss, folder, name, over, color)
         for n_way in ways:
             mark_chance(accuracy, 100 / n_way, f"chance, {100 / n_way:.0f} %")
-            mark_chance(loss, math.log(n_way), f"chance, {math.log(n_way):.2f} nats")
+        guessing = sorted({_loss_of_guessing(config) for config in configs})
+        for nats in guessing:
+            mark_chance(loss, nats, f"chance, {nats:.2f} nats")
         accuracy.set(ylabel="accuracy, %", ylim=(max(0, 100 / max(ways) - 8), 101))
-        loss.set(ylabel="training loss, nats", ylim=(0, 1.25 * math.log(max(2, *ways))))
+        loss.set(ylabel="training loss, nats", ylim=(0, 1.25 * guessing[-1]))
         for axes in (accuracy, loss):
             axes.set(xlabel=f"{unit} of training", xlim=(0, None))
             axes.grid(alpha=0.3)
@@ -43,6 +45,12 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
         lines["points: validation on new classes, 95 % interval"] = Line2D([], [], color=GREY, lw=2, marker="o")
         figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=2)
         figure.savefig(path)
+
+
+def _loss_of_guessing(config: TrainConfig) -> float:
+    """Cross-entropy in training, in nats, the mean over its numbers of classes."""
+    ways = range(config.fewest_ways or config.model.n_way, config.model.n_way + 1)
+    return sum(map(math.log, ways)) / len(ways)
 
 
 def _draw_run(accuracy: Axes, loss: Axes, folder: Path, name: str, over: str, color: str) -> dict[str, Line2D]:
