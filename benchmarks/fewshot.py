@@ -1,105 +1,234 @@
-"""What each part of the training recipe is worth: runs of equal time that differ from the preset in one thing.
+"""What each part of the training recipe is worth: runs of equal processor time that differ from a preset in one thing.
 
     python benchmarks/fewshot.py --data-dir DATA --runs FOLDER --markdown docs/fewshot-recipe.md
 
 Runs are those of `srwm fewshot train`, one thread each, `--jobs` of them side by side; a run that has ended is not repeated.
+`--only NAME...` makes and shows a few of them alone, so that several machines or a queue can share the work; the command
+without it then prints the whole table. How convolutions lie in memory is no option of a training: their speed is measured here,
+on steps of the same training. Early stopping is read off the validations of longer runs, `--long-runs`.
 """
 
 import json
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
+import torch
 import tyro
 
 import machine
+from srwm.data.splits import load_splits
+from srwm.fewshot.augment import distort
+from srwm.fewshot.config import TrainConfig, read_config
+from srwm.fewshot.evaluate import to_float
+from srwm.fewshot.learner import build_optimizer
+from srwm.fewshot.presets import PRESETS
+from srwm.fewshot.protocols import build_objective
 from srwm.training.runs import read_metrics, write_json
 
-PRESET = "cpu-omniglot-1shot"
-VARIANTS: dict[str, tuple[str, ...]] = {
-    "the preset": (),
-    "no loss of neighbours": ("--auxiliary.kind", "none"),
-    "classes instead of neighbours": ("--auxiliary.kind", "classes"),
-    "images of its own for every episode": ("--sampler", "per-episode", "--episodes", "32"),
-    "one query per episode": ("--queries", "1"),
-    "the paper's input": ("--model.input", "paper"),
-    "float32": ("--precision", "float32"),
-    "no distortions": ("--no-distort",),
-    "constant learning rate": ("--schedule", "constant"),
-    "no average of the weights": ("--average-decay", "None"),
-    "no weight decay": ("--optimizer.weight-decay", "0"),
+VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "preset": ("the preset", ()),
+    "no-auxiliary": ("no auxiliary loss", ("--auxiliary.kind", "none")),
+    "classes": ("auxiliary loss: classes", ("--auxiliary.kind", "classes")),
+    "neighbours": ("auxiliary loss: neighbours", ("--auxiliary.kind", "neighbours")),
+    "per-episode": (
+        "images of its own for every episode (32 a step) instead of a pool",
+        ("--sampler", "per-episode", "--episodes", "32"),
+    ),
+    "one-query": ("one query per episode", ("--queries", "1")),
+    "paper-input": ("the paper's input instead of the balanced one", ("--model.input", "paper")),
+    "float32": ("float32 instead of bfloat16", ("--precision", "float32")),
+    "no-distortions": ("no distortions of the images", ("--no-distort",)),
+    "constant-rate": ("constant learning rate", ("--schedule", "constant")),
+    "no-average": ("no moving average of the weights", ("--average-decay", "None")),
+    "no-decay": ("no weight decay", ("--optimizer.weight-decay", "0")),
 }
+LAYOUTS = "layouts"
+TITLE = """# What each part of the recipe is worth
+
+Each section is written by `python benchmarks/fewshot.py --preset PRESET --runs FOLDER --markdown docs/fewshot-recipe.md`.
+"""
+_ROUNDS, _STEPS = 4, 15
+_PATIENCE = (2, 4, 8)
+_WIDTH = 128
 
 
 @dataclass(frozen=True)
 class Options:
-    """Compare training recipes at equal time."""
+    """Compare training recipes at equal processor time."""
 
     runs: Path
     """folder for the run folders"""
+    preset: str = "cpu-omniglot-1shot"
+    """what the runs differ from"""
     data_dir: Path | None = None
     """folder of the data set"""
-    minutes: float = 5
-    """minutes of one thread per run"""
-    jobs: int = 2
+    cpu_minutes: float = 4
+    """minutes of processor time per run, one thread, the validation at the end included"""
+    only: tuple[str, ...] = ()
+    """make and show these alone: names of variants, or `layouts`; none: all"""
+    jobs: int = 1
     """runs side by side"""
     seed: int = 0
     """seed of every run"""
+    long_runs: tuple[Path, ...] = ()
+    """run folders of longer trainings, for what early stopping would have done to them"""
     markdown: Path | None = None
-    """where the table goes, besides the terminal"""
+    """page whose section on this preset is written anew, besides the terminal"""
 
 
 def main(options: Options) -> None:
-    """Run what has not been run yet, then print the table."""
+    """Make the runs that have not been made yet, then print the table."""
+    known = [name for name, (_, changes) in VARIANTS.items() if not changes or not _is_preset(options.preset, changes)]
+    unknown = set(options.only) - {*known, LAYOUTS}
+    if unknown:
+        raise SystemExit(f"--only: expected some of {', '.join((*known, LAYOUTS))}, got {', '.join(sorted(unknown))}")
+    names = [name for name in known if not options.only or name in options.only]
     options.runs.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(options.jobs) as pool:
-        results = list(pool.map(lambda name: result(name, options), VARIANTS))
-    text = table(results, options)
+        list(pool.map(lambda name: train(name, options), names))
+    speeds: dict[str, float] = {}
+    if not options.only or LAYOUTS in options.only:
+        stored = options.runs / f"{LAYOUTS}.json"
+        if not stored.exists():
+            write_json(stored, measure_layouts(PRESETS[options.preset][1], options.data_dir))
+        speeds = json.loads(stored.read_text())
+    text = section([result(name, options) for name in names], speeds, options)
     print(text)
     if options.markdown is not None:
-        options.markdown.write_text(text)
+        write_section(options.markdown, text)
+
+
+def train(name: str, options: Options) -> None:
+    """Train and test one variant, unless that has been done."""
+    folder = options.runs / name
+    if (folder / "machine.json").exists():
+        return
+    command = [sys.executable, "-m", "srwm", "fewshot", "train", options.preset, "--run", str(folder), "--threads", "1"]
+    command += ["--minutes", "None", "--cpu-minutes", str(options.cpu_minutes), "--seed", str(options.seed)]
+    command += ["--validate-every", "100000"]  # at the end alone
+    command += [] if options.data_dir is None else ["--data-dir", str(options.data_dir)]
+    command += ["--resume"] if folder.exists() else []
+    subprocess.run([*command, *VARIANTS[name][1]], check=True, stdout=subprocess.DEVNULL)
+    write_json(folder / "machine.json", {"cpu": machine.cpu_model()})
 
 
 def result(name: str, options: Options) -> dict[str, Any]:
-    """Train one variant, unless it is there already, and read what came of it."""
-    folder = options.runs / name.replace(" ", "-").replace("'", "")
-    if not (folder / "test.json").exists():
-        command = [sys.executable, "-m", "srwm", "fewshot", "train", PRESET, "--run", str(folder), "--threads", "1"]
-        command += ["--minutes", str(options.minutes), "--seed", str(options.seed), "--validate-every", "100000"]
-        command += [] if options.data_dir is None else ["--data-dir", str(options.data_dir)]
-        command += ["--resume"] if folder.exists() else []
-        subprocess.run([*command, *VARIANTS[name]], check=True, stdout=subprocess.DEVNULL)
-        write_json(folder / "machine.json", {"cpu": machine.cpu_model()})
-    config = json.loads((folder / "config.json").read_text())
-    test, last = json.loads((folder / "test.json").read_text()), read_metrics(folder)[-1]
+    """What came of one variant; episodes per second are those of training alone."""
+    folder = options.runs / name
+    config, test = read_config(folder), json.loads((folder / "test.json").read_text())
+    last = [row for row in read_metrics(folder) if "val_accuracy" not in row][-1]
     return {
-        "name": name,
+        "name": VARIANTS[name][0],
         "steps": int(last["step"]),
-        "episodes": last["step"] * config["episodes"] / (60 * last["minutes"]),
+        "episodes": last["step"] * config.episodes / (60 * last["cpu_minutes"]),
         "train": last["train_accuracy"],
         "test": test["mean"],
         "interval": test["interval"],
+        "cpu": json.loads((folder / "machine.json").read_text())["cpu"],
     }
 
 
-def table(results: list[dict[str, Any]], options: Options) -> str:
-    """The results as a page of the documentation."""
-    rows = "\n".join(
+def measure_layouts(config: TrainConfig, data_dir: Path | None) -> dict[str, float]:
+    """Episodes per processor second of one training with images and kernels channels last, as built, and channels first."""
+    torch.set_num_threads(1)
+    data = load_splits(config.data, data_dir)["train"]
+    objective = build_objective(config, [data])
+    optimizer, draws = build_optimizer(objective, config.optimizer), torch.Generator()
+    sampler = objective.sampler(config, [data], draws)
+    layouts = {"channels last": torch.channels_last, "channels first": torch.contiguous_format}
+    seconds = dict.fromkeys(layouts, 0.0)
+    for repetition in range(_ROUNDS + 1):
+        for name, layout in layouts.items():
+            for parameter in objective.model.stem.parameters():
+                if parameter.dim() == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=layout)
+            start = time.process_time()
+            for _ in range(_STEPS):
+                drawn = sampler.sample()
+                images = distort(to_float(drawn.images), config.distortion, draws).contiguous(memory_format=layout)
+                optimizer.zero_grad()
+                objective(drawn._replace(images=images)).loss.backward()
+                optimizer.step()
+            seconds[name] += (time.process_time() - start) if repetition > 0 else 0.0  # the first round warms up
+    return {name: _ROUNDS * _STEPS * config.episodes / spent for name, spent in seconds.items()}
+
+
+def early_stops(folder: Path) -> str:
+    """Rows of what several values of `patience` would have done to a run that went to the end of its budget."""
+    rows = [row for row in read_metrics(folder) if "val_accuracy" in row]
+    best = max(row["val_accuracy"] for row in rows)
+    lines = []
+    for patience in _PATIENCE:
+        end = _stop(rows, patience)
+        found = max(row["val_accuracy"] for row in rows[: end + 1])
+        lines.append(
+            f"| {folder.name} | {patience} | {rows[end]['cpu_minutes']:.1f} of {rows[-1]['cpu_minutes']:.1f} | "
+            f"{100 * found:.2f} | {100 * best:.2f} |\n"
+        )
+    return "".join(lines)
+
+
+def section(results: list[dict[str, Any]], speeds: dict[str, float], options: Options) -> str:
+    """The results as a section of the documentation; its first line names the preset."""
+    rows = "".join(
         f"| {row['name']} | {row['steps']} | {row['episodes']:.0f} | {100 * row['train']:.1f} | "
-        f"{100 * row['test']:.2f} ± {100 * row['interval']:.2f} |"
+        f"{100 * row['test']:.2f} ± {100 * row['interval']:.2f} |\n"
         for row in results
     )
-    return (
-        "# What each part of the recipe is worth\n\n"
-        f"Runs of {options.minutes:g} minutes of one thread that differ from `{PRESET}` in one thing, {options.jobs} side by "
-        f"side on {machine.cpu_model()}, seed {options.seed}. Test: 5-way 1-shot Omniglot, 10,000 episodes, 95 % interval over "
-        "episodes; one run each, so differences of half a point mean little.\n\n"
-        "    python benchmarks/fewshot.py --runs runs/recipe --markdown docs/fewshot-recipe.md\n\n"
-        f"| recipe | steps | episodes/s | training accuracy, % | test accuracy, % |\n|---|---|---|---|---|\n{rows}\n"
-    )
+    layouts = "".join(f"| {name} | {speed:.0f} |\n" for name, speed in speeds.items())
+    text = f"## {options.preset}\n"
+    if results:
+        text += "\n" + fill(
+            f"Runs of {options.cpu_minutes:g} minutes of processor time, one thread, that differ from `{options.preset}` in "
+            f"one thing, on {' and '.join(sorted({row['cpu'] for row in results}))}, seed {options.seed}. Episodes per second "
+            "are of processor time, without validation. Training accuracy: of the last steps, on distorted images where there "
+            "are distortions. Test: 10,000 episodes, 95 % interval over episodes; one run each, so differences of half a point "
+            "mean little.",
+            _WIDTH,
+        )
+        text += f"\n\n| recipe | steps | episodes/s | training accuracy, % | test accuracy, % |\n|---|---|---|---|---|\n{rows}"
+    if speeds:
+        text += (
+            "\nHow images and kernels of the stem lie in memory, in the same training, turn about in one process:\n\n"
+            f"| layout | episodes/s |\n|---|---|\n{layouts}"
+        )
+    if options.long_runs:
+        text += (
+            "\nEarly stopping (`--patience`), read off the validations of runs that went to the end of their budget: when it\n"
+            "would have stopped them, with the best validation accuracy until then and of the whole run.\n\n"
+            "| run | patience | processor minutes | best until then, % | best of the run, % |\n|---|---|---|---|---|\n"
+            + "".join(early_stops(folder) for folder in options.long_runs)
+        )
+    return text
+
+
+def write_section(page: Path, text: str) -> None:
+    """Put a section at its place in a page, or at the end of it; make the page where there is none."""
+    title, *sections = (page.read_text() if page.exists() else TITLE).split("\n## ")
+    heading = text.removeprefix("## ").partition("\n")[0]
+    kept = {part.partition("\n")[0]: part.strip() for part in sections} | {heading: text.removeprefix("## ").strip()}
+    page.write_text("\n\n## ".join([title.strip(), *kept.values()]) + "\n")
+
+
+def _stop(rows: list[dict[str, float]], patience: int) -> int:
+    """The index of the validation that ends a run: `patience` of them in a row without a new best."""
+    best, stale = -1.0, 0
+    for index, row in enumerate(rows):
+        best, stale = (row["val_accuracy"], 0) if row["val_accuracy"] > best else (best, stale + 1)
+        if stale >= patience:
+            return index
+    return len(rows) - 1
+
+
+def _is_preset(preset: str, changes: tuple[str, ...]) -> bool:
+    """Whether the preset has this kind of auxiliary loss anyway."""
+    return changes == ("--auxiliary.kind", PRESETS[preset][1].auxiliary.kind)
 
 
 if __name__ == "__main__":

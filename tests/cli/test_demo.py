@@ -27,6 +27,13 @@ def test_the_demo_tests_beside_baselines_and_draws(tmp_path, save_model, capsys)
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_model_without_a_matrix_is_tested_all_the_same(tmp_path, save_model, capsys):
+    picture, lstm = tmp_path / "picture.png", StackConfig("lstm", d_model=16, num_layers=1, ff_factor=0)
+    assert main(["demo", "--model", save_model(stack=lstm), "--figure", str(picture), "--episodes", "20"]) == 0
+    assert "no picture: this model has no self-referential matrix" in capsys.readouterr().out
+    assert not picture.exists()
+
+
 def test_mistakes_are_told_before_anything_is_drawn(tmp_path, save_model, capsys):
     assert main(["demo", "--figure", str(tmp_path / "nowhere" / "picture.png")]) == 1
     assert "there is no such folder" in capsys.readouterr().err

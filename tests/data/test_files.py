@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from srwm.data.files import cache_dir, remove_leftovers, write_atomically
+from srwm.data.files import cache_dir, remove_leftovers, write_atomically, write_blocks_atomically
 
 
 def test_new_content_replaces_old(tmp_path):
@@ -45,3 +45,18 @@ def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path):
     remove_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path)) == [".folder.tmp", ".hidden", "file", "file.tmp"]
     remove_leftovers(tmp_path / "missing")
+
+
+def test_blocks_become_one_file_or_none(tmp_path):
+    path = tmp_path / "file"
+    write_blocks_atomically(path, [b"a", memoryview(b"bc")])
+    assert path.read_bytes() == b"abc"
+
+    def broken():
+        yield b"new"
+        raise ValueError("the second block cannot be made")
+
+    with pytest.raises(ValueError, match="second block"):
+        write_blocks_atomically(path, broken())
+    assert path.read_bytes() == b"abc"
+    assert os.listdir(tmp_path) == ["file"]

@@ -26,7 +26,7 @@ def test_a_folder_of_class_folders_is_split(tmp_path):
     assert [len(splits[split]) for split in SPLITS] == [6, 2, 2]
     assert sorted(name for data in splits.values() for name in data.class_names) == NAMES
     for split, data in splits.items():
-        assert data.name == f"folder-{split}"
+        assert data.name == f"{tmp_path}-{split}"
         assert data.image_shape == (3, 84, 84)
         assert data.counts.tolist() == [3] * len(data)
         for c, name in enumerate(data.class_names):

@@ -1,11 +1,13 @@
 import unicodedata
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 
 from srwm.data.glyphs import GlyphDrawer, Handwriting, load_glyphs
-from srwm.data.letters import _FACES, _distance, _thinned, load_letters
+from srwm.data.letters import _FACES, _distance, _thinned, load_font_letters, load_letters
 from srwm.data.omniglot import vinyals_split
 
 UPRIGHT_SCRIPTS = {"val": {"Hebrew", "Lao", "Lisu", "NKo"}, "test": {"Armenian", "Georgian"}}
@@ -134,3 +136,17 @@ def test_loading_draws_all_splits():
     splits = load_glyphs(instances=1)
     assert list(splits) == ["train", "val", "test"]
     assert all((data.counts == 1).all() for data in splits.values())
+
+
+def test_letters_of_other_fonts_are_a_test_set():
+    font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    bold = font.with_name("DejaVuSans-Bold.ttf")
+    letters = load_font_letters([font, bold], {"Ogham": ((0x1681, 0x169A),), "Khmer": ((0x1780, 0x17B3),)})
+    assert {script(name) for name in letters.names} == {"Ogham"}
+    assert np.diff(letters.offsets).tolist() == [2] * len(letters.names)
+    assert {split for split, classes in letters.classes.items() if len(classes)} == {"test"}
+    drawn = GlyphDrawer(letters).draw("test", 0, 3)
+    assert drawn.counts.tolist() == [3] * len(letters.classes["test"])
+    assert drawn.images.max(axis=(1, 2, 3)).min() > 200
+    with pytest.raises(ValueError, match=r"some that DejaVuSans\.ttf have, got Khmer"):
+        load_font_letters([font], {"Khmer": ((0x1780, 0x17B3),)})

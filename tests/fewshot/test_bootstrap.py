@@ -97,5 +97,5 @@ def test_what_does_not_fit_is_told(config, splits):
     with pytest.raises(UserError, match="bootstrap: expected 0 or more"):
         check_config(config, with_second(splits, None))
     _, config = bootstrapped(config, future=40)
-    with pytest.raises(UserError, match="with 43 queries need 3 classes of 16 images"):
+    with pytest.raises(UserError, match="with 43 queries need a pool of 3 classes of 16 images"):
         check_config(config, with_second(splits, None))

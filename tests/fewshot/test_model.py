@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from srwm.fewshot.model import FewShotModel, ModelConfig
-from srwm.nn import StackConfig
+from srwm.nn import CORES, StackConfig
 
 STACK = StackConfig(d_model=8, num_heads=2, num_layers=1, ff_factor=2)
 VECTORS = {"image_shape": (6,), "stem": "none", "n_way": 3}
@@ -39,6 +40,18 @@ def model(request: pytest.FixtureRequest) -> FewShotModel:
 
 def episode(model: FewShotModel, steps: int = 5) -> tuple[Tensor, Tensor]:
     return torch.randn(2, steps, *model.config.image_shape), torch.randint(-1, 3, (2, steps))
+
+
+@pytest.mark.parametrize("core", sorted(CORES))
+@pytest.mark.parametrize("stem", ["balanced", "paper", "conv4", "resnet12"])
+def test_any_stem_goes_with_any_core(stem: str, core: str) -> None:
+    config = replace(CONFIGS[stem], stack=replace(STACK, core=core))
+    model = FewShotModel(config)
+    images, labels = episode(model)
+    _, state = model(images, labels)
+    model.query(images[:, :2], state).square().sum().backward()
+    reached = {name.partition(".")[0] for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert reached >= {"input", "stack", "out_layer"} | ({"stem"} if config.stem != "none" else set())
 
 
 def test_the_paper_s_omniglot_model_has_its_number_of_parameters() -> None:

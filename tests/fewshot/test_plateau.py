@@ -1,8 +1,9 @@
-from srwm.fewshot.plateau import ChanceWatch
+from srwm.fewshot.plateau import ChanceWatch, ways_out
+from srwm.fewshot.presets import PRESETS
 
 
 def warnings_of(accuracies, every=20, patience=100):
-    watch = ChanceWatch(chance=0.2, patience=patience)
+    watch = ChanceWatch(chance=0.2, ways_out=["luck"], patience=patience)
     told = [watch.update(every * (i + 1), every, accuracy) for i, accuracy in enumerate(accuracies)]
     return [every * (i + 1) for i, line in enumerate(told) if line]
 
@@ -20,7 +21,16 @@ def test_a_fall_back_to_chance_is_told_after_the_patience():
 
 
 def test_the_line_names_numbers_and_ways_out():
-    watch = ChanceWatch(chance=0.05, patience=10)
+    watch = ChanceWatch(chance=0.05, ways_out=["one", "another"], patience=10)
     line = watch.update(10, 10, 0.051)
     assert "5.1 %, chance 5.0 %" in line
-    assert "--model.input balanced" in line
+    assert "ways out: one, another (docs" in line
+
+
+def test_what_a_run_does_already_is_no_way_out():
+    first, *others = ways_out(PRESETS["paper-omniglot-1shot"][1])
+    assert first == "--model.input balanced"
+    assert others == ["--auxiliary.kind neighbours", "--schedule trapezoid", "--sampler pooled", "another --optimizer.lr"]
+    assert ways_out(PRESETS["cpu-omniglot-1shot"][1]) == ["another --optimizer.lr"]
+    assert ways_out(PRESETS["cpu-omniglot-delayed"][1]) == ["another --optimizer.lr"]
+    assert "--streams.hint 0.5" in ways_out(PRESETS["paper-sequential-omniglot-mini-imagenet"][1])

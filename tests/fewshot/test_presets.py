@@ -1,10 +1,15 @@
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 
 from srwm.data import ImageClasses
+from srwm.data.normalise import normalised
+from srwm.fewshot.evaluate import to_float
 from srwm.fewshot.learner import build_optimizer
 from srwm.fewshot.presets import PRESETS
-from srwm.fewshot.protocols import PROTOCOLS, check_config
+from srwm.fewshot.protocols import PROTOCOLS, build_objective, check_config
 
 COUNTS = {"paper-omniglot-1shot": 1_342_021, "paper-bootstrap-omniglot-1shot": 1_342_021}
 
@@ -22,9 +27,26 @@ def test_every_preset_builds_its_model_and_optimizer(name):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_fits_data_of_the_usual_size(name):
+def test_every_preset_fits_data_of_the_usual_size_and_learns_from_it(name):
     """20 images a class, as in Omniglot, the fewest of all; 60 classes to train, as in FC100."""
     config = PRESETS[name][1]
-    images = np.zeros((60 * 20, *config.model.image_shape), np.uint8)
+    shape = (60 * 20, *config.model.image_shape)
+    images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     data = ImageClasses("some", images, np.arange(0, 1201, 20), tuple(map(str, range(60))))
-    check_config(config, dict.fromkeys(("train", "val", "test"), (data,) * PROTOCOLS[config.protocol].num_sets))
+    splits = dict.fromkeys(("train", "val", "test"), data)
+    sets = {split: (part,) * PROTOCOLS[config.protocol].num_sets for split, part in splits.items()}
+    if config.normalise:
+        sets = {split: (part,) * len(sets[split]) for split, part in normalised(splits).items()}
+    check_config(config, sets)
+
+    config = dataclasses.replace(config, episodes=2)
+    torch.manual_seed(0)
+    objective = build_objective(config, sets["train"])
+    optimizer = build_optimizer(objective, config.optimizer)
+    before = {parameter: parameter.detach().clone() for parameter in objective.parameters()}
+    step = objective.sampler(config, sets["train"], torch.Generator().manual_seed(0)).sample()
+    loss = objective(step._replace(images=to_float(step.images))).loss
+    loss.backward()
+    optimizer.step()
+    assert loss.isfinite()
+    assert all(not torch.equal(parameter, old) for parameter, old in before.items())

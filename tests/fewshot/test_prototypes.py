@@ -89,10 +89,11 @@ def test_it_trains_by_the_same_machinery(tmp_path, config, splits):
     model = load_best(tmp_path / "run")
     assert isinstance(model, PrototypicalNetwork)
     assert {name.partition(".")[0] for name, _ in model.named_parameters()} == {"stem"}
-    accuracy = score_run(tmp_path / "run", splits["test"], 200)
+    accuracy, _, features = score_run(tmp_path / "run", splits["test"], 200)
     assert accuracy.mean > 0.9
-    same = score_baselines(tmp_path / "run", splits["test"], 200)[PROTOTYPES]
-    assert same == accuracy, "its own prototypes are the model itself"
+    baselines = score_baselines(tmp_path / "run", splits["test"], 200, features=features)
+    assert baselines == score_baselines(tmp_path / "run", splits["test"], 200)
+    assert baselines[PROTOTYPES] == accuracy, "its own prototypes are the model itself"
     stored = json.loads((tmp_path / "run" / "baselines.json").read_text())
     assert stored[PROTOTYPES]["mean"] == accuracy.mean
     assert stored["n_way"] == 3

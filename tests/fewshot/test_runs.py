@@ -1,12 +1,14 @@
 import csv
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 
 from srwm.data import UserError
 from srwm.fewshot.config import read_config
 from srwm.fewshot.presets import PRESETS
-from srwm.training.runs import MetricsLog, check_same_config, create_run, read_metrics
+from srwm.training.runs import MetricsLog, check_same_config, create_run, read_metrics, short_names
 
 
 def test_configurations_come_back_equal(tmp_path, config):
@@ -14,6 +16,26 @@ def test_configurations_come_back_equal(tmp_path, config):
         create_run(tmp_path / name, given)
         assert read_config(tmp_path / name) == given
         check_same_config(tmp_path / name, given)
+
+
+def test_a_run_of_before_a_field_was_there_goes_on_with_its_default(tmp_path, config):
+    create_run(tmp_path / "run", config)
+    path = tmp_path / "run" / "config.json"
+    stored = json.loads(path.read_text())
+    del stored["normalise"]
+    path.write_text(json.dumps(stored))
+    check_same_config(tmp_path / "run", config)
+    with pytest.raises(UserError, match=r"normalise \(was False, now True\)"):
+        check_same_config(tmp_path / "run", dataclasses.replace(config, normalise=True))
+
+
+def test_runs_go_by_as_much_of_their_path_as_tells_them_apart():
+    paths = [Path("a/one/run"), Path("a/two/run"), Path("b/one/run"), Path("a/one/run")]
+    assert short_names(paths[:2]) == ["one/run", "two/run"]
+    assert short_names(paths) == ["a/one/run", "a/two/run", "b/one/run", "a/one/run"]
+    assert short_names([Path("x/first"), Path("x/second")]) == ["first", "second"]
+    assert short_names([paths[0], paths[0]]) == ["run", "run"]
+    assert short_names([]) == []
 
 
 def test_a_run_is_not_overwritten(tmp_path, config):

@@ -49,7 +49,7 @@ def test_a_run_learns_and_leaves_what_it_promises(tmp_path, config, splits):
         validate_every=100,
     )
     assert train(config, splits, tmp_path / "run", accelerator="cpu")
-    accuracy = score_run(tmp_path / "run", splits["test"], 300)
+    accuracy = score_run(tmp_path / "run", splits["test"], 300).accuracy
     assert accuracy.mean - accuracy.interval > 0.6, "chance is a third"
     draw_learning_curve(tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
@@ -127,7 +127,9 @@ def test_every_protocol_trains_tests_and_resumes(tmp_path, config, splits, proto
     )
     assert rows == same
     assert ("matching_loss" in rows[0]) == (protocol == "bootstrap")
-    accuracy = score_run(tmp_path / "run", splits["test"], 20, second=second["test"] if protocol == "sequential" else None)
+    accuracy = score_run(
+        tmp_path / "run", splits["test"], 20, second=second["test"] if protocol == "sequential" else None
+    ).accuracy
     assert accuracy.episodes == 20
     if protocol != "bootstrap":
         draw_adaptation([tmp_path / "run", tmp_path / "run"], tmp_path / "figure.png")
@@ -174,7 +176,7 @@ def test_a_finished_run_stays_as_it_is(tmp_path, config, splits):
 def test_episodes_of_changing_size_train_and_validate(tmp_path, config, splits):
     config = dataclasses.replace(config, fewest_ways=2, most_shots=2, validation_ways=2, queries=2)
     assert train(config, splits, tmp_path / "run", accelerator="cpu")
-    accuracy = score_run(tmp_path / "run", splits["test"], 50)
+    accuracy = score_run(tmp_path / "run", splits["test"], 50).accuracy
     assert 0 < accuracy.mean <= 1
     assert load_best(tmp_path / "run").config.n_way == 3
 
@@ -191,7 +193,7 @@ def test_training_ends_when_validation_stands_still(tmp_path, config, splits):
 
 def test_a_run_that_stands_at_chance_says_so(tmp_path, config, splits, capsys, monkeypatch):
     blind = dataclasses.replace(config, optimizer=OptimizerConfig(lr=1e-12))
-    monkeypatch.setattr("srwm.fewshot.train.ChanceWatch", lambda chance: ChanceWatch(chance + 1, patience=6))
+    monkeypatch.setattr("srwm.fewshot.train.ChanceWatch", lambda chance, out: ChanceWatch(chance + 1, out, patience=6))
     assert train(blind, splits, tmp_path / "run", accelerator="cpu")
     assert "training has stood at chance for 6 steps" in capsys.readouterr().out
 
@@ -227,8 +229,8 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"validation_queries": 0}, "validation_queries: expected 1 or more"),
         ({"validation_episodes": 0}, "validation_episodes: expected 1 or more"),
         ({"average_decay": 1.0}, "average_decay: expected"),
-        ({"k_shot": 9}, "need 3 classes of 10 images"),
-        ({"most_shots": 9}, "need 3 classes of 10 images"),
+        ({"k_shot": 9}, "need a pool of 3 classes of 10 images"),
+        ({"most_shots": 9}, "need a pool of 3 classes of 10 images"),
         ({"k_shot": 2, "most_shots": 1}, "most_shots: expected k_shot = 2 or more, got 1"),
         ({"fewest_ways": 4}, "fewest_ways: expected 2 to model.n_way = 3, got 4"),
         ({"validation_ways": 1}, "validation_ways: expected 2 to model.n_way = 3, got 1"),

@@ -1,5 +1,6 @@
 """The command line: one typed command over each laboratory."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -57,9 +58,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"this command needs {error.name}, which is not installed: pip install 'srwm[{extra}]'", 1)
     except OSError as error:
         return _fail(error, 1)
+    except RuntimeError as error:
+        if not _is_lost_peer(error):
+            raise
+        return _fail(
+            "another process of this run has ended, so this one ends too; --resume goes on from the last checkpoint", 1
+        )
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     return 0
+
+
+def _is_lost_peer(error: RuntimeError) -> bool:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return False
+    from srwm.training.distributed import is_lost_peer
+
+    return is_lost_peer(error)
 
 
 def _overview(group: str) -> str:

@@ -12,9 +12,10 @@ from srwm.data import UserError
 from srwm.data.glyphs import GlyphDrawer
 from srwm.fewshot.baselines import evaluate_baselines
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
-from srwm.fewshot.evaluate import evaluate
+from srwm.fewshot.evaluate import embed_all, evaluate
+from srwm.fewshot.figures.episode import draw_episode
+from srwm.fewshot.figures.trace import trace_episode
 from srwm.fewshot.model import FewShotModel
-from srwm.fewshot.pictures import draw_episode
 
 _FORMATS = (".png", ".pdf", ".svg", ".jpg")
 _SHAPE = EpisodeShape(n_way=5, k_shot=1, queries=10)
@@ -52,8 +53,9 @@ def demo(arguments: Sequence[str]) -> None:
     unseen = GlyphDrawer().draw("test", options.seed, instances=20)
     print(f"the test: {len(unseen)} letters of Armenian and Georgian in typefaces of their own, drawn by pens of many widths,")
     print("bent and turned; it was trained on none of these alphabets and typefaces. Which of the five is this?\n")
-    accuracy = evaluate(model, unseen, _SHAPE, options.episodes, options.seed)
-    baselines = evaluate_baselines(model, unseen, _SHAPE, options.episodes, options.seed)
+    features = embed_all(model, unseen)
+    accuracy = evaluate(model, unseen, _SHAPE, options.episodes, options.seed, features)
+    baselines = evaluate_baselines(model, unseen, _SHAPE, options.episodes, options.seed, features)
     print(f"  {'chance':<48}{100 / _SHAPE.n_way:5.2f} %")
     for name, found in baselines.items():
         of = "" if "pixels" in name else ", the learner's stem"
@@ -62,5 +64,8 @@ def demo(arguments: Sequence[str]) -> None:
     print(f"  (95 % intervals over {accuracy.episodes:,} episodes of {_SHAPE.queries} questions, the same for all)")
     episode = draw_episodes(torch.from_numpy(unseen.offsets), _SHAPE, 1, torch.Generator().manual_seed(options.seed))
     title = f"Letters of scripts that it was never trained on, one example each (test accuracy {accuracy}, chance 20 %)"
-    draw_episode(model, unseen, episode, options.figure, title)
-    print(f"\npicture: {options.figure} ({time.monotonic() - began:.0f} s in all)")
+    trace = trace_episode(model, unseen, episode)
+    if trace is not None:
+        draw_episode(trace, options.figure, title)
+    picture = f"picture: {options.figure}" if trace is not None else "no picture: this model has no self-referential matrix"
+    print(f"\n{picture} ({time.monotonic() - began:.0f} s in all)")

@@ -11,11 +11,13 @@ import tyro
 from srwm.cli.options import check_least, set_threads
 from srwm.data.errors import UserError
 from srwm.data.images import ImageClasses, Split
+from srwm.data.normalise import normalised
 from srwm.data.resize import resized
 from srwm.data.splits import load_splits
 from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.learner import fit_to_data
+from srwm.fewshot.objective import Evaluation
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols import STREAMS
 from srwm.fewshot.report import draw_learning_curve, episode_shape, score_baselines, score_run
@@ -116,16 +118,15 @@ def train(arguments: Sequence[str]) -> None:
     )
     check_least(2, test_episodes=options.test_episodes)
     set_threads(options.threads)
-    config, splits, second = _fit(options.config, PRESETS[preset][1], options.data_dir)
+    config, sets = _fit(options.config, PRESETS[preset][1], options.data_dir)
+    splits, second = sets[0], sets[1] if len(sets) > 1 else None
     ended = train_run(config, splits, options.run, second_splits=second, resume=options.resume, accelerator=options.accelerator)
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)
     if not is_chief():
         return
-    accuracy = score_run(options.run, splits["test"], options.test_episodes, second=second["test"] if second else None)
-    names = splits["test"].name + (f", {second['test'].name}" if second else "")
-    print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {names})")
+    _test(options.run, sets, options.test_episodes)
     print(f"learning curve: {draw_learning_curve(options.run)}")
 
 
@@ -136,17 +137,15 @@ def evaluate(arguments: Sequence[str]) -> None:
     check_least(2, episodes=options.episodes)
     _check_seed(options.seed)
     set_threads(options.threads)
-    splits, second = _load(read_config(options.run), options.data_dir)
-    data = splits["test"]
-    accuracy = score_run(options.run, data, options.episodes, options.queries, options.seed, second["test"] if second else None)
-    names = data.name + (f", {second['test'].name}" if second else "")
-    print(f"test accuracy {accuracy} (95 % interval, {accuracy.episodes} episodes, {names})")
+    sets = _load(read_config(options.run), options.data_dir)
+    test = _test(options.run, sets, options.episodes, options.queries, options.seed)
     if not options.baselines or read_config(options.run).protocol in STREAMS:
         return
     shape = episode_shape(options.run, options.queries)
     print(f"on the same episodes, {shape.n_way}-way {shape.k_shot}-shot, features of the run's own stem:")
     print(f"  {'chance':<28}{100 / shape.n_way:5.2f} %")
-    for name, found in score_baselines(options.run, data, options.episodes, options.queries, options.seed).items():
+    chosen = (options.episodes, options.queries, options.seed)
+    for name, found in score_baselines(options.run, sets[0]["test"], *chosen, test.features).items():
         print(f"  {name:<28}{found}")
 
 
@@ -188,27 +187,37 @@ def adaptation(arguments: Sequence[str]) -> None:
     print(f"accuracy over positions: {options.figure}")
 
 
-def _load(config: TrainConfig, data_dir: Path | None) -> tuple[dict[Split, ImageClasses], dict[Split, ImageClasses] | None]:
-    """The configuration's data set, and its second one, at the size of the model's images."""
-    first = load_splits(config.data, data_dir)
-    second = None if config.second_data is None else load_splits(config.second_data, data_dir)
-    shape = config.model.image_shape
-    return resized(first, shape), None if second is None else resized(second, shape)
+def _test(
+    run: Path, sets: list[dict[Split, ImageClasses]], episodes: int, queries: int | None = None, seed: int = 1
+) -> Evaluation:
+    """Test and tell; `sets` are the run's data set and its second one, if it has one."""
+    data, *second = [splits["test"] for splits in sets]
+    found = score_run(run, data, episodes, queries, seed, *second)
+    names = ", ".join(part.name for part in (data, *second))
+    print(f"test accuracy {found.accuracy} (95 % interval, {found.accuracy.episodes} episodes, {names})")
+    return found
+
+
+def _load(config: TrainConfig, data_dir: Path | None, *, own_size: bool = False) -> list[dict[Split, ImageClasses]]:
+    """The configuration's data set, and its second one, at the size of the model's images or at their own."""
+    names = [config.data] if config.second_data is None else [config.data, config.second_data]
+    sets = [load_splits(name, data_dir) for name in names]
+    if not own_size:
+        sets = [resized(splits, config.model.image_shape) for splits in sets]
+    return [normalised(splits) for splits in sets] if config.normalise else sets
 
 
 def _fit(
     config: TrainConfig, preset: TrainConfig, data_dir: Path | None
-) -> tuple[TrainConfig, dict[Split, ImageClasses], dict[Split, ImageClasses] | None]:
+) -> tuple[TrainConfig, list[dict[Split, ImageClasses]]]:
     """The configuration and its data, made to fit: one data set keeps its size unless the user named another one."""
-    if config.second_data is not None or config.model.image_shape != preset.model.image_shape:
-        splits, second = _load(config, data_dir)
-    else:
-        splits, second = load_splits(config.data, data_dir), None
-    fitting = fit_to_data(config, splits["train"])
-    if fitting.pool != config.pool:
+    own_size = config.second_data is None and config.model.image_shape == preset.model.image_shape
+    sets = _load(config, data_dir, own_size=own_size)
+    fitting = fit_to_data(config, *(splits["train"] for splits in sets))
+    if fitting.pool != config.pool and config.sampler == "pooled":
         pool = f"{fitting.pool.classes} classes of {fitting.pool.images_per_class} images"
         print(f"srwm: the pool of a step is {pool}; the data has no more", file=sys.stderr)
-    return fitting, splits, second
+    return fitting, sets
 
 
 def _check_seed(seed: int) -> None:

@@ -1,18 +1,17 @@
 """Decoded data sets on disk, mapped into memory: decoded once, shared by every process that reads them."""
 
 import hashlib
+import io
 import json
 import os
-import secrets
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.data.files import cache_dir, remove_leftovers, write_atomically
+from srwm.data.files import cache_dir, remove_leftovers, write_atomically, write_blocks_atomically
 from srwm.data.images import ImageClasses
 
 Decoded = tuple[dict[str, int], Iterable[NDArray[np.uint8]]]
@@ -34,7 +33,7 @@ def cached_classes(name: str, key: str, decode: Callable[[], Decoded]) -> ImageC
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, older_than=3600)
         write_atomically(path.with_suffix(".json"), json.dumps(counts).encode())
-        _write(path, sum(counts.values()), blocks)
+        write_blocks_atomically(path, _npy(sum(counts.values()), blocks))
     except OSError as error:
         warnings.warn(f"decoded images are not kept for the next time: {error}", stacklevel=3)
         counts, blocks = decode()
@@ -66,24 +65,12 @@ def _classes(name: str, images: NDArray[np.uint8], counts: dict[str, int]) -> Im
     return ImageClasses(name, images, np.cumsum([0, *counts.values()], dtype=np.int64), tuple(counts))
 
 
-def _write(path: Path, count: int, blocks: Iterable[NDArray[np.uint8]]) -> None:
-    """Block after block by plain writes: a full disk is an error here, where a mapped file would end the process."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            for block in _headed(file, count, iter(blocks)):
-                file.write(np.ascontiguousarray(block).data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _headed(file: Any, count: int, blocks: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-    first = next(blocks)
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *first.shape[1:])}
-    np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
-    yield first
-    yield from blocks
+def _npy(count: int, blocks: Iterable[NDArray[np.uint8]]) -> Iterator[bytes | memoryview]:
+    """An array file, block after block: a full disk is an error then, where a mapped file would end the process."""
+    header = io.BytesIO()
+    for block in blocks:
+        if not header.tell():
+            described = {"descr": "|u1", "fortran_order": False, "shape": (count, *block.shape[1:])}
+            np.lib.format.write_array_header_1_0(header, described)  # type: ignore[no-untyped-call]
+            yield header.getvalue()
+        yield np.ascontiguousarray(block).data

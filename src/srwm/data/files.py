@@ -6,7 +6,7 @@ import secrets
 import time
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,20 @@ def cache_dir() -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path` as a whole or not at all: temporary file in the same folder, fsync, rename.
+    """Put `content` at `path` as a whole or not at all. Raises as `write_blocks_atomically`."""
+    write_blocks_atomically(path, [content])
 
-    Raises OSError (disk full, no permission...); what was at `path` before is then still there.
+
+def write_blocks_atomically(path: Path, blocks: Iterable[bytes | memoryview]) -> None:
+    """Put blocks, one after the other, at `path` as a whole or not at all: temporary file in the same folder, fsync, rename.
+
+    Raises OSError (disk full, no permission...), and what making a block raises; what was at `path` before is then still there.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            for block in blocks:
+                file.write(block)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

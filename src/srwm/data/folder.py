@@ -3,6 +3,7 @@
 import hashlib
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 from srwm.data.cache import Decoded, cached_classes, files_key
@@ -20,7 +21,8 @@ def load_folder(root: Path) -> dict[Split, ImageClasses]:
 
     The split of the second form depends on the names of the classes alone: in the order of a hash of the name, the first
     60 % train, the next 20 % validate, the rest test. Images become (1, 28, 28) where all files are greyscale, else
-    (3, 84, 84) RGB; their brightness stays as it is. Decoded once into the cache and mapped from there.
+    (3, 84, 84) RGB; their brightness stays as it is. Decoded once into the cache and mapped from there. They go by the name
+    of the path as it was given.
     Raises UserError where there are no such folders, a class has no images, or a file is corrupt, too large or too deep.
     """
     if not root.is_dir():
@@ -41,7 +43,7 @@ def load_folder(root: Path) -> dict[Split, ImageClasses]:
             counts = {name: len(files) for name, files in splits[split].items()}
             return counts, read_images(paths[split], shape, f"decoding {root.name}/{split}")
 
-        return cached_classes(f"folder-{split}", key, decode)
+        return replace(cached_classes(f"folder-{split}", key, decode), name=f"{root}-{split}")
 
     return {split: load(split) for split in SPLITS}
 

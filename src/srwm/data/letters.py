@@ -2,11 +2,11 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from srwm.data.files import cache_dir, read_cache, write_cache
 from srwm.data.images import Split
 from srwm.data.ink import centre_ink
 
+Scripts: TypeAlias = Mapping[str, tuple[tuple[int, int], ...]]
+"""Ranges of code points, first and last, by the name of the script."""
 FIELD_SIDE = 48
 UNITS = 8
 """units of a stored distance per pixel of the field"""
@@ -37,7 +39,7 @@ _FACES: dict[Split, tuple[str, ...]] = {
     ),
 }
 _ASCII_FACES = ("cmr10", "cmss10", "cmtt10", "cmti10")
-_SCRIPTS: dict[Split, dict[str, tuple[tuple[int, int], ...]]] = {
+_SCRIPTS: dict[Split, Scripts] = {
     "train": {
         "Latin": ((0x41, 0x5A), (0x61, 0x7A), (0xC0, 0x24F), (0x250, 0x2AF), (0x2C60, 0x2C7B), (0xA722, 0xA78C)),
         "Greek": ((0x370, 0x3FF),),
@@ -82,6 +84,20 @@ def load_letters() -> Letters:
     return Letters(arrays["fields"], arrays["offsets"], tuple(arrays["names"].tolist()), classes)
 
 
+def load_font_letters(fonts: Sequence[Path], scripts: Scripts, variations: Sequence[str | None] = (None,)) -> Letters:
+    """The letters of other scripts and fonts, to test: every font file, of variable ones each named variation, is a face.
+
+    Raises OSError for a file that is no font, ValueError where no font has a letter of these scripts.
+    """
+    found = dict(_drawn(scripts, [_Face(font, variation) for font in fonts for variation in variations]))
+    if not found:
+        raise ValueError(f"scripts: expected some that {', '.join(font.name for font in fonts)} have, got {', '.join(scripts)}")
+    pictures = np.concatenate([np.stack(drawn) for drawn in found.values()])
+    offsets = np.cumsum([0, *map(len, found.values())], dtype=np.int64)
+    classes = _classes(pictures[offsets[:-1]], ["test"] * len(found))
+    return Letters(_fields(pictures), offsets, tuple(found), classes)
+
+
 def letters_key() -> str:
     """What the letters depend on, as a short name."""
     import matplotlib
@@ -94,22 +110,32 @@ def _make() -> dict[str, NDArray[Any]]:
     pictures: list[NDArray[np.uint8]] = []
     counts, names, splits = [], [], []
     for split, scripts in _SCRIPTS.items():
-        faces = [_Face(name) for name in _FACES[split]]
-        for script, code in _codes(scripts):
-            drawn = [picture for face in faces if (picture := face.draw(code)) is not None]
-            if drawn:
-                pictures += drawn
-                counts.append(len(drawn))
-                names.append(f"{script} {chr(code)}")
-                splits.append(split)
+        for name, drawn in _drawn(scripts, [_packaged(face) for face in _FACES[split]]):
+            pictures += drawn
+            counts.append(len(drawn))
+            names.append(name)
+            splits.append(split)
     offsets = np.cumsum([0, *counts], dtype=np.int64)
     drawn_all = np.stack(pictures)
     classes = _classes(drawn_all[offsets[:-1]], splits)
     fields = np.concatenate([_fields(drawn_all[start : start + 256]) for start in range(0, len(drawn_all), 256)])
-    return {"fields": fields, "offsets": offsets, "names": np.array(names), **classes}
+    return {
+        "fields": fields,
+        "offsets": offsets,
+        "names": np.array(names),
+        **{str(split): of_split for split, of_split in classes.items()},
+    }
 
 
-def _codes(scripts: dict[str, tuple[tuple[int, int], ...]]) -> Iterator[tuple[str, int]]:
+def _drawn(scripts: Scripts, faces: Sequence["_Face"]) -> Iterator[tuple[str, list[NDArray[np.uint8]]]]:
+    """The name of each letter that a face has, and its pictures."""
+    for script, code in _codes(scripts):
+        drawn = [picture for face in faces if (picture := face.draw(code)) is not None]
+        if drawn:
+            yield f"{script} {chr(code)}", drawn
+
+
+def _codes(scripts: Scripts) -> Iterator[tuple[str, int]]:
     """Letters that are not composed of others (no accents, no ligatures), and digits."""
     for script, ranges in scripts.items():
         for first, last in ranges:
@@ -119,17 +145,24 @@ def _codes(scripts: dict[str, tuple[tuple[int, int], ...]]) -> Iterator[tuple[st
                     yield script, code
 
 
-class _Face:
-    """One font file."""
+def _packaged(name: str) -> "_Face":
+    """A face that comes with Matplotlib."""
+    import matplotlib
 
-    def __init__(self, name: str) -> None:
-        import matplotlib
+    return _Face(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf", ascii_alone=name in _ASCII_FACES)
+
+
+class _Face:
+    """One font file; of a variable one, the named variation."""
+
+    def __init__(self, path: Path, variation: str | None = None, ascii_alone: bool = False) -> None:
         from matplotlib.ft2font import FT2Font
         from PIL import ImageFont
 
-        path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
         self.font = ImageFont.truetype(str(path), _FONT_SIZE)
-        self.codes = {code for code in FT2Font(str(path)).get_charmap() if name not in _ASCII_FACES or code < 0x80}
+        if variation is not None:
+            self.font.set_variation_by_name(variation)
+        self.codes = {code for code in FT2Font(str(path)).get_charmap() if not ascii_alone or code < 0x80}
 
     def draw(self, code: int) -> NDArray[np.uint8] | None:
         """The letter with its longer side filling 34 of 48 pixels, centred; None where the face lacks it."""
@@ -154,12 +187,12 @@ class _Face:
         return np.asarray(canvas)
 
 
-def _classes(pictures: NDArray[np.uint8], splits: list[Split]) -> dict[str, NDArray[np.int64]]:
+def _classes(pictures: NDArray[np.uint8], splits: list[Split]) -> dict[Split, NDArray[np.int64]]:
     """Of letters (L, 48, 48) and, to train, their turned and mirrored forms: those that look like none before them."""
     symmetric = np.stack([np.rot90(p, turn, (1, 2)) for p in (pictures, pictures[:, :, ::-1]) for turn in range(4)])
     looks = _looks(symmetric.reshape(-1, FIELD_SIDE, FIELD_SIDE)).reshape(8, len(pictures), -1)
     kept = np.zeros((0, looks.shape[2]), np.float32)
-    classes: dict[str, NDArray[np.int64]] = {}
+    classes: dict[Split, NDArray[np.int64]] = {}
     for split in _SCRIPTS:
         letters = np.array([i for i, s in enumerate(splits) if s == split])
         forms = 8 if split == "train" else 1

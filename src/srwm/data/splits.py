@@ -24,7 +24,8 @@ def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, 
 
     name: omniglot, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class folders of one's own.
     Of glyphs alone there are 8 drawings a letter, quickly made; in the mixture 20, as in Omniglot.
-    Images are uint8; models see every data set divided by 255. Raises UserError for another name, or as the loader does.
+    Images are uint8; models see them divided by 255, and normalised where `srwm.data.normalise` is applied to the splits.
+    Raises UserError for another name, or as the loader does.
     """
     match name:
         case "omniglot":

@@ -16,7 +16,7 @@ from srwm.data import UserError
 from srwm.data.files import write_atomically
 from srwm.fewshot.config import read_config
 from srwm.fewshot.evaluate import Accuracy
-from srwm.training.runs import write_json
+from srwm.training.runs import short_names, write_json
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ def write_adaptations(folder: Path, adaptations: Sequence[Adaptation]) -> None:
 def draw_adaptation(runs: Sequence[Path], path: Path) -> None:
     """Draw the accuracy at every position of the test streams of some runs, one panel for each order of the tasks.
 
-    Bands are 95 % intervals; dashed lines mark where a task begins. Runs are told apart by their core, or by the names of
-    their folders. Raises UserError where a run has not been tested on streams, or on others than the first run, or for an
-    unknown kind of picture.
+    Bands are 95 % intervals; dashed lines mark where a task begins. Runs are told apart by their core, or by their folders.
+    Raises UserError where a run has not been tested on streams, or on others than the first run, or for an unknown kind of
+    picture.
     """
     from matplotlib.figure import Figure
 
@@ -88,7 +88,7 @@ def draw_adaptation(runs: Sequence[Path], path: Path) -> None:
         if shape != shapes[0]:
             raise UserError(f"{folder}: tested on other streams than {runs[0]}; they do not go into one figure")
     cores = [read_config(folder).model.stack.core for folder in runs]
-    names = cores if len(set(cores)) == len(cores) else [folder.name for folder in runs]
+    names = cores if len(set(cores)) == len(cores) else short_names(runs)
     figure = Figure(figsize=(11, 1 + 3.2 * len(measured[0])), layout="constrained")
     panels = figure.subplots(len(measured[0]), 1, squeeze=False)[:, 0]
     for axes, *orders in zip(panels, *measured, strict=True):

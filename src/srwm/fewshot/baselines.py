@@ -43,12 +43,17 @@ def predictors(model: EpisodeModel, features: Tensor) -> dict[str, Predict]:
 
 @torch.inference_mode()
 def evaluate_baselines(
-    model: EpisodeModel, data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0
+    model: EpisodeModel,
+    data: ImageClasses,
+    shape: EpisodeShape,
+    episodes: int = 10_000,
+    seed: int = 0,
+    features: Tensor | None = None,
 ) -> Mapping[str, Accuracy]:
-    """Accuracy of the baselines by name, on the episodes that `evaluate` of the same seed sees.
+    """Accuracy of the baselines by name, on the episodes that `evaluate` of the same seed sees; `features` as there.
 
-    The model is put into evaluation mode. Raises UserError where the data has too few classes or images for such episodes.
+    Raises UserError where the data has too few classes or images for such episodes.
     """
-    known = predictors(model, embed_all(model.eval(), data))
+    known = predictors(model, embed_all(model, data) if features is None else features)
     on_features = {name: score(known[name], data, shape, episodes, seed) for name in (NEAREST_FEATURES, PROTOTYPES)}
     return {NEAREST_PIXELS: nearest_neighbour(data, shape, episodes, seed), **on_features}

@@ -110,6 +110,9 @@ class TrainConfig:
     """images of its own for every episode, as in the paper, or a pool of images from which a step's episodes are drawn"""
     pool: PoolConfig = field(default_factory=PoolConfig)
     """the pool of the pooled sampler"""
+    normalise: bool = False
+    """whether each data set's channels are brought to mean 0 and deviation 1 over its training images; else images are in
+    [0, 1]"""
     distort: bool = False
     """whether every image of a step is distorted at random"""
     distortion: AffineConfig = field(default_factory=AffineConfig)

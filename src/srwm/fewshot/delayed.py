@@ -11,7 +11,7 @@ from srwm.data import ImageClasses, Split, UserError
 from srwm.fewshot.adaptation import measure
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler, Step, draw_episodes
-from srwm.fewshot.evaluate import Accuracy, embed_all
+from srwm.fewshot.evaluate import Accuracy, embed_all, evaluation_mode
 from srwm.fewshot.inputs import NO_LABEL
 from srwm.fewshot.learner import build_sampler
 from srwm.fewshot.model import EpisodeModel, FewShotModel
@@ -39,8 +39,9 @@ class StreamSampler:
 
     def sample(self) -> Step[Streams]:
         """The next step."""
-        images, classes, drawn = self.episodes.sample()
-        return Step(images, classes, Streams(drawn.support, drawn.support_labels, None))
+        step = self.episodes.sample()
+        streams = Streams(step.episodes.support, step.episodes.support_labels, None)
+        return Step(step.images, step.classes, streams, step.normalisation)
 
 
 class Delayed(Objective):
@@ -79,9 +80,7 @@ class Delayed(Objective):
     @torch.inference_mode()
     def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int) -> Evaluation:
         """Accuracy over all steps of whole streams, through the data sets in every order; the images are the same ones."""
-        was_training = model.training
-        model.eval()
-        try:
+        with evaluation_mode(model):
             shape = cls.test_shape(config)
             segments = [_draw(shape, model, part, episodes, seed + number) for number, part in enumerate(data)]
             means, adaptations = [], []
@@ -90,8 +89,6 @@ class Delayed(Objective):
                 correct = _follow(model, [segments[i] for i in order], labels)
                 means.append(correct.double().mean(1))
                 adaptations.append(measure(correct, labels, [data[i].name for i in order]))
-        finally:
-            model.train(was_training)
         return Evaluation(Accuracy.of(torch.stack(means).mean(0)), tuple(adaptations))
 
     def losses(self, features: Tensor, episodes: Streams) -> Losses:

@@ -50,12 +50,14 @@ Drawn = TypeVar("Drawn", covariant=True)
 class Step(NamedTuple, Generic[Drawn]):
     """What one step of training sees: images (P, C, H, W) uint8, each to be embedded once, and the episodes over them.
 
-    classes (P,) int64 are the images' classes among all training classes.
+    classes (P,) int64 are the images' classes among all training classes; normalisation (P, 2, C), if there is one, has the
+    mean and deviation of each channel in the data set that an image is from.
     """
 
     images: Tensor
     classes: Tensor
     episodes: Drawn
+    normalisation: Tensor | None = None
 
 
 class Sampler(Protocol[Drawn]):
@@ -118,7 +120,7 @@ class EpisodeSampler:
     """Every episode with images of its own, as in the paper: P = episodes * (N * K + Q) images a step."""
 
     def __init__(self, data: ImageClasses, shape: EpisodeShape, episodes: int, generator: torch.Generator) -> None:
-        self.images = torch.from_numpy(data.images)
+        self.data, self.images = data, torch.from_numpy(data.images)
         self.offsets = torch.from_numpy(data.offsets)
         self.shape, self.episodes, self.generator = shape, episodes, generator
 
@@ -129,7 +131,7 @@ class EpisodeSampler:
         position = torch.arange(index.numel()).view_as(index)
         images = index.flatten()
         moved = drawn._replace(support=position[:, : self.shape.support], query=position[:, self.shape.support :])
-        return Step(self.images[images], _class_of(images, self.offsets), moved)
+        return Step(self.images[images], _class_of(images, self.offsets), moved, _normalisation_of(self.data, len(images)))
 
 
 class PooledSampler:
@@ -137,6 +139,7 @@ class PooledSampler:
 
     P = classes * images_per_class images a step, embedded once, serve any number of episodes. With `fewest_ways` and
     `most_shots` each step draws its numbers of classes (fewest_ways to n_way) and of examples per class (k_shot to most_shots).
+    Raises UserError for a pool that is too small for an episode.
     """
 
     def __init__(
@@ -151,11 +154,16 @@ class PooledSampler:
         fewest_ways: int | None = None,
         most_shots: int | None = None,
     ) -> None:
-        self.images = torch.from_numpy(data.images)
+        self.data, self.images = data, torch.from_numpy(data.images)
         self.offsets = torch.from_numpy(data.offsets)
         self.shape, self.episodes, self.generator = shape, episodes, generator
         self.pool = EpisodeShape(classes, images_per_class, queries=0)
         self.fewest_ways, self.most_shots = fewest_ways, most_shots
+        if classes < shape.n_way or images_per_class < shape.images_per_class:
+            raise UserError(
+                f"pool: {shape.n_way}-way {shape.k_shot}-shot episodes with {shape.queries} queries need a pool of "
+                f"{shape.n_way} classes of {shape.images_per_class} images, got {classes} classes of {images_per_class}"
+            )
 
     def sample(self) -> Step[Episodes]:
         """The next step."""
@@ -163,7 +171,8 @@ class PooledSampler:
         by_class = index.support[0, index.support_labels[0].argsort()]
         offsets = torch.arange(self.pool.n_way + 1) * self.pool.k_shot
         episodes = draw_episodes(offsets, self._shape_of_step(), self.episodes, self.generator)
-        return Step(self.images[by_class], _class_of(by_class, self.offsets), episodes)
+        classes, normalisation = _class_of(by_class, self.offsets), _normalisation_of(self.data, len(by_class))
+        return Step(self.images[by_class], classes, episodes, normalisation)
 
     def _shape_of_step(self) -> EpisodeShape:
         shape = self.shape
@@ -179,3 +188,7 @@ class PooledSampler:
 
 def _class_of(index: Tensor, offsets: Tensor) -> Tensor:
     return torch.bucketize(index, offsets, right=True) - 1
+
+
+def _normalisation_of(data: ImageClasses, images: int) -> Tensor | None:
+    return None if data.normalisation is None else torch.from_numpy(data.normalisation).expand(images, -1, -1)

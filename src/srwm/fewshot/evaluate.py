@@ -1,7 +1,8 @@
 """Accuracy on new classes, with its confidence interval."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,18 +43,47 @@ def to_float(images: Tensor) -> Tensor:
     return images.float().div_(255).contiguous(memory_format=torch.channels_last)
 
 
+def standardise(images: Tensor, normalisation: Tensor | None) -> Tensor:
+    """Images (P, C, H, W) in [0, 1] less the means and over the deviations, (P or 1, 2, C); None leaves them as they are."""
+    if normalisation is None:
+        return images
+    mean, deviation = normalisation[..., None, None].unbind(1)
+    return (images - mean) / deviation
+
+
+def to_input(images: Tensor, data: ImageClasses) -> Tensor:
+    """Images uint8 (P, C, H, W) of a data set as models take them: in [0, 1], or normalised where the data set is."""
+    statistics = None if data.normalisation is None else torch.from_numpy(data.normalisation)[None].to(images.device)
+    return standardise(to_float(images), statistics)
+
+
 @torch.inference_mode()
-def evaluate(model: EpisodeModel, data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0) -> Accuracy:
+def evaluate(
+    model: EpisodeModel,
+    data: ImageClasses,
+    shape: EpisodeShape,
+    episodes: int = 10_000,
+    seed: int = 0,
+    features: Tensor | None = None,
+) -> Accuracy:
     """Accuracy over `episodes` random episodes: every image is embedded once, the episodes run from the features.
 
-    The model is in evaluation mode meanwhile. The same seed gives the same episodes.
+    The model is in evaluation mode meanwhile. The same seed gives the same episodes. `features` are those that `embed_all`
+    gave for this data, where that has been done.
     Raises UserError where the data has too few classes or images for such episodes.
     """
+    with evaluation_mode(model):
+        known = embed_all(model, data) if features is None else features
+        return score(lambda drawn: answer(model, known, drawn).argmax(-1), data, shape, episodes, seed)
+
+
+@contextmanager
+def evaluation_mode(model: EpisodeModel) -> Iterator[None]:
+    """While it lasts the model is in evaluation mode; then as before."""
     was_training = model.training
     model.eval()
     try:
-        features = embed_all(model, data)
-        return score(lambda drawn: answer(model, features, drawn).argmax(-1), data, shape, episodes, seed)
+        yield
     finally:
         model.train(was_training)
 
@@ -87,12 +117,19 @@ def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: Epis
     return Accuracy.of(torch.cat(correct))
 
 
+@torch.no_grad()
 def embed_all(model: EpisodeModel, data: ImageClasses, index: Tensor | None = None) -> Tensor:
-    """Features (I, F) of every image of a data set, or of those at the positions `index` (I,), on the model's device."""
+    """Features (I, F) of every image of a data set, or of those at the positions `index` (I,), on the model's device.
+
+    The model is in evaluation mode meanwhile.
+    """
     device = next(model.parameters()).device
     images = torch.from_numpy(data.images)
     chosen = torch.arange(len(images)) if index is None else index
-    return torch.cat([model.embed(to_float(images[part].to(device))) for part in torch.split(chosen, _IMAGES_AT_ONCE)])
+    with evaluation_mode(model):
+        return torch.cat(
+            [model.embed(to_input(images[part].to(device), data)) for part in torch.split(chosen, _IMAGES_AT_ONCE)]
+        )
 
 
 def answer(model: EpisodeModel, features: Tensor, episodes: Episodes) -> Tensor:

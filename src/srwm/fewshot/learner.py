@@ -28,13 +28,16 @@ def build_model(config: ModelConfig) -> EpisodeModel:
     return model
 
 
-def fit_to_data(config: TrainConfig, data: ImageClasses) -> TrainConfig:
-    """The configuration for these training classes: the images' shape, and no larger a pool than they can fill."""
+def fit_to_data(config: TrainConfig, *data: ImageClasses) -> TrainConfig:
+    """The configuration for the training classes of one or two data sets of equal image shape.
+
+    It has the images' shape, and no larger a pool than each of them can fill.
+    """
     pool = PoolConfig(
-        classes=min(config.pool.classes, len(data)),
-        images_per_class=min(config.pool.images_per_class, int(data.counts.min())),
+        classes=min(config.pool.classes, *map(len, data)),
+        images_per_class=min(config.pool.images_per_class, *(int(part.counts.min()) for part in data)),
     )
-    return replace(config, model=replace(config.model, image_shape=data.image_shape), pool=pool)
+    return replace(config, model=replace(config.model, image_shape=data[0].image_shape), pool=pool)
 
 
 def build_sampler(

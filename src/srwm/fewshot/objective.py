@@ -12,7 +12,7 @@ from srwm.fewshot.adaptation import Adaptation
 from srwm.fewshot.auxiliary import build_auxiliary
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, Sampler, Step, draw_episodes
-from srwm.fewshot.evaluate import Accuracy
+from srwm.fewshot.evaluate import Accuracy, standardise
 from srwm.fewshot.learner import build_model
 from srwm.fewshot.model import EpisodeModel
 
@@ -32,10 +32,11 @@ class Losses(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Accuracy over episodes, and for streams what it is at every step, for each order of the tasks."""
+    """Accuracy over episodes; of streams also that at every step, for each order of the tasks; else the images' features."""
 
     accuracy: Accuracy
     adaptations: tuple[Adaptation, ...] = ()
+    features: Tensor | None = None
 
 
 class Objective(nn.Module, ABC):
@@ -90,9 +91,10 @@ class Objective(nn.Module, ABC):
             draw_episodes(torch.from_numpy(part.offsets), cls.test_shape(config), 1, torch.Generator())
 
     def forward(self, step: Step[Any]) -> Losses:
-        """One batch: images in [0, 1], each embedded once."""
+        """One batch: images in [0, 1], normalised here where the data is, each embedded once."""
+        images = standardise(step.images, step.normalisation)
         with torch.autocast(step.images.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            features = self.model.embed(step.images)
+            features = self.model.embed(images)
             loss, accuracy, terms = self.losses(features, step.episodes)
         if self.auxiliary is not None:
             terms = {**terms, "auxiliary_loss": self.auxiliary(features.float(), step.classes)}

@@ -71,6 +71,7 @@ def _paper_sequential(core: str) -> TrainConfig:
         k_shot=15,
         episodes=16,
         accumulate=2,
+        normalise=True,
         optimizer=replace(_PAPER_OMNIGLOT.optimizer, lr=3e-4),
         steps=500_000,
         validation_episodes=500,
@@ -98,27 +99,16 @@ _CPU_OMNIGLOT = TrainConfig(
     minutes=30,
 )
 
-_CPU_CHARACTERS = TrainConfig(
+_CPU_CHARACTERS = replace(
+    _CPU_OMNIGLOT,
     data="omniglot+glyphs",
-    model=ModelConfig(
-        n_way=20,
-        input="balanced",
-        stem_channels=64,
-        stack=StackConfig(d_model=256, num_heads=16, num_layers=2, ff_factor=4, query_init_std=0.01),
-    ),
+    model=replace(_CPU_OMNIGLOT.model, n_way=20),
     fewest_ways=2,
     most_shots=3,
     queries=10,
     episodes=128,
-    sampler="pooled",
     pool=PoolConfig(classes=60, images_per_class=8),
-    distort=True,
     distortion=AffineConfig(degrees=12.0, scale=0.1, shear=0.2, shift=1 / 28, elastic=0.02, stroke=0.6),
-    auxiliary=AuxiliaryConfig("neighbours", weight=0.5),
-    precision="bfloat16",
-    optimizer=OptimizerConfig(lr=1e-3, weight_decay=0.05),
-    schedule="trapezoid",
-    average_decay=0.998,
     minutes=60,
     validation_ways=5,
 )

@@ -102,6 +102,10 @@ def _read_config(folder: Path) -> tuple[ModelConfig, Facts, str]:
     of_run = "format" not in content
     if not of_run and content["format"] != _FORMAT:
         raise UserError(f"{path}: expected format {_FORMAT}, got {content['format']!r}; another version of srwm wrote it")
+    if of_run and content.get("normalise"):
+        raise UserError(
+            f"{folder}: trained on normalised images, which a model in hand does not make of those that it is given"
+        )
     data = str(content.get("data", ""))
     of_data = {"trained_on": data, "preprocess": "ink" if data in CENTRED else "none"}
     given = of_data if of_run else content.get("facts", {})

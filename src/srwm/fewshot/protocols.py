@@ -65,6 +65,9 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     for data in splits["train"]:
         if tuple(config.model.image_shape) != data.image_shape:
             raise UserError(f"model.image_shape is {tuple(config.model.image_shape)}, the images are {data.image_shape}")
+        if config.normalise != (data.normalisation is not None):
+            has = "has no" if data.normalisation is None else "has a"
+            raise UserError(f"normalise is {config.normalise}, and {data.name} {has} normalisation (srwm.data.normalise)")
     try:
         build_auxiliary(config.auxiliary, num_features=1, num_classes=1)
     except ValueError as error:

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from torch import Tensor
+
 from srwm.data import ImageClasses, UserError
 from srwm.fewshot.adaptation import write_adaptations
 from srwm.fewshot.baselines import evaluate_baselines
@@ -12,6 +14,7 @@ from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluate import Accuracy
 from srwm.fewshot.learner import build_model, validation_shape
 from srwm.fewshot.model import EpisodeModel
+from srwm.fewshot.objective import Evaluation
 from srwm.fewshot.protocols import PROTOCOLS
 from srwm.training.checkpoint import load_weights
 from srwm.training.runs import BEST, write_json
@@ -34,8 +37,8 @@ def score_run(
     queries: int | None = None,
     seed: int = 1,
     second: ImageClasses | None = None,
-) -> Accuracy:
-    """Accuracy of a run's best weights on `data` (and `second`), also written to `test.json` in the run folder.
+) -> Evaluation:
+    """Test of a run's best weights on `data` (and `second`); its accuracy is also written to `test.json` in the run folder.
 
     Episodes are of the run's shape, with `queries` queries or as many as in its validations. A run on streams also leaves the
     accuracy at every step in `adaptation.json` and `adaptation.csv`. Raises UserError as `load_best`.
@@ -47,21 +50,29 @@ def score_run(
     sets = (data,) if second is None else (data, second)
     if len(sets) != protocol.num_sets:
         raise UserError(f"second: expected a data set exactly if the protocol has two, it is {config.protocol!r}")
-    accuracy, adaptations = protocol.evaluate(config, load_best(folder), sets, episodes, seed)
+    found = protocol.evaluate(config, load_best(folder), sets, episodes, seed)
     shape = dataclasses.asdict(protocol.test_shape(config))
     names = ", ".join(part.name for part in sets)
-    write_json(folder / "test.json", {"data": names, **shape, **dataclasses.asdict(accuracy), "seed": seed})
-    if adaptations:
-        write_adaptations(folder, adaptations)
-    return accuracy
+    write_json(folder / "test.json", {"data": names, **shape, **dataclasses.asdict(found.accuracy), "seed": seed})
+    if found.adaptations:
+        write_adaptations(folder, found.adaptations)
+    return found
 
 
 def score_baselines(
-    folder: Path, data: ImageClasses, episodes: int = 10_000, queries: int | None = None, seed: int = 1
+    folder: Path,
+    data: ImageClasses,
+    episodes: int = 10_000,
+    queries: int | None = None,
+    seed: int = 1,
+    features: Tensor | None = None,
 ) -> Mapping[str, Accuracy]:
-    """Accuracy of the baselines on the episodes of `score_run`, by name, also written to `baselines.json` in the run folder."""
+    """Accuracy of the baselines on the episodes of `score_run`, by name, also written to `baselines.json` in the run folder.
+
+    `features` are those of `score_run`, where it has been called.
+    """
     shape = episode_shape(folder, queries)
-    found = evaluate_baselines(load_best(folder), data, shape, episodes, seed)
+    found = evaluate_baselines(load_best(folder), data, shape, episodes, seed, features)
     result = {name: dataclasses.asdict(accuracy) for name, accuracy in found.items()}
     write_json(folder / "baselines.json", {"data": data.name, **dataclasses.asdict(shape), **result, "seed": seed})
     return found

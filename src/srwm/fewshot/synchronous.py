@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from srwm.data import Split, UserError
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler
-from srwm.fewshot.evaluate import answer, evaluate
+from srwm.fewshot.evaluate import answer, embed_all, evaluate
 from srwm.fewshot.learner import build_sampler, validation_shape
 from srwm.fewshot.model import EpisodeModel
 from srwm.fewshot.objective import Evaluation, Losses, Objective, Sets, fraction_right
@@ -37,7 +37,9 @@ class Synchronous(Objective):
     @classmethod
     def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int) -> Evaluation:
         """Accuracy of the answers."""
-        return Evaluation(evaluate(model, data[0], cls.test_shape(config), episodes, seed))
+        features = embed_all(model, data[0])
+        accuracy = evaluate(model, data[0], cls.test_shape(config), episodes, seed, features)
+        return Evaluation(accuracy, features=features)
 
     @classmethod
     def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:

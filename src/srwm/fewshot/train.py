@@ -15,7 +15,7 @@ from srwm.fewshot.average import WeightAverage
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.evaluate import to_float
 from srwm.fewshot.learner import build_optimizer
-from srwm.fewshot.plateau import ChanceWatch
+from srwm.fewshot.plateau import ChanceWatch, ways_out
 from srwm.fewshot.progress import Progress
 from srwm.fewshot.protocols import build_objective, check_config, with_second
 from srwm.fewshot.schedule import learning_rate
@@ -78,7 +78,7 @@ def train(
 
     first_step, session = progress.step, time.monotonic()
     clock = Clock(progress)
-    watch = ChanceWatch(config.chance)
+    watch = ChanceWatch(config.chance, ways_out(config))
     spent, stopping = agree(fabric, config.budget.spent(progress), False)
     with (
         MetricsLog(folder, progress.step, objective.more_terms) if chief else nullcontext() as log,
@@ -128,7 +128,7 @@ def train(
                 told = f"loss {row['train_loss']:.3f}, accuracy {100 * row['train_accuracy']:.1f} %"
                 bar.set_postfix_str(f"{progress.seconds / 60:.1f} min, {speed:.0f} episodes/s, {told}")
                 if validating and chief:
-                    found, _ = objective.evaluate(config, validated, data["val"], config.validation_episodes, seed=0)
+                    found = objective.evaluate(config, validated, data["val"], config.validation_episodes, seed=0).accuracy
                     row |= {"val_accuracy": found.mean, "val_interval": found.interval}
                     progress.stale += 1
                     if found.mean > progress.best:

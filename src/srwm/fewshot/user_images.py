@@ -1,5 +1,6 @@
 """Images as users bring them, brought to the form that a model reads."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -62,9 +63,12 @@ def _array(images: object) -> Array:
         images = images.detach().cpu()
         return (images.float() if images.is_floating_point() else images).numpy()
     try:
-        return np.asarray(images)
+        array = np.asarray(images)
     except ValueError as error:
         raise ValueError(f"images: expected an array or a list of images, got {type(images).__name__} ({error})") from error
+    if array.dtype.kind in "US" or any(isinstance(image, str | os.PathLike) for image in array.flat[:1]):
+        raise ValueError("images: expected images, got names of files; open them first, by PIL.Image.open")
+    return array
 
 
 def _is_picture(image: object) -> bool:

@@ -33,6 +33,11 @@ def is_chief() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def is_lost_peer(error: RuntimeError) -> bool:
+    """Whether this is what a process meets when another one, with which it computes, has ended."""
+    return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
+
+
 def share(fabric: Fabric, batches: int) -> slice:
     """Which of a step's batches are this process's own. Raises UserError where they cannot be shared out evenly."""
     if batches % fabric.world_size:

@@ -57,9 +57,11 @@ def open_run(fabric: "Fabric", folder: Path, config: "DataclassInstance", resume
 
 
 def check_same_config(folder: Path, config: "DataclassInstance") -> None:
-    """Raise UserError that names every field in which `config` differs from the one that the run began with."""
-    stored = dict(_leaves(_read_config(folder)))
-    given = dict(_leaves(json.loads(json.dumps(dataclasses.asdict(config)))))
+    """Raise UserError that names every field in which `config` differs from the one that the run began with.
+
+    Fields that did not exist then had what is their default now.
+    """
+    stored, given = (dict(_leaves(dataclasses.asdict(each))) for each in (read_config_of(folder, type(config)), config))
     names = sorted(name for name in stored.keys() | given.keys() if stored.get(name) != given.get(name))
     if names:
         changes = ", ".join(f"{name} (was {stored.get(name)}, now {given.get(name)})" for name in names)
@@ -139,6 +141,14 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     if not all("step" in row for row in rows):
         raise UserError(f"{path}: not a table of metrics, a row has no step")
     return rows
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """Names that tell run folders apart: their last parts, as many as that takes."""
+    paths = [folder.resolve() for folder in folders]
+    most = max((len(path.parts) for path in paths), default=0)
+    ends = ([str(Path(*path.parts[-count:])) for path in paths] for count in range(1, most + 1))
+    return next((names for names in ends if len(set(names)) == len(set(paths))), [])
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

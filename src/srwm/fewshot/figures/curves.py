@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from srwm.fewshot.config import read_config
+from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.figures.style import COLORS, GREY, figure_style, mark_chance
-from srwm.training.runs import read_metrics
+from srwm.training.runs import read_metrics, short_names
 
 
 def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
@@ -21,19 +21,21 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
     Thin lines are training, points are validations with their 95 % intervals. Raises UserError where a folder is not a run.
     """
     configs = [read_config(folder) for folder in folders]
-    over, unit = ("cpu_minutes", "minutes of processor time") if all(c.cpu_minutes for c in configs) else ("minutes", "minutes")
+    over, unit = ("cpu_minutes", "processor minutes") if all(c.cpu_minutes for c in configs) else ("minutes", "minutes")
     ways = sorted({config.validation_ways or config.model.n_way for config in configs})
     with figure_style():
         figure = Figure(figsize=(12, 5.4 + 0.15 * len(folders)), layout="constrained")
         accuracy, loss = figure.subplots(1, 2)
         lines: dict[str, Line2D] = {}
-        for folder, color in zip(folders, COLORS * len(folders), strict=False):
-            lines |= _draw_run(accuracy, loss, folder, over, color)
+        for folder, name, color in zip(folders, short_names(folders), COLORS * len(folders), strict=False):
+            lines |= _draw_run(accuracy, loss, folder, name, over, color)
         for n_way in ways:
             mark_chance(accuracy, 100 / n_way, f"chance, {100 / n_way:.0f} %")
-            mark_chance(loss, math.log(n_way), f"chance, {math.log(n_way):.2f} nats")
+        guessing = sorted({_loss_of_guessing(config) for config in configs})
+        for nats in guessing:
+            mark_chance(loss, nats, f"chance, {nats:.2f} nats")
         accuracy.set(ylabel="accuracy, %", ylim=(max(0, 100 / max(ways) - 8), 101))
-        loss.set(ylabel="training loss, nats", ylim=(0, 1.25 * math.log(max(2, *ways))))
+        loss.set(ylabel="training loss, nats", ylim=(0, 1.25 * guessing[-1]))
         for axes in (accuracy, loss):
             axes.set(xlabel=f"{unit} of training", xlim=(0, None))
             axes.grid(alpha=0.3)
@@ -45,7 +47,13 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
         figure.savefig(path)
 
 
-def _draw_run(accuracy: Axes, loss: Axes, folder: Path, over: str, color: str) -> dict[str, Line2D]:
+def _loss_of_guessing(config: TrainConfig) -> float:
+    """Cross-entropy in training, in nats, the mean over its numbers of classes."""
+    ways = range(config.fewest_ways or config.model.n_way, config.model.n_way + 1)
+    return sum(map(math.log, ways)) / len(ways)
+
+
+def _draw_run(accuracy: Axes, loss: Axes, folder: Path, name: str, over: str, color: str) -> dict[str, Line2D]:
     rows = read_metrics(folder)
     trained: dict[str, Any] = {"color": color, "lw": 1, "alpha": 0.7}
     minutes = [row[over] for row in rows]
@@ -61,7 +69,7 @@ def _draw_run(accuracy: Axes, loss: Axes, folder: Path, over: str, color: str) -
         marker="o",
         capsize=3,
     )
-    told = f"{folder.resolve().name}, {rows[-1]['step'] if rows else 0:,.0f} steps"
+    told = f"{name}, {rows[-1]['step'] if rows else 0:,.0f} steps"
     if validated:
         told += f", best {100 * max(row['val_accuracy'] for row in validated):.1f} %"
     return {told: Line2D([], [], color=color, lw=3)}

@@ -42,7 +42,7 @@ def draw_learning_rates(rates: Mapping[int, NDArray[np.float32]], episodes: int,
                 mean = axes.plot(steps, values[:, :, column].mean(1), color=BLUE, lw=3)
                 lines = {"each head": heads[0], "mean of the heads": mean[0]}
                 if trained_support < len(steps):
-                    lines["end of an episode in training"] = axes.axvline(
+                    lines["end of the longest episode in training"] = axes.axvline(
                         trained_support + 0.5, color=VERMILLION, linestyle="--"
                     )
                 axes.set_title(f"block {layer}, {name}: {values[:, :, column].mean():.2f}", loc="left")

@@ -57,12 +57,12 @@ def draw_figures(
 
     with torch.inference_mode():
         features = embed_all(model, data)
-    shape = _shape(config, data, shots)
+    shape, most_shots = _shape(config, data, shots), config.most_shots or config.k_shot
     path = figures / "accuracy_per_shot.png"
     lines = {
         name: accuracy_per_shot(predict, data, shape, episodes, seed) for name, predict in predictors(model, features).items()
     }
-    draw_accuracy_per_shot(lines, shape.n_way, config.k_shot, folder.resolve().name, path)
+    draw_accuracy_per_shot(lines, shape.n_way, (config.k_shot, most_shots), folder.resolve().name, path)
     yield path
 
     shown = draw_episodes(offsets, EpisodeShape(shape.n_way, config.k_shot, min(_QUESTIONS, shape.queries)), 1, generator)
@@ -75,7 +75,8 @@ def draw_figures(
     animate_shift(trace, moving)
     yield moving
     drawn = draw_episodes(offsets, shape, _EPISODES_OF_RATES, generator)
-    draw_learning_rates(mean_learning_rates(model, features, drawn), _EPISODES_OF_RATES, shape.n_way * config.k_shot, rates)
+    support = config.model.n_way * most_shots
+    draw_learning_rates(mean_learning_rates(model, features, drawn), _EPISODES_OF_RATES, support, rates)
     yield rates
 
 

@@ -97,14 +97,15 @@ def _told(trace: EpisodeTrace, frame: int) -> str:
 
 
 def _draw_answer(axes: Axes, trace: EpisodeTrace, index: int) -> None:
-    answer, label = trace.answers[index], trace.labels[index]
-    colors = [GREEN if n == label else VERMILLION if n == answer.argmax() else BLUE for n in range(len(answer))]
-    axes.bar(range(len(answer)), 100 * answer, color=colors)
+    labels = sorted(set(trace.labels[: trace.support]))
+    answer, label = trace.answers[index, labels], trace.labels[index]
+    colors = [GREEN if n == label else VERMILLION if a == answer.max() else BLUE for n, a in zip(labels, answer, strict=True)]
+    axes.bar(range(len(labels)), 100 * answer, color=colors)
     axes.set(ylim=(0, 100), yticks=[0, 50, 100])
-    every = -(-len(answer) // 10)
-    axes.set_xticks(range(0, len(answer), every), [label_name(n) for n in range(0, len(answer), every)])
+    every = -(-len(labels) // 10)
+    axes.set_xticks(range(0, len(labels), every), [label_name(n) for n in labels[::every]])
     axes.set_title("its answer when asked now, %", fontsize=11)
-    mark_chance(axes, 100 / len(answer), "")
+    mark_chance(axes, 100 / len(labels), "")
 
 
 def _place(trace: EpisodeTrace) -> str:

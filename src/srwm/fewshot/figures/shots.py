@@ -32,9 +32,12 @@ def accuracy_per_shot(
 
 
 def draw_accuracy_per_shot(
-    lines: Mapping[str, Sequence[Accuracy]], n_way: int, trained_shots: int, name: str, path: Path
+    lines: Mapping[str, Sequence[Accuracy]], n_way: int, trained_shots: tuple[int, int], name: str, path: Path
 ) -> None:
-    """Draw lines of `accuracy_per_shot` with their 95 % intervals into a PNG; "model" goes by `name`."""
+    """Draw lines of `accuracy_per_shot` with their 95 % intervals into a PNG; "model" goes by `name`.
+
+    trained_shots: the fewest and the most examples per class in training.
+    """
     with figure_style():
         figure = Figure(figsize=(9, 5.6), layout="constrained")
         axes = figure.subplots()
@@ -46,15 +49,17 @@ def draw_accuracy_per_shot(
             label = f"{name if key == 'model' else f'{key} of its stem'}: {means[0]:.1f} → {means[-1]:.1f} %"
             axes.plot(shots, means, color=color, marker=marker, linestyle=dashes, lw=2, label=label)
             axes.fill_between(shots, means - spread, means + spread, color=color, alpha=0.25, lw=0)
-        axes.axvline(trained_shots, color=GREY, lw=1, linestyle=":")
+        fewest, most = trained_shots
+        for trained in {fewest, most}:
+            axes.axvline(trained, color=GREY, lw=1, linestyle=":")
         axes.set(xlabel="labelled examples of each class", ylabel="accuracy, %")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         lowest = min(accuracy.mean - accuracy.interval for line in lines.values() for accuracy in line)
         axes.set_ylim(100 * min(lowest, 1 / n_way) - 5, 101)
         mark_chance(axes, 100 / n_way, f"chance, {100 / n_way:.0f} %")
         axes.annotate(
-            "trained with this many",
-            (trained_shots, 0.5),
+            "trained with this many" if fewest == most else f"trained with {fewest} to {most}",
+            (fewest, 0.5),
             xycoords=("data", "axes fraction"),
             xytext=(5, 0),
             textcoords="offset points",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from srwm.data import ImageClasses, UserError
 from srwm.fewshot.episodes import Episodes
-from srwm.fewshot.evaluate import to_float
+from srwm.fewshot.evaluate import to_input
 from srwm.fewshot.model import EpisodeModel, FewShotModel
 from srwm.nn import SelfReferential, learning_rates, shifts_over_time
 
@@ -36,12 +36,14 @@ class CoreInput(NamedTuple):
 class EpisodeTrace:
     """S labelled images, then Q questions, and one head of one block; S + Q = I.
 
-    Shapes: images (I, C, H, W) uint8, labels (I,) the truth, shifts (S + 1, E, M) before the first image and after each,
-    answers (I, N): the probabilities of each label when the image is asked after it was learned, or in the end.
+    Shapes: images (I, C, H, W) uint8, labels (I,) the truth, weight (E, M): W_0, shifts (S + 1, E, M): W - W_0 before the first
+    image and after each, answers (I, N): the probabilities of each label when the image is asked after it was learned, or in
+    the end; 0 for labels that the episode does not have.
     """
 
     images: NDArray[np.uint8]
     labels: list[int]
+    weight: NDArray[np.float32]
     shifts: NDArray[np.float32]
     answers: NDArray[np.float32]
     layer: int
@@ -99,7 +101,7 @@ def trace_episode(
     support, labels, query, truth = (part[:1] for part in episode)
     images = data.images[torch.cat([support, query], dim=1)[0].numpy()]
     device = next(model.parameters()).device
-    features = model.eval().embed(to_float(torch.from_numpy(images).to(device)))[None]
+    features = model.eval().embed(to_input(torch.from_numpy(images).to(device), data))[None]
     known, labels = features[:, : support.shape[1]], labels.to(device)
     read = core_inputs(model, known, labels)
     if not read:
@@ -112,7 +114,8 @@ def trace_episode(
         if layer in (None, found.layer) and head in (None, number)
     }
     chosen = max(changes, key=lambda place: changes[place])
-    shifts = next(found for found in read if found.layer == chosen[0]).shifts()[0, :, chosen[1] - 1]
+    matrices = next(found for found in read if found.layer == chosen[0])
+    shifts = matrices.shifts()[0, :, chosen[1] - 1]
 
     answers, state = [], None
     for step in range(support.shape[1]):
@@ -120,11 +123,14 @@ def trace_episode(
         _, state = model.forward_features(known[:, shown], labels[:, shown], state)
         answers.append(model.query_features(known[:, shown], state)[0])
     answers.append(model.query_features(features[:, support.shape[1] :], state)[0])
+    logits = torch.cat(answers).float()
+    absent = torch.ones(logits.shape[1], dtype=torch.bool, device=device).index_fill_(0, labels[0], False)
     return EpisodeTrace(
         images=images,
         labels=torch.cat([labels.cpu(), truth], dim=1)[0].tolist(),
+        weight=matrices.core.weight[chosen[1] - 1].float().cpu().numpy(),
         shifts=shifts.float().cpu().numpy(),
-        answers=torch.cat(answers).float().softmax(-1).cpu().numpy(),
+        answers=logits.masked_fill(absent, -torch.inf).softmax(-1).cpu().numpy(),
         layer=chosen[0],
         head=chosen[1],
     )
