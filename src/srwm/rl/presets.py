@@ -61,10 +61,44 @@ _QUICK_MEMORY = TrainConfig(
     checkpoint_every=20,
 )
 
+_CPU_EASY = replace(
+    _PAPER_EASY,
+    env=replace(_PAPER_EASY.env, num_envs=48),
+    agent=replace(
+        _PAPER_AGENT,
+        precision="bfloat16",
+        stack=replace(_PAPER_AGENT.stack, input_softmax=False, query_init_std=0.01),
+    ),
+    algorithm="ppo",
+    ppo=PPOConfig(clip=0.2, lambda_=0.95, epochs=1, minibatches=6),
+    unroll_length=32,
+    batch_size=48,
+    value_cost=0.5,
+    optimizer=OptimizerConfig(name="adam", lr=5e-4, eps=1e-5, clip_norm=0.5),
+    frames=3_000_000,
+    checkpoint_every=10,
+)
+
+_CPU_STARPILOT = replace(_CPU_EASY, env=replace(_CPU_EASY.env, names=("starpilot",)))
+
+_CPU_MEMORY = replace(_CPU_EASY, env=replace(_PAPER_MEMORY.env, num_envs=48))
+
 PRESETS: dict[str, tuple[str, TrainConfig]] = {
     "quick-memory": (
         "repeat the card of four steps ago (POPGym RepeatPrevious): a rising curve in under five minutes on one or two threads",
         _QUICK_MEMORY,
+    ),
+    "cpu-procgen-starpilot": (
+        "ProcGen starpilot, 200 easy levels, PPO: three million frames, for one or two threads",
+        _CPU_STARPILOT,
+    ),
+    "cpu-procgen-easy6": (
+        "six ProcGen games at once, 200 easy levels each, PPO: three million frames, for one or two threads",
+        _CPU_EASY,
+    ),
+    "cpu-procgen-memory4": (
+        "four ProcGen games of the memory distribution, 500 levels each, PPO: three million frames, for one or two threads",
+        _CPU_MEMORY,
     ),
     "paper-procgen-easy6": (
         "six ProcGen games at once as published (Irie et al., 2022): 300 million frames, days on a CPU",
