@@ -61,6 +61,27 @@ _QUICK_MEMORY = TrainConfig(
     checkpoint_every=20,
 )
 
+_CPU_REPEAT_PREVIOUS = replace(
+    _QUICK_MEMORY,
+    optimizer=replace(_QUICK_MEMORY.optimizer, lr=1e-3),
+    entropy_cost=0.03,
+    minutes=None,
+    cpu_minutes=5.0,
+)
+
+_CPU_REPEAT_FIRST = replace(_CPU_REPEAT_PREVIOUS, env=replace(_CPU_REPEAT_PREVIOUS.env, names=("popgym-RepeatFirstEasy-v0",)))
+
+_CPU_MINIGRID = replace(
+    _CPU_REPEAT_PREVIOUS,
+    env=EnvConfig(kind="gymnasium", names=("MiniGrid-MemoryS7-v0",), num_envs=64),
+    agent=replace(_CPU_REPEAT_PREVIOUS.agent, features=128),
+    ppo=PPOConfig(clip=0.2, lambda_=0.95, epochs=4, minibatches=8),
+    unroll_length=32,
+    batch_size=64,
+    discount=0.98,
+    entropy_cost=0.02,
+)
+
 _CPU_EASY = replace(
     _PAPER_EASY,
     env=replace(_PAPER_EASY.env, num_envs=48),
@@ -87,6 +108,18 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
     "quick-memory": (
         "repeat the card of four steps ago (POPGym RepeatPrevious): a rising curve in under five minutes on one or two threads",
         _QUICK_MEMORY,
+    ),
+    "cpu-memory-repeat-previous": (
+        "repeat the card of four steps ago (POPGym RepeatPreviousEasy), five minutes of one thread",
+        _CPU_REPEAT_PREVIOUS,
+    ),
+    "cpu-memory-repeat-first": (
+        "repeat the first card of an episode (POPGym RepeatFirstEasy), five minutes of one thread",
+        _CPU_REPEAT_FIRST,
+    ),
+    "cpu-memory-minigrid": (
+        "remember an object, walk and choose (MiniGrid MemoryS7), five minutes of one thread",
+        _CPU_MINIGRID,
     ),
     "cpu-procgen-starpilot": (
         "ProcGen starpilot, 200 easy levels, PPO: three million frames, for one or two threads",

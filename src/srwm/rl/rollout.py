@@ -58,8 +58,7 @@ class Actor:
         """The next unroll, and the episodes that ended meanwhile. Raises NotFiniteError, EnvCrashError."""
         env, steps = self.env, self.unroll_length
         state, frame = self.state, self.frame
-        dtype = torch.from_numpy(frame.observation).dtype
-        observations = torch.empty((env.num_envs, steps + 1, *env.spec.observation_shape), dtype=dtype)
+        observations = _empty_observations(torch.from_numpy(frame.observation), steps + 1)
         rewards = torch.empty(env.num_envs, steps + 1)
         firsts = torch.empty(env.num_envs, steps + 1, dtype=torch.bool)
         actions = torch.empty(env.num_envs, steps, dtype=torch.long)
@@ -137,6 +136,15 @@ def frame_tensors(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor, T
     """A frame as the agent reads it: observations (B, 1, *observation_shape), rewards (B, 1), firsts (B, 1)."""
     observations, rewards, firsts = (torch.from_numpy(part)[:, None].to(device) for part in frame)
     return observations, rewards, firsts
+
+
+def _empty_observations(shown: Tensor, frames: int) -> Tensor:
+    """Room for (B, frames, *observation_shape), in memory as one observation is: images of many channels-last ones."""
+    size = (len(shown), frames, *shown.shape[1:])
+    if shown.dim() == 4 and shown.is_contiguous(memory_format=torch.channels_last):
+        order = (0, 1, 3, 4, 2)
+        return torch.empty([size[axis] for axis in order], dtype=shown.dtype).permute(0, 1, 4, 2, 3)
+    return torch.empty(size, dtype=shown.dtype)
 
 
 def _join(parts: Any) -> Any:
