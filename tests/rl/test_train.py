@@ -1,6 +1,5 @@
 """A training run: it learns, ends, and goes on as if it had not been interrupted."""
 
-import csv
 import os
 import signal
 import subprocess
@@ -14,22 +13,12 @@ import pytest
 
 from srwm.data import UserError
 from srwm.rl.config import OptimizerConfig
-from srwm.rl.train import WEIGHTS, train
+from srwm.rl.train import train
 from srwm.training.runs import read_metrics
 
 
 class Killed(BaseException):
     """The process ends here."""
-
-
-def outcome(folder: Path):
-    """Everything that two equal runs share: weights and metrics, times left out."""
-    with (folder / "metrics.csv").open() as file:
-        rows = [
-            {k: v for k, v in row.items() if k not in ("minutes", "cpu_minutes", "frames_per_second")}
-            for row in csv.DictReader(file)
-        ]
-    return (folder / WEIGHTS).read_bytes(), rows
 
 
 def at_step(env, step: int, happens) -> None:
@@ -55,7 +44,7 @@ def test_a_run_learns_to_remember(env, config, tmp_path, algorithm, lr, frames) 
     assert sum(returns[-3:]) / 3 > 0.9
 
 
-def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(env, config, tmp_path) -> None:
+def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(env, config, tmp_path, outcome) -> None:
     assert train(config, env, tmp_path / "whole", accelerator="cpu")
     for step in (3, 30, 61):
         victim = type(env)()
@@ -70,7 +59,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(e
         assert outcome(tmp_path / f"run{step}") == outcome(tmp_path / "whole")
 
 
-def test_a_run_that_is_asked_to_stop_goes_on_as_if_nothing_had_happened(env, config, tmp_path) -> None:
+def test_a_run_that_is_asked_to_stop_goes_on_as_if_nothing_had_happened(env, config, tmp_path, outcome) -> None:
     assert train(config, type(env)(), tmp_path / "whole", accelerator="cpu")
 
     def ask(frame):
@@ -84,7 +73,7 @@ def test_a_run_that_is_asked_to_stop_goes_on_as_if_nothing_had_happened(env, con
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_nothing_but_the_unroll_under_way_is_lost_to_kill_9(env, config, tmp_path) -> None:
+def test_nothing_but_the_unroll_under_way_is_lost_to_kill_9(env, config, tmp_path, outcome) -> None:
     config = replace(config, frames=800)
     program = (
         "from pathlib import Path; from conftest import Recall; from srwm.rl.train import train; from srwm.rl.config import *; "

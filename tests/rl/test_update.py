@@ -18,7 +18,7 @@ from srwm.rl.update import Learner, Reader
 
 @pytest.mark.parametrize("core", CORES)
 def test_the_learner_reads_what_the_actor_has_read(env, config, core) -> None:
-    """One pass over an unroll from its stored state gives log-probabilities and values as acting step by step, resets included."""
+    """One pass over an unroll from its stored state says what acting said step by step, resets included."""
     torch.manual_seed(0)
     agent = Agent(with_core(config, core).agent, env.spec)
     actor = Actor(agent, env, 7, torch.Generator().manual_seed(0))

@@ -61,20 +61,19 @@ _QUICK_MEMORY = TrainConfig(
     checkpoint_every=20,
 )
 
-_CPU_REPEAT_PREVIOUS = replace(
-    _QUICK_MEMORY,
-    optimizer=replace(_QUICK_MEMORY.optimizer, lr=1e-3),
+_CPU_REPEAT_PREVIOUS = replace(_QUICK_MEMORY, minutes=None, cpu_minutes=5.0)
+
+_CPU_REPEAT_FIRST = replace(
+    _CPU_REPEAT_PREVIOUS,
+    env=replace(_CPU_REPEAT_PREVIOUS.env, names=("popgym-RepeatFirstEasy-v0",)),
     entropy_cost=0.03,
-    minutes=None,
-    cpu_minutes=5.0,
+    optimizer=replace(_QUICK_MEMORY.optimizer, lr=1e-3),
 )
 
-_CPU_REPEAT_FIRST = replace(_CPU_REPEAT_PREVIOUS, env=replace(_CPU_REPEAT_PREVIOUS.env, names=("popgym-RepeatFirstEasy-v0",)))
-
 _CPU_MINIGRID = replace(
-    _CPU_REPEAT_PREVIOUS,
+    _CPU_REPEAT_FIRST,
     env=EnvConfig(kind="gymnasium", names=("MiniGrid-MemoryS7-v0",), num_envs=64),
-    agent=replace(_CPU_REPEAT_PREVIOUS.agent, features=128),
+    agent=replace(_CPU_REPEAT_FIRST.agent, features=128),
     ppo=PPOConfig(clip=0.2, lambda_=0.95, epochs=4, minibatches=8),
     unroll_length=32,
     batch_size=64,
