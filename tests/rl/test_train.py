@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from srwm.data import UserError
+from srwm.nn import StackConfig
+from srwm.rl.agent import AgentConfig
 from srwm.rl.config import OptimizerConfig
 from srwm.rl.train import train
-from srwm.training.runs import read_metrics
+from srwm.training.runs import only_writer, read_metrics
 
 
 class Killed(BaseException):
@@ -116,8 +118,17 @@ def test_a_run_begun_otherwise_is_not_continued(env, config, tmp_path) -> None:
         ({"algorithm": "dqn"}, "algorithm"),
         ({"algorithm": "ppo", "batch_size": 2}, "minibatches"),
         ({"optimizer": OptimizerConfig(name="sgd")}, "optimizer.name"),
+        ({"agent": AgentConfig(stack=StackConfig(core="lsmt"))}, "core"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(env, config, tmp_path, change, message) -> None:
     with pytest.raises(UserError, match=message):
         train(replace(config, **change), env, tmp_path / "run", accelerator="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_in_which_a_run_is_training_is_left_alone(env, config, tmp_path) -> None:
+    assert train(config, env, tmp_path / "run", accelerator="cpu")
+    with only_writer(tmp_path / "run"), pytest.raises(UserError, match="another process is training"):
+        train(config, env, tmp_path / "run", resume=True, accelerator="cpu")
+    assert train(config, env, tmp_path / "run", resume=True, accelerator="cpu")
