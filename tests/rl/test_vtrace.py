@@ -64,7 +64,7 @@ def test_generalised_advantages_by_hand(lambda_: float) -> None:
 
 
 def test_numbers_of_the_reference_implementation() -> None:
-    """`vtrace_advantage_estimate` of TorchRL 0.14.1 in float64, with gamma 0.99, which it rounds to float32, and thresholds 1."""
+    """`vtrace_advantage_estimate` of TorchRL 0.14.1 in float64; gamma is 0.99, which it rounds to float32, thresholds are 1."""
     log_pi = torch.tensor(
         [
             [-2.310411800234176, -0.3732508612577643, -1.0608166785462863, 0.9995093547811761, -0.8840250045832653],

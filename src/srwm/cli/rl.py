@@ -49,6 +49,8 @@ class EvaluateOptions:
     """episodes per task and level set"""
     greedy: bool = True
     """the likeliest action; --no-greedy: actions drawn from the policy"""
+    chance: bool = False
+    """all actions alike instead of the agent's, for comparison"""
     seed: int = 1
     """seed of environments and actions"""
     threads: int | None = None
@@ -129,7 +131,8 @@ def evaluate(arguments: Sequence[str]) -> None:
     options = tyro.cli(EvaluateOptions, prog="srwm rl evaluate", args=list(arguments))
     check_least(1, episodes=options.episodes)
     set_threads(options.threads)
-    for name, scores in score_run(options.run, options.episodes, greedy=options.greedy, seed=options.seed)["sets"].items():
+    result = score_run(options.run, options.episodes, greedy=options.greedy, chance=options.chance, seed=options.seed)
+    for name, scores in result["sets"].items():
         print(f"{name}, {options.episodes} episodes per task:")
         for task, numbers in scores["returns"].items():
             normalised = scores.get("normalised", {}).get(task)

@@ -27,8 +27,10 @@ def load_agent(folder: Path, spec: EnvSpec) -> Agent:
     return agent.eval()
 
 
-def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, seed: int = 1) -> dict[str, Any]:
+def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance: bool = False, seed: int = 1) -> dict[str, Any]:
     """Scores of a run on each level set, also written to `evaluation.json` in the run folder.
+
+    With `chance`, those of actions drawn at random in its tasks instead, written to `chance.json`.
 
     Per level set: the mean return of each task; where all have a published range, also normalised, and of the normalised
     scores the mean and the interquartile mean over all tasks; each as {value, low, high}. Raises UserError as `load_agent`.
@@ -37,9 +39,9 @@ def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, seed: i
     sets: dict[str, Any] = {}
     for name, env_config in level_sets(config.env, episodes).items():
         with build_env(env_config, seed) as env:
-            sets[name] = summary(play(load_agent(folder, env.spec), env, episodes, greedy=greedy, seed=seed))
-    result = {"episodes": episodes, "greedy": greedy, "seed": seed, "sets": sets}
-    write_json(folder / "evaluation.json", result)
+            sets[name] = summary(play(load_agent(folder, env.spec), env, episodes, greedy=greedy, chance=chance, seed=seed))
+    result = {"episodes": episodes, "greedy": greedy and not chance, "seed": seed, "sets": sets}
+    write_json(folder / ("chance.json" if chance else "evaluation.json"), result)
     return result
 
 
