@@ -96,18 +96,21 @@ def measure(name: str, options: Options) -> dict[str, float]:
         waiting = Waiting()
         acting = learning = 0.0
         warm_up = 2
+        processor = 0.0
         for phase in range(warm_up + options.phases):
             if phase == warm_up:
                 acting = learning = 0.0
+                processor = time.process_time()
             begun = time.perf_counter()
             waiting.put(actor.unroll()[0])
             acted = time.perf_counter()
             while len(waiting) >= config.batch_size:
                 learner.update(waiting.take(config.batch_size), config.optimizer.lr)
             acting, learning = acting + acted - begun, learning + time.perf_counter() - acted
+        processor = time.process_time() - processor
+        saving = checkpoint_seconds(agent, learner, actor, waiting)
     frames = options.phases * env.num_envs * config.unroll_length
     updates = frames / (config.batch_size * config.unroll_length)
-    saving = checkpoint_seconds(agent, learner, actor, waiting)
     per_frame = core_seconds(agent, config, env.num_envs) / (env.num_envs * config.unroll_length)
     total = acting + learning
     return {
@@ -116,6 +119,7 @@ def measure(name: str, options: Options) -> dict[str, float]:
         "core": per_frame * frames / total,
         "checkpoint": saving / (total / updates),
         "checkpoint_seconds": saving,
+        "frames_per_processor_second": frames / processor,
     }
 
 
