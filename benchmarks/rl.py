@@ -8,6 +8,7 @@ Each variant has a process of its own, since waiting OpenMP threads and the allo
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ class Options:
     """timed phases: in each, 48 environments act for 50 steps, and the agent learns from the unrolls, 32 at a time"""
     threads: int = 2
     """threads of PyTorch"""
+    preset: str = "paper-procgen-easy6"
+    """what is timed"""
     json: Path | None = None
     """where the numbers go, besides the terminal"""
     variant: str | None = None
@@ -47,10 +50,11 @@ def main(options: Options) -> None:
         print(json.dumps(measure(options.variant, options)))
         return
     results = {name: in_process_of_its_own(name, options) for name in options.variants}
-    print(f"{'variant':<10} {'frames/s':>9} {'acting':>8} {'learning':>9} {'core':>6}")
+    print(f"{'variant':<10} {'frames/s':>9} {'acting':>8} {'learning':>9} {'core':>6} {'checkpoint':>11}")
     for name, row in results.items():
         speed, acting, core = row["frames_per_second"], row["acting"], row["core"]
-        print(f"{name:<10} {speed:9.0f} {acting:8.1%} {1 - acting:9.1%} {core:6.1%}   {VARIANTS[name]}")
+        saving = f"{row['checkpoint']:11.1%}"
+        print(f"{name:<10} {speed:9.0f} {acting:8.1%} {1 - acting:9.1%} {core:6.1%} {saving}   {VARIANTS[name]}")
     if options.json is not None:
         options.json.write_text(
             json.dumps({"threads": options.threads, "machine": machine(), "variants": results}, indent=2) + "\n"
@@ -59,6 +63,7 @@ def main(options: Options) -> None:
 
 def in_process_of_its_own(name: str, options: Options) -> dict[str, float]:
     command = [sys.executable, __file__, "--variant", name, "--phases", str(options.phases), "--threads", str(options.threads)]
+    command += ["--preset", options.preset]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
@@ -80,7 +85,7 @@ def measure(name: str, options: Options) -> dict[str, float]:
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    config = with_core(PRESETS["paper-procgen-easy6"][1], "lstm" if name.endswith("lstm") else "srwm")
+    config = with_core(PRESETS[options.preset][1], "lstm" if name.endswith("lstm") else "srwm")
     precision = "bfloat16" if name.startswith("bf16") else "float32"
     config = replace(config, agent=replace(config.agent, precision=precision))
     with build_env(config.env, seed=0) as env:
@@ -91,19 +96,45 @@ def measure(name: str, options: Options) -> dict[str, float]:
         waiting = Waiting()
         acting = learning = 0.0
         warm_up = 2
+        processor = 0.0
         for phase in range(warm_up + options.phases):
             if phase == warm_up:
                 acting = learning = 0.0
+                processor = time.process_time()
             begun = time.perf_counter()
             waiting.put(actor.unroll()[0])
             acted = time.perf_counter()
             while len(waiting) >= config.batch_size:
                 learner.update(waiting.take(config.batch_size), config.optimizer.lr)
             acting, learning = acting + acted - begun, learning + time.perf_counter() - acted
+        processor = time.process_time() - processor
+        saving = checkpoint_seconds(agent, learner, actor, waiting)
     frames = options.phases * env.num_envs * config.unroll_length
+    updates = frames / (config.batch_size * config.unroll_length)
     per_frame = core_seconds(agent, config, env.num_envs) / (env.num_envs * config.unroll_length)
     total = acting + learning
-    return {"frames_per_second": frames / total, "acting": acting / total, "core": per_frame * frames / total}
+    return {
+        "frames_per_second": frames / total,
+        "acting": acting / total,
+        "core": per_frame * frames / total,
+        "checkpoint": saving / (total / updates),
+        "checkpoint_seconds": saving,
+        "frames_per_processor_second": frames / processor,
+    }
+
+
+def checkpoint_seconds(agent: Any, learner: Any, actor: Any, waiting: Any) -> float:
+    """Time of a checkpoint as training writes it, on disk when it returns."""
+    from srwm.training.checkpoint import Checkpoints
+
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        checkpoints, steps = Checkpoints(Path(folder)), iter(range(10))
+
+        def save() -> None:
+            own = {"actor": actor.get_state(), "waiting": waiting.get_state()}
+            checkpoints.save(next(steps), agent, {"optimizer": learner.optimizer.state_dict(), "processes": [own]})
+
+        return seconds(save, 5)
 
 
 def core_seconds(agent: Any, config: Any, num_envs: int) -> float:

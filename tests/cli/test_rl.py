@@ -37,10 +37,13 @@ def test_train_evaluate_watch(tmp_path, capsys) -> None:
     assert "popgym-RepeatPreviousEasy-v0" in capsys.readouterr().out
     (scores,) = json.loads((run / "evaluation.json").read_text())["sets"]["tasks"]["returns"].values()
     assert -1 <= scores["low"] <= scores["value"] <= scores["high"] <= 1
+    assert main(["rl", "curves", str(run), str(run), "--figure", str(tmp_path / "curves.png")]) == 0
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert main(["rl", "watch", str(run), "--film", str(tmp_path / "film.gif"), "--most-frames", "3"]) == 0
     assert (tmp_path / "film.gif").exists()
 
 
 def test_a_folder_that_is_no_run_is_told(tmp_path, capsys) -> None:
-    assert main(["rl", "evaluate", str(tmp_path)]) == 1
-    assert "not a run folder" in capsys.readouterr().err
+    for command in ("evaluate", "curves"):
+        assert main(["rl", command, str(tmp_path)]) == 1
+        assert "not a run folder" in capsys.readouterr().err

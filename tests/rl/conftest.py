@@ -1,5 +1,7 @@
+import csv
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from srwm.nn import StackConfig
 from srwm.rl.agent import AgentConfig
 from srwm.rl.config import OptimizerConfig, TrainConfig
 from srwm.rl.envs import EnvSpec, Episode, Frame, VectorEnv
+from srwm.rl.train import WEIGHTS
 
 STATE = ("generator", "symbol", "step", "reward", "first", "ended")
 
@@ -84,3 +87,16 @@ def small_config() -> TrainConfig:
 @pytest.fixture
 def config() -> TrainConfig:
     return small_config()
+
+
+@pytest.fixture
+def outcome() -> Callable[[Path], tuple[bytes, list[dict[str, str]]]]:
+    """Of a run folder, everything that two equal runs share: weights and metrics, times left out."""
+
+    def of(folder: Path) -> tuple[bytes, list[dict[str, str]]]:
+        times = ("minutes", "cpu_minutes", "frames_per_second")
+        with (folder / "metrics.csv").open() as file:
+            rows = [{k: v for k, v in row.items() if k not in times} for row in csv.DictReader(file)]
+        return (folder / WEIGHTS).read_bytes(), rows
+
+    return of

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from srwm.rl.train import WEIGHTS
 from srwm.training.runs import read_metrics
 
 PROGRAM = """
-import os, sys
+import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -29,27 +30,56 @@ def remember(self, agent, *given):
     kept.append(agent)
 
 update.Learner.__init__ = remember
-folder = Path(sys.argv[1])
-config = replace(small_config(), frames=int(sys.argv[2]))
-train(config, Recall(seed=rank), folder / "run", accelerator="cpu")
+folder, end = Path(sys.argv[1]), sys.argv[2]
+
+class Ended(Recall):  # rank 1 is sent a signal at its 50th step
+    steps = 0
+    def act(self, actions):
+        super().act(actions)
+        self.steps += 1
+        if rank == 1 and self.steps == 50:
+            os.kill(os.getpid(), getattr(signal, end))
+
+env = Recall(seed=rank) if end in ("none", "resume") else Ended(seed=rank)
+train(replace(small_config(), frames=700), env, folder / "run", resume=end == "resume", accelerator="cpu")
 torch.save(kept[0].state_dict(), folder / f"rank-{rank}.pt")
 """
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs gloo")
 
-def run(folder: Path, frames: int) -> None:
+
+def run(folder: Path, end: str) -> int:
+    """Train by two processes; `end` is none, a signal for rank 1, or resume. Returns torchrun's exit code."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "program.py"]
+    folder.mkdir(exist_ok=True)
     (folder / "program.py").write_text(PROGRAM)
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    done = subprocess.run([*torchrun, str(folder), str(frames)], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run([*torchrun, str(folder), end], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 or end == "SIGKILL", done.stderr
+    return done.returncode
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs gloo")
-def test_parameters_stay_identical(tmp_path) -> None:
-    run(tmp_path, 700)
-    first, second = (torch.load(tmp_path / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run that nothing interrupted."""
+    folder: Path = tmp_path_factory.mktemp("whole")
+    run(folder, "none")
+    return folder
+
+
+def test_parameters_stay_identical(whole) -> None:
+    first, second = (torch.load(whole / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all((first[name] == second[name]).all() for name in first)
-    row = read_metrics(tmp_path / "run")[-1]
+    row = read_metrics(whole / "run")[-1]
     assert row["frames"] % (2 * 4 * 7) == 0
     assert row["frames"] >= 700
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
+def test_a_run_of_two_processes_goes_on_as_if_nothing_had_happened(whole, tmp_path, outcome, end) -> None:
+    """SIGTERM of one process stops both after an update; SIGKILL of one ends both at once."""
+    assert (run(tmp_path, end) != 0) == (end == "SIGKILL")
+    assert not (tmp_path / "run" / WEIGHTS).exists()
+    run(tmp_path, "resume")
+    assert outcome(tmp_path / "run") == outcome(whole / "run")

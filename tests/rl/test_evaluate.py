@@ -1,7 +1,10 @@
 """Scores: every environment plays its share, statistics are those of the literature, intervals hold what they should."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from srwm.rl.agent import Agent
 from srwm.rl.envs import EnvConfig
@@ -13,6 +16,18 @@ def test_each_task_plays_as_many_episodes(env, config, greedy) -> None:
     returns = play(Agent(config.agent, env.spec), env, 7, greedy=greedy)
     assert set(returns) == {"again", "recall"}
     assert all(len(values) == 7 and set(values) <= {0.0, 1.0} for values in returns.values())
+
+
+def test_chance_does_not_ask_the_agent(env, config) -> None:
+    """An agent that would always take action 0 against one symbol; at random half of the answers are right."""
+    env.generator = SimpleNamespace(integers=lambda count, size: np.ones(size, int))
+    env.symbol[:] = 1
+    agent = Agent(config.agent, env.spec)
+    with torch.no_grad():
+        agent.policy.weight.zero_()
+        agent.policy.bias.copy_(torch.tensor([9.0, -9.0]))
+    assert play(agent, env, 40)["recall"].mean() == 0
+    assert play(agent, env, 400, chance=True)["recall"].mean() == pytest.approx(0.5, abs=0.15)
 
 
 def test_short_episodes_are_not_favoured(env, config) -> None:

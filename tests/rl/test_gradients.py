@@ -32,7 +32,8 @@ def unroll() -> tuple[Unrolls, Returns]:
     rewards, log_probs = torch.randn(batch, steps + 1).double(), torch.randn(batch, steps).double()
     actions = torch.randint(3, (batch, steps))
     returns = Returns(torch.randn(batch, steps).double(), torch.randn(batch, steps).double())
-    return Unrolls(frames, rewards, firsts, actions, log_probs, state), returns
+    values = torch.randn(batch, steps + 1).double()
+    return Unrolls(frames, rewards, firsts, actions, log_probs, values, state), returns
 
 
 def agent(config: AgentConfig = CONFIG) -> Agent:

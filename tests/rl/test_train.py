@@ -1,6 +1,5 @@
 """A training run: it learns, ends, and goes on as if it had not been interrupted."""
 
-import csv
 import os
 import signal
 import subprocess
@@ -13,23 +12,15 @@ import numpy as np
 import pytest
 
 from srwm.data import UserError
+from srwm.nn import StackConfig
+from srwm.rl.agent import AgentConfig
 from srwm.rl.config import OptimizerConfig
-from srwm.rl.train import WEIGHTS, train
-from srwm.training.runs import read_metrics
+from srwm.rl.train import train
+from srwm.training.runs import only_writer, read_metrics
 
 
 class Killed(BaseException):
     """The process ends here."""
-
-
-def outcome(folder: Path):
-    """Everything that two equal runs share: weights and metrics, times left out."""
-    with (folder / "metrics.csv").open() as file:
-        rows = [
-            {k: v for k, v in row.items() if k not in ("minutes", "cpu_minutes", "frames_per_second")}
-            for row in csv.DictReader(file)
-        ]
-    return (folder / WEIGHTS).read_bytes(), rows
 
 
 def at_step(env, step: int, happens) -> None:
@@ -55,7 +46,7 @@ def test_a_run_learns_to_remember(env, config, tmp_path, algorithm, lr, frames) 
     assert sum(returns[-3:]) / 3 > 0.9
 
 
-def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(env, config, tmp_path) -> None:
+def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(env, config, tmp_path, outcome) -> None:
     assert train(config, env, tmp_path / "whole", accelerator="cpu")
     for step in (3, 30, 61):
         victim = type(env)()
@@ -70,7 +61,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(e
         assert outcome(tmp_path / f"run{step}") == outcome(tmp_path / "whole")
 
 
-def test_a_run_that_is_asked_to_stop_goes_on_as_if_nothing_had_happened(env, config, tmp_path) -> None:
+def test_a_run_that_is_asked_to_stop_goes_on_as_if_nothing_had_happened(env, config, tmp_path, outcome) -> None:
     assert train(config, type(env)(), tmp_path / "whole", accelerator="cpu")
 
     def ask(frame):
@@ -84,7 +75,7 @@ def test_a_run_that_is_asked_to_stop_goes_on_as_if_nothing_had_happened(env, con
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_nothing_but_the_unroll_under_way_is_lost_to_kill_9(env, config, tmp_path) -> None:
+def test_nothing_but_the_unroll_under_way_is_lost_to_kill_9(env, config, tmp_path, outcome) -> None:
     config = replace(config, frames=800)
     program = (
         "from pathlib import Path; from conftest import Recall; from srwm.rl.train import train; from srwm.rl.config import *; "
@@ -127,8 +118,17 @@ def test_a_run_begun_otherwise_is_not_continued(env, config, tmp_path) -> None:
         ({"algorithm": "dqn"}, "algorithm"),
         ({"algorithm": "ppo", "batch_size": 2}, "minibatches"),
         ({"optimizer": OptimizerConfig(name="sgd")}, "optimizer.name"),
+        ({"agent": AgentConfig(stack=StackConfig(core="lsmt"))}, "core"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(env, config, tmp_path, change, message) -> None:
     with pytest.raises(UserError, match=message):
         train(replace(config, **change), env, tmp_path / "run", accelerator="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_in_which_a_run_is_training_is_left_alone(env, config, tmp_path) -> None:
+    assert train(config, env, tmp_path / "run", accelerator="cpu")
+    with only_writer(tmp_path / "run"), pytest.raises(UserError, match="another process is training"):
+        train(config, env, tmp_path / "run", resume=True, accelerator="cpu")
+    assert train(config, env, tmp_path / "run", resume=True, accelerator="cpu")

@@ -18,7 +18,7 @@ from srwm.rl.update import Learner, Reader
 
 @pytest.mark.parametrize("core", CORES)
 def test_the_learner_reads_what_the_actor_has_read(env, config, core) -> None:
-    """One pass over an unroll from its stored state gives the log-probabilities of acting step by step, resets included."""
+    """One pass over an unroll from its stored state says what acting said step by step, resets included."""
     torch.manual_seed(0)
     agent = Agent(with_core(config, core).agent, env.spec)
     actor = Actor(agent, env, 7, torch.Generator().manual_seed(0))
@@ -28,6 +28,7 @@ def test_the_learner_reads_what_the_actor_has_read(env, config, core) -> None:
     logits, values = Reader(agent)(unrolls)
     assert values.shape == (4, 8)
     assert_close(log_probability(logits, unrolls.actions), unrolls.log_probs, rtol=1e-4, atol=1e-5)
+    assert_close(values, unrolls.values, rtol=1e-4, atol=1e-5)
 
 
 def test_unrolls_overlap_in_one_frame_and_count_every_episode(env, config) -> None:

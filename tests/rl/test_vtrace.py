@@ -61,3 +61,54 @@ def test_generalised_advantages_by_hand(lambda_: float) -> None:
     targets, advantages = generalised_advantages(row(1, 2), row(0.5, 0.5), row(0.5, 1), row(4)[0], lambda_=lambda_)
     assert_close(advantages, row(1 + lambda_ * 0.5 * 3, 3))
     assert_close(targets, row(1.5 + lambda_ * 0.5 * 3, 4))
+
+
+def test_numbers_of_the_reference_implementation() -> None:
+    """`vtrace_advantage_estimate` of TorchRL 0.14.1 in float64; gamma is 0.99, which it rounds to float32, thresholds are 1."""
+    log_pi = torch.tensor(
+        [
+            [-2.310411800234176, -0.3732508612577643, -1.0608166785462863, 0.9995093547811761, -0.8840250045832653],
+            [-1.2755469302148053, -0.623224579866079, -0.8664416019125772, -1.2956271403277857, 1.52363162310635],
+        ],
+        dtype=torch.float64,
+    )
+    log_mu = torch.tensor(
+        [
+            [0.3236605664983738, 2.0177260314861085, 1.1357423400213507, -1.226881339001083, 0.07138847120511693],
+            [0.3380174030507378, 0.15351883531544036, -0.6332746088675096, -1.2609246557194385, -0.726951062065411],
+        ],
+        dtype=torch.float64,
+    )
+    rewards = torch.tensor(
+        [
+            [-0.019964750907762653, 0.2102998901016947, 0.17718935139366584, -0.830510051008449, 0.7970100169250297],
+            [0.21166418145300325, 0.13557114260567418, -0.033892918655373555, 0.4604689979691664, 1.117443076566861],
+        ],
+        dtype=torch.float64,
+    )
+    values = torch.tensor(
+        [
+            [0.36904473680395194, -0.1872021932975887, -0.013720701456433322, -0.19960822763281003, -1.6564246944540333],
+            [0.9138982512742285, 1.154696227582466, -0.0860751366873787, -1.96124168414333, 0.22092437177232177],
+        ],
+        dtype=torch.float64,
+    )
+    bootstrap = row(-1.505489670928174, -0.6609825228054504)[0]
+    discounts = torch.tensor(0.99).double() * (1 - torch.tensor([[0.0, 0, 0, 0, 0], [0, 0, 0, 1, 1]], dtype=torch.float64))
+    expected_targets = torch.tensor(
+        [
+            [0.3289584350510878, -0.17111928729990167, -0.22405033878397032, -2.1036538457530054, -1.28600382068714],
+            [0.9318815410299355, 0.8005275865111854, 0.25154342351866704, 0.3778710856516325, 1.117443076566861],
+        ],
+        dtype=torch.float64,
+    )
+    expected_advantages = torch.tensor(
+        [
+            [-0.04008630175286413, 0.016082905997687028, -0.21032963732753704, -1.904045618120196, 0.37042087376689337],
+            [0.017983289755706955, -0.3541686410712805, 0.33761856020604575, 2.3391127697949625, 0.8965187047945393],
+        ],
+        dtype=torch.float64,
+    )
+    targets, advantages = vtrace(log_pi - log_mu, rewards, discounts, values, bootstrap)
+    assert_close(targets, expected_targets, rtol=0, atol=1e-15)
+    assert_close(advantages, expected_advantages, rtol=0, atol=1e-15)

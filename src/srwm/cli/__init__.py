@@ -27,6 +27,7 @@ COMMANDS = {
     "rl train": Command("train an agent on many tasks at once, from a preset", "srwm.cli.rl", "train"),
     "rl evaluate": Command("returns of a trained agent, on training and test levels", "srwm.cli.rl", "evaluate"),
     "rl watch": Command("write a film of an episode of a trained agent", "srwm.cli.rl", "watch"),
+    "rl curves": Command("draw the returns of several runs into one figure", "srwm.cli.rl", "curves"),
 }
 _EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "tensorboard"), "fewshot")
 

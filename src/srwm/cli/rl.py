@@ -1,4 +1,4 @@
-"""`srwm rl train`, `srwm rl evaluate` and `srwm rl watch`."""
+"""`srwm rl train`, `srwm rl evaluate`, `srwm rl watch` and `srwm rl curves`."""
 
 import argparse
 import os
@@ -16,7 +16,7 @@ from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvCrashError, build_env
 from srwm.rl.evaluate import level_sets
 from srwm.rl.presets import CORES, PRESETS, with_core
-from srwm.rl.report import draw_learning_curve, load_agent, score_run
+from srwm.rl.report import draw_comparison, draw_learning_curve, load_agent, score_run
 from srwm.rl.train import train as train_run
 from srwm.rl.watch import record, write_film
 from srwm.training.distributed import is_chief
@@ -49,6 +49,8 @@ class EvaluateOptions:
     """episodes per task and level set"""
     greedy: bool = True
     """the likeliest action; --no-greedy: actions drawn from the policy"""
+    chance: bool = False
+    """all actions alike instead of the agent's, for comparison"""
     seed: int = 1
     """seed of environments and actions"""
     threads: int | None = None
@@ -73,6 +75,16 @@ class WatchOptions:
     """frames after which the film ends in any case"""
     seed: int = 1
     """seed of environment and actions"""
+
+
+@dataclass(frozen=True)
+class CurvesOptions:
+    """Draw the returns of several runs into one figure, over frames and over minutes."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """run folders of `srwm rl train`; their names are the labels"""
+    figure: Path = Path("srwm-curves.png")
+    """where the figure goes"""
 
 
 def train(arguments: Sequence[str]) -> None:
@@ -119,7 +131,8 @@ def evaluate(arguments: Sequence[str]) -> None:
     options = tyro.cli(EvaluateOptions, prog="srwm rl evaluate", args=list(arguments))
     check_least(1, episodes=options.episodes)
     set_threads(options.threads)
-    for name, scores in score_run(options.run, options.episodes, greedy=options.greedy, seed=options.seed)["sets"].items():
+    result = score_run(options.run, options.episodes, greedy=options.greedy, chance=options.chance, seed=options.seed)
+    for name, scores in result["sets"].items():
         print(f"{name}, {options.episodes} episodes per task:")
         for task, numbers in scores["returns"].items():
             normalised = scores.get("normalised", {}).get(task)
@@ -147,6 +160,15 @@ def watch(arguments: Sequence[str]) -> None:
         film = record(agent, env, greedy=options.greedy, seed=options.seed, most_frames=options.most_frames)
     write_film(film, options.film, f"{task}, {levels}")
     print(f"{options.film}: {len(film.values)} steps, return {sum(film.rewards):g}")
+
+
+def curves(arguments: Sequence[str]) -> None:
+    """Draw several runs."""
+    options = tyro.cli(CurvesOptions, prog="srwm rl curves", args=list(arguments))
+    if not options.runs:
+        _refuse("no run folder given; see srwm rl curves --help")
+    draw_comparison(options.runs, options.figure)
+    print(f"returns over frames and minutes: {options.figure}")
 
 
 def _told(numbers: dict[str, Any], factor: float = 1.0) -> str:

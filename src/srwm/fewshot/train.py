@@ -22,7 +22,7 @@ from srwm.fewshot.schedule import learning_rate
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
 from srwm.training.distributed import agree, build_fabric, gradients_apart, mean_over_processes, share
-from srwm.training.runs import BEST, MetricsLog, open_run
+from srwm.training.runs import BEST, MetricsLog, only_writer, open_run
 from srwm.training.stopping import stop_requests
 
 
@@ -41,8 +41,8 @@ def train(
     budget in steps, to bit-identical weights. The weights of the best validation are in `best.safetensors`.
     Under `torchrun` the processes share the batches of each step (`accumulate`) and the first of them writes the folder.
     `second_splits` is the data set `second_data` of the configuration, if there is one.
-    Raises UserError where the folder exists (or, with `resume`, is no run or has another configuration), a checkpoint is
-    corrupt or cannot be saved, the configuration does not fit itself or the data, or the loss is not finite.
+    Raises UserError where the folder exists (or, with `resume`, is no run, has another configuration or is being trained in), a checkpoint
+    is corrupt or cannot be saved, the configuration does not fit itself or the data, or the loss is not finite.
     """
     data = with_second(splits, second_splits)
     check_config(config, data)
@@ -81,6 +81,7 @@ def train(
     watch = ChanceWatch(config.chance, ways_out(config))
     spent, stopping = agree(fabric, config.budget.spent(progress), False)
     with (
+        only_writer(folder) if chief else nullcontext(),
         MetricsLog(folder, progress.step, objective.more_terms) if chief else nullcontext() as log,
         tqdm(
             total=config.steps, initial=progress.step, unit=" steps", disable=None if chief else True, dynamic_ncols=True

@@ -96,7 +96,9 @@ class _ImageStem(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
-        scaled = images.contiguous(memory_format=torch.channels_last).to(self.linear.weight.dtype).div(255)
+        autocast = torch.is_autocast_enabled(images.device.type)
+        dtype = torch.get_autocast_dtype(images.device.type) if autocast else self.linear.weight.dtype
+        scaled = images.contiguous(memory_format=torch.channels_last).to(dtype).div_(255)
         features: Tensor = self.linear(self.stem(scaled)).relu()
         return features
 

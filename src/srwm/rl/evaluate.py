@@ -56,11 +56,14 @@ def level_sets(config: EnvConfig, episodes: int) -> dict[str, EnvConfig]:
 
 
 @torch.no_grad()
-def play(agent: Agent, env: VectorEnv, episodes: int, *, greedy: bool = True, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+def play(
+    agent: Agent, env: VectorEnv, episodes: int, *, greedy: bool = True, chance: bool = False, seed: int = 0
+) -> dict[str, NDArray[np.float64]]:
     """Returns of `episodes` episodes of each task.
 
     Each environment of a task plays its share of them, the same number give or take one, so that short episodes are not
-    favoured. Actions are the likeliest (greedy) or drawn from the policy. The agent is in evaluation mode meanwhile.
+    favoured. Actions are the likeliest (greedy) or drawn from the policy, or from all alike (chance). The agent is in
+    evaluation mode meanwhile.
     """
     was_training = agent.training
     agent.eval()
@@ -71,9 +74,12 @@ def play(agent: Agent, env: VectorEnv, episodes: int, *, greedy: bool = True, se
     totals = np.zeros(env.num_envs)
     state, frame = agent.core.initial_state(env.num_envs), env.observe()
     while left.any():
-        logits, _, state = agent(*frame_tensors(frame, device), state)
-        policy = logits[:, 0].float().softmax(-1).cpu()
-        actions = policy.argmax(-1) if greedy else torch.multinomial(policy, 1, generator=generator)[:, 0]
+        if chance:
+            policy = torch.ones(env.num_envs, env.spec.num_actions)
+        else:
+            logits, _, state = agent(*frame_tensors(frame, device), state)
+            policy = logits[:, 0].float().softmax(-1).cpu()
+        actions = policy.argmax(-1) if greedy and not chance else torch.multinomial(policy, 1, generator=generator)[:, 0]
         env.act(actions.numpy())
         frame = env.observe()
         totals += frame.reward

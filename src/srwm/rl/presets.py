@@ -61,10 +61,76 @@ _QUICK_MEMORY = TrainConfig(
     checkpoint_every=20,
 )
 
+_CPU_REPEAT_PREVIOUS = replace(_QUICK_MEMORY, minutes=None, cpu_minutes=5.0)
+
+_CPU_REPEAT_FIRST = replace(
+    _CPU_REPEAT_PREVIOUS,
+    env=replace(_CPU_REPEAT_PREVIOUS.env, names=("popgym-RepeatFirstEasy-v0",)),
+    entropy_cost=0.03,
+    optimizer=replace(_QUICK_MEMORY.optimizer, lr=1e-3),
+)
+
+_CPU_MINIGRID = replace(
+    _CPU_REPEAT_FIRST,
+    env=EnvConfig(kind="gymnasium", names=("MiniGrid-MemoryS7-v0",), num_envs=64),
+    agent=replace(_CPU_REPEAT_FIRST.agent, features=128),
+    ppo=PPOConfig(clip=0.2, lambda_=0.95, epochs=4, minibatches=8),
+    unroll_length=32,
+    batch_size=64,
+    discount=0.98,
+    entropy_cost=0.02,
+)
+
+_CPU_EASY = replace(
+    _PAPER_EASY,
+    env=replace(_PAPER_EASY.env, num_envs=48),
+    agent=replace(
+        _PAPER_AGENT,
+        precision="bfloat16",
+        stack=replace(_PAPER_AGENT.stack, input_softmax=False, query_init_std=0.01),
+    ),
+    algorithm="ppo",
+    ppo=PPOConfig(clip=0.2, lambda_=0.95, epochs=1, minibatches=6),
+    unroll_length=32,
+    batch_size=48,
+    value_cost=0.5,
+    optimizer=OptimizerConfig(name="adam", lr=5e-4, eps=1e-5, clip_norm=0.5),
+    frames=3_000_000,
+    checkpoint_every=10,
+)
+
+_CPU_STARPILOT = replace(_CPU_EASY, env=replace(_CPU_EASY.env, names=("starpilot",)))
+
+_CPU_MEMORY = replace(_CPU_EASY, env=replace(_PAPER_MEMORY.env, num_envs=48))
+
 PRESETS: dict[str, tuple[str, TrainConfig]] = {
     "quick-memory": (
         "repeat the card of four steps ago (POPGym RepeatPrevious): a rising curve in under five minutes on one or two threads",
         _QUICK_MEMORY,
+    ),
+    "cpu-memory-repeat-previous": (
+        "repeat the card of four steps ago (POPGym RepeatPreviousEasy), five minutes of one thread",
+        _CPU_REPEAT_PREVIOUS,
+    ),
+    "cpu-memory-repeat-first": (
+        "repeat the first card of an episode (POPGym RepeatFirstEasy), five minutes of one thread",
+        _CPU_REPEAT_FIRST,
+    ),
+    "cpu-memory-minigrid": (
+        "remember an object, walk and choose (MiniGrid MemoryS7), five minutes of one thread",
+        _CPU_MINIGRID,
+    ),
+    "cpu-procgen-starpilot": (
+        "ProcGen starpilot, 200 easy levels, PPO: three million frames, for one or two threads",
+        _CPU_STARPILOT,
+    ),
+    "cpu-procgen-easy6": (
+        "six ProcGen games at once, 200 easy levels each, PPO: three million frames, for one or two threads",
+        _CPU_EASY,
+    ),
+    "cpu-procgen-memory4": (
+        "four ProcGen games of the memory distribution, 500 levels each, PPO: three million frames, for one or two threads",
+        _CPU_MEMORY,
     ),
     "paper-procgen-easy6": (
         "six ProcGen games at once as published (Irie et al., 2022): 300 million frames, days on a CPU",

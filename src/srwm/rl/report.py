@@ -1,5 +1,6 @@
 """What a run has learned: its agent, its scores, its learning curve."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ def load_agent(folder: Path, spec: EnvSpec) -> Agent:
     return agent.eval()
 
 
-def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, seed: int = 1) -> dict[str, Any]:
+def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance: bool = False, seed: int = 1) -> dict[str, Any]:
     """Scores of a run on each level set, also written to `evaluation.json` in the run folder.
+
+    With `chance`, those of actions drawn at random in its tasks instead, written to `chance.json`.
 
     Per level set: the mean return of each task; where all have a published range, also normalised, and of the normalised
     scores the mean and the interquartile mean over all tasks; each as {value, low, high}. Raises UserError as `load_agent`.
@@ -36,9 +39,9 @@ def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, seed: i
     sets: dict[str, Any] = {}
     for name, env_config in level_sets(config.env, episodes).items():
         with build_env(env_config, seed) as env:
-            sets[name] = summary(play(load_agent(folder, env.spec), env, episodes, greedy=greedy, seed=seed))
-    result = {"episodes": episodes, "greedy": greedy, "seed": seed, "sets": sets}
-    write_json(folder / "evaluation.json", result)
+            sets[name] = summary(play(load_agent(folder, env.spec), env, episodes, greedy=greedy, chance=chance, seed=seed))
+    result = {"episodes": episodes, "greedy": greedy and not chance, "seed": seed, "sets": sets}
+    write_json(folder / ("chance.json" if chance else "evaluation.json"), result)
     return result
 
 
@@ -77,3 +80,34 @@ def draw_learning_curve(folder: Path) -> Path:
     path = folder / "learning_curve.png"
     figure.savefig(path, dpi=150)
     return path
+
+
+def draw_comparison(folders: Sequence[Path], path: Path) -> None:
+    """Draw the mean return over the tasks of several runs, over frames and over minutes, one line each, into a PNG.
+
+    A point is the mean over the episodes of a twenty-fifth of a run's rows. Minutes are of processor time where every run's
+    budget is. Raises UserError where a folder is not a run or no episode has ended in it, or the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    by_cpu = all(read_config_of(folder, TrainConfig).cpu_minutes for folder in folders)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for folder in folders:
+        rows = [row for row in read_metrics(folder) if "return" in row]
+        if not rows:
+            raise UserError(f"{folder}: no episode has ended yet")
+        size = max(1, len(rows) // 25)
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        returns = [sum(r["return"] * r["episodes"] for r in part) / sum(r["episodes"] for r in part) for part in parts]
+        for one, over in zip(axes, ("frames", "cpu_minutes" if by_cpu else "minutes"), strict=True):
+            one.plot([part[-1][over] for part in parts], returns, label=folder.name)
+    axes[0].set(xlabel="frames", ylabel="mean return of training episodes")
+    axes[1].set(xlabel="minutes of processor time" if by_cpu else "minutes")
+    axes[0].legend(loc="best", fontsize="small")
+    for one in axes:
+        one.grid(alpha=0.3)
+    try:
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write {path}: {error}") from error

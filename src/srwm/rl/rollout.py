@@ -15,7 +15,8 @@ class Unrolls(NamedTuple):
     """B pieces of experience of T steps: T + 1 frames, the last of which is the first of the next piece.
 
     observations (B, T + 1, *observation_shape); rewards (B, T + 1), of the action before each frame; firsts (B, T + 1) bool;
-    actions (B, T), of frame 0 to T - 1, and their log-probabilities when they were taken; state: the core's before frame 0.
+    actions (B, T), of frame 0 to T - 1, and their log-probabilities when they were taken; values (B, T + 1), what the acting
+    agent expected at each frame; state: the core's before frame 0.
     """
 
     observations: Tensor
@@ -23,6 +24,7 @@ class Unrolls(NamedTuple):
     firsts: Tensor
     actions: Tensor
     log_probs: Tensor
+    values: Tensor
     state: State
 
     def select(self, which: Tensor | slice) -> "Unrolls":
@@ -56,18 +58,21 @@ class Actor:
         """The next unroll, and the episodes that ended meanwhile. Raises NotFiniteError, EnvCrashError."""
         env, steps = self.env, self.unroll_length
         state, frame = self.state, self.frame
-        dtype = torch.from_numpy(frame.observation).dtype
-        observations = torch.empty((env.num_envs, steps + 1, *env.spec.observation_shape), dtype=dtype)
+        observations = _empty_observations(torch.from_numpy(frame.observation), steps + 1)
         rewards = torch.empty(env.num_envs, steps + 1)
         firsts = torch.empty(env.num_envs, steps + 1, dtype=torch.bool)
         actions = torch.empty(env.num_envs, steps, dtype=torch.long)
         log_probs = torch.empty(env.num_envs, steps)
+        values = torch.empty(env.num_envs, steps + 1)
+        before = state
         for t in range(steps + 1):
             for kept, shown in zip((observations, rewards, firsts), frame, strict=True):
                 kept[:, t] = torch.from_numpy(shown)
+            logits, value, after = self.agent(*frame_tensors(frame, self.device), state)
+            values[:, t] = value[:, 0]
             if t == steps:
                 break
-            logits, _, state = self.agent(*frame_tensors(frame, self.device), state)
+            state = after
             if not logits.isfinite().all():
                 read = [(f"{name}s", torch.from_numpy(part)) for name, part in frame._asdict().items()]
                 check_finite([*read, *named_weights(self.agent), ("logits of the acting policy", logits)])
@@ -76,8 +81,8 @@ class Actor:
             log_probs[:, t] = log_policy.gather(1, actions[:, t, None])[:, 0]
             env.act(actions[:, t].numpy())
             frame = env.observe()
-        before, self.state, self.frame = self.state, state, frame
-        return Unrolls(observations, rewards, firsts, actions, log_probs, before), env.episodes()
+        self.state, self.frame = state, frame
+        return Unrolls(observations, rewards, firsts, actions, log_probs, values, before), env.episodes()
 
     def get_state(self) -> dict[str, Any]:
         """All that decides the unrolls to come, as tensors."""
@@ -131,6 +136,15 @@ def frame_tensors(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor, T
     """A frame as the agent reads it: observations (B, 1, *observation_shape), rewards (B, 1), firsts (B, 1)."""
     observations, rewards, firsts = (torch.from_numpy(part)[:, None].to(device) for part in frame)
     return observations, rewards, firsts
+
+
+def _empty_observations(shown: Tensor, frames: int) -> Tensor:
+    """Room for (B, frames, *observation_shape), in memory as one observation is: images of many channels-last ones."""
+    size = (len(shown), frames, *shown.shape[1:])
+    if shown.dim() == 4 and shown.is_contiguous(memory_format=torch.channels_last):
+        order = (0, 1, 3, 4, 2)
+        return torch.empty([size[axis] for axis in order], dtype=shown.dtype).permute(0, 1, 4, 2, 3)
+    return torch.empty(size, dtype=shown.dtype)
 
 
 def _join(parts: Any) -> Any:

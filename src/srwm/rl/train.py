@@ -21,7 +21,7 @@ from srwm.rl.update import Learner
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
 from srwm.training.distributed import agree, build_fabric, mean_over_processes
-from srwm.training.runs import MetricsLog, open_run
+from srwm.training.runs import MetricsLog, only_writer, open_run
 from srwm.training.stopping import stop_requests
 
 T = TypeVar("T")
@@ -45,19 +45,24 @@ def train(
     episodes. `env` is built from the configuration and the caller's to close.
     Under `torchrun` each process has environments of its own, of another seed, and learns from `batch_size` unrolls of them;
     gradients are averaged, and the first process writes the folder.
-    Raises UserError where the folder exists (or, with `resume`, is no run or has another configuration), a checkpoint is
-    corrupt or cannot be saved, the configuration does not fit itself, or a number is not finite (it says which); EnvCrashError
-    where an environment fails.
+    Raises UserError where the folder exists (or, with `resume`, is no run, has another configuration or is being trained in),
+    a checkpoint is corrupt or cannot be saved, the configuration does not fit itself (then there is no folder), or a number
+    is not finite (it says which); EnvCrashError where an environment fails.
     """
     check_config(config)
     fabric = build_fabric(accelerator)
-    chief = fabric.is_global_zero
-    open_run(fabric, folder, config, resume)
-
     torch.manual_seed(config.seed)
     agent = build_agent(config.agent, env.spec)
     generator = torch.Generator().manual_seed(config.seed + fabric.global_rank)
     learner = Learner(agent, config, fabric, generator)
+    open_run(fabric, folder, config, resume)
+    with only_writer(folder) if fabric.is_global_zero else nullcontext():
+        return _train(learner, env, folder, resume)
+
+
+def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool:
+    agent, config, fabric, generator = learner.agent, learner.config, learner.fabric, learner.generator
+    chief = fabric.is_global_zero
     checkpoints = Checkpoints(folder / "checkpoints")
     progress, waiting = Progress(), Waiting()
     saved = checkpoints.load(agent) if resume else None

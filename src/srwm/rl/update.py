@@ -58,9 +58,8 @@ class Learner:
 
     def _ppo(self, unrolls: Unrolls) -> Iterator[tuple[Unrolls, Tensor, Tensor, Losses, int]]:
         settings = self.config.ppo
-        with torch.no_grad():
-            _, values = self.reader.module(unrolls)
-        targets, advantages = generalised_advantages(*self._outcomes(unrolls), *_without_last(values), lambda_=settings.lambda_)
+        values = _without_last(unrolls.values)
+        targets, advantages = generalised_advantages(*self._outcomes(unrolls), *values, lambda_=settings.lambda_)
         advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         for _ in range(settings.epochs):
             order = torch.randperm(len(targets), generator=self.generator).to(targets.device)

@@ -7,9 +7,10 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 from srwm.data import UserError
 from srwm.data.files import remove_leftovers, write_atomically
@@ -45,15 +46,33 @@ def create_run(folder: Path, config: "DataclassInstance") -> None:
 def open_run(fabric: "Fabric", folder: Path, config: "DataclassInstance", resume: bool) -> None:
     """Make the run folder, or with `resume` check that it is this run's; clear what a kill left. The first process writes.
 
-    Raises UserError as `create_run` and `check_same_config`.
+    Raises UserError as `create_run`, `check_same_config` and `only_writer`.
     """
     if resume:
         check_same_config(folder, config)
     elif fabric.is_global_zero:
         create_run(folder, config)
     fabric.barrier()
-    for part in (folder, folder / "checkpoints") if fabric.is_global_zero else ():
-        remove_leftovers(part)
+    if fabric.is_global_zero:
+        with only_writer(folder):
+            for part in (folder, folder / "checkpoints"):
+                remove_leftovers(part)
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """While it lasts, no second process that asks may write in this run folder; a process that ends frees it.
+
+    Raises UserError where another process has it. Where the system or its file system knows no locks, nothing is refused.
+    """
+    with (folder / ".lock").open("w") as file:
+        try:
+            _lock(file)
+        except BlockingIOError as error:
+            raise UserError(f"another process is training in {folder}; wait for it, or name another run folder") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def check_same_config(folder: Path, config: "DataclassInstance") -> None:
@@ -149,6 +168,13 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     most = max((len(path.parts) for path in paths), default=0)
     ends = ([str(Path(*path.parts[-count:])) for path in paths] for count in range(1, most + 1))
     return next((names for names in ends if len(set(names)) == len(set(paths))), [])
+
+
+def _lock(file: IO[str]) -> None:
+    if os.name == "posix":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ class ImpalaResNet(nn.Module):
         super().__init__()
         self.channels = channels
         inputs = (in_channels, *channels[:-1])
-        self.layers = nn.Sequential(*(_stage(c, d) for c, d in zip(inputs, channels, strict=True)), nn.ReLU())
+        self.layers = nn.Sequential(*(_stage(c, d) for c, d in zip(inputs, channels, strict=True)), nn.ReLU(inplace=True))
 
     def num_features(self, height: int, width: int) -> int:
         """Number of features of an image of this size."""
@@ -42,7 +42,7 @@ class _Residual(nn.Module):
         self.layers = nn.Sequential(
             nn.ReLU(),
             nn.Conv2d(channels, channels, 3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 def pack(arrays: dict[str, NDArray[Any]]) -> bytes:
     """The arrays as one archive."""
     file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
+    np.savez(file, **arrays)
     return file.getvalue()
 
 
