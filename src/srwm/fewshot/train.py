@@ -41,8 +41,9 @@ def train(
     budget in steps, to bit-identical weights. The weights of the best validation are in `best.safetensors`.
     Under `torchrun` the processes share the batches of each step (`accumulate`) and the first of them writes the folder.
     `second_splits` is the data set `second_data` of the configuration, if there is one.
-    Raises UserError where the folder exists (or, with `resume`, is no run, has another configuration or is being trained in), a checkpoint
-    is corrupt or cannot be saved, the configuration does not fit itself or the data, or the loss is not finite.
+    Raises UserError where the folder exists (or, with `resume`, is no run, has another configuration or is being
+    trained in), a checkpoint is corrupt or cannot be saved, the configuration does not fit itself or the data, or the loss is
+    not finite.
     """
     data = with_second(splits, second_splits)
     check_config(config, data)
