@@ -19,7 +19,8 @@ typedef struct {
     const uint8_t *resets, *mask;      /* (batch, steps) */
 } srwm_problem;
 
-/* m = d + 2 e + 4; saved (batch, heads, steps, srwm_saved_row(e, d)); checkpoints (batch, heads, (steps - 1) / interval, e, m). */
+/* m = d + 2 e + 4; saved (batch, steps, srwm_saved_floats(heads, e, d)), for the same
+   instruction set alone; checkpoints (batch, heads, (steps - 1) / interval, e, m). */
 typedef struct {
     const float *x, *weight, *shift;
     float *y, *shift_out, *saved, *checkpoints;
@@ -41,10 +42,10 @@ typedef struct {
     float *grad_q, *grad_k, *grad_v, *grad_beta, *grad_state;
 } srwm_fast_backward_arrays;
 
-#define SRWM_API_VERSION 2
+#define SRWM_API_VERSION 3
 
 SRWM_EXPORT int32_t srwm_api_version(void); /* SRWM_API_VERSION of the library that was compiled */
-SRWM_EXPORT int64_t srwm_saved_row(int64_t e, int64_t d);
+SRWM_EXPORT int64_t srwm_saved_floats(int64_t heads, int64_t e, int64_t d); /* kept of a step of a sequence */
 SRWM_EXPORT int srwm_forward(const srwm_problem*, const srwm_forward_arrays*);
 SRWM_EXPORT int srwm_backward(const srwm_problem*, const srwm_backward_arrays*);
 SRWM_EXPORT int srwm_fast_forward(const srwm_problem*, const srwm_fast_forward_arrays*);

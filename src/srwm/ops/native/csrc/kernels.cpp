@@ -4,6 +4,7 @@
 #include "fast_weights.hpp"
 #include "srwm_backward.hpp"
 #include "srwm_forward.hpp"
+#include "srwm_heads_backward.hpp"
 #include "srwm_one_step.hpp"
 
 namespace SRWM_ISA_NAME {
@@ -31,6 +32,18 @@ void forward(const srwm_problem& p, const srwm_forward_arrays& a, const srwm::Sc
 void backward(const srwm_problem& p, const srwm_backward_arrays& a, const srwm::Schedule& schedule, int64_t first, int64_t last,
               const srwm::WeightGradients& weight_gradients) {
     with_sizes(p.e, p.d, [&](auto e, auto d) { Backward<e, d>(p, a, schedule).run(first, last, weight_gradients); });
+}
+
+int64_t heads_saved(int64_t e, int64_t d) { return HeadsSize(static_cast<int>(e), static_cast<int>(d)).saved_floats(); }
+
+void heads_forward(const srwm_problem& p, const srwm_forward_arrays& a, const srwm::Schedule& schedule, int64_t first,
+                   int64_t last) {
+    with_sizes(p.e, p.d, [&](auto e, auto d) { HeadsForward<e, d>(p, a, schedule).run(first, last); });
+}
+
+void heads_backward(const srwm_problem& p, const srwm_backward_arrays& a, const srwm::Schedule& schedule, int64_t first,
+                    int64_t last, const srwm::WeightGradients& weight_gradients) {
+    with_sizes(p.e, p.d, [&](auto e, auto d) { HeadsBackward<e, d>(p, a, schedule).run(first, last, weight_gradients); });
 }
 
 void fast_forward(const srwm_problem& p, const srwm_fast_forward_arrays& a, const srwm::Schedule& schedule, int64_t first,
@@ -79,6 +92,7 @@ double fma_operations(int64_t rounds) {
 namespace srwm {
 const Kernels SRWM_TABLE(SRWM_ISA_NAME) = {
     SRWM_STRING(SRWM_ISA_NAME),        SRWM_ISA_NAME::forward,      SRWM_ISA_NAME::backward,
+    SRWM_ISA_NAME::kHeads, SRWM_ISA_NAME::heads_saved, SRWM_ISA_NAME::heads_forward, SRWM_ISA_NAME::heads_backward,
     SRWM_ISA_NAME::fast_forward, SRWM_ISA_NAME::fast_backward, SRWM_ISA_NAME::fma_operations,
 };
 }  // namespace srwm

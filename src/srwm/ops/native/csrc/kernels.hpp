@@ -18,6 +18,12 @@ struct Kernels {
     void (*forward)(const srwm_problem&, const srwm_forward_arrays&, const Schedule&, int64_t first, int64_t last);
     void (*backward)(const srwm_problem&, const srwm_backward_arrays&, const Schedule&, int64_t first, int64_t last,
                      const WeightGradients&);
+    // These work on groups of heads side by side, as `HeadsGroup` numbers them.
+    int heads;                                               // in a group
+    int64_t (*heads_saved)(int64_t e, int64_t d);            // floats that backward keeps of a step of a group
+    void (*heads_forward)(const srwm_problem&, const srwm_forward_arrays&, const Schedule&, int64_t first, int64_t last);
+    void (*heads_backward)(const srwm_problem&, const srwm_backward_arrays&, const Schedule&, int64_t first, int64_t last,
+                           const WeightGradients&);
     void (*fast_forward)(const srwm_problem&, const srwm_fast_forward_arrays&, const Schedule&, int64_t first, int64_t last);
     void (*fast_backward)(const srwm_problem&, const srwm_fast_backward_arrays&, const Schedule&, int64_t first, int64_t last);
     double (*fma_operations)(int64_t rounds);

@@ -285,10 +285,10 @@ constexpr int kSumsOf = N == 1 ? 4 : N == 2 ? 2 : 1;  // independent sums, where
 
 SRWM_INLINE constexpr int whole_vectors(int64_t n) { return static_cast<int>((n + kLanes - 1) / kLanes); }
 
-// Ask for the n floats at p before they are needed; kWrite: to be written.
-template <bool kWrite>
+// Ask for the n floats at p before they are needed; kWrite: to be written; kLocality: 2 leaves the first cache to what is in it.
+template <bool kWrite, int kLocality = 3>
 SRWM_INLINE void fetch(const float* p, int n) {
-    for (int i = 0; i < n; i += 16) __builtin_prefetch(p + i, kWrite);
+    for (int i = 0; i < n; i += 16) __builtin_prefetch(p + i, kWrite, kLocality);
 }
 
 // n floats, rounded up to whole vectors, from one array to another.

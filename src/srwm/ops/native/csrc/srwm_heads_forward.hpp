@@ -1,0 +1,239 @@
+// Forward pass of narrow self-referential weight matrices: several heads of one sequence side by side in every vector.
+//
+// What is kept in cache is W_0 and the shift S; W is their sum, made while it is read: S is as exact as it can be in float32. A step
+// makes one pass: S takes the write of the step before, and W_0 + S is read by phi(q) - phi(k) and by the next step's x, to which
+// this step's write is then added.
+#pragma once
+
+#include <utility>
+
+#include "srwm_heads_passes.hpp"
+
+namespace SRWM_ISA_NAME {
+
+// Softmax of e numbers in each block, of both rows at once; `tail` is -inf in the lanes behind the last number, else 0.
+SRWM_INLINE void softmax_of_heads(const float* q, const float* k, int vectors, vf tail, float* phi_q, float* phi_k) {
+    vf top_q = load(q + (vectors - 1) * kLanes) + tail, top_k = load(k + (vectors - 1) * kLanes) + tail;
+    for (int i = 0; i < vectors - 1; ++i) {
+        top_q = max(load(q + i * kLanes), top_q);
+        top_k = max(load(k + i * kLanes), top_k);
+    }
+    top_q = largest_in_blocks(top_q), top_k = largest_in_blocks(top_k);
+    vf sum_q = set1(0.0f), sum_k = set1(0.0f);
+    for (int i = 0; i < vectors; ++i) {
+        vf vq = load(q + i * kLanes), vk = load(k + i * kLanes);
+        if (i == vectors - 1) vq = vq + tail, vk = vk + tail;
+        vq = exp_negative(vq - top_q), vk = exp_negative(vk - top_k);
+        sum_q = sum_q + vq, sum_k = sum_k + vk;
+        store(phi_q + i * kLanes, vq), store(phi_k + i * kLanes, vk);
+    }
+    const vf scale_q = set1(1.0f) / sum_in_blocks(sum_q), scale_k = set1(1.0f) / sum_in_blocks(sum_k);
+    for (int i = 0; i < vectors; ++i) {
+        store(phi_q + i * kLanes, load(phi_q + i * kLanes) * scale_q);
+        store(phi_k + i * kLanes, load(phi_k + i * kLanes) * scale_k);
+    }
+}
+
+// out[v] = rates, of which every block has four, for the sections of a row, times row[v].
+SRWM_INLINE void times_rates(const HeadsSize& size, vf rates, const float* row, float* out) {
+    auto section = [&](int first, int last, vf rate) __attribute__((always_inline)) {
+        for (int v = first; v < last; ++v) store(out + v * kLanes, rate * load(row + v * kLanes));
+    };
+    section(0, size.dv(), lane_of_four<0>(rates));
+    section(size.dv(), size.dv() + size.ev(), lane_of_four<1>(rates));
+    section(size.dv() + size.ev(), size.dv() + 2 * size.ev(), lane_of_four<2>(rates));
+    section(size.dv() + 2 * size.ev(), size.columns(), lane_of_four<3>(rates));
+}
+
+template <int kE, int kD>
+class HeadsForward {
+public:
+    HeadsForward(const srwm_problem& p, const srwm_forward_arrays& a, const srwm::Schedule& schedule)
+        : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)) {
+        weight_ = scratch_.take(size().floats());
+        shift_ = scratch_.take(size().floats());
+        dense_ = past_caches_ ? scratch_.take(static_cast<int64_t>(kHeads) * size().e * size().m()) : nullptr;
+        for (float** row : {&out_, &out_next_, &update_, &row_}) *row = scratch_.take(size().row_floats());
+        for (float** numbers : {&difference_, &x_, &no_key_}) *numbers = scratch_.take_zeros(size().numbers_floats());
+        for (float*& saved : unsaved_) saved = scratch_.take(size().saved_floats());
+        float tail[kLanes];
+        for (int i = 0; i < kLanes; ++i) tail[i] = 4 * (size().ev() - 1) + i % 4 < size().e ? 0.0f : -__builtin_inff();
+        tail_ = load(tail);
+    }
+
+    void run(int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; ++i) {
+            more_ = i + 1 < last && (i + 1) % p_.batch > 0;
+            begin(HeadsGroup(p_, i));
+            for (int j = 0; j < steps_->n; ++j) step(j);
+            end();
+        }
+        if (past_caches_) wait_for_memory();
+    }
+
+private:
+    SRWM_INLINE HeadsSize size() const { return kE ? HeadsSize(kE, kD) : size_; }
+    int64_t matrix() const { return static_cast<int64_t>(size().e) * size().m(); }
+    Lanes lanes(int64_t stride) const { return {stride, count_}; }
+
+    void begin(const HeadsGroup& group) {
+        count_ = group.count;
+        item_ = group.item(p_);
+        if (head_ != group.head) {
+            head_ = group.head;
+            size().pack(lanes(matrix()), a_.weight + head_ * matrix(), weight_);
+        }
+        steps_ = srwm::steps_of(schedule_, group.sequence);
+        const int64_t row = group.sequence * p_.steps * p_.heads + group.head;
+        x_of_group_ = a_.x + row * size().e;
+        y_ = a_.y + row * size().d;
+        saved_ = a_.saved ? a_.saved + group.first_row(p_) * size().saved_floats() : nullptr;
+        slots_ = p_.steps > 0 ? (p_.steps - 1) / p_.interval : 0;
+        checkpoints_ = a_.checkpoints ? a_.checkpoints + item_ * slots_ * matrix() : nullptr;
+        live_ = a_.shift != nullptr;
+        if (live_) size().pack(lanes(matrix()), a_.shift + item_ * matrix(), shift_);
+        forget_write();
+    }
+
+    void forget_write() {
+        key_ = no_key_;
+        std::memset(update_, 0, sizeof(float) * size().row_floats());
+    }
+
+    SRWM_INLINE void load_x(int j) {
+        lanes(size().e).load_numbers(x_of_group_ + static_cast<int64_t>(steps_->t[j]) * p_.heads * size().e, size().e, x_);
+    }
+
+    SRWM_INLINE void step(int j) {
+        if (j == 0 || steps_->fresh[j]) start_segment(j);
+        if (checkpoints_ && j > 0 && j % p_.interval == 0) save_matrix(j / p_.interval - 1);
+        fetch_ahead(j);
+        const int64_t position = static_cast<int64_t>(steps_->t[j]) * p_.heads;
+        lanes(size().d).store_numbers(y_ + position * size().d, size().d, out_);
+        const float *q = out_ + size().dv() * kLanes, *k = q + size().ev() * kLanes, *beta = k + size().ev() * kLanes;
+        const HeadsSaved saved(saved_ ? saved_row(j) : unsaved_[j % 2], size());  // the key is read one step longer
+        softmax_of_heads(q, k, size().ev(), tail_, saved.phi_q, saved.phi_k);
+        for (int i = 0; i < size().numbers_floats(); i += kLanes) store(difference_ + i, load(saved.phi_q + i) - load(saved.phi_k + i));
+        const bool next = j + 1 < steps_->n && !steps_->fresh[j + 1];
+        if (next) load_x(j + 1);
+        pass(next, saved.change);
+        const vf rates = sigmoid(load(beta));
+        store(saved.rates, rates);
+        times_rates(size(), rates, saved.change, update_);
+        key_ = saved.phi_k;
+        if (next) add_write_to_next();
+    }
+
+    // What a fresh or the first x reads.
+    __attribute__((noinline)) void start_segment(int j) {
+        if (steps_->fresh[j]) {
+            live_ = false;
+            forget_write();
+        }
+        load_x(j);
+        for_column_blocks<kGradientColumns>(size().columns(), [&](int first, auto n) {
+            const int c = first * kLanes;
+            if (live_)
+                read_heads<n, true>(shift_ + c, weight_ + c, size().e, size().row_floats(), x_, out_ + c);
+            else
+                read_heads<n, false>(shift_ + c, weight_ + c, size().e, size().row_floats(), x_, out_ + c);
+        });
+    }
+
+    float* saved_row(int j) const { return saved_ + static_cast<int64_t>(steps_->t[j]) * size().saved_floats(); }
+
+    SRWM_INLINE void pass(bool next, float* change) {
+        for_column_blocks<kForwardColumns>(size().columns(), [&](int first, auto n) __attribute__((always_inline)) {
+            const int c = first * kLanes;
+            const HeadsForwardStep step{key_, update_ + c, difference_, x_};
+            auto run = [&](auto live, auto following) __attribute__((always_inline)) {
+                pass_forward<n, live, following>(shift_ + c, weight_ + c, size().e, size().row_floats(), step, change + c,
+                                                 out_next_ + c);
+            };
+            if (live_)
+                next ? run(std::true_type{}, std::true_type{}) : run(std::true_type{}, std::false_type{});
+            else
+                next ? run(std::false_type{}, std::true_type{}) : run(std::false_type{}, std::false_type{});
+        });
+        live_ = true;
+    }
+
+    // x of the next step has read W before this step's write.
+    SRWM_INLINE void add_write_to_next() {
+        vf product = set1(0.0f);
+        for (int i = 0; i < size().ev() * kLanes; i += kLanes) product = fma(load(x_ + i), load(key_ + i), product);
+        product = sum_in_blocks(product);
+        for (int v = 0; v < size().row_floats(); v += kLanes)
+            store(out_next_ + v, fma(product, load(update_ + v), load(out_next_ + v)));
+        std::swap(out_, out_next_);
+    }
+
+    // Rows that are soon to be read and written, at last those of the next group, and what that begins with.
+    SRWM_INLINE void fetch_ahead(int j) {
+        const int n = steps_->n, ahead = j + kHeadsAhead;
+        if (ahead < n) return fetch_rows(0, steps_->t[ahead]);
+        if (!past_caches_) fetch_share<true>(a_.shift_out + item_ * matrix(), count_ * matrix(), n - 1 - j, n);
+        if (!more_) return;
+        if (ahead - n < p_.steps) fetch_rows(1, ahead - n);
+        if (a_.shift) fetch_share<false>(a_.shift + (item_ + p_.heads) * matrix(), count_ * matrix(), n - 1 - j, n);
+    }
+    SRWM_INLINE void fetch_rows(int sequences, int64_t t) {
+        const int64_t row = (sequences * p_.steps + t) * p_.heads;
+        fetch<false, 2>(x_of_group_ + row * size().e, count_ * size().e);
+        fetch<true, 2>(y_ + row * size().d, count_ * size().d);
+        if (saved_) fetch<true, 2>(saved_ + (sequences * HeadsGroup::of_sequence(p_) * p_.steps + t) * size().saved_floats(), size().saved_floats());
+    }
+
+    // S + key update, row by row, to f(row, numbers).
+    template <class F>
+    SRWM_INLINE void for_written_rows(F&& f) {
+        for_rows<1>(size().e, [&](int i, auto c, auto) {
+            const vf key = lane_of_four<c>(load(key_ + i * kLanes));
+            const int r = 4 * i + c;
+            float* row = row_;
+            for (int v = 0; v < size().row_floats(); v += kLanes) {
+                const vf write = key * load(update_ + v);
+                store(row + v, live_ ? load(shift_ + r * size().row_floats() + v) + write : write);
+            }
+            f(r, row);
+        });
+    }
+
+    __attribute__((noinline)) void save_matrix(int64_t slot) {
+        for_written_rows([&](int r, float* row) {
+            for (int v = 0; v < size().row_floats(); v += kLanes) store(row + v, load(row + v) + load(weight_ + r * size().row_floats() + v));
+            size().store_row(lanes(slots_ * matrix()), checkpoints_ + slot * matrix() + r * size().m(), row);
+        });
+    }
+
+    void end() {
+        float* place = a_.shift_out + item_ * matrix();
+        if (steps_->ends_reset) {
+            std::memset(place, 0, sizeof(float) * count_ * matrix());
+            return;
+        }
+        float* out = past_caches_ ? dense_ : place;
+        for_written_rows([&](int r, float* row) { size().store_row(lanes(matrix()), out + r * size().m(), row); });
+        if (past_caches_) copy_past_caches(place, out, count_ * matrix());
+    }
+
+    const srwm_problem& p_;
+    const srwm_forward_arrays& a_;
+    const srwm::Schedule& schedule_;
+    const HeadsSize size_;
+    const bool past_caches_ = p_.batch * p_.heads * p_.e * (p_.d + 2 * p_.e + 4) >= 1 << 18;
+    Scratch scratch_;
+    float *weight_, *shift_, *dense_;
+    float *out_, *out_next_, *update_, *row_;
+    float *difference_, *x_, *no_key_, *unsaved_[2];
+    const float* key_;  // with update_ the write of the step before, not yet in S
+    vf tail_;
+    int64_t head_ = -1, item_, slots_;  // whose W_0 is packed; the first head of the group
+    int count_;
+    bool live_, more_;  // S is not zero; the next group is of the same heads
+    const srwm::Steps* steps_;
+    const float* x_of_group_;
+    float *y_, *saved_, *checkpoints_;
+};
+
+}  // namespace SRWM_ISA_NAME
