@@ -20,15 +20,25 @@ SRWM_INLINE void softmax_of_heads(const float* q, const float* k, int vectors, v
     }
     top_q = largest_in_blocks(top_q), top_k = largest_in_blocks(top_k);
     vf sum_q = set1(0.0f), sum_k = set1(0.0f);
-    for (int i = 0; i < vectors; ++i) {
-        vf vq = load(q + i * kLanes), vk = load(k + i * kLanes);
-        if (i == vectors - 1) vq = vq + tail, vk = vk + tail;
-        vq = exp_negative(vq - top_q), vk = exp_negative(vk - top_k);
-        sum_q = sum_q + vq, sum_k = sum_k + vk;
-        store(phi_q + i * kLanes, vq), store(phi_k + i * kLanes, vk);
-    }
+    auto few = [&](int first, auto n) __attribute__((always_inline)) {
+        vf v[2 * n];
+        for (int i = 0; i < n; ++i) {
+            v[i] = load(q + (first + i) * kLanes) - top_q;
+            v[n + i] = load(k + (first + i) * kLanes) - top_k;
+        }
+        if (first + n == vectors) v[n - 1] = v[n - 1] + tail, v[2 * n - 1] = v[2 * n - 1] + tail;
+        exp_negative(v);
+        for (int i = 0; i < n; ++i) {
+            store(phi_q + (first + i) * kLanes, v[i]);
+            store(phi_k + (first + i) * kLanes, v[n + i]);
+            sum_q = sum_q + v[i], sum_k = sum_k + v[n + i];
+        }
+    };
+    int i = 0;
+    for (; i + 4 <= vectors; i += 4) few(i, Number<4>{});
+    for (; i < vectors; ++i) few(i, Number<1>{});
     const vf scale_q = set1(1.0f) / sum_in_blocks(sum_q), scale_k = set1(1.0f) / sum_in_blocks(sum_k);
-    for (int i = 0; i < vectors; ++i) {
+    for (i = 0; i < vectors; ++i) {
         store(phi_q + i * kLanes, load(phi_q + i * kLanes) * scale_q);
         store(phi_k + i * kLanes, load(phi_k + i * kLanes) * scale_k);
     }

@@ -137,7 +137,7 @@ SRWM_PASS void pass_heads_gradient(float* g, const float* given, int rows, int s
                 float* place = g + r * stride + v * kLanes;
                 vf value = kLive ? fma(d[r], gv, load(place)) : d[r] * gv;
                 value = fma(x[r], go, value);
-                store_beside(place, value);
+                store(place, value);
                 if (kGiven) value = value + load(given + r * stride + v * kLanes);
                 acc[v] = fma(k[r], value, acc[v]);
                 dot[r] = fma(value, u, dot[r]);
