@@ -340,6 +340,16 @@ SRWM_INLINE void copy_past_caches(float* to, const float* from, int64_t n) {
 #endif
     std::memcpy(to, from, sizeof(float) * n);
 }
+// The same for one vector, where p is aligned.
+SRWM_INLINE void store_past_caches(float* p, vf v) {
+#if defined(__AVX512F__) && !defined(SRWM_HALF_VECTORS)
+    _mm512_stream_ps(p, v);
+#elif defined(__AVX2__)
+    _mm256_stream_ps(p, v);
+#else
+    store(p, v);
+#endif
+}
 SRWM_INLINE void wait_for_memory() {
 #if defined(__AVX2__)
     _mm_sfence();

@@ -80,13 +80,9 @@ private:
 
     // W = what is dense at `from` (+ `more`).
     void pack_matrix(const float* from, int64_t stride, const float* more) {
-        for (int r = 0; r < size().e; ++r) {
-            float* row = w_ + r * size().row_floats();
-            size().load_row(lanes(stride), from + r * size().m(), row);
-            if (!more) continue;
-            for (int v = 0; v < size().row_floats(); v += kLanes)
-                store(row + v, load(row + v) + load(more + r * size().row_floats() + v));
-        }
+        size().pack(lanes(stride), from, w_);
+        if (!more) return;
+        for (int i = 0; i < size().floats(); i += kLanes) store(w_ + i, load(w_ + i) + load(more + i));
     }
 
     void load_checkpoint(int j) {
@@ -112,16 +108,16 @@ private:
         }
         for (; start <= j; start += kChunk) {
             const int count = j + 1 - start < kChunk ? j + 1 - start : kChunk;
-            const float* keys[kChunk];
+            const float *keys[kChunk], *updates[kChunk];
             for (int k = 0; k < count; ++k) {
                 const HeadsSaved row = saved(start + k);
                 keys[k] = row.phi_k;
+                updates[k] = updates_ + k * size().row_floats();
                 times_rates(size(), load(row.rates), row.change, updates_ + k * size().row_floats());
             }
             with_width<kChunk>(count, [&](auto steps) {
                 for_column_blocks<kChunkColumns>(size().columns(), [&](int first, auto n) {
-                    const int c = first * kLanes;
-                    write_heads_again<n, steps>(w_ + c, size().e, size().row_floats(), keys, updates_ + c);
+                    write_heads_again<n, steps>(w_, size().e, size().row_floats(), keys, updates, first * kLanes);
                 });
             });
         }
@@ -262,14 +258,9 @@ private:
             std::memset(out, 0, sizeof(float) * count_ * matrix());
             return;
         }
-        for (int r = 0; r < size().e; ++r) {
-            for (int v = 0; v < size().row_floats(); v += kLanes) {
-                const int64_t place = static_cast<int64_t>(r) * size().row_floats() + v;
-                const vf own = steps_->n ? load(g_ + place) : set1(0.0f);
-                store(read_ + v, given_live_ ? own + load(given_ + place) : own);
-            }
-            size().store_row(lanes(matrix()), out + r * size().m(), read_);
-        }
+        if (steps_->n && given_live_)
+            for (int i = 0; i < size().floats(); i += kLanes) store(g_ + i, load(g_ + i) + load(given_ + i));
+        size().unpack(lanes(matrix()), out, steps_->n ? g_ : given_);
     }
 
     const srwm_problem& p_;

@@ -62,9 +62,9 @@ public:
         : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)) {
         weight_ = scratch_.take(size().floats());
         shift_ = scratch_.take(size().floats());
-        dense_ = past_caches_ ? scratch_.take(static_cast<int64_t>(kHeads) * size().e * size().m()) : nullptr;
-        for (float** row : {&out_, &out_next_, &update_, &row_}) *row = scratch_.take(size().row_floats());
-        for (float** numbers : {&difference_, &x_, &no_key_}) *numbers = scratch_.take_zeros(size().numbers_floats());
+        whole_ = a.checkpoints && p.steps > p.interval ? scratch_.take(size().floats()) : nullptr;
+        for (float** row : {&out_, &out_next_, &updates_[0], &updates_[1]}) *row = scratch_.take(size().row_floats());
+        for (float** numbers : {&difference_, &x_}) *numbers = scratch_.take_zeros(size().numbers_floats());
         for (float*& saved : unsaved_) saved = scratch_.take(size().saved_floats());
         float tail[kLanes];
         for (int i = 0; i < kLanes; ++i) tail[i] = 4 * (size().ev() - 1) + i % 4 < size().e ? 0.0f : -__builtin_inff();
@@ -102,12 +102,7 @@ private:
         checkpoints_ = a_.checkpoints ? a_.checkpoints + item_ * slots_ * matrix() : nullptr;
         live_ = a_.shift != nullptr;
         if (live_) size().pack(lanes(matrix()), a_.shift + item_ * matrix(), shift_);
-        forget_write();
-    }
-
-    void forget_write() {
-        key_ = no_key_;
-        std::memset(update_, 0, sizeof(float) * size().row_floats());
+        waiting_ = 0;
     }
 
     SRWM_INLINE void load_x(int j) {
@@ -118,64 +113,92 @@ private:
         if (j == 0 || steps_->fresh[j]) start_segment(j);
         if (checkpoints_ && j > 0 && j % p_.interval == 0) save_matrix(j / p_.interval - 1);
         fetch_ahead(j);
-        const int64_t position = static_cast<int64_t>(steps_->t[j]) * p_.heads;
-        lanes(size().d).store_numbers(y_ + position * size().d, size().d, out_);
-        const float *q = out_ + size().dv() * kLanes, *k = q + size().ev() * kLanes, *beta = k + size().ev() * kLanes;
-        const HeadsSaved saved(saved_ ? saved_row(j) : unsaved_[j % 2], size());  // the key is read one step longer
+        lanes(size().d).store_numbers(y_ + static_cast<int64_t>(steps_->t[j]) * p_.heads * size().d, size().d, out_);
+        const float *q = out_ + size().dv() * kLanes, *k = q + size().numbers_floats(), *beta = k + size().numbers_floats();
+        const HeadsSaved saved(saved_ ? saved_row(j) : unsaved_[j % 3], size());  // the key is read for two more steps
         softmax_of_heads(q, k, size().ev(), tail_, saved.phi_q, saved.phi_k);
         for (int i = 0; i < size().numbers_floats(); i += kLanes) store(difference_ + i, load(saved.phi_q + i) - load(saved.phi_k + i));
         const bool next = j + 1 < steps_->n && !steps_->fresh[j + 1];
         if (next) load_x(j + 1);
-        pass(next, saved.change);
+        pass(waiting_ == 2, true, next, saved.change);
+        if (waiting_ == 1) add_writes<1>(difference_, saved.change);
         const vf rates = sigmoid(load(beta));
         store(saved.rates, rates);
-        times_rates(size(), rates, saved.change, update_);
-        key_ = saved.phi_k;
-        if (next) add_write_to_next();
-    }
-
-    // What a fresh or the first x reads.
-    __attribute__((noinline)) void start_segment(int j) {
-        if (steps_->fresh[j]) {
-            live_ = false;
-            forget_write();
-        }
-        load_x(j);
-        for_column_blocks<kGradientColumns>(size().columns(), [&](int first, auto n) {
-            const int c = first * kLanes;
-            if (live_)
-                read_heads<n, true>(shift_ + c, weight_ + c, size().e, size().row_floats(), x_, out_ + c);
-            else
-                read_heads<n, false>(shift_ + c, weight_ + c, size().e, size().row_floats(), x_, out_ + c);
-        });
+        times_rates(size(), rates, saved.change, updates_[waiting_]);
+        keys_[waiting_++] = saved.phi_k;
+        if (!next) return;
+        waiting_ == 1 ? add_writes<1>(x_, out_next_) : add_writes<2>(x_, out_next_);
+        std::swap(out_, out_next_);
     }
 
     float* saved_row(int j) const { return saved_ + static_cast<int64_t>(steps_->t[j]) * size().saved_floats(); }
 
-    SRWM_INLINE void pass(bool next, float* change) {
-        for_column_blocks<kForwardColumns>(size().columns(), [&](int first, auto n) __attribute__((always_inline)) {
-            const int c = first * kLanes;
-            const HeadsForwardStep step{key_, update_ + c, difference_, x_};
-            auto run = [&](auto live, auto following) __attribute__((always_inline)) {
-                pass_forward<n, live, following>(shift_ + c, weight_ + c, size().e, size().row_floats(), step, change + c,
-                                                 out_next_ + c);
-            };
-            if (live_)
-                next ? run(std::true_type{}, std::true_type{}) : run(std::true_type{}, std::false_type{});
-            else
-                next ? run(std::false_type{}, std::true_type{}) : run(std::false_type{}, std::false_type{});
-        });
-        live_ = true;
+    // What a fresh or the first x reads.
+    __attribute__((noinline)) void start_segment(int j) {
+        if (steps_->fresh[j]) live_ = false;
+        waiting_ = 0;
+        load_x(j);
+        pass(false, false, true, nullptr);
+        std::swap(out_, out_next_);
     }
 
-    // x of the next step has read W before this step's write.
-    SRWM_INLINE void add_write_to_next() {
-        vf product = set1(0.0f);
-        for (int i = 0; i < size().ev() * kLanes; i += kLanes) product = fma(load(x_ + i), load(key_ + i), product);
-        product = sum_in_blocks(product);
-        for (int v = 0; v < size().row_floats(); v += kLanes)
-            store(out_next_ + v, fma(product, load(update_ + v), load(out_next_ + v)));
-        std::swap(out_, out_next_);
+    // Reads with this step's difference and the next one's x, of W without the writes that wait; `write`: S takes them first.
+    SRWM_INLINE void pass(bool write, bool change, bool next, float* changes) {
+        const HeadsForwardStep step{difference_, x_, {keys_[0], keys_[1]}, {updates_[0], updates_[1]}};
+        for_column_blocks<kForwardColumns>(size().columns(), [&](int first, auto n) __attribute__((always_inline)) {
+            auto run = [&](auto writes, auto changing, auto following) __attribute__((always_inline)) {
+                const int stride = size().row_floats(), column = first * kLanes;
+                if (live_)
+                    pass_forward<n, true, writes, changing, following>(shift_, weight_, size().e, stride, step, column, changes, out_next_);
+                else
+                    pass_forward<n, false, writes, changing, following>(shift_, weight_, size().e, stride, step, column, changes, out_next_);
+            };
+            constexpr std::true_type yes;
+            constexpr std::false_type no;
+            if (!change)
+                run(no, no, yes);
+            else if (write)
+                next ? run(yes, yes, yes) : run(yes, yes, no);
+            else
+                next ? run(no, yes, yes) : run(no, yes, no);
+        });
+        if (!write) return;
+        live_ = true;
+        waiting_ = 0;
+    }
+
+    // out, read by `numbers` from W without the writes that wait, becomes what they read with them.
+    template <int kCount>
+    SRWM_INLINE void add_writes(const float* numbers, float* out) {
+        vf products[kCount];
+        for (int k = 0; k < kCount; ++k) {
+            products[k] = set1(0.0f);
+            for (int i = 0; i < size().numbers_floats(); i += kLanes) products[k] = fma(load(numbers + i), load(keys_[k] + i), products[k]);
+            products[k] = sum_in_blocks(products[k]);
+        }
+        for (int v = 0; v < size().row_floats(); v += kLanes) {
+            vf value = load(out + v);
+            for (int k = 0; k < kCount; ++k) value = fma(products[k], load(updates_[k] + v), value);
+            store(out + v, value);
+        }
+    }
+
+    // S takes the writes that wait.
+    __attribute__((noinline)) void settle() {
+        if (waiting_)
+            for_column_blocks<kForwardColumns>(size().columns(), [&](int first, auto n) {
+                auto run = [&](auto live, auto count) {
+                    write_heads_again<n, count, live>(shift_, size().e, size().row_floats(), keys_, updates_, first * kLanes);
+                };
+                if (live_)
+                    waiting_ == 1 ? run(std::true_type{}, Number<1>{}) : run(std::true_type{}, Number<2>{});
+                else
+                    waiting_ == 1 ? run(std::false_type{}, Number<1>{}) : run(std::false_type{}, Number<2>{});
+            });
+        else if (!live_)
+            std::memset(shift_, 0, sizeof(float) * size().floats());
+        live_ = true;
+        waiting_ = 0;
     }
 
     // Rows that are soon to be read and written, at last those of the next group, and what that begins with.
@@ -194,49 +217,37 @@ private:
         if (saved_) fetch<true, 2>(saved_ + (sequences * HeadsGroup::of_sequence(p_) * p_.steps + t) * size().saved_floats(), size().saved_floats());
     }
 
-    // S + key update, row by row, to f(row, numbers).
-    template <class F>
-    SRWM_INLINE void for_written_rows(F&& f) {
-        for_rows<1>(size().e, [&](int i, auto c, auto) {
-            const vf key = lane_of_four<c>(load(key_ + i * kLanes));
-            const int r = 4 * i + c;
-            float* row = row_;
-            for (int v = 0; v < size().row_floats(); v += kLanes) {
-                const vf write = key * load(update_ + v);
-                store(row + v, live_ ? load(shift_ + r * size().row_floats() + v) + write : write);
-            }
-            f(r, row);
-        });
-    }
-
     __attribute__((noinline)) void save_matrix(int64_t slot) {
-        for_written_rows([&](int r, float* row) {
-            for (int v = 0; v < size().row_floats(); v += kLanes) store(row + v, load(row + v) + load(weight_ + r * size().row_floats() + v));
-            size().store_row(lanes(slots_ * matrix()), checkpoints_ + slot * matrix() + r * size().m(), row);
-        });
+        settle();
+        for (int i = 0; i < size().floats(); i += kLanes) store(whole_ + i, load(weight_ + i) + load(shift_ + i));
+        size().unpack(lanes(slots_ * matrix()), checkpoints_ + slot * matrix(), whole_);
     }
 
     void end() {
-        float* place = a_.shift_out + item_ * matrix();
+        float* out = a_.shift_out + item_ * matrix();
         if (steps_->ends_reset) {
-            std::memset(place, 0, sizeof(float) * count_ * matrix());
+            std::memset(out, 0, sizeof(float) * count_ * matrix());
             return;
         }
-        float* out = past_caches_ ? dense_ : place;
-        for_written_rows([&](int r, float* row) { size().store_row(lanes(matrix()), out + r * size().m(), row); });
-        if (past_caches_) copy_past_caches(place, out, count_ * matrix());
+        settle();
+        if (past_caches_)
+            size().template unpack<true>(lanes(matrix()), out, shift_);
+        else
+            size().unpack(lanes(matrix()), out, shift_);
     }
 
     const srwm_problem& p_;
     const srwm_forward_arrays& a_;
     const srwm::Schedule& schedule_;
     const HeadsSize size_;
-    const bool past_caches_ = p_.batch * p_.heads * p_.e * (p_.d + 2 * p_.e + 4) >= 1 << 18;
+    const bool past_caches_ = p_.batch * p_.heads * matrix() >= 1 << 18 && matrix() % kLanes == 0 &&
+                              reinterpret_cast<uintptr_t>(a_.shift_out) % (sizeof(float) * kLanes) == 0;
     Scratch scratch_;
-    float *weight_, *shift_, *dense_;
-    float *out_, *out_next_, *update_, *row_;
-    float *difference_, *x_, *no_key_, *unsaved_[2];
-    const float* key_;  // with update_ the write of the step before, not yet in S
+    float *weight_, *shift_, *whole_;  // W_0, S, and their sum where it is saved
+    float *out_, *out_next_, *difference_, *x_, *unsaved_[3];
+    const float* keys_[2] = {};  // writes that are not yet in S: so many wait
+    float* updates_[2];
+    int waiting_;
     vf tail_;
     int64_t head_ = -1, item_, slots_;  // whose W_0 is packed; the first head of the group
     int count_;

@@ -13,7 +13,7 @@ namespace SRWM_ISA_NAME {
 constexpr int kHeads = kLanes / 4;
 
 // out[block] = four floats at p + block * stride, and back.
-SRWM_INLINE vf gather(const float* p, int64_t stride) {
+SRWM_INLINE vf gather(const float* p, [[maybe_unused]] int64_t stride) {
 #if defined(__AVX512F__) && !defined(SRWM_HALF_VECTORS)
     const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + stride), 1);
     const __m256 high = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p + 2 * stride)), _mm_loadu_ps(p + 3 * stride), 1);
@@ -24,7 +24,7 @@ SRWM_INLINE vf gather(const float* p, int64_t stride) {
     return load(p);
 #endif
 }
-SRWM_INLINE void scatter(float* p, int64_t stride, vf v) {
+SRWM_INLINE void scatter(float* p, [[maybe_unused]] int64_t stride, vf v) {
 #if defined(__AVX512F__) && !defined(SRWM_HALF_VECTORS)
     _mm_storeu_ps(p, _mm512_castps512_ps128(v));
     _mm_storeu_ps(p + stride, _mm512_extractf32x4_ps(v, 1));
@@ -35,6 +35,21 @@ SRWM_INLINE void scatter(float* p, int64_t stride, vf v) {
     _mm_storeu_ps(p + stride, _mm256_extractf128_ps(v, 1));
 #else
     store(p, v);
+#endif
+}
+
+// Blocks change places: from kLanes neighbouring numbers of each head to kHeads vectors of all heads, and back.
+SRWM_INLINE void exchange_blocks(vf (&tile)[kHeads]) {
+#if defined(__AVX512F__) && !defined(SRWM_HALF_VECTORS)
+    const vf low01 = _mm512_shuffle_f32x4(tile[0], tile[1], 0x44), high01 = _mm512_shuffle_f32x4(tile[0], tile[1], 0xEE);
+    const vf low23 = _mm512_shuffle_f32x4(tile[2], tile[3], 0x44), high23 = _mm512_shuffle_f32x4(tile[2], tile[3], 0xEE);
+    tile[0] = _mm512_shuffle_f32x4(low01, low23, 0x88), tile[1] = _mm512_shuffle_f32x4(low01, low23, 0xDD);
+    tile[2] = _mm512_shuffle_f32x4(high01, high23, 0x88), tile[3] = _mm512_shuffle_f32x4(high01, high23, 0xDD);
+#elif defined(__AVX2__)
+    const vf low = _mm256_permute2f128_ps(tile[0], tile[1], 0x20);
+    tile[1] = _mm256_permute2f128_ps(tile[0], tile[1], 0x31), tile[0] = low;
+#else
+    (void)tile;
 #endif
 }
 
@@ -85,25 +100,46 @@ struct Lanes {
     SRWM_INLINE void load_numbers(const float* p, int n, float* to) const {
         int i = 0;
         if (count == kHeads)
+            for (; i + kLanes <= n; i += kLanes, to += kHeads * kLanes) {
+                vf tile[kHeads];
+                for (int h = 0; h < kHeads; ++h) tile[h] = load(p + h * stride + i);
+                exchange_blocks(tile);
+                for (int v = 0; v < kHeads; ++v) store(to + v * kLanes, tile[v]);
+            }
+        if (count == kHeads)
             for (; i + 4 <= n; i += 4, to += kLanes) store(to, gather(p + i, stride));
-        for (; i < n; i += 4, to += kLanes) load_some_numbers(p + i, n - i, to);
+        if (i < n) load_some_numbers(p + i, n - i, to);
     }
+    // kPastCaches: where memory is aligned.
+    template <bool kPastCaches = false>
     SRWM_INLINE void store_numbers(float* p, int n, const float* from) const {
         int i = 0;
         if (count == kHeads)
+            for (; i + kLanes <= n; i += kLanes, from += kHeads * kLanes) {
+                vf tile[kHeads];
+                for (int v = 0; v < kHeads; ++v) tile[v] = load(from + v * kLanes);
+                exchange_blocks(tile);
+                for (int h = 0; h < kHeads; ++h) {
+                    if (kPastCaches)
+                        store_past_caches(p + h * stride + i, tile[h]);
+                    else
+                        store(p + h * stride + i, tile[h]);
+                }
+            }
+        if (count == kHeads)
             for (; i + 4 <= n; i += 4, from += kLanes) scatter(p + i, stride, load(from));
-        for (; i < n; i += 4, from += kLanes) store_some_numbers(p + i, n - i, from);
+        if (i < n) store_some_numbers(p + i, n - i, from);
     }
 
 private:
     void load_some_numbers(const float* p, int n, float* to) const {
-        store(to, set1(0.0f));
+        for (int v = 0; 4 * v < n; ++v) store(to + v * kLanes, set1(0.0f));
         for (int h = 0; h < count; ++h)
-            for (int i = 0; i < 4 && i < n; ++i) to[4 * h + i] = p[h * stride + i];
+            for (int i = 0; i < n; ++i) to[i / 4 * kLanes + 4 * h + i % 4] = p[h * stride + i];
     }
     void store_some_numbers(float* p, int n, const float* from) const {
         for (int h = 0; h < count; ++h)
-            for (int i = 0; i < 4 && i < n; ++i) p[h * stride + i] = from[4 * h + i];
+            for (int i = 0; i < n; ++i) p[h * stride + i] = from[i / 4 * kLanes + 4 * h + i % 4];
     }
 };
 
@@ -134,10 +170,14 @@ struct HeadsSize : Size {
         lanes.store_numbers(p + d + e, e, from + (dv() + ev()) * kLanes);
         lanes.store_numbers(p + d + 2 * e, 4, from + (dv() + 2 * ev()) * kLanes);
     }
+    bool padded() const { return e % 4 || d % 4; }
     void pack(const Lanes& lanes, const float* from, float* to) const {
+        if (!padded()) return lanes.load_numbers(from, e * m(), to);
         for (int r = 0; r < e; ++r) load_row(lanes, from + r * m(), to + r * row_floats());
     }
+    template <bool kPastCaches = false>
     void unpack(const Lanes& lanes, float* to, const float* from) const {
+        if (!padded()) return lanes.store_numbers<kPastCaches>(to, e * m(), from);
         for (int r = 0; r < e; ++r) store_row(lanes, to + r * m(), from + r * row_floats());
     }
     // Dense `to` = the matrix of one head.

@@ -47,58 +47,53 @@ SRWM_INLINE void for_rows(int rows, F&& f) {
     }
 }
 
-// What a forward pass takes: of the step before its key and update, of this one its difference, of the next one its x.
+// Which steps' x and difference a forward pass reads with, and the keys and updates that it writes.
 struct HeadsForwardStep {
-    const float *key, *update, *difference, *x;
+    const float *difference, *x;
+    const float* keys[2];
+    const float* updates[2];
 };
 
-// S += key update (or = , unless kLive); change = difference (W_0 + S); next = x (W_0 + S), when kNext.
-template <int N, bool kLive, bool kNext>
-SRWM_PASS void pass_forward(float* s, const float* weight, int rows, int stride, const HeadsForwardStep& step, float* change,
-                            float* next) {
+// change = difference (W_0 + S) and next = x (W_0 + S), with null for what is not wanted; kLive: S is not zero; kWrite: first S
+// takes both writes.
+template <int N, bool kLive, bool kWrite, bool kChange, bool kNext>
+SRWM_PASS void pass_forward(float* s, const float* weight, int rows, int stride, const HeadsForwardStep& step, int column,
+                            float* change, float* next) {
     vf u[N], dacc[N], xacc[N];
     SRWM_UNROLL
     for (int v = 0; v < N; ++v) {
-        u[v] = load(step.update + v * kLanes);
+        if (kWrite) u[v] = load(step.updates[0] + column + v * kLanes);
         dacc[v] = xacc[v] = set1(0.0f);
     }
+    const float* second = step.updates[1] + column;
+    s += column, weight += column;
     for_rows<1>(rows, [&](int i, auto c, auto) __attribute__((always_inline)) {
-        const vf k = lane_of_four<c>(load(step.key + i * kLanes)), d = lane_of_four<c>(load(step.difference + i * kLanes));
-        const vf x = kNext ? lane_of_four<c>(load(step.x + i * kLanes)) : d;
+        vf k0, k1, d, x;
+        if (kWrite) k0 = lane_of_four<c>(load(step.keys[0] + i * kLanes)), k1 = lane_of_four<c>(load(step.keys[1] + i * kLanes));
+        if (kChange) d = lane_of_four<c>(load(step.difference + i * kLanes));
+        if (kNext) x = lane_of_four<c>(load(step.x + i * kLanes));
         SRWM_UNROLL
         for (int v = 0; v < N; ++v) {
-            vf value = kLive ? fma(k, u[v], load(s + v * kLanes)) : k * u[v];
-            store_beside(s + v * kLanes, value);
-            value = value + load(weight + v * kLanes);
-            dacc[v] = fma(d, value, dacc[v]);
+            vf value;
+            if (kWrite) {
+                value = kLive ? fma(k0, u[v], load(s + v * kLanes)) : k0 * u[v];
+                value = fma(k1, load(second + v * kLanes), value);
+                store_beside(s + v * kLanes, value);
+                value = value + load(weight + v * kLanes);
+            } else {
+                value = load(weight + v * kLanes);
+                if (kLive) value = value + load(s + v * kLanes);
+            }
+            if (kChange) dacc[v] = fma(d, value, dacc[v]);
             if (kNext) xacc[v] = fma(x, value, xacc[v]);
         }
         s += stride, weight += stride;
     });
     SRWM_UNROLL
     for (int v = 0; v < N; ++v) {
-        store(change + v * kLanes, dacc[v]);
-        if (kNext) store(next + v * kLanes, xacc[v]);
+        if (kChange) store(change + column + v * kLanes, dacc[v]);
+        if (kNext) store(next + column + v * kLanes, xacc[v]);
     }
-}
-
-// out = x (W_0 + S), or x W_0 unless kLive.
-template <int N, bool kLive>
-SRWM_PASS void read_heads(const float* s, const float* weight, int rows, int stride, const float* x, float* out) {
-    vf acc[N];
-    SRWM_UNROLL
-    for (int v = 0; v < N; ++v) acc[v] = set1(0.0f);
-    for_rows<1>(rows, [&](int i, auto c, auto) __attribute__((always_inline)) {
-        const vf xr = lane_of_four<c>(load(x + i * kLanes));
-        SRWM_UNROLL
-        for (int v = 0; v < N; ++v) {
-            const vf w = load(weight + v * kLanes);
-            acc[v] = fma(xr, kLive ? w + load(s + v * kLanes) : w, acc[v]);
-        }
-        s += stride, weight += stride;
-    });
-    SRWM_UNROLL
-    for (int v = 0; v < N; ++v) store(out + v * kLanes, acc[v]);
 }
 
 // What a gradient pass takes: of the step after its difference, x, and gradients of the value and of the output; of this one its
@@ -218,18 +213,20 @@ SRWM_INLINE void read_heads_transposed(const float* w, int rows, int columns, co
     });
 }
 
-// W += keys[i] updates[i] for kCount steps at once, N vectors of columns.
-template <int N, int kCount>
-SRWM_PASS void write_heads_again(float* w, int rows, int stride, const float* const* keys, const float* updates) {
+// W += keys[i] updates[i] (or = , unless kLive) for kCount steps at once, N vectors of columns.
+template <int N, int kCount, bool kLive = true>
+SRWM_PASS void write_heads_again(float* w, int rows, int stride, const float* const* keys,
+                                 const float* const* updates, int column) {
     vf u[kCount][N];
     for (int k = 0; k < kCount; ++k)
-        for (int v = 0; v < N; ++v) u[k][v] = load(updates + k * stride + v * kLanes);
+        for (int v = 0; v < N; ++v) u[k][v] = load(updates[k] + column + v * kLanes);
+    w += column;
     for_rows<1>(rows, [&](int i, auto c, auto) __attribute__((always_inline)) {
         vf key[kCount];
         for (int k = 0; k < kCount; ++k) key[k] = lane_of_four<c>(load(keys[k] + i * kLanes));
         SRWM_UNROLL
         for (int v = 0; v < N; ++v) {
-            vf value = load(w + v * kLanes);
+            vf value = kLive ? load(w + v * kLanes) : set1(0.0f);
             for (int k = 0; k < kCount; ++k) value = fma(key[k], u[k][v], value);
             store(w + v * kLanes, value);
         }
