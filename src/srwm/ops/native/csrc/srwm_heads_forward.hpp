@@ -116,14 +116,14 @@ private:
         lanes(size().d).store_numbers(y_ + static_cast<int64_t>(steps_->t[j]) * p_.heads * size().d, size().d, out_);
         const float *q = out_ + size().dv() * kLanes, *k = q + size().numbers_floats(), *beta = k + size().numbers_floats();
         const HeadsSaved saved(saved_ ? saved_row(j) : unsaved_[j % 3], size());  // the key is read for two more steps
+        const vf rates = sigmoid(load(beta));  // before the softmax, which does not wait for it
+        store(saved.rates, rates);
         softmax_of_heads(q, k, size().ev(), tail_, saved.phi_q, saved.phi_k);
         for (int i = 0; i < size().numbers_floats(); i += kLanes) store(difference_ + i, load(saved.phi_q + i) - load(saved.phi_k + i));
         const bool next = j + 1 < steps_->n && !steps_->fresh[j + 1];
         if (next) load_x(j + 1);
         pass(waiting_ == 2, true, next, saved.change);
         if (waiting_ == 1) add_writes<1>(difference_, saved.change);
-        const vf rates = sigmoid(load(beta));
-        store(saved.rates, rates);
         times_rates(size(), rates, saved.change, updates_[waiting_]);
         keys_[waiting_++] = saved.phi_k;
         if (!next) return;
