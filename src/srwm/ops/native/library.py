@@ -29,8 +29,8 @@ class Library:
             raise ImportError(
                 f"{path} was built for version {version} of its interface, not {_API_VERSION}: install srwm again"
             )
-        self._lib.srwm_saved_floats.restype = c_int64
-        self._lib.srwm_saved_floats.argtypes = (c_int64, c_int64, c_int64)
+        self._lib.srwm_saved_row.restype = c_int64
+        self._lib.srwm_saved_row.argtypes = (c_int64, c_int64, c_int64)
         self._lib.srwm_isa_names.restype = ctypes.c_char_p
         self._lib.srwm_selected_isa.restype = ctypes.c_char_p
         self._lib.srwm_select_isa.argtypes = (ctypes.c_char_p,)
@@ -62,9 +62,9 @@ class Library:
         if self._lib.srwm_select_isa(name.encode()):
             raise ValueError(f"SRWM_ISA: expected one of {', '.join(self.isa_names)}, got {name!r}")
 
-    def saved_floats(self, heads: int, e: int, d: int) -> int:
-        """Floats that backward keeps of one step of a sequence, in a form that the selected instruction set alone reads."""
-        size: int = self._lib.srwm_saved_floats(heads, e, d)
+    def saved_row(self, heads: int, e: int, d: int) -> int:
+        """Floats that backward keeps of one step of a sequence."""
+        size: int = self._lib.srwm_saved_row(heads, e, d)
         return size
 
     def fma_peak(self, threads: int) -> float:

@@ -29,8 +29,8 @@ def _results(x: Tensor, weight: Tensor, mask: Tensor | None) -> Outputs:
 def _saved(x: Tensor, weight: Tensor, mask: Tensor | None) -> Outputs:
     batch, steps, heads, e, d = _sizes(x, weight)
     copies = max(steps - 1, 0) // checkpoint_interval(e)
-    row = compiled().saved_floats(heads, e, d)
-    return rows(x, (batch, steps, row), mask), rows(x, (batch, heads, copies, e, weight.shape[2]), mask)
+    row = compiled().saved_row(heads, e, d)
+    return rows(x, (1 + batch * steps, row), mask), rows(x, (batch, heads, copies, e, weight.shape[2]), mask)
 
 
 def _grads(

@@ -19,8 +19,8 @@ typedef struct {
     const uint8_t *resets, *mask;      /* (batch, steps) */
 } srwm_problem;
 
-/* m = d + 2 e + 4; saved (batch, steps, srwm_saved_floats(heads, e, d)), for the same
-   instruction set alone; checkpoints (batch, heads, (steps - 1) / interval, e, m). */
+/* m = d + 2 e + 4; saved (1 + batch * steps, srwm_saved_row(heads, e, d)), of which
+   the first row says which kernels wrote the others; checkpoints (batch, heads, (steps - 1) / interval, e, m). */
 typedef struct {
     const float *x, *weight, *shift;
     float *y, *shift_out, *saved, *checkpoints;
@@ -45,7 +45,7 @@ typedef struct {
 #define SRWM_API_VERSION 3
 
 SRWM_EXPORT int32_t srwm_api_version(void); /* SRWM_API_VERSION of the library that was compiled */
-SRWM_EXPORT int64_t srwm_saved_floats(int64_t heads, int64_t e, int64_t d); /* kept of a step of a sequence */
+SRWM_EXPORT int64_t srwm_saved_row(int64_t heads, int64_t e, int64_t d);
 SRWM_EXPORT int srwm_forward(const srwm_problem*, const srwm_forward_arrays*);
 SRWM_EXPORT int srwm_backward(const srwm_problem*, const srwm_backward_arrays*);
 SRWM_EXPORT int srwm_fast_forward(const srwm_problem*, const srwm_fast_forward_arrays*);
