@@ -148,22 +148,7 @@ private:
 
 int threads_for(const srwm_problem& p, int64_t work_per_step) { return Pieces(p).threads(work_per_step); }
 
-// Whether heads can go side by side: where W is narrow, and at most a quarter of the lanes would be idle.
-bool fits_side_by_side(int64_t heads, int64_t e, int64_t d) {
-    constexpr int64_t kNarrow = 64 * (3 * 64 + 4);  // floats of W; as wide as this there is little between the kernels
-    const int64_t width = selected->side_by_side->heads, lanes = (heads + width - 1) / width * width;
-    return e * (d + 2 * e + 4) <= kNarrow && 3 * lanes <= 4 * heads;
-}
-
-// The kernels that put heads side by side, where they are faster, else null. A head takes about 5/7 of its time by itself there,
-// but groups may keep fewer threads busy.
-const HeadsKernels* side_by_side(const srwm_problem& p) {
-    if (!fits_side_by_side(p.heads, p.e, p.d)) return nullptr;
-    const HeadsKernels* kernels = selected->side_by_side;
-    auto most = [&](int64_t pieces) { return (pieces + p.threads - 1) / p.threads; };  // of a thread
-    const int64_t grouped = most(Pieces(p, kernels).count()) * kernels->heads, alone = most(Pieces(p).count());
-    return 5 * grouped <= 7 * alone ? kernels : nullptr;
-}
+const HeadsKernels* heads_kernels(const srwm_problem& p) { return p.side_by_side ? selected->side_by_side : nullptr; }
 
 template <class F>
 int guarded(F&& f) {
@@ -175,41 +160,20 @@ int guarded(F&& f) {
     }
 }
 
-// Floats that are kept of a step of a sequence, enough for whatever kernels write them. A row of that size comes first: it begins
-// with how many heads were put side by side, or zero.
-int64_t saved_row(int64_t heads, int64_t e, int64_t d) {
-    const int64_t alone = heads * SRWM_ISA_NAME::Size(static_cast<int>(e), static_cast<int>(d)).row();
-    if (!fits_side_by_side(heads, e, d)) return alone;
-    const HeadsKernels& kernels = *selected->side_by_side;
-    return std::max(alone, (heads + kernels.heads - 1) / kernels.heads * kernels.saved_floats(e, d));
-}
-
-// The kernels that wrote what was kept, whatever has been selected since; null where heads went one by one.
-const HeadsKernels* kernels_that_saved(const float* saved) {
-    for (const Kernels* kernels : runnable)
-        if (kernels->side_by_side->heads == *saved) return kernels->side_by_side;
-    return nullptr;
-}
-
-void forward(const srwm_problem& p, srwm_forward_arrays a) {
+void forward(const srwm_problem& p, const srwm_forward_arrays& a) {
     const ScheduleOf schedule(p);
     const bool one_step = p.steps == 1 && !a.saved;
-    const HeadsKernels* heads = one_step ? nullptr : side_by_side(p);
-    if (a.saved) {
-        *a.saved = heads ? static_cast<float>(heads->heads) : 0.0f;
-        a.saved += saved_row(p.heads, p.e, p.d);
-    }
+    const HeadsKernels* heads = one_step ? nullptr : heads_kernels(p);
     const Pieces pieces(p, heads);
     const auto kernel = heads ? heads->forward : selected->forward;
     srwm::share(pieces.threads(4 * p.e * (p.d + 2 * p.e + 4)), pieces.count(),
                 [&](int, int64_t first, int64_t last) { kernel(p, a, schedule, first, last); });
 }
 
-void backward(const srwm_problem& p, srwm_backward_arrays a) {
+void backward(const srwm_problem& p, const srwm_backward_arrays& a) {
     const ScheduleOf schedule(p);
     const int64_t size = p.e * (p.d + 2 * p.e + 4);
-    const HeadsKernels* heads = kernels_that_saved(a.saved);
-    a.saved += saved_row(p.heads, p.e, p.d);
+    const HeadsKernels* heads = heads_kernels(p);
     const Pieces pieces(p, heads);
     const auto kernel = heads ? heads->backward : selected->backward;
     const int threads = pieces.threads(8 * size);
@@ -242,7 +206,13 @@ extern "C" {
 
 int32_t srwm_api_version(void) { return SRWM_API_VERSION; }
 
-int64_t srwm_saved_row(int64_t heads, int64_t e, int64_t d) { return saved_row(heads, e, d); }
+int32_t srwm_heads_side_by_side(void) { return selected->side_by_side->heads; }
+
+int64_t srwm_saved_row(int32_t side_by_side, int64_t heads, int64_t e, int64_t d) {
+    if (!side_by_side) return heads * SRWM_ISA_NAME::Size(static_cast<int>(e), static_cast<int>(d)).row();
+    const HeadsKernels& kernels = *selected->side_by_side;
+    return (heads + kernels.heads - 1) / kernels.heads * kernels.saved_floats(e, d);
+}
 
 int srwm_forward(const srwm_problem* p, const srwm_forward_arrays* a) {
     return guarded([&] { forward(*p, *a); });
