@@ -11,7 +11,7 @@ from srwm.ops import reference
 from srwm.ops.native.operators import Outputs, compiled, define, empty, rows, run, second_derivative
 
 _NARROW = 64 * (3 * 64 + 4)
-"""Numbers in W up to which heads go side by side: there the two kinds of kernels are about equally fast."""
+"""Numbers in W below which heads go side by side: at E = D = 64 the two kinds of kernels are about equally fast."""
 _PROCESSORS = os.cpu_count() or 1
 
 _INPUTS = "Tensor x, Tensor weight, Tensor? shift, Tensor? resets, Tensor? mask"
@@ -30,7 +30,7 @@ def side_by_side(batch: int, heads: int, e: int, d: int) -> bool:
     """
     width = compiled().heads_side_by_side
     groups = -(-heads // width)
-    if e * (d + 2 * e + 4) > _NARROW or 3 * groups * width > 4 * heads:
+    if e * (d + 2 * e + 4) >= _NARROW or 3 * groups * width > 4 * heads:
         return False
     return 5 * width * -(-batch * groups // _PROCESSORS) <= 7 * -(-batch * heads // _PROCESSORS)
 

@@ -38,16 +38,24 @@ void backward(const srwm_problem& p, const srwm_backward_arrays& a, const srwm::
 
 #if !defined(SRWM_HALF_VECTORS)
 
+template <class F>
+void with_narrow_sizes(int64_t e, int64_t d, F&& f) {
+    auto known = [&](auto n) { f(n, n); };
+    if (e == 16 && d == 16) return known(std::integral_constant<int, 16>{});
+    if (e == 32 && d == 32) return known(std::integral_constant<int, 32>{});
+    known(std::integral_constant<int, 0>{});
+}
+
 int64_t heads_saved(int64_t e, int64_t d) { return HeadsSize(static_cast<int>(e), static_cast<int>(d)).saved_floats(); }
 
 void heads_forward(const srwm_problem& p, const srwm_forward_arrays& a, const srwm::Schedule& schedule, int64_t first,
                    int64_t last) {
-    with_sizes(p.e, p.d, [&](auto e, auto d) { HeadsForward<e, d>(p, a, schedule).run(first, last); });
+    with_narrow_sizes(p.e, p.d, [&](auto e, auto d) { HeadsForward<e, d>(p, a, schedule).run(first, last); });
 }
 
 void heads_backward(const srwm_problem& p, const srwm_backward_arrays& a, const srwm::Schedule& schedule, int64_t first,
                     int64_t last, const srwm::WeightGradients& weight_gradients) {
-    with_sizes(p.e, p.d, [&](auto e, auto d) { HeadsBackward<e, d>(p, a, schedule).run(first, last, weight_gradients); });
+    with_narrow_sizes(p.e, p.d, [&](auto e, auto d) { HeadsBackward<e, d>(p, a, schedule).run(first, last, weight_gradients); });
 }
 
 #endif

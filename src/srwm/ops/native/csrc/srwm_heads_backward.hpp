@@ -39,6 +39,7 @@ public:
             end();
         }
         finish(weight_gradients);
+        if (past_caches_) wait_for_memory();
     }
 
 private:
@@ -260,13 +261,17 @@ private:
         }
         if (steps_->n && given_live_)
             for (int i = 0; i < size().floats(); i += kLanes) store(g_ + i, load(g_ + i) + load(given_ + i));
-        size().unpack(lanes(matrix()), out, steps_->n ? g_ : given_);
+        if (past_caches_)
+            size().template unpack<true>(lanes(matrix()), out, steps_->n ? g_ : given_);
+        else
+            size().unpack(lanes(matrix()), out, steps_->n ? g_ : given_);
     }
 
     const srwm_problem& p_;
     const srwm_backward_arrays& a_;
     const srwm::Schedule& schedule_;
     const HeadsSize size_;
+    const bool past_caches_ = leaves_caches(p_, a_.grad_shift);
     Scratch scratch_;
     float *weight_, *total_, *w_, *g_, *given_;  // W_0, the weight's gradient, W, G, and the gradient of the returned shift
     float *read_, *grad_value_, *grad_out_, *updates_;

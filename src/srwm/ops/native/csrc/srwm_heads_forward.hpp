@@ -240,8 +240,7 @@ private:
     const srwm_forward_arrays& a_;
     const srwm::Schedule& schedule_;
     const HeadsSize size_;
-    const bool past_caches_ = p_.batch * p_.heads * matrix() >= 1 << 18 && matrix() % kLanes == 0 &&
-                              reinterpret_cast<uintptr_t>(a_.shift_out) % (sizeof(float) * kLanes) == 0;
+    const bool past_caches_ = leaves_caches(p_, a_.shift_out);
     Scratch scratch_;
     float *weight_, *shift_, *whole_;  // W_0, S, and their sum where it is saved
     float *out_, *out_next_, *difference_, *x_, *unsaved_[3];

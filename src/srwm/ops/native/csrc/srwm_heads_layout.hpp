@@ -216,6 +216,13 @@ struct HeadsGroup {
     }
 };
 
+// Whether a matrix for every head, written to `out`, is better written past the caches, and lies so that it can be.
+static inline bool leaves_caches(const srwm_problem& p, const float* out) {
+    const int64_t matrix = p.e * (p.d + 2 * p.e + 4);
+    return p.batch * p.heads * matrix >= 1 << 18 && matrix % kLanes == 0 &&
+           reinterpret_cast<uintptr_t>(out) % (sizeof(float) * kLanes) == 0;
+}
+
 constexpr int kHeadsAhead = 6;  // steps that memory is asked for in advance, those of the next group included
 
 // Ask for n floats at p, of a group's matrices, in the last kHeadsAhead steps of `steps`: a share when `left` are to come.
