@@ -184,7 +184,8 @@ private:
         vf sums[4];
         auto section = [&](int s, int first, int last) __attribute__((always_inline)) {
             sums[s] = set1(0.0f);
-            for (int v = first * kLanes; v < last * kLanes; v += kLanes) sums[s] = fma(load(read_ + v), load(row.change + v), sums[s]);
+            for (int v = first * kLanes; v < last * kLanes; v += kLanes)
+                sums[s] = fma(load(read_ + v), load(row.change + v), sums[s]);
         };
         section(0, 0, size().dv());
         section(1, size().dv(), size().dv() + size().ev());
@@ -193,9 +194,7 @@ private:
         return sums_in_blocks(sums[0], sums[1], sums[2], sums[3]) * rates * (set1(1.0f) - rates);
     }
 
-    void store_grad_x() {
-        lanes(size().e).store_numbers(pending_grad_x_, size().e, grad_x_);
-    }
+    void store_grad_x() { lanes(size().e).store_numbers(pending_grad_x_, size().e, grad_x_); }
 
     // The gradient of everything that W gave out at this step.
     SRWM_INLINE void gates(int j, const HeadsSaved& row, vf grad_beta) {
@@ -237,7 +236,8 @@ private:
         fetch<false, 2>(x_of_group_ + row * size().e, count_ * size().e);
         fetch<false, 2>(grad_y_ + row * size().d, count_ * size().d);
         fetch<true, 2>(grad_x_of_group_ + row * size().e, count_ * size().e);
-        fetch<false, 2>(saved_ + (sequences * HeadsGroup::of_sequence(p_) * p_.steps + t) * size().saved_floats(), size().saved_floats());
+        const int64_t kept = sequences * HeadsGroup::of_sequence(p_) * p_.steps + t;
+        fetch<false, 2>(saved_ + kept * size().saved_floats(), size().saved_floats());
     }
 
     // The first step of a segment is done: its input's gradient, and its part in G; G goes into the weight's gradient.

@@ -1,8 +1,8 @@
 // Forward pass of narrow self-referential weight matrices: several heads of one sequence side by side in every vector.
 //
-// What is kept in cache is W_0 and the shift S; W is their sum, made while it is read: S is as exact as it can be in float32. A step
-// makes one pass: S takes the write of the step before, and W_0 + S is read by phi(q) - phi(k) and by the next step's x, to which
-// this step's write is then added.
+// What is kept in cache is W_0 and the shift S; W is their sum, made while it is read: S is as exact as it can be in float32. A
+// step makes one pass, in which W_0 + S is read by phi(q) - phi(k) and by the next step's x. Writes wait until there are two of
+// them, which the next pass puts into S first; until then they are added to what is read.
 #pragma once
 
 #include <utility>
@@ -119,7 +119,8 @@ private:
         const vf rates = sigmoid(load(beta));  // before the softmax, which does not wait for it
         store(saved.rates, rates);
         softmax_of_heads(q, k, size().ev(), tail_, saved.phi_q, saved.phi_k);
-        for (int i = 0; i < size().numbers_floats(); i += kLanes) store(difference_ + i, load(saved.phi_q + i) - load(saved.phi_k + i));
+        for (int i = 0; i < size().numbers_floats(); i += kLanes)
+            store(difference_ + i, load(saved.phi_q + i) - load(saved.phi_k + i));
         const bool next = j + 1 < steps_->n && !steps_->fresh[j + 1];
         if (next) load_x(j + 1);
         pass(waiting_ == 2, true, next, saved.change);
@@ -149,9 +150,11 @@ private:
             auto run = [&](auto writes, auto changing, auto following) __attribute__((always_inline)) {
                 const int stride = size().row_floats(), column = first * kLanes;
                 if (live_)
-                    pass_forward<n, true, writes, changing, following>(shift_, weight_, size().e, stride, step, column, changes, out_next_);
+                    pass_forward<n, true, writes, changing, following>(shift_, weight_, size().e, stride, step, column, changes,
+                                                                       out_next_);
                 else
-                    pass_forward<n, false, writes, changing, following>(shift_, weight_, size().e, stride, step, column, changes, out_next_);
+                    pass_forward<n, false, writes, changing, following>(shift_, weight_, size().e, stride, step, column, changes,
+                                                                        out_next_);
             };
             constexpr std::true_type yes;
             constexpr std::false_type no;
@@ -173,7 +176,8 @@ private:
         vf products[kCount];
         for (int k = 0; k < kCount; ++k) {
             products[k] = set1(0.0f);
-            for (int i = 0; i < size().numbers_floats(); i += kLanes) products[k] = fma(load(numbers + i), load(keys_[k] + i), products[k]);
+            for (int i = 0; i < size().numbers_floats(); i += kLanes)
+                products[k] = fma(load(numbers + i), load(keys_[k] + i), products[k]);
             products[k] = sum_in_blocks(products[k]);
         }
         for (int v = 0; v < size().row_floats(); v += kLanes) {
@@ -214,7 +218,8 @@ private:
         const int64_t row = (sequences * p_.steps + t) * p_.heads;
         fetch<false, 2>(x_of_group_ + row * size().e, count_ * size().e);
         fetch<true, 2>(y_ + row * size().d, count_ * size().d);
-        if (saved_) fetch<true, 2>(saved_ + (sequences * HeadsGroup::of_sequence(p_) * p_.steps + t) * size().saved_floats(), size().saved_floats());
+        const int64_t kept = sequences * HeadsGroup::of_sequence(p_) * p_.steps + t;
+        if (saved_) fetch<true, 2>(saved_ + kept * size().saved_floats(), size().saved_floats());
     }
 
     __attribute__((noinline)) void save_matrix(int64_t slot) {

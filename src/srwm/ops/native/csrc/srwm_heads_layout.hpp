@@ -153,9 +153,6 @@ struct HeadsSize : Size {
     constexpr int floats() const { return e * row_floats(); }
     constexpr int numbers_floats() const { return ev() * kLanes; }  // of a number for every row
     constexpr int saved_floats() const { return 2 * numbers_floats() + row_floats() + kLanes; }
-    constexpr int section(int vector) const {  // 0 to 3 for y, q, k, beta
-        return vector < dv() ? 0 : vector < dv() + ev() ? 1 : vector < dv() + 2 * ev() ? 2 : 3;
-    }
 
     // A row of the sections, from and to m dense floats of each head.
     SRWM_INLINE void load_row(const Lanes& lanes, const float* p, float* to) const {
@@ -198,7 +195,8 @@ struct HeadsSize : Size {
 struct HeadsSaved {
     float *phi_q, *phi_k, *change, *rates;
     SRWM_INLINE HeadsSaved(float* row, const HeadsSize& size)
-        : phi_q(row), phi_k(row + size.numbers_floats()), change(phi_k + size.numbers_floats()), rates(change + size.row_floats()) {}
+        : phi_q(row), phi_k(row + size.numbers_floats()), change(phi_k + size.numbers_floats()),
+          rates(change + size.row_floats()) {}
 };
 
 // Heads that are computed together: up to kHeads of one sequence. Groups are numbered so that those with the same heads follow

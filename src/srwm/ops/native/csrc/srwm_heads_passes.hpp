@@ -11,8 +11,8 @@ constexpr int kForwardColumns = 7, kGradientColumns = 13, kGradientRows = 2;
 #else
 constexpr int kForwardColumns = 4, kGradientColumns = 7, kGradientRows = 1;
 #endif
-// A store beside multiply-adds. Zen 4's wait for the register port that a multiply-add's third operand takes, but not those that
-// store a part of a register.
+// A store beside multiply-adds. On Zen 4 a plain one costs about as much as one of these, one of a part of a register does not;
+// but it competes with additions and shuffles, so that each pass has what was measured to be faster.
 SRWM_INLINE void store_beside(float* p, vf v) {
 #if defined(__AVX512F__) && !defined(SRWM_HALF_VECTORS)
     asm("vextractf32x8 $0, %1, %0" : "=m"(*reinterpret_cast<float(*)[8]>(p)) : "v"(v));
@@ -27,7 +27,7 @@ SRWM_INLINE void store_beside(float* p, vf v) {
 template <int N>
 using Number = std::integral_constant<int, N>;
 
-// f(group of four rows, row in the group as a compile-time number, whether a number of rows) for kRows rows at a time.
+// f(group of four rows, row in the group, number of rows) for up to kRows rows at a time; the last two are compile-time numbers.
 template <int kRows, class F>
 SRWM_INLINE void for_rows(int rows, F&& f) {
     static_assert(4 % kRows == 0);
@@ -103,7 +103,7 @@ struct HeadsGradientStep {
 };
 
 // G += difference grad_value + x grad_out (or = , unless kLive); then of G (+ `given`, the gradient that came in, when kGiven)
-// read = key G, and dots[row] = G update, in lanes not yet summed, added to what is there when kMore.
+// read = key G, and dots[row] = G update, in lanes not yet summed, added to what is there when there is `more`.
 template <int N, bool kLive, bool kGiven>
 SRWM_PASS void pass_heads_gradient(float* g, const float* given, int rows, int stride, const HeadsGradientStep& step, bool more,
                                    float* read, float* dots) {
@@ -153,7 +153,8 @@ SRWM_PASS void close_heads_gradient(float* g, float* total, int rows, int column
     for_rows<4>(rows, [&](int i, auto, auto n) __attribute__((always_inline)) {
         constexpr int kR = decltype(n)::value;
         const vf difference = load(step.difference + i * kLanes), xs = load(step.x + i * kLanes);
-        const vf d[4] = {lane_of_four<0>(difference), lane_of_four<1>(difference), lane_of_four<2>(difference), lane_of_four<3>(difference)};
+        const vf d[4] = {lane_of_four<0>(difference), lane_of_four<1>(difference), lane_of_four<2>(difference),
+                         lane_of_four<3>(difference)};
         const vf x[4] = {lane_of_four<0>(xs), lane_of_four<1>(xs), lane_of_four<2>(xs), lane_of_four<3>(xs)};
         for (int v = 0; v < stride; v += kLanes) {
             const vf gv = load(step.grad_value + v), go = load(step.grad_out + v);
