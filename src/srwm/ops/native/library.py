@@ -11,10 +11,10 @@ from pathlib import Path
 import torch  # noqa: F401  first, so that its OpenMP runtime serves the library too
 from torch import Tensor
 
-_API_VERSION = 2
+_API_VERSION = 3
 
 
-_PROBLEM = struct.Struct("@i6q2P")
+_PROBLEM = struct.Struct("@2i6q2P")
 """`srwm_problem` in api.h. Packed bytes cost a fifth of what ctypes structures do, which a call of one step would notice."""
 _KERNELS = ("srwm_forward", "srwm_backward", "srwm_fast_forward", "srwm_fast_backward")
 
@@ -30,7 +30,8 @@ class Library:
                 f"{path} was built for version {version} of its interface, not {_API_VERSION}: install srwm again"
             )
         self._lib.srwm_saved_row.restype = c_int64
-        self._lib.srwm_saved_row.argtypes = (c_int64, c_int64)
+        self._lib.srwm_saved_row.argtypes = (c_int32, c_int64, c_int64, c_int64)
+        self._lib.srwm_heads_side_by_side.restype = c_int32
         self._lib.srwm_isa_names.restype = ctypes.c_char_p
         self._lib.srwm_selected_isa.restype = ctypes.c_char_p
         self._lib.srwm_select_isa.argtypes = (ctypes.c_char_p,)
@@ -38,6 +39,8 @@ class Library:
         self._lib.srwm_fma_peak.argtypes = (c_int32,)
         for name in _KERNELS:
             getattr(self._lib, name).argtypes = (ctypes.c_char_p, ctypes.c_char_p)
+        self.heads_side_by_side: int = self._lib.srwm_heads_side_by_side()
+        """As many as fill a vector of the selected instruction set."""
         if wanted := os.environ.get("SRWM_ISA"):
             self.select_isa(wanted)
 
@@ -54,17 +57,18 @@ class Library:
         return name.decode()
 
     def select_isa(self, name: str) -> None:
-        """Use the kernels for the instruction set `name`.
+        """Use the kernels for the instruction set `name`. A backward pass needs those of its forward pass.
 
         Raises:
             ValueError: this machine does not run it, or it was not compiled.
         """
         if self._lib.srwm_select_isa(name.encode()):
             raise ValueError(f"SRWM_ISA: expected one of {', '.join(self.isa_names)}, got {name!r}")
+        self.heads_side_by_side = self._lib.srwm_heads_side_by_side()
 
-    def saved_row(self, e: int, d: int) -> int:
-        """Floats that backward keeps of one step of one head."""
-        size: int = self._lib.srwm_saved_row(e, d)
+    def saved_row(self, side_by_side: bool, heads: int, e: int, d: int) -> int:
+        """Floats that backward keeps of one step of a sequence."""
+        size: int = self._lib.srwm_saved_row(side_by_side, heads, e, d)
         return size
 
     def fma_peak(self, threads: int) -> float:
@@ -83,7 +87,7 @@ class Library:
 
         Arguments:
             name: a function of api.h that computes.
-            sizes: threads, batch, steps, heads, e, d, interval.
+            sizes: threads, whether heads go side by side, batch, steps, heads, e, d, interval.
             flags: resets and mask.
             arrays: inputs and outputs.
 

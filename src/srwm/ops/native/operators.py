@@ -41,10 +41,11 @@ def run(
     mask: Tensor | None,
     inputs: Sequence[Tensor | None],
     outputs: Sequence[Tensor | None],
+    side_by_side: bool = False,
 ) -> None:
     """Call a kernel on dense copies of the inputs where they are not dense; `sizes` are batch, steps, heads, e, d."""
     resets, mask, *inputs = [None if a is None else a.contiguous() for a in (resets, mask, *inputs)]
-    compiled().call(name, (torch.get_num_threads(), *sizes, interval), (resets, mask), (*inputs, *outputs))
+    compiled().call(name, (torch.get_num_threads(), side_by_side, *sizes, interval), (resets, mask), (*inputs, *outputs))
 
 
 def empty(like: Tensor, shape: Sequence[int]) -> Tensor:

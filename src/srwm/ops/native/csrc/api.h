@@ -13,13 +13,14 @@ extern "C" {
 #endif
 
 typedef struct {
-    int32_t threads;
+    int32_t threads, side_by_side;     /* side_by_side: srwm by groups of heads, forward and backward alike */
     int64_t batch, steps, heads, e, d; /* x is (batch, steps, heads, e), y (batch, steps, heads, d) */
     int64_t interval;                  /* steps between two checkpoints of W */
     const uint8_t *resets, *mask;      /* (batch, steps) */
 } srwm_problem;
 
-/* m = d + 2 e + 4; saved (batch, heads, steps, srwm_saved_row(e, d)); checkpoints (batch, heads, (steps - 1) / interval, e, m). */
+/* m = d + 2 e + 4; saved (batch, steps, srwm_saved_row(...)), which only the
+   instruction set that wrote it reads; checkpoints (batch, heads, (steps - 1) / interval, e, m). */
 typedef struct {
     const float *x, *weight, *shift;
     float *y, *shift_out, *saved, *checkpoints;
@@ -41,10 +42,11 @@ typedef struct {
     float *grad_q, *grad_k, *grad_v, *grad_beta, *grad_state;
 } srwm_fast_backward_arrays;
 
-#define SRWM_API_VERSION 2
+#define SRWM_API_VERSION 3
 
 SRWM_EXPORT int32_t srwm_api_version(void); /* SRWM_API_VERSION of the library that was compiled */
-SRWM_EXPORT int64_t srwm_saved_row(int64_t e, int64_t d);
+SRWM_EXPORT int32_t srwm_heads_side_by_side(void); /* of a group: as many as fill a vector */
+SRWM_EXPORT int64_t srwm_saved_row(int32_t side_by_side, int64_t heads, int64_t e, int64_t d);
 SRWM_EXPORT int srwm_forward(const srwm_problem*, const srwm_forward_arrays*);
 SRWM_EXPORT int srwm_backward(const srwm_problem*, const srwm_backward_arrays*);
 SRWM_EXPORT int srwm_fast_forward(const srwm_problem*, const srwm_fast_forward_arrays*);

@@ -4,6 +4,9 @@
 #include "fast_weights.hpp"
 #include "srwm_backward.hpp"
 #include "srwm_forward.hpp"
+#if !defined(SRWM_HALF_VECTORS)  // which take those of whole vectors: they are faster everywhere
+#include "srwm_heads_backward.hpp"
+#endif
 #include "srwm_one_step.hpp"
 
 namespace SRWM_ISA_NAME {
@@ -32,6 +35,30 @@ void backward(const srwm_problem& p, const srwm_backward_arrays& a, const srwm::
               const srwm::WeightGradients& weight_gradients) {
     with_sizes(p.e, p.d, [&](auto e, auto d) { Backward<e, d>(p, a, schedule).run(first, last, weight_gradients); });
 }
+
+#if !defined(SRWM_HALF_VECTORS)
+
+template <class F>
+void with_narrow_sizes(int64_t e, int64_t d, F&& f) {
+    auto known = [&](auto n) { f(n, n); };
+    if (e == 16 && d == 16) return known(std::integral_constant<int, 16>{});
+    if (e == 32 && d == 32) return known(std::integral_constant<int, 32>{});
+    known(std::integral_constant<int, 0>{});
+}
+
+int64_t heads_saved(int64_t e, int64_t d) { return HeadsSize(static_cast<int>(e), static_cast<int>(d)).saved_floats(); }
+
+void heads_forward(const srwm_problem& p, const srwm_forward_arrays& a, const srwm::Schedule& schedule, int64_t first,
+                   int64_t last) {
+    with_narrow_sizes(p.e, p.d, [&](auto e, auto d) { HeadsForward<e, d>(p, a, schedule).run(first, last); });
+}
+
+void heads_backward(const srwm_problem& p, const srwm_backward_arrays& a, const srwm::Schedule& schedule, int64_t first,
+                    int64_t last, const srwm::WeightGradients& weight_gradients) {
+    with_narrow_sizes(p.e, p.d, [&](auto e, auto d) { HeadsBackward<e, d>(p, a, schedule).run(first, last, weight_gradients); });
+}
+
+#endif
 
 void fast_forward(const srwm_problem& p, const srwm_fast_forward_arrays& a, const srwm::Schedule& schedule, int64_t first,
                   int64_t last) {
@@ -73,12 +100,25 @@ double fma_operations(int64_t rounds) {
 
 #define SRWM_QUOTED(name) #name
 #define SRWM_STRING(name) SRWM_QUOTED(name)
-#define SRWM_JOINED(name) name##_kernels
-#define SRWM_TABLE(name) SRWM_JOINED(name)
+#define SRWM_JOINED(name, kind) name##_##kind
+#define SRWM_TABLE(name, kind) SRWM_JOINED(name, kind)
 
 namespace srwm {
-const Kernels SRWM_TABLE(SRWM_ISA_NAME) = {
+#if defined(SRWM_HALF_VECTORS)
+#define SRWM_HEADS avx512_heads
+#else
+#define SRWM_HEADS SRWM_TABLE(SRWM_ISA_NAME, heads)
+extern const HeadsKernels SRWM_HEADS;
+const HeadsKernels SRWM_HEADS = {
+    SRWM_ISA_NAME::kHeads,
+    SRWM_ISA_NAME::heads_saved,
+    SRWM_ISA_NAME::heads_forward,
+    SRWM_ISA_NAME::heads_backward,
+};
+#endif
+const Kernels SRWM_TABLE(SRWM_ISA_NAME, kernels) = {
     SRWM_STRING(SRWM_ISA_NAME),        SRWM_ISA_NAME::forward,      SRWM_ISA_NAME::backward,
+    &SRWM_HEADS,
     SRWM_ISA_NAME::fast_forward, SRWM_ISA_NAME::fast_backward, SRWM_ISA_NAME::fma_operations,
 };
 }  // namespace srwm

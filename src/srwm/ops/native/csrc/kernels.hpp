@@ -12,12 +12,23 @@ struct WeightGradients {
     float* (*of_head)(void* context, int64_t head);
 };
 
+// Kernels for narrow matrices, which take several heads of a sequence side by side. They work on groups of heads, numbered as by
+// `HeadsGroup`.
+struct HeadsKernels {
+    int heads;                                    // in a group
+    int64_t (*saved_floats)(int64_t e, int64_t d);  // kept of a step of a group
+    void (*forward)(const srwm_problem&, const srwm_forward_arrays&, const Schedule&, int64_t first, int64_t last);
+    void (*backward)(const srwm_problem&, const srwm_backward_arrays&, const Schedule&, int64_t first, int64_t last,
+                     const WeightGradients&);
+};
+
 // Each works on the items first ... last - 1 of batch * heads. `item_of` says which SRWM item a number is.
 struct Kernels {
     const char* name;
     void (*forward)(const srwm_problem&, const srwm_forward_arrays&, const Schedule&, int64_t first, int64_t last);
     void (*backward)(const srwm_problem&, const srwm_backward_arrays&, const Schedule&, int64_t first, int64_t last,
                      const WeightGradients&);
+    const HeadsKernels* side_by_side;
     void (*fast_forward)(const srwm_problem&, const srwm_fast_forward_arrays&, const Schedule&, int64_t first, int64_t last);
     void (*fast_backward)(const srwm_problem&, const srwm_fast_backward_arrays&, const Schedule&, int64_t first, int64_t last);
     double (*fma_operations)(int64_t rounds);
@@ -26,6 +37,7 @@ struct Kernels {
 extern const Kernels baseline_kernels;
 #if defined(SRWM_X86)
 extern const Kernels avx2_kernels, avx512vl_kernels, avx512_kernels;
+extern const HeadsKernels avx512_heads;
 #endif
 
 }  // namespace srwm

@@ -16,6 +16,7 @@
 
 namespace {
 
+using srwm::HeadsKernels;
 using srwm::Kernels;
 using srwm::Schedule;
 using srwm::Steps;
@@ -90,11 +91,34 @@ private:
     std::vector<Steps> steps_;
 };
 
+// How a call is cut up: into heads of a sequence one by one, or into groups of heads side by side.
+class Pieces {
+public:
+    explicit Pieces(const srwm_problem& p, const HeadsKernels* side_by_side = nullptr)
+        : p_(p), heads_(side_by_side ? side_by_side->heads : 1), grouped_(side_by_side) {}
+
+    int64_t count() const { return p_.batch * ((p_.heads + heads_ - 1) / heads_); }
+    int threads(int64_t work_per_step_and_head) const {
+        return srwm::useful_threads(p_.threads, count(), static_cast<double>(p_.steps * work_per_step_and_head * heads_));
+    }
+    // Whether all pieces with this head are among first ... last - 1.
+    bool hold(int64_t first, int64_t last, int64_t head) const {
+        if (p_.batch == 1 || last - first == count()) return true;
+        const int64_t group = head / heads_;
+        return (grouped_ || !srwm::by_sequence(p_)) && first <= group * p_.batch && (group + 1) * p_.batch <= last;
+    }
+
+private:
+    const srwm_problem& p_;
+    int64_t heads_;
+    bool grouped_;
+};
+
 // Weight gradients of the heads that one thread works on: those it has for itself go straight to their place.
 class ThreadGradients {
 public:
-    ThreadGradients(const srwm_problem& p, float* grad_weight, int64_t first, int64_t last)
-        : problem_(p), size_(p.e * (p.d + 2 * p.e + 4)), grad_weight_(grad_weight), first_(first), last_(last) {}
+    ThreadGradients(const srwm_problem& p, const Pieces& pieces, float* grad_weight, int64_t first, int64_t last)
+        : pieces_(pieces), size_(p.e * (p.d + 2 * p.e + 4)), grad_weight_(grad_weight), first_(first), last_(last) {}
 
     WeightGradients sink() {
         return {this, [](void* self, int64_t head) { return static_cast<ThreadGradients*>(self)->of_head(head); }};
@@ -110,27 +134,21 @@ public:
 
 private:
     float* of_head(int64_t head) {
-        if (has_alone(head)) return grad_weight_ + head * size_;
+        if (pieces_.hold(first_, last_, head)) return grad_weight_ + head * size_;
         shared_.emplace_back(head, std::vector<float>(size_));
         return shared_.back().second.data();
     }
 
-    bool has_alone(int64_t head) const {
-        if (problem_.batch == 1 || last_ - first_ == problem_.batch * problem_.heads) return true;
-        const int64_t batch = problem_.batch;
-        return !srwm::by_sequence(problem_) && first_ <= head * batch && (head + 1) * batch <= last_;
-    }
-
-    const srwm_problem& problem_;
+    const Pieces& pieces_;
     int64_t size_;
     float* grad_weight_;
     int64_t first_, last_;
     std::vector<std::pair<int64_t, std::vector<float>>> shared_;
 };
 
-int threads_for(const srwm_problem& p, int64_t work_per_step) {
-    return srwm::useful_threads(p.threads, p.batch * p.heads, static_cast<double>(p.steps * work_per_step));
-}
+int threads_for(const srwm_problem& p, int64_t work_per_step) { return Pieces(p).threads(work_per_step); }
+
+const HeadsKernels* heads_kernels(const srwm_problem& p) { return p.side_by_side ? selected->side_by_side : nullptr; }
 
 template <class F>
 int guarded(F&& f) {
@@ -144,18 +162,25 @@ int guarded(F&& f) {
 
 void forward(const srwm_problem& p, const srwm_forward_arrays& a) {
     const ScheduleOf schedule(p);
-    srwm::share(threads_for(p, 4 * p.e * (p.d + 2 * p.e + 4)), p.batch * p.heads,
-                [&](int, int64_t first, int64_t last) { selected->forward(p, a, schedule, first, last); });
+    const bool one_step = p.steps == 1 && !a.saved;
+    const HeadsKernels* heads = one_step ? nullptr : heads_kernels(p);
+    const Pieces pieces(p, heads);
+    const auto kernel = heads ? heads->forward : selected->forward;
+    srwm::share(pieces.threads(4 * p.e * (p.d + 2 * p.e + 4)), pieces.count(),
+                [&](int, int64_t first, int64_t last) { kernel(p, a, schedule, first, last); });
 }
 
 void backward(const srwm_problem& p, const srwm_backward_arrays& a) {
     const ScheduleOf schedule(p);
     const int64_t size = p.e * (p.d + 2 * p.e + 4);
-    const int threads = threads_for(p, 8 * size);
+    const HeadsKernels* heads = heads_kernels(p);
+    const Pieces pieces(p, heads);
+    const auto kernel = heads ? heads->backward : selected->backward;
+    const int threads = pieces.threads(8 * size);
     std::vector<std::unique_ptr<ThreadGradients>> gradients(threads);
-    srwm::share(threads, p.batch * p.heads, [&](int thread, int64_t first, int64_t last) {
-        gradients[thread] = std::make_unique<ThreadGradients>(p, a.grad_weight, first, last);
-        selected->backward(p, a, schedule, first, last, gradients[thread]->sink());
+    srwm::share(threads, pieces.count(), [&](int thread, int64_t first, int64_t last) {
+        gradients[thread] = std::make_unique<ThreadGradients>(p, pieces, a.grad_weight, first, last);
+        kernel(p, a, schedule, first, last, gradients[thread]->sink());
     });
     if (p.batch == 0) std::fill_n(a.grad_weight, p.heads * size, 0.0f);
     std::vector<bool> started(p.heads);
@@ -181,8 +206,12 @@ extern "C" {
 
 int32_t srwm_api_version(void) { return SRWM_API_VERSION; }
 
-int64_t srwm_saved_row(int64_t e, int64_t d) {
-    return SRWM_ISA_NAME::Size(static_cast<int>(e), static_cast<int>(d)).row();
+int32_t srwm_heads_side_by_side(void) { return selected->side_by_side->heads; }
+
+int64_t srwm_saved_row(int32_t side_by_side, int64_t heads, int64_t e, int64_t d) {
+    if (!side_by_side) return heads * SRWM_ISA_NAME::Size(static_cast<int>(e), static_cast<int>(d)).row();
+    const HeadsKernels& kernels = *selected->side_by_side;
+    return (heads + kernels.heads - 1) / kernels.heads * kernels.saved_floats(e, d);
 }
 
 int srwm_forward(const srwm_problem* p, const srwm_forward_arrays* a) {

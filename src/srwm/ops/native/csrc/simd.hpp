@@ -257,21 +257,27 @@ SRWM_INLINE void transpose(vf* tile) {
 
 #endif
 
-// exp(x) for x <= 0 to about one unit in the last place; where that is no normal number it may be 0; NaN stays NaN.
+// exp(x) for x <= 0 to about one unit in the last place; where that is no normal number it may be 0; NaN stays NaN. Of N vectors
+// at once, stage by stage: none waits for itself.
+template <int N>
+SRWM_INLINE void exp_negative(vf (&x)[N]) {
+    constexpr float kTerms[] = {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
+    const vf shifter = set1(12582912.0f);
+    vf shifted[N], n[N], r[N], p[N];
+    for (int i = 0; i < N; ++i) r[i] = max(set1(kSmallestExponent), x[i]);
+    for (int i = 0; i < N; ++i) shifted[i] = fma(r[i], set1(1.44269504f), shifter);
+    for (int i = 0; i < N; ++i) n[i] = shifted[i] - shifter;
+    for (int i = 0; i < N; ++i) r[i] = fnma(n[i], set1(0.693359375f), r[i]);
+    for (int i = 0; i < N; ++i) r[i] = fnma(n[i], set1(-2.12194440e-4f), r[i]);
+    for (int i = 0; i < N; ++i) p[i] = set1(1.9875691500e-4f);
+    for (const float term : kTerms)
+        for (int i = 0; i < N; ++i) p[i] = fma(p[i], r[i], set1(term));
+    for (int i = 0; i < N; ++i) x[i] = scaled(fma(p[i], r[i] * r[i], r[i] + set1(1.0f)), n[i], shifted[i], x[i]);
+}
 SRWM_INLINE vf exp_negative(vf x) {
-    const vf shifter = set1(12582912.0f), clamped = max(set1(kSmallestExponent), x);
-    const vf shifted = fma(clamped, set1(1.44269504f), shifter);
-    const vf n = shifted - shifter;
-    vf r = fnma(n, set1(0.693359375f), clamped);
-    r = fnma(n, set1(-2.12194440e-4f), r);
-    vf p = set1(1.9875691500e-4f);
-    p = fma(p, r, set1(1.3981999507e-3f));
-    p = fma(p, r, set1(8.3334519073e-3f));
-    p = fma(p, r, set1(4.1665795894e-2f));
-    p = fma(p, r, set1(1.6666665459e-1f));
-    p = fma(p, r, set1(5.0000001201e-1f));
-    p = fma(p, r * r, r + set1(1.0f));
-    return scaled(p, n, shifted, x);
+    vf one[1] = {x};
+    exp_negative(one);
+    return one[0];
 }
 
 SRWM_INLINE vf sigmoid(vf x) {
@@ -285,10 +291,10 @@ constexpr int kSumsOf = N == 1 ? 4 : N == 2 ? 2 : 1;  // independent sums, where
 
 SRWM_INLINE constexpr int whole_vectors(int64_t n) { return static_cast<int>((n + kLanes - 1) / kLanes); }
 
-// Ask for the n floats at p before they are needed; kWrite: to be written.
-template <bool kWrite>
+// Ask for the n floats at p before they are needed; kWrite: to be written; kLocality: 2 leaves the first cache to what is in it.
+template <bool kWrite, int kLocality = 3>
 SRWM_INLINE void fetch(const float* p, int n) {
-    for (int i = 0; i < n; i += 16) __builtin_prefetch(p + i, kWrite);
+    for (int i = 0; i < n; i += 16) __builtin_prefetch(p + i, kWrite, kLocality);
 }
 
 // n floats, rounded up to whole vectors, from one array to another.
@@ -333,6 +339,16 @@ SRWM_INLINE void copy_past_caches(float* to, const float* from, int64_t n) {
     }
 #endif
     std::memcpy(to, from, sizeof(float) * n);
+}
+// The same for one vector, where p is aligned.
+SRWM_INLINE void store_past_caches(float* p, vf v) {
+#if defined(__AVX512F__) && !defined(SRWM_HALF_VECTORS)
+    _mm512_stream_ps(p, v);
+#elif defined(__AVX2__)
+    _mm256_stream_ps(p, v);
+#else
+    store(p, v);
+#endif
 }
 SRWM_INLINE void wait_for_memory() {
 #if defined(__AVX2__)
