@@ -53,7 +53,8 @@ def test_a_run_learns_and_leaves_what_it_promises(tmp_path, config, splits):
     assert accuracy.mean - accuracy.interval > 0.6, "chance is a third"
     draw_learning_curve(tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    expected = {".lock", 
+    expected = {
+        ".lock",
         "config.json",
         "metrics.csv",
         "tensorboard",
