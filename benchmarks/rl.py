@@ -6,6 +6,8 @@ Each variant has a process of its own, since waiting OpenMP threads and the allo
 """
 
 import json
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,10 +23,13 @@ from srwm.cli.process import prepare_process
 
 VARIANTS = {
     "bf16": "srwm, stem in bfloat16",
+    "bf16-turns": "the same, acting and learning in turns",
+    "bf16-processes": "the same in turns, a process of one thread for each of the threads, under torchrun",
     "float32": "srwm, float32",
     "bf16-lstm": "the same agent with an LSTM, stem in bfloat16",
-    "loop": "the same agent in float32 with a Python loop over time, reference operations, PyTorch's defaults",
+    "loop": "the same agent in float32 with a Python loop over time, reference operations, PyTorch's defaults, in turns",
 }
+_WARM_UP = 3
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,11 @@ class Options:
     """Time acting and learning."""
 
     variants: tuple[str, ...] = tuple(VARIANTS)
-    """which of bf16, float32, bf16-lstm, loop"""
-    phases: int = 4
-    """timed phases: in each, 48 environments act for 50 steps, and the agent learns from the unrolls, 32 at a time"""
+    """which of bf16, bf16-turns, bf16-processes, float32, bf16-lstm, loop"""
+    updates: int = 6
+    """timed updates, of the preset's batch size each; a multiple of 3, so that acting and learning come out even"""
+    rounds: int = 2
+    """times that the variants are timed, turn about; the median is reported, with the range of frames per second"""
     threads: int = 2
     """threads of PyTorch"""
     preset: str = "paper-procgen-easy6"
@@ -47,14 +54,19 @@ class Options:
 
 def main(options: Options) -> None:
     if options.variant is not None:
-        print(json.dumps(measure(options.variant, options)))
+        measured = measure(options.variant, options)
+        if os.environ.get("RANK", "0") == "0":
+            print(json.dumps(measured))
         return
-    results = {name: in_process_of_its_own(name, options) for name in options.variants}
-    print(f"{'variant':<10} {'frames/s':>9} {'acting':>8} {'learning':>9} {'core':>6} {'checkpoint':>11}")
+    rounds = [{name: in_process_of_its_own(name, options) for name in options.variants} for _ in range(options.rounds)]
+    results = {name: summary([measured[name] for measured in rounds]) for name in options.variants}
+    print(f"{'variant':<14} {'frames/s':>9} {'range':>13} {'acting':>8} {'core':>6} {'checkpoint':>11}")
     for name, row in results.items():
-        speed, acting, core = row["frames_per_second"], row["acting"], row["core"]
-        saving = f"{row['checkpoint']:11.1%}"
-        print(f"{name:<10} {speed:9.0f} {acting:8.1%} {1 - acting:9.1%} {core:6.1%} {saving}   {VARIANTS[name]}")
+        span = f"{row['slowest']:.0f} to {row['fastest']:.0f}"
+        print(
+            f"{name:<14} {row['frames_per_second']:9.0f} {span:>13} {row['acting']:8.1%} {row['core']:6.1%} "
+            f"{row['checkpoint']:11.1%}   {VARIANTS[name]}"
+        )
     if options.json is not None:
         options.json.write_text(
             json.dumps({"threads": options.threads, "machine": machine(), "variants": results}, indent=2) + "\n"
@@ -62,68 +74,77 @@ def main(options: Options) -> None:
 
 
 def in_process_of_its_own(name: str, options: Options) -> dict[str, float]:
-    command = [sys.executable, __file__, "--variant", name, "--phases", str(options.phases), "--threads", str(options.threads)]
+    command = [sys.executable]
+    if name == "bf16-processes":
+        command += ["-m", "torch.distributed.run", "--nproc-per-node", str(options.threads)]
+    command += [__file__, "--variant", name, "--updates", str(options.updates), "--threads", str(options.threads)]
     command += ["--preset", options.preset]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
+def summary(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The median of each number, and the range of the speed."""
+    speeds = [row["frames_per_second"] for row in rows]
+    medians = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+    return medians | {"slowest": min(speeds), "fastest": max(speeds)}
+
+
 def measure(name: str, options: Options) -> dict[str, float]:
-    """Frames per second, the share of acting in the time, and the share of the core."""
+    """Frames per second, the share of the time in which learning waits for acting, and the share of the core."""
     if name != "loop":
         prepare_process()
 
     import torch
-    from lightning_fabric import Fabric
 
     from srwm.rl.agent import Agent
     from srwm.rl.envs import build_env
     from srwm.rl.presets import PRESETS, with_core
-    from srwm.rl.rollout import Actor, Waiting
+    from srwm.rl.supply import Supply
     from srwm.rl.update import Learner
+    from srwm.training.distributed import build_fabric
 
-    torch.set_num_threads(options.threads)
+    fabric = build_fabric("cpu")
+    torch.set_num_threads(options.threads // fabric.world_size)
     torch.manual_seed(0)
     config = with_core(PRESETS[options.preset][1], "lstm" if name.endswith("lstm") else "srwm")
     precision = "bfloat16" if name.startswith("bf16") else "float32"
-    config = replace(config, agent=replace(config.agent, precision=precision))
-    with build_env(config.env, seed=0) as env:
+    config = replace(
+        config,
+        agent=replace(config.agent, precision=precision),
+        env=replace(config.env, num_envs=config.env.num_envs // fabric.world_size),
+        batch_size=config.batch_size // fabric.world_size,
+        overlap=name in ("bf16", "float32", "bf16-lstm"),
+    )
+    with build_env(config.env, seed=fabric.global_rank) as env:
         agent = plain_agent(config.agent, env.spec) if name == "loop" else Agent(config.agent, env.spec)
-        generator = torch.Generator().manual_seed(0)
-        learner = Learner(agent, config, Fabric(accelerator="cpu", devices=1), generator)
-        actor = Actor(agent, env, config.unroll_length, generator)
-        waiting = Waiting()
-        acting = learning = 0.0
-        warm_up = 2
-        processor = 0.0
-        for phase in range(warm_up + options.phases):
-            if phase == warm_up:
-                acting = learning = 0.0
-                processor = time.process_time()
-            begun = time.perf_counter()
-            waiting.put(actor.unroll()[0])
-            acted = time.perf_counter()
-            while len(waiting) >= config.batch_size:
-                learner.update(waiting.take(config.batch_size), config.optimizer.lr)
-            acting, learning = acting + acted - begun, learning + time.perf_counter() - acted
-        processor = time.process_time() - processor
-        saving = checkpoint_seconds(agent, learner, actor, waiting)
-    frames = options.phases * env.num_envs * config.unroll_length
-    updates = frames / (config.batch_size * config.unroll_length)
+        learner = Learner(agent, config, fabric)
+        with Supply(agent, env, config.unroll_length, torch.Generator().manual_seed(0), overlap=config.overlap) as supply:
+            acting = 0.0
+            for update in range(_WARM_UP + options.updates):
+                if update == _WARM_UP:
+                    acting, begun, processor = 0.0, time.perf_counter(), time.process_time()
+                asked = time.perf_counter()
+                unrolls = supply.take(config.batch_size)
+                acting += time.perf_counter() - asked
+                with supply.ahead(config.batch_size):
+                    learner.update(unrolls, config.optimizer.lr)
+            total, processor = time.perf_counter() - begun, time.process_time() - processor
+            saving = checkpoint_seconds(agent, learner, supply)
+    frames = options.updates * config.batch_size * config.unroll_length
     per_frame = core_seconds(agent, config, env.num_envs) / (env.num_envs * config.unroll_length)
-    total = acting + learning
     return {
-        "frames_per_second": frames / total,
+        "frames_per_second": fabric.world_size * frames / total,
         "acting": acting / total,
         "core": per_frame * frames / total,
-        "checkpoint": saving / (total / updates),
+        "checkpoint": saving / (total / options.updates),
         "checkpoint_seconds": saving,
         "frames_per_processor_second": frames / processor,
     }
 
 
-def checkpoint_seconds(agent: Any, learner: Any, actor: Any, waiting: Any) -> float:
+def checkpoint_seconds(agent: Any, learner: Any, supply: Any) -> float:
     """Time of a checkpoint as training writes it, on disk when it returns."""
     from srwm.training.checkpoint import Checkpoints
 
@@ -131,8 +152,8 @@ def checkpoint_seconds(agent: Any, learner: Any, actor: Any, waiting: Any) -> fl
         checkpoints, steps = Checkpoints(Path(folder)), iter(range(10))
 
         def save() -> None:
-            own = {"actor": actor.get_state(), "waiting": waiting.get_state()}
-            checkpoints.save(next(steps), agent, {"optimizer": learner.optimizer.state_dict(), "processes": [own]})
+            content = {"optimizer": learner.optimizer.state_dict(), "processes": [{"supply": supply.get_state()}]}
+            checkpoints.save(next(steps), agent, content)
 
         return seconds(save, 5)
 

@@ -46,7 +46,9 @@ def test_a_run_learns_to_remember(env, config, tmp_path, algorithm, lr, frames) 
     assert sum(returns[-3:]) / 3 > 0.9
 
 
-def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(env, config, tmp_path, outcome) -> None:
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(env, config, tmp_path, outcome, overlap) -> None:
+    config = replace(config, overlap=overlap)
     assert train(config, env, tmp_path / "whole", accelerator="cpu")
     for step in (3, 30, 61):
         victim = type(env)()

@@ -52,9 +52,8 @@ def test_unrolls_are_joined_and_selected_row_by_row(env, config) -> None:
 @pytest.mark.parametrize("algorithm", ["impala", "ppo"])
 def test_a_loss_that_is_not_finite_is_named_and_changes_nothing(env, config, algorithm) -> None:
     agent = Agent(config.agent, env.spec)
-    generator = torch.Generator().manual_seed(0)
-    learner = Learner(agent, replace(config, algorithm=algorithm), Fabric(accelerator="cpu", devices=1), generator)
-    unrolls, _ = Actor(agent, env, 7, generator).unroll()
+    learner = Learner(agent, replace(config, algorithm=algorithm), Fabric(accelerator="cpu", devices=1))
+    unrolls, _ = Actor(agent, env, 7, torch.Generator().manual_seed(0)).unroll()
     with torch.no_grad():
         agent.value.bias.fill_(1e30)
     before = {name: weight.clone() for name, weight in agent.state_dict().items()}
@@ -66,10 +65,9 @@ def test_a_loss_that_is_not_finite_is_named_and_changes_nothing(env, config, alg
 def test_gradients_are_those_of_sums_over_steps(env, config) -> None:
     """Twice the same unrolls make twice the gradient."""
     agent = Agent(config.agent, env.spec)
-    generator = torch.Generator().manual_seed(0)
     optimizer = replace(config.optimizer, clip_norm=None)
-    learner = Learner(agent, replace(config, optimizer=optimizer), Fabric(accelerator="cpu", devices=1), generator)
-    unrolls, _ = Actor(agent, env, 7, generator).unroll()
+    learner = Learner(agent, replace(config, optimizer=optimizer), Fabric(accelerator="cpu", devices=1))
+    unrolls, _ = Actor(agent, env, 7, torch.Generator().manual_seed(0)).unroll()
     once = learner.update(unrolls, 0.0)
     twice = learner.update(Unrolls.join([unrolls, unrolls]), 0.0)
     assert twice["gradient_norm"] == pytest.approx(2 * once["gradient_norm"], rel=1e-4)

@@ -54,6 +54,8 @@ class TrainConfig:
     """steps of an unroll: as far as gradients reach back"""
     batch_size: int = 32
     """unrolls per update; the environments fill a queue of them"""
+    overlap: bool = False
+    """act the next unroll while learning, in a thread of its own and with the weights from before the update"""
     discount: float = 0.99
     """discount of the return, per step"""
     reward_clip: float | None = 1.0

@@ -16,7 +16,7 @@ from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvSpec, VectorEnv
 from srwm.rl.finite import NotFiniteError
 from srwm.rl.progress import Progress, mean_returns
-from srwm.rl.rollout import Actor, Waiting
+from srwm.rl.supply import Supply
 from srwm.rl.update import Learner
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
@@ -53,26 +53,25 @@ def train(
     fabric = build_fabric(accelerator)
     torch.manual_seed(config.seed)
     agent = build_agent(config.agent, env.spec)
-    generator = torch.Generator().manual_seed(config.seed + fabric.global_rank)
-    learner = Learner(agent, config, fabric, generator)
+    learner = Learner(agent, config, fabric)
     open_run(fabric, folder, config, resume)
     with only_writer(folder) if fabric.is_global_zero else nullcontext():
         return _train(learner, env, folder, resume)
 
 
 def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool:
-    agent, config, fabric, generator = learner.agent, learner.config, learner.fabric, learner.generator
+    agent, config, fabric = learner.agent, learner.config, learner.fabric
     chief = fabric.is_global_zero
     checkpoints = Checkpoints(folder / "checkpoints")
-    progress, waiting = Progress(), Waiting()
+    progress = Progress()
     saved = checkpoints.load(agent) if resume else None
-    actor = Actor(agent, env, config.unroll_length, generator)
+    generator = torch.Generator().manual_seed(config.seed + fabric.global_rank)
+    supply = Supply(agent, env, config.unroll_length, generator, overlap=config.overlap)
     if saved is not None:
         learner.optimizer.load_state_dict(saved["optimizer"])
         own = _own_part(saved["processes"], fabric)
         progress = Progress(**own["progress"])
-        actor.set_state(own["actor"])
-        waiting.set_state(own["waiting"])
+        supply.set_state(own["supply"])
         torch.set_rng_state(own["torch_rng"])
 
     first_frame, session = progress.frames, time.monotonic()
@@ -89,21 +88,21 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
             dynamic_ncols=True,
         ) as bar,
         stop_requests() as stop,
+        supply,
     ):
         while spent < 1 and not stopping:
             learning_rate = config.optimizer.lr * (1 - spent)
             try:
-                agent.eval()
-                while len(waiting) < config.batch_size:
-                    unrolls, episodes = actor.unroll()
-                    waiting.put(unrolls)
-                    progress.frames += fabric.world_size * unrolls.actions.numel()
-                    progress.add_episodes(episodes)
-                progress.add(learner.update(waiting.take(config.batch_size).to(fabric.device), learning_rate))
+                unrolls = supply.take(config.batch_size).to(fabric.device)
+                with supply.ahead(config.batch_size):
+                    progress.add(learner.update(unrolls, learning_rate))
             except NotFiniteError as error:
                 kept = f"the checkpoints in {folder / 'checkpoints'} are from before"
                 raise UserError(f"update {progress.step + 1}: {error}; {kept}; try a smaller --optimizer.lr") from error
+            steps, episodes = supply.news()
             progress.step += 1
+            progress.frames += fabric.world_size * steps
+            progress.add_episodes(episodes)
             clock.tick()
             spent, stopping = agree(fabric, config.spent(progress), stop.is_set())
             bar.update(progress.frames - bar.n)
@@ -125,8 +124,7 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
             if spent >= 1 or stopping or progress.step % config.checkpoint_every == 0:
                 own = {
                     "progress": dataclasses.asdict(progress),
-                    "actor": actor.get_state(),
-                    "waiting": waiting.get_state(),
+                    "supply": supply.get_state(),
                     "torch_rng": torch.get_rng_state(),
                 }
                 content = {"optimizer": learner.optimizer.state_dict(), "processes": _gather(own, fabric)}

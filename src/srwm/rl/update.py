@@ -31,11 +31,10 @@ class Reader(nn.Module):
 class Learner:
     """Agent and optimizer, and how the one is updated by the other."""
 
-    def __init__(self, agent: Agent, config: TrainConfig, fabric: Fabric, generator: torch.Generator) -> None:
+    def __init__(self, agent: Agent, config: TrainConfig, fabric: Fabric) -> None:
         self.agent = agent
         self.config = config
         self.fabric = fabric
-        self.generator = generator
         self.reader, self.optimizer = fabric.setup(Reader(agent), build_optimizer(agent, config.optimizer))
 
     def update(self, unrolls: Unrolls, learning_rate: float) -> dict[str, float]:
@@ -62,7 +61,7 @@ class Learner:
         targets, advantages = generalised_advantages(*self._outcomes(unrolls), *values, lambda_=settings.lambda_)
         advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         for _ in range(settings.epochs):
-            order = torch.randperm(len(targets), generator=self.generator).to(targets.device)
+            order = torch.randperm(len(targets)).to(targets.device)
             for which in order.tensor_split(settings.minibatches):
                 part, returns = unrolls.select(which), Returns(targets[which], advantages[which])
                 logits, values = self.reader(part)

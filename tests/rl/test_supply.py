@@ -1,0 +1,85 @@
+"""Unrolls for the learner: in turns with it, or one ahead beside it."""
+
+import threading
+
+import pytest
+import torch
+
+from srwm.rl.agent import Agent
+from srwm.rl.envs import EnvCrashError
+from srwm.rl.supply import Supply
+
+
+@pytest.fixture
+def agent(env, config) -> Agent:
+    return Agent(config.agent, env.spec)
+
+
+def build(agent, env, *, overlap: bool) -> Supply:
+    return Supply(agent, env, 3, torch.Generator().manual_seed(0), overlap=overlap)
+
+
+def test_acting_runs_beside_learning(agent, env) -> None:
+    learning, acted = threading.Event(), threading.Event()
+    act = env.act
+
+    def act_while_learning(actions) -> None:
+        assert learning.wait(10)
+        act(actions)
+        acted.set()
+
+    with build(agent, env, overlap=True) as supply:
+        supply.take(env.num_envs)
+        env.act = act_while_learning
+        with supply.ahead(env.num_envs):
+            learning.set()
+            assert acted.wait(10)
+        assert len(supply.waiting) == env.num_envs
+
+
+def test_acting_beside_learning_keeps_the_weights_from_before(agent, env) -> None:
+    with build(agent, env, overlap=True) as supply:
+        for _ in range(2):
+            bias = agent.value.bias.item()
+            with supply.ahead(env.num_envs), torch.no_grad():
+                agent.value.bias += 100
+            ahead = supply.take(env.num_envs)
+            assert (ahead.values - bias).abs().max() < 50
+        assert (supply.take(env.num_envs).values - agent.value.bias.item()).abs().max() < 50
+
+
+def test_in_turns_nothing_is_acted_ahead(agent, env) -> None:
+    with build(agent, env, overlap=False) as supply, supply.ahead(env.num_envs):
+        assert not len(supply.waiting)
+
+
+def test_no_more_is_acted_ahead_than_the_next_update_needs(agent, env) -> None:
+    with build(agent, env, overlap=True) as supply:
+        supply.take(1)
+        with supply.ahead(env.num_envs - 1):
+            pass
+        assert len(supply.waiting) == env.num_envs - 1
+
+
+def test_all_that_was_made_is_told_once(agent, env) -> None:
+    with build(agent, env, overlap=True) as supply:
+        ended = int(supply.take(env.num_envs).firsts[:, 1:].sum())
+        with supply.ahead(env.num_envs):
+            pass
+        ended += int(supply.take(env.num_envs).firsts[:, 1:].sum())
+        steps, episodes = supply.news()
+        assert (steps, len(episodes)) == (6 * env.num_envs, ended)
+        assert supply.news() == (0, [])
+
+
+def test_a_crash_beside_learning_is_raised_after_it(agent, env) -> None:
+    def crash(actions) -> None:
+        raise EnvCrashError("environment 0")
+
+    env.act, learned = crash, False
+    with build(agent, env, overlap=True) as supply:
+        with pytest.raises(EnvCrashError), supply.ahead(env.num_envs):
+            learned = True
+        with pytest.raises(ZeroDivisionError), supply.ahead(env.num_envs):
+            raise ZeroDivisionError
+    assert learned
