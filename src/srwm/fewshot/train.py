@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from srwm.data import ImageClasses, Split, UserError
@@ -15,6 +16,7 @@ from srwm.fewshot.average import WeightAverage
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.evaluate import to_float
 from srwm.fewshot.learner import build_optimizer
+from srwm.fewshot.objective import Objective, Sets
 from srwm.fewshot.plateau import ChanceWatch, ways_out
 from srwm.fewshot.progress import Progress
 from srwm.fewshot.protocols import build_objective, check_config, with_second
@@ -22,7 +24,7 @@ from srwm.fewshot.schedule import learning_rate
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
 from srwm.training.distributed import agree, build_fabric, gradients_apart, mean_over_processes, share
-from srwm.training.runs import BEST, MetricsLog, only_writer, open_run
+from srwm.training.runs import BEST, MetricsLog, open_run
 from srwm.training.stopping import stop_requests
 
 
@@ -49,13 +51,24 @@ def train(
     check_config(config, data)
     fabric = build_fabric(accelerator)
     mine = share(fabric, config.accumulate)
-    chief = fabric.is_global_zero
     torch.manual_seed(config.seed)
     objective = build_objective(config, data["train"])
-    model, aids = objective.model, objective.aids()
     optimizer = build_optimizer(objective, config.optimizer)  # what does not fit is told before there is a run folder
-    open_run(fabric, folder, config, resume)
+    with open_run(fabric, folder, config, resume):
+        return _train(config, data, objective, optimizer, fabric, mine, folder, resume)
 
+
+def _train(
+    config: TrainConfig,
+    data: dict[Split, Sets],
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    fabric: Fabric,
+    mine: slice,
+    folder: Path,
+    resume: bool,
+) -> bool:
+    chief, model, aids = fabric.is_global_zero, objective.model, objective.aids()
     learner, optimizer = fabric.setup(objective, optimizer)
     average = None if config.average_decay is None else WeightAverage(model, config.average_decay)
     validated = model if average is None else average.model
@@ -82,7 +95,6 @@ def train(
     watch = ChanceWatch(config.chance, ways_out(config))
     spent, stopping = agree(fabric, config.budget.spent(progress), False)
     with (
-        only_writer(folder) if chief else nullcontext(),
         MetricsLog(folder, progress.step, objective.more_terms) if chief else nullcontext() as log,
         tqdm(
             total=config.steps, initial=progress.step, unit=" steps", disable=None if chief else True, dynamic_ncols=True

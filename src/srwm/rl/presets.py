@@ -98,7 +98,6 @@ _CPU_EASY = replace(
     value_cost=0.5,
     optimizer=OptimizerConfig(name="adam", lr=5e-4, eps=1e-5, clip_norm=0.5),
     frames=3_000_000,
-    checkpoint_every=10,
 )
 
 _CPU_STARPILOT = replace(_CPU_EASY, env=replace(_CPU_EASY.env, names=("starpilot",)))

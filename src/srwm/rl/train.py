@@ -21,7 +21,7 @@ from srwm.rl.update import Learner
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
 from srwm.training.distributed import agree, build_fabric, mean_over_processes
-from srwm.training.runs import MetricsLog, only_writer, open_run
+from srwm.training.runs import MetricsLog, open_run
 from srwm.training.stopping import stop_requests
 
 T = TypeVar("T")
@@ -54,8 +54,7 @@ def train(
     torch.manual_seed(config.seed)
     agent = build_agent(config.agent, env.spec)
     learner = Learner(agent, config, fabric)
-    open_run(fabric, folder, config, resume)
-    with only_writer(folder) if fabric.is_global_zero else nullcontext():
+    with open_run(fabric, folder, config, resume):
         return _train(learner, env, folder, resume)
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
@@ -43,9 +43,11 @@ def create_run(folder: Path, config: "DataclassInstance") -> None:
         raise UserError(f"cannot make the run folder {folder}: {error.strerror or error}") from error
 
 
-def open_run(fabric: "Fabric", folder: Path, config: "DataclassInstance", resume: bool) -> None:
-    """Make the run folder, or with `resume` check that it is this run's; clear what a kill left. The first process writes.
+@contextmanager
+def open_run(fabric: "Fabric", folder: Path, config: "DataclassInstance", resume: bool) -> Iterator[None]:
+    """Make the run folder, or with `resume` check that it is this run's; clear what a kill left.
 
+    The first process does so, and is the only writer while it lasts.
     Raises UserError as `create_run`, `check_same_config` and `only_writer`.
     """
     if resume:
@@ -53,10 +55,11 @@ def open_run(fabric: "Fabric", folder: Path, config: "DataclassInstance", resume
     elif fabric.is_global_zero:
         create_run(folder, config)
     fabric.barrier()
-    if fabric.is_global_zero:
-        with only_writer(folder):
+    with only_writer(folder) if fabric.is_global_zero else nullcontext():
+        if fabric.is_global_zero:
             for part in (folder, folder / "checkpoints"):
                 remove_leftovers(part)
+        yield
 
 
 @contextmanager
