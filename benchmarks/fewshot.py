@@ -22,6 +22,7 @@ import torch
 import tyro
 
 import machine
+from pages import write_section
 from srwm.data.splits import load_splits
 from srwm.fewshot.augment import distort
 from srwm.fewshot.config import TrainConfig, read_config
@@ -101,7 +102,7 @@ def main(options: Options) -> None:
     text = section([result(name, options) for name in names], speeds, options)
     print(text)
     if options.markdown is not None:
-        write_section(options.markdown, text)
+        write_section(options.markdown, TITLE, text)
 
 
 def train(name: str, options: Options) -> None:
@@ -206,14 +207,6 @@ def section(results: list[dict[str, Any]], speeds: dict[str, float], options: Op
             + "".join(early_stops(folder) for folder in options.long_runs)
         )
     return text
-
-
-def write_section(page: Path, text: str) -> None:
-    """Put a section at its place in a page, or at the end of it; make the page where there is none."""
-    title, *sections = (page.read_text() if page.exists() else TITLE).split("\n## ")
-    heading = text.removeprefix("## ").partition("\n")[0]
-    kept = {part.partition("\n")[0]: part.strip() for part in sections} | {heading: text.removeprefix("## ").strip()}
-    page.write_text("\n\n## ".join([title.strip(), *kept.values()]) + "\n")
 
 
 def _stop(rows: list[dict[str, float]], patience: int) -> int:

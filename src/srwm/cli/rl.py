@@ -20,7 +20,7 @@ from srwm.rl.report import draw_comparison, draw_learning_curve, load_agent, sco
 from srwm.rl.train import train as train_run
 from srwm.rl.watch import record, write_film
 from srwm.training.distributed import is_chief
-from srwm.training.runs import read_config_of
+from srwm.training.runs import read_config_of, short_names
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,8 @@ def curves(arguments: Sequence[str]) -> None:
     options = tyro.cli(CurvesOptions, prog="srwm rl curves", args=list(arguments))
     if not options.runs:
         _refuse("no run folder given; see srwm rl curves --help")
-    draw_comparison(options.runs, options.figure)
+    names = short_names(options.runs)
+    draw_comparison({name: (run,) for name, run in zip(names, options.runs, strict=True)}, options.figure)
     print(f"returns over frames and minutes: {options.figure}")
 
 

@@ -1,6 +1,6 @@
 """What a run has learned: its agent, its scores, its learning curve."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,26 +82,28 @@ def draw_learning_curve(folder: Path) -> Path:
     return path
 
 
-def draw_comparison(folders: Sequence[Path], path: Path) -> None:
-    """Draw the mean return over the tasks of several runs, over frames and over minutes, one line each, into a PNG.
+def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
+    """Draw the mean return over the tasks of runs, over frames and over minutes, into a PNG: a colour for each group.
 
     A point is the mean over the episodes of a twenty-fifth of a run's rows. Minutes are of processor time where every run's
     budget is. Raises UserError where a folder is not a run or no episode has ended in it, or the file cannot be written.
     """
     from matplotlib.figure import Figure
 
-    by_cpu = all(read_config_of(folder, TrainConfig).cpu_minutes for folder in folders)
+    by_cpu = all(read_config_of(folder, TrainConfig).cpu_minutes for folders in groups.values() for folder in folders)
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
-    for folder in folders:
-        rows = [row for row in read_metrics(folder) if "return" in row]
-        if not rows:
-            raise UserError(f"{folder}: no episode has ended yet")
-        size = max(1, len(rows) // 25)
-        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        returns = [sum(r["return"] * r["episodes"] for r in part) / sum(r["episodes"] for r in part) for part in parts]
-        for one, over in zip(axes, ("frames", "cpu_minutes" if by_cpu else "minutes"), strict=True):
-            one.plot([part[-1][over] for part in parts], returns, label=folder.name)
+    for number, (name, folders) in enumerate(groups.items()):
+        for folder in folders:
+            rows = [row for row in read_metrics(folder) if "return" in row]
+            if not rows:
+                raise UserError(f"{folder}: no episode has ended yet")
+            size = max(1, len(rows) // 25)
+            parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+            returns = [sum(r["return"] * r["episodes"] for r in part) / sum(r["episodes"] for r in part) for part in parts]
+            label = name if folder == folders[0] else None
+            for one, over in zip(axes, ("frames", "cpu_minutes" if by_cpu else "minutes"), strict=True):
+                one.plot([part[-1][over] for part in parts], returns, f"C{number % 10}", label=label)
     axes[0].set(xlabel="frames", ylabel="mean return of training episodes")
     axes[1].set(xlabel="minutes of processor time" if by_cpu else "minutes")
     axes[0].legend(loc="best", fontsize="small")

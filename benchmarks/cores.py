@@ -1,0 +1,166 @@
+"""Cores side by side in reinforcement learning: runs of equal budget that differ from a preset in their core.
+
+    python benchmarks/cores.py --preset cpu-memory-repeat-previous --runs FOLDER --seeds 0 1 2 --markdown docs/rl-memory.md
+
+Runs are those of `srwm rl train` and `srwm rl evaluate`, one thread each, `--jobs` of them side by side; what has ended is not
+repeated. `--only NAME...` and `--seeds` make and show a part, so that several machines or a queue can share the work; the whole
+command then prints the whole table.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from textwrap import fill
+from typing import Any
+
+import tyro
+
+import machine
+from pages import write_section
+from srwm.rl.presets import CORES, PRESETS
+from srwm.rl.report import draw_comparison
+from srwm.training.runs import read_metrics, write_json
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "srwm": (),
+    "srwm-softmax": ("--agent.stack.input-softmax",),
+    "srwm-detached": ("--agent.detach-every-step",),
+    **{name: ("--core", name) for name in CORES if name != "srwm"},
+}
+TITLE = """# Cores side by side
+
+Each section is written by `python benchmarks/cores.py --preset PRESET --runs FOLDER --markdown PAGE`, with the options that it
+names.
+"""
+_WIDTH = 128
+
+
+@dataclass(frozen=True)
+class Options:
+    """Compare cores at an equal budget."""
+
+    runs: Path
+    """folder for the run folders"""
+    preset: str
+    """what the runs differ from, budget included"""
+    only: tuple[str, ...] = ("srwm", "srwm-softmax", "srwm-detached", "deltanet", "lstm", "none")
+    """cores by their names in `srwm rl train`, or srwm-softmax (input softmax) and srwm-detached (no gradient between steps)"""
+    seeds: tuple[int, ...] = (0,)
+    """a run of each core for each of these"""
+    budget: tuple[str, ...] = ()
+    """options of `srwm rl train` that set another budget than the preset's, without their dashes: cpu-minutes 45 frames None"""
+    sampled: bool = False
+    """evaluate by actions drawn from the policy, not by the likeliest"""
+    jobs: int = 1
+    """runs side by side"""
+    markdown: Path | None = None
+    """page whose section on this preset is written anew, with a figure beside it, besides the terminal"""
+
+
+def main(options: Options) -> None:
+    """Make the runs that have not been made yet, then print the table."""
+    unknown = set(options.only) - VARIANTS.keys()
+    if unknown or options.preset not in PRESETS:
+        raise SystemExit(f"expected cores among {', '.join(VARIANTS)} and a preset among {', '.join(PRESETS)}")
+    options.runs.mkdir(parents=True, exist_ok=True)
+    pairs = [(name, seed) for seed in options.seeds for name in options.only]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda pair: run(*pair, options), pairs))
+    rows = [result(name, options) for name in options.only]
+    text = section(rows, options)
+    if options.markdown is not None:
+        figure = options.markdown.with_name(f"{options.markdown.stem}-{options.preset}.png")
+        draw_comparison({name: [folder_of(name, seed, options) for seed in options.seeds] for name in options.only}, figure)
+        text += f"\n![Return of training episodes, a colour for each core, a line for each seed]({figure.name})\n"
+        write_section(options.markdown, TITLE, text)
+    print(text)
+
+
+def folder_of(name: str, seed: int, options: Options) -> Path:
+    return options.runs / f"{options.preset}-{name}-{seed}"
+
+
+def run(name: str, seed: int, options: Options) -> None:
+    """Train and evaluate one core with one seed, unless that has been done."""
+    folder = folder_of(name, seed, options)
+    if (folder / "machine.json").exists():
+        return
+    words = [f"--{word}" if index % 2 == 0 else word for index, word in enumerate(options.budget)]
+    train = ["train", options.preset, *VARIANTS[name], *words, "--seed", str(seed), "--run", str(folder)]
+    evaluate = ["evaluate", str(folder), *(["--no-greedy"] if options.sampled else [])]
+    for command in ([*train, *(["--resume"] if folder.exists() else [])], evaluate, ["evaluate", str(folder), "--chance"]):
+        program = [sys.executable, "-m", "srwm", "rl", *command, "--threads", "1"]
+        subprocess.run(program, check=True, stdout=subprocess.DEVNULL)
+    write_json(folder / "machine.json", {"cpu": machine.cpu_model()})
+
+
+def result(name: str, options: Options) -> dict[str, Any]:
+    """What came of one core: frames and scores of each of its seeds, and the scores of chance in the same tasks."""
+    folders = [folder_of(name, seed, options) for seed in options.seeds]
+    return {
+        "name": name,
+        "frames": [read_metrics(folder)[-1]["frames"] for folder in folders],
+        "scores": [scores(folder / "evaluation.json") for folder in folders],
+        "chance": scores(folders[0] / "chance.json"),
+        "cpu": json.loads((folders[0] / "machine.json").read_text())["cpu"],
+    }
+
+
+def scores(path: Path) -> dict[str, dict[str, float]]:
+    """Of training levels and of test levels, or of the tasks where there are no levels: mean score and its interval.
+
+    A score is the normalised one, times 100, where there is one for several tasks; else the mean return.
+    """
+    sets = json.loads(path.read_text())["sets"]
+
+    def of(names: list[str], end: str) -> float:
+        return fmean(_score(sets[name], end) for name in names)
+
+    groups = {"all": list(sets)} if len(sets) == 1 else {"train": ["train"], "test": [name for name in sets if name != "train"]}
+    return {group: {end: of(names, end) for end in ("value", "low", "high")} for group, names in groups.items()}
+
+
+def section(rows: list[dict[str, Any]], options: Options) -> str:
+    """The results as a section of the documentation."""
+    groups = list(rows[0]["chance"])
+    several = len(options.seeds) > 1
+    actions = "actions drawn from the policy" if options.sampled else "the likeliest action"
+    spread = "the range over seeds" if several else "95 % bootstrap intervals over episodes (of several level sets, their mean)"
+    budget = f" {' '.join(options.budget)}" if options.budget else ""
+    about = (
+        f"Preset `{options.preset}`{budget}, one thread of {' and '.join(sorted({row['cpu'] for row in rows}))}, "
+        f"seed{'s' if several else ''} {', '.join(map(str, options.seeds))}. Scores are of 200 episodes per task and level set "
+        f"after training, {actions}; in brackets {spread}."
+    )
+    head = " | ".join({"all": "return", "train": "training levels", "test": "test levels"}[group] for group in groups)
+    lines = [f"| core | million frames | {head} |", f"|---|---|{'---|' * len(groups)}"]
+    lines += [
+        f"| `{row['name']}` | {fmean(row['frames']) / 1e6:.2f} | {_cells(row['scores'], groups, several)} |" for row in rows
+    ]
+    lines.append(f"| actions at random | | {_cells([rows[0]['chance']], groups, several=False)} |")
+    return f"## {options.preset}\n\n{fill(about, _WIDTH)}\n\n" + "\n".join(lines) + "\n"
+
+
+def _score(measured: dict[str, Any], end: str) -> float:
+    if "normalised mean" in measured and len(measured["returns"]) > 1:
+        return 100 * float(measured["normalised mean"][end])
+    return fmean(float(task[end]) for task in measured["returns"].values())
+
+
+def _cells(found: list[dict[str, dict[str, float]]], groups: list[str], several: bool) -> str:
+    def cell(group: str) -> str:
+        values = [each[group]["value"] for each in found]
+        ends: dict[str, Callable[..., float]] = {"low": min, "high": max}
+        low, high = (pick(values) if several else found[0][group][end] for end, pick in ends.items())
+        return f"{fmean(values):.2f} [{low:.2f}, {high:.2f}]"
+
+    return " | ".join(map(cell, groups))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
