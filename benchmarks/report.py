@@ -21,9 +21,9 @@ NOTES = (
     "steps of (a) to a graph; '-' where that took longer than the limit. (c) keeps W_y, W_q, W_k and w_b apart. (d) is "
     "lax.scan under jit, in a process kept to as many CPUs as there are threads. 'chunked' is the parallel form over chunks of "
     "steps. For one step the native call carries the shift and adds W_0 to it; the others carry W itself, which is less work.",
-    "Ratios are medians over native's. The last two columns are the distance to the machine's limits: the fraction of its "
+    "Ratios are medians over native's. The last columns are the distance to the machine's limits: the fraction of its "
     "measured multiply-add peak, and of its measured cache reads if each of the 3 products of a step (10 with backward) read "
-    "its matrix once; the latter may pass 100 % where products share a read.",
+    "its matrix once, which may pass 100 % where products share a read; and the fraction of the peak that the target takes.",
 )
 
 Table = tuple[Sequence[str], list[Sequence[str]]]
@@ -72,11 +72,18 @@ def _ratios(rows: list[dict[str, Any]]) -> Table:
             ", ".join(f">= {target} over {name}" for name, target in row["targets"].items()) or "-",
             _met(row["met"].values()),
             *(f"{row[limit]:.0%}" if limit in row else "-" for limit in limits),
+            *([_at_target(row)] if limits else []),
         ]
         for row in rows
     ]
-    titles = {"fma": "of FMA peak", "cache": "of cache reads"}
-    return [*_LABELS, *(COMPETITORS[n] for n in names), "target", "met", *(titles[limit] for limit in limits)], body
+    last = ("of FMA peak", "of cache reads", "of FMA peak at target") if limits else ()
+    return [*_LABELS, *(COMPETITORS[n] for n in names), "target", "met", *last], body
+
+
+def _at_target(row: dict[str, Any]) -> str:
+    """The fraction of the multiply-add peak that reaching every target of this row would take."""
+    shares = [row["fma"] * target / row["ratios"][name] for name, target in row["targets"].items() if name in row["ratios"]]
+    return f"{max(shares):.0%}" if shares else "-"
 
 
 def _checks(rows: list[dict[str, Any]]) -> Table:
