@@ -159,8 +159,10 @@ def checkpoint_seconds(agent: Any, learner: Any, supply: Any) -> float:
 
 
 def core_seconds(agent: Any, config: Any, num_envs: int) -> float:
-    """Time that the core takes for one phase of acting and learning."""
+    """Time that the core takes for every environment's unroll, in acting and in learning, one after the other."""
     import torch
+
+    from srwm.rl.supply import acting_threads
 
     steps, batch = config.unroll_length, config.batch_size
     width = agent.core.d_input
@@ -178,7 +180,11 @@ def core_seconds(agent: Any, config: Any, num_envs: int) -> float:
         y, _ = agent._remember(x[:batch].requires_grad_(), agent.core.initial_state(batch), firsts[:batch])
         torch.autograd.grad(y.square().sum(), list(agent.core.parameters()))
 
-    return seconds(act) + num_envs / batch * seconds(learn)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(acting_threads() if config.overlap else threads)
+    acting = seconds(act)
+    torch.set_num_threads(threads)
+    return acting + num_envs / batch * seconds(learn)
 
 
 def seconds(run: Callable[[], None], times: int = 3) -> float:

@@ -55,7 +55,7 @@ class TrainConfig:
     batch_size: int = 32
     """unrolls per update; the environments fill a queue of them"""
     overlap: bool = False
-    """act the next unroll while learning, in a thread of its own and with the weights from before the update"""
+    """act the next unroll while learning, with the weights from before the update, on half as many threads as learning has"""
     discount: float = 0.99
     """discount of the return, per step"""
     reward_clip: float | None = 1.0

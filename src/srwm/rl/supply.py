@@ -14,6 +14,11 @@ from srwm.rl.envs import Episode, VectorEnv
 from srwm.rl.rollout import Actor, Unrolls, Waiting
 
 
+def acting_threads() -> int:
+    """Threads of PyTorch for acting beside learning: half of the learner's. Single frames gain little from more."""
+    return max(1, torch.get_num_threads() // 2)
+
+
 class Supply:
     """Acts by an agent's policy and keeps what has not been learned from yet. Used as a context manager it ends its thread.
 
@@ -29,7 +34,7 @@ class Supply:
         self.episodes: list[Episode] = []
         self._thread: ThreadPoolExecutor | None = None
         if overlap:
-            self._thread = ThreadPoolExecutor(1, "acting", torch.set_num_threads, (torch.get_num_threads(),))
+            self._thread = ThreadPoolExecutor(1, "acting", torch.set_num_threads, (acting_threads(),))
 
     def __enter__(self) -> "Supply":
         return self
