@@ -1,6 +1,7 @@
 """Unrolls for the learner: in turns with it, or one ahead beside it."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -46,6 +47,16 @@ def test_acting_beside_learning_keeps_the_weights_from_before(agent, env) -> Non
             ahead = supply.take(env.num_envs)
             assert (ahead.values - bias).abs().max() < 50
         assert (supply.take(env.num_envs).values - agent.value.bias.item()).abs().max() < 50
+
+
+def test_acting_beside_learning_leaves_it_its_threads(agent, env) -> None:
+    before = torch.get_num_threads()
+    with build(agent, env, overlap=True) as supply:
+        supply.take(1)
+        with supply.ahead(env.num_envs):
+            assert torch.get_num_threads() == before
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(torch.get_num_threads).result() == before
 
 
 def test_in_turns_nothing_is_acted_ahead(agent, env) -> None:

@@ -34,7 +34,10 @@ class Supply:
         self.episodes: list[Episode] = []
         self._thread: ThreadPoolExecutor | None = None
         if overlap:
-            self._thread = ThreadPoolExecutor(1, "acting", torch.set_num_threads, (acting_threads(),))
+            threads = torch.get_num_threads()
+            self._thread = ThreadPoolExecutor(1, "acting")
+            self._thread.submit(torch.set_num_threads, acting_threads()).result()
+            torch.set_num_threads(threads)  # the number counts for its own thread, and for all that begin later
 
     def __enter__(self) -> "Supply":
         return self
