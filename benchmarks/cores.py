@@ -23,7 +23,7 @@ import tyro
 import machine
 from pages import write_section
 from srwm.rl.presets import CORES, PRESETS
-from srwm.rl.report import draw_comparison
+from srwm.rl.report import draw_comparison, scores_file
 from srwm.training.runs import read_metrics, write_json
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -105,8 +105,8 @@ def result(name: str, options: Options) -> dict[str, Any]:
     return {
         "name": name,
         "frames": [read_metrics(folder)[-1]["frames"] for folder in folders],
-        "scores": [scores(folder / "evaluation.json") for folder in folders],
-        "chance": scores(folders[0] / "chance.json"),
+        "scores": [scores(folder / scores_file(greedy=not options.sampled)) for folder in folders],
+        "chance": scores(folders[0] / scores_file(chance=True)),
         "cpu": json.loads((folders[0] / "machine.json").read_text())["cpu"],
     }
 

@@ -1,6 +1,7 @@
 """`srwm rl`: from a preset to a film."""
 
 import json
+import sys
 
 import pytest
 
@@ -41,6 +42,68 @@ def test_train_evaluate_watch(tmp_path, capsys) -> None:
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert main(["rl", "watch", str(run), "--film", str(tmp_path / "film.gif"), "--most-frames", "3"]) == 0
     assert (tmp_path / "film.gif").exists()
+
+
+def test_a_preset_may_be_given_as_an_option_and_help_names_the_cores(capsys) -> None:
+    for words in (["--preset=quick-memory"], ["--preset", "quick-memory"]):
+        with pytest.raises(SystemExit) as error:
+            main(["rl", "train", *words, "--help"])
+        assert not error.value.code
+        assert "--core CORE" in capsys.readouterr().out
+
+
+def test_an_environment_that_cannot_be_made_is_told_in_a_line(tmp_path, capsys) -> None:
+    pytest.importorskip("gymnasium", exc_type=ImportError)
+    (tmp_path / "spoilt_env.py").write_text(
+        "import gymnasium\n"
+        "class Spoilt(gymnasium.Env):\n    def __init__(self, size):\n        pass\n"
+        "gymnasium.register('Spoilt-v0', Spoilt)\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    run = tmp_path / "run"
+    try:
+        assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--env.names", "spoilt_env:Spoilt-v0"]) == 1
+    finally:
+        sys.path.remove(str(tmp_path))
+    told = capsys.readouterr().err
+    assert "spoilt_env:Spoilt-v0: " in told
+    assert "Traceback" not in told
+    assert not run.exists()
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_crash_says_whether_there_is_a_checkpoint(tmp_path, capsys, monkeypatch, resumed) -> None:
+    pytest.importorskip("popgym", exc_type=ImportError)
+    from srwm.rl.envs import EnvCrashError
+    from srwm.rl.envs.local import LocalEnv
+
+    run, steps = tmp_path / "run", 0
+
+    def crash(self, actions) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == (50 if resumed else 1):
+            raise EnvCrashError("environment 0")
+        start(self, actions)
+
+    start = LocalEnv._start
+    monkeypatch.setattr(LocalEnv, "_start", crash)
+    assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--checkpoint-every", "1"]) == 1
+    told = capsys.readouterr().err
+    assert (f"--resume goes on from update 2 in {run}" in told) == resumed
+    assert ("there was no checkpoint yet" in told) != resumed
+
+
+def test_scores_of_both_kinds_of_actions_and_a_curve_of_something_else(tmp_path, capsys) -> None:
+    pytest.importorskip("popgym", exc_type=ImportError)
+    run = tmp_path / "run"
+    assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL]) == 0
+    for words, name in (([], "evaluation"), (["--no-greedy"], "evaluation-sampled"), (["--chance"], "chance")):
+        assert main(["rl", "evaluate", str(run), "--episodes", "4", *words]) == 0
+        assert json.loads((run / f"{name}.json").read_text())["greedy"] == (not words)
+    capsys.readouterr()
+    assert main(["rl", "curves", str(run), str(tmp_path / "nothing")]) == 1
+    assert "not a run folder" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_run_is_told(tmp_path, capsys) -> None:

@@ -1,5 +1,6 @@
 """The agent's stems, and how its parts are joined."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -63,3 +64,29 @@ def test_bfloat16_is_the_stem_s_alone() -> None:
 def test_observations_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match="observation_shape"):
         Agent(AgentConfig(), EnvSpec((3, 4), "float32", 2))
+
+
+def test_images_are_read_as_numbers_from_0_to_1() -> None:
+    agent = Agent(AgentConfig(), IMAGES)
+    images, _, _ = frames(1, 2)
+    by_hand = agent.stem.linear(agent.stem.stem(images[0].float() / 255)).relu()
+    assert_close(agent.embed(images[0]), by_hand, rtol=1e-4, atol=1e-5)
+
+
+def test_a_thread_that_acts_meanwhile_changes_no_gradient_in_bfloat16() -> None:
+    agent = Agent(replace(AgentConfig(), precision="bfloat16", frames_at_once=2), IMAGES)
+    other = Agent(agent.config, IMAGES)
+    images, rewards, firsts = frames(2, 4)
+
+    def act(*_) -> None:
+        other.embed(images[0])
+
+    def gradients() -> list[torch.Tensor]:
+        logits, _, _ = agent(images, rewards, firsts)
+        return list(torch.autograd.grad(logits.square().sum(), list(agent.stem.parameters())))
+
+    alone = gradients()
+    with ThreadPoolExecutor(1) as acting:
+        agent.stem.register_forward_hook(lambda *_: acting.submit(act).result())
+        beside = gradients()
+    assert all((a == b).all() for a, b in zip(alone, beside, strict=True))

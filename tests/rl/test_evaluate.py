@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from srwm.rl.agent import Agent
-from srwm.rl.envs import EnvConfig
+from srwm.rl.envs import EnvConfig, ProcgenConfig
 from srwm.rl.evaluate import estimate, interquartile_mean, level_sets, mean, normalise, play
 
 
@@ -52,10 +52,18 @@ def test_interquartile_mean_by_hand() -> None:
 
 
 def test_normalised_scores_by_hand() -> None:
-    scores = normalise({"bigfish": np.array([1.0, 40.0]), "fruitbot": np.array([-1.5, 32.4])})
+    scores = normalise({"bigfish": np.array([1.0, 40.0]), "fruitbot": np.array([-1.5, 32.4])}, EnvConfig())
     assert scores is not None
     assert all(list(values) == [0.0, 1.0] for values in scores.values())
-    assert normalise({"miner": np.array([1.0])}) is None
+    assert normalise({"miner": np.array([1.0])}, EnvConfig()) is None
+
+
+@pytest.mark.parametrize(
+    "config",
+    [EnvConfig(procgen=ProcgenConfig("memory")), EnvConfig(procgen=ProcgenConfig("hard")), EnvConfig(kind="gymnasium")],
+)
+def test_ranges_are_those_of_easy_games_alone(config) -> None:
+    assert normalise({"maze": np.array([5.0])}, config) is None
 
 
 @pytest.mark.parametrize("statistic", [mean, interquartile_mean])

@@ -51,12 +51,24 @@ def test_acting_beside_learning_keeps_the_weights_from_before(agent, env) -> Non
 
 def test_acting_beside_learning_leaves_it_its_threads(agent, env) -> None:
     before = torch.get_num_threads()
-    with build(agent, env, overlap=True) as supply:
-        supply.take(1)
-        with supply.ahead(env.num_envs):
-            assert torch.get_num_threads() == before
-        with ThreadPoolExecutor(1) as other:
-            assert other.submit(torch.get_num_threads).result() == before
+    torch.set_num_threads(2)
+    seen = []
+
+    def act(actions, act=env.act) -> None:
+        seen.append(torch.get_num_threads())
+        act(actions)
+
+    try:
+        with build(agent, env, overlap=True) as supply:
+            supply.take(1)
+            env.act = act
+            with supply.ahead(env.num_envs):
+                assert torch.get_num_threads() == 2
+            with ThreadPoolExecutor(1) as other:
+                assert other.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 1, 1]
 
 
 def test_in_turns_nothing_is_acted_ahead(agent, env) -> None:

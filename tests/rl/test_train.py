@@ -14,7 +14,7 @@ import pytest
 from srwm.data import UserError
 from srwm.nn import StackConfig
 from srwm.rl.agent import AgentConfig
-from srwm.rl.config import OptimizerConfig
+from srwm.rl.config import OptimizerConfig, PPOConfig
 from srwm.rl.train import train
 from srwm.training.runs import only_writer, read_metrics
 
@@ -36,7 +36,7 @@ def at_step(env, step: int, happens) -> None:
     env.observe = lambda: happens(observe()) if count == step else observe()
 
 
-@pytest.mark.parametrize(("algorithm", "lr", "frames"), [("impala", 1e-2, 12_000), ("ppo", 3e-3, 6000)])
+@pytest.mark.parametrize(("algorithm", "lr", "frames"), [("impala", 1e-2, 12_000), ("ppo", 1e-2, 6000)])
 def test_a_run_learns_to_remember(env, config, tmp_path, algorithm, lr, frames) -> None:
     optimizer = OptimizerConfig(name="adam", lr=lr, eps=1e-5, clip_norm=None)
     config = replace(config, algorithm=algorithm, optimizer=optimizer, frames=frames, log_every=20, checkpoint_every=50)
@@ -100,9 +100,23 @@ def test_nothing_but_the_unroll_under_way_is_lost_to_kill_9(env, config, tmp_pat
 def test_a_number_that_is_none_ends_the_run_by_name_and_leaves_the_checkpoint(env, config, tmp_path, where) -> None:
     spoil = lambda frame: frame._replace(**{where: getattr(frame, where) * np.nan})  # noqa: E731
     at_step(env, 40, spoil)
-    with pytest.raises(UserError, match=rf"update \d: {where}s: .* NaN .*checkpoints"):
+    with pytest.raises(UserError, match=rf"update \d: {where}s: .* NaN .*last checkpoint, of update \d"):
         train(config, env, tmp_path / "run", accelerator="cpu")
     assert train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
+
+
+def test_a_number_that_is_none_at_the_first_update_says_that_there_is_no_checkpoint(env, config, tmp_path) -> None:
+    at_step(env, 2, lambda frame: frame._replace(observation=frame.observation * np.nan))
+    with pytest.raises(UserError, match=r"update 1: .*there is no checkpoint yet"):
+        train(config, env, tmp_path / "run", accelerator="cpu")
+
+
+def test_the_learning_rate_falls_linearly_to_the_end_of_the_budget(env, config, tmp_path) -> None:
+    assert train(replace(config, log_every=1), env, tmp_path / "run", accelerator="cpu")
+    rows = read_metrics(tmp_path / "run")
+    before = [0.0, *(row["frames"] for row in rows)]
+    assert [row["learning_rate"] for row in rows] == pytest.approx([3e-3 * (1 - frames / 300) for frames in before[:-1]])
+    assert len(rows) > 5
 
 
 def test_a_run_begun_otherwise_is_not_continued(env, config, tmp_path) -> None:
@@ -118,6 +132,16 @@ def test_a_run_begun_otherwise_is_not_continued(env, config, tmp_path) -> None:
         ({"frames": None, "cpu_minutes": -1}, "cpu_minutes"),
         ({"batch_size": 0}, "batch_size"),
         ({"algorithm": "dqn"}, "algorithm"),
+        ({"ppo": PPOConfig(epochs=0)}, "ppo.epochs"),
+        ({"ppo": PPOConfig(clip=-1)}, "ppo.clip"),
+        ({"ppo": PPOConfig(lambda_=1.5)}, "ppo.lambda_"),
+        ({"discount": 1.5}, "discount"),
+        ({"reward_clip": -1.0}, "reward_clip"),
+        ({"seed": -1}, "seed"),
+        ({"agent": AgentConfig(features=0)}, "agent.features"),
+        ({"agent": AgentConfig(frames_at_once=0)}, "agent.frames_at_once"),
+        ({"optimizer": OptimizerConfig(lr=-1)}, "optimizer.lr"),
+        ({"optimizer": OptimizerConfig(clip_norm=0)}, "optimizer.clip_norm"),
         ({"algorithm": "ppo", "batch_size": 2}, "minibatches"),
         ({"optimizer": OptimizerConfig(name="sgd")}, "optimizer.name"),
         ({"agent": AgentConfig(stack=StackConfig(core="lsmt"))}, "core"),

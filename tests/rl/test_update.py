@@ -9,11 +9,13 @@ from torch.testing import assert_close
 
 from srwm.nn import StackConfig
 from srwm.rl.agent import Agent
+from srwm.rl.config import OptimizerConfig, PPOConfig
 from srwm.rl.finite import NotFiniteError
-from srwm.rl.losses import log_probability
+from srwm.rl.losses import log_probability, ppo_losses
 from srwm.rl.presets import CORES, with_core
 from srwm.rl.rollout import Actor, Unrolls
 from srwm.rl.update import Learner, Reader
+from srwm.rl.vtrace import generalised_advantages, vtrace
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -78,3 +80,78 @@ def test_a_plain_stack_that_resizes_takes_the_features_directly(env, config) -> 
     lstm = replace(config.agent, stack=StackConfig(core="lstm", d_model=16, num_layers=1, ff_factor=0, style="plain"))
     assert isinstance(Agent(lstm, env.spec).core_input, torch.nn.Identity)
     assert isinstance(Agent(config.agent, env.spec).core_input, torch.nn.Linear)
+
+
+def build(env, config) -> tuple[Learner, Unrolls]:
+    """A learner, and unrolls by the policy that it had before its weights moved, with rewards beyond the limit."""
+    agent = Agent(config.agent, env.spec)
+    unrolls, _ = Actor(agent, env, 7, torch.Generator().manual_seed(0)).unroll()
+    with torch.no_grad():
+        for parameter in agent.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    return Learner(agent, config, Fabric(accelerator="cpu", devices=1)), unrolls._replace(rewards=5 * unrolls.rewards)
+
+
+def test_what_impala_s_targets_are_made_of(env, config, monkeypatch) -> None:
+    """Clipped rewards, no discount where an episode begins, log-probabilities of learner less actor, the learner's values."""
+    learner, unrolls = build(env, config)
+    with torch.no_grad():
+        logits, values = Reader(learner.agent)(unrolls)
+    seen = {}
+
+    def spy(log_ratios, rewards, discounts, values, bootstrap):
+        seen.update(locals())
+        return vtrace(log_ratios, rewards, discounts, values, bootstrap)
+
+    monkeypatch.setattr("srwm.rl.update.vtrace", spy)
+    learner.update(unrolls, 1e-3)
+    assert unrolls.rewards.max() == 5
+    assert_close(seen["rewards"], unrolls.rewards[:, 1:].clamp(-1, 1))
+    assert_close(seen["discounts"], 0.99 * (~unrolls.firsts[:, 1:]).float())
+    assert_close(seen["log_ratios"], log_probability(logits, unrolls.actions) - unrolls.log_probs)
+    assert seen["log_ratios"].abs().max() > 1e-3
+    assert_close((seen["values"], seen["bootstrap"]), (values[:, :-1], values[:, -1]))
+
+
+def test_what_ppo_learns_from(env, config, monkeypatch) -> None:
+    """Advantages from the acting agent's values, normalised over all steps of the update."""
+    learner, unrolls = build(env, replace(config, algorithm="ppo", ppo=PPOConfig(epochs=1, minibatches=2)))
+    given = []
+
+    def spy(logits, values, actions, returns, behaviour, *, clip):
+        given.append(returns.advantages)
+        return ppo_losses(logits, values, actions, returns, behaviour, clip=clip)
+
+    monkeypatch.setattr("srwm.rl.update.ppo_losses", spy)
+    learner.update(unrolls, 1e-3)
+    rewards, discounts = unrolls.rewards[:, 1:].clamp(-1, 1), 0.99 * (~unrolls.firsts[:, 1:]).float()
+    values, last = unrolls.values[:, :-1], unrolls.values[:, -1]
+    raw = generalised_advantages(rewards, discounts, values, last, lambda_=0.95).advantages
+    expected = (raw - raw.mean()) / raw.std(correction=0)
+    found = torch.cat(given)
+    assert_close(found[found[:, 0].argsort()], expected[expected[:, 0].argsort()], rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_step_of_rmsprop_by_hand(env, config) -> None:
+    """The mean square starts at 0, and ε stands outside of the root."""
+    optimizer = OptimizerConfig("rmsprop", lr=1.0, alpha=0.99, eps=0.01, clip_norm=None)
+    learner, unrolls = build(env, replace(config, optimizer=optimizer))
+    before = {name: parameter.detach().clone() for name, parameter in learner.agent.named_parameters()}
+    learner.update(unrolls, 2e-3)
+    for name, parameter in learner.agent.named_parameters():
+        gradient = parameter.grad
+        assert_close(parameter.detach(), before[name] - 2e-3 * gradient / ((0.01 * gradient**2).sqrt() + 0.01))
+
+
+def test_long_gradients_are_shortened(env, config) -> None:
+    lengths = []
+    for limit in (1e6, 0.5):
+        torch.manual_seed(0)
+        learner, unrolls = build(type(env)(), replace(config, optimizer=replace(config.optimizer, clip_norm=limit)))
+        told = learner.update(unrolls, 1e-3)["gradient_norm"]
+        used = torch.nn.utils.get_total_norm([p.grad for p in learner.agent.parameters()]).item()
+        lengths.append((told, used))
+    (whole, unclipped), (told, clipped) = lengths
+    assert whole == pytest.approx(told) == pytest.approx(unclipped)
+    assert whole > 1
+    assert clipped == pytest.approx(0.5, rel=1e-4)

@@ -17,8 +17,10 @@ from srwm.rl.envs import EnvCrashError, build_env
 from srwm.rl.evaluate import level_sets
 from srwm.rl.presets import CORES, PRESETS, with_core
 from srwm.rl.report import draw_comparison, draw_learning_curve, load_agent, score_run
+from srwm.rl.train import check_config
 from srwm.rl.train import train as train_run
-from srwm.rl.watch import record, write_film
+from srwm.rl.watch import film_writer, record, write_film
+from srwm.training.checkpoint import Checkpoints
 from srwm.training.distributed import is_chief
 from srwm.training.runs import read_config_of, short_names
 
@@ -90,7 +92,8 @@ class CurvesOptions:
 def train(arguments: Sequence[str]) -> None:
     """Train from a preset."""
     words = list(arguments)
-    words = words[1:] if words[:1] == ["--preset"] else words
+    if words and words[0].startswith("--preset"):
+        words = [word for word in words[0].removeprefix("--preset").removeprefix("=").split() + words[1:] if word]
     if not words or words[0] in ("-h", "--help"):
         print("usage: srwm rl train PRESET [--core CORE] [options]; srwm rl train PRESET --help lists the options\n\npresets:")
         print("\n".join(f"  {name}: {about}" for name, (about, _) in PRESETS.items()))
@@ -104,6 +107,8 @@ def train(arguments: Sequence[str]) -> None:
     chosen, words = parser.parse_known_args(words)
     if chosen.core not in CORES:
         _refuse(f"no core {chosen.core!r}; there are {', '.join(CORES)}")
+    if {"-h", "--help"} & set(words):
+        print(f"--core CORE puts another core in place of the preset's own: {', '.join(CORES)}\n")
     run = preset if chosen.core == "srwm" else f"{preset}-{chosen.core}"
     options = tyro.cli(
         TrainOptions,
@@ -113,12 +118,17 @@ def train(arguments: Sequence[str]) -> None:
         config=(tyro.conf.AvoidSubcommands,),
     )
     set_threads(options.threads)
+    check_config(options.config)
+    checkpoints = Checkpoints(options.run / "checkpoints")
+    seed, resumed_at = options.config.seed + int(os.environ.get("RANK", "0")), checkpoints.newest() if options.resume else None
     try:
-        with build_env(options.config.env, options.config.seed + int(os.environ.get("RANK", "0"))) as env:
+        with build_env(options.config.env, seed, resumed_at or 0) as env:
             ended = train_run(options.config, env, options.run, resume=options.resume, accelerator=options.accelerator)
     except EnvCrashError as error:
         print(error, file=sys.stderr)
-        raise UserError(f"an environment failed; --resume goes on from the checkpoint in {options.run}") from error
+        last = checkpoints.newest()
+        where = "there was no checkpoint yet" if last is None else f"--resume goes on from update {last} in {options.run}"
+        raise UserError(f"an environment failed; {where}") from error
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)
@@ -147,6 +157,7 @@ def watch(arguments: Sequence[str]) -> None:
     """Write a film."""
     options = tyro.cli(WatchOptions, prog="srwm rl watch", args=list(arguments))
     check_least(1, most_frames=options.most_frames)
+    film_writer(options.film)
     sets = level_sets(read_config_of(options.run, TrainConfig).env, episodes=1)
     levels = options.levels or next(iter(sets))
     if levels not in sets:

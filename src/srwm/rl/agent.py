@@ -68,7 +68,9 @@ class Agent(nn.Module):
     def embed(self, frames: Tensor) -> Tensor:
         """Features of each frame by itself: (N, *observation_shape) -> (N, features)."""
         size = self.config.frames_at_once
-        with torch.autocast(frames.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+        enabled = self.config.precision == "bfloat16"
+        # without autocast's cache, which is one for all threads: one that acts would clear it under one that learns
+        with torch.autocast(frames.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False):
             features = torch.cat([self.stem(frames[start : start + size]) for start in range(0, len(frames), size)])
         return features.to(self.value.weight.dtype)
 

@@ -92,9 +92,10 @@ def play(
     return {name: np.array(values) for name, values in returns.items()}
 
 
-def normalise(returns: Scores) -> dict[str, NDArray[np.float64]] | None:
-    """(R - min) / (max - min) by `RANGES`; None where a task has no range."""
-    if not returns.keys() <= RANGES.keys():
+def normalise(returns: Scores, config: EnvConfig) -> dict[str, NDArray[np.float64]] | None:
+    """(R - min) / (max - min) by `RANGES`; None where a task has no range: only ProcGen's easy games have one."""
+    easy = config.kind == "procgen" and config.procgen.distribution_mode == "easy"
+    if not easy or not returns.keys() <= RANGES.keys():
         return None
     return {name: (values - RANGES[name][0]) / (RANGES[name][1] - RANGES[name][0]) for name, values in returns.items()}
 

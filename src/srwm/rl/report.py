@@ -7,7 +7,7 @@ from typing import Any
 from srwm.data import UserError
 from srwm.rl.agent import Agent
 from srwm.rl.config import TrainConfig
-from srwm.rl.envs import EnvSpec, build_env
+from srwm.rl.envs import EnvConfig, EnvSpec, build_env
 from srwm.rl.evaluate import Scores, estimate, interquartile_mean, level_sets, normalise, play
 from srwm.rl.train import WEIGHTS, build_agent
 from srwm.training.checkpoint import Checkpoints, load_weights
@@ -30,7 +30,8 @@ def load_agent(folder: Path, spec: EnvSpec) -> Agent:
 def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance: bool = False, seed: int = 1) -> dict[str, Any]:
     """Scores of a run on each level set, also written to `evaluation.json` in the run folder.
 
-    With `chance`, those of actions drawn at random in its tasks instead, written to `chance.json`.
+    Where actions are drawn from the policy (not `greedy`) it is `evaluation-sampled.json`. With `chance` the scores are those
+    of actions drawn at random in its tasks instead, in `chance.json`.
 
     Per level set: the mean return of each task; where all have a published range, also normalised, and of the normalised
     scores the mean and the interquartile mean over all tasks; each as {value, low, high}. Raises UserError as `load_agent`.
@@ -39,16 +40,22 @@ def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance:
     sets: dict[str, Any] = {}
     for name, env_config in level_sets(config.env, episodes).items():
         with build_env(env_config, seed) as env:
-            sets[name] = summary(play(load_agent(folder, env.spec), env, episodes, greedy=greedy, chance=chance, seed=seed))
+            returns = play(load_agent(folder, env.spec), env, episodes, greedy=greedy, chance=chance, seed=seed)
+            sets[name] = summary(returns, env_config)
     result = {"episodes": episodes, "greedy": greedy and not chance, "seed": seed, "sets": sets}
-    write_json(folder / ("chance.json" if chance else "evaluation.json"), result)
+    write_json(folder / scores_file(greedy=greedy, chance=chance), result)
     return result
 
 
-def summary(returns: Scores) -> dict[str, Any]:
+def scores_file(*, greedy: bool = True, chance: bool = False) -> str:
+    """The name of the file in a run folder that holds such scores."""
+    return "chance.json" if chance else "evaluation.json" if greedy else "evaluation-sampled.json"
+
+
+def summary(returns: Scores, config: EnvConfig) -> dict[str, Any]:
     """The statistics of one level set's returns."""
     result: dict[str, Any] = {"returns": {name: vars(estimate({name: values})) for name, values in returns.items()}}
-    normalised = normalise(returns)
+    normalised = normalise(returns, config)
     if normalised is not None:
         result["normalised"] = {name: vars(estimate({name: values})) for name, values in normalised.items()}
         result["normalised mean"] = vars(estimate(normalised))
@@ -90,7 +97,8 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    by_cpu = all(read_config_of(folder, TrainConfig).cpu_minutes for folders in groups.values() for folder in folders)
+    configs = [read_config_of(folder, TrainConfig) for folders in groups.values() for folder in folders]
+    by_cpu = all(config.cpu_minutes for config in configs)
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for number, (name, folders) in enumerate(groups.items()):

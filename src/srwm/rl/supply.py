@@ -19,6 +19,12 @@ def acting_threads() -> int:
     return max(1, torch.get_num_threads() // 2)
 
 
+def _set_own_threads(count: int) -> None:
+    """Set the calling thread's number of PyTorch's threads, and that of all threads that ask for the first time after this."""
+    torch.get_num_threads()  # a thread that has asked keeps its number when another one sets a number
+    torch.set_num_threads(count)
+
+
 class Supply:
     """Acts by an agent's policy and keeps what has not been learned from yet. Used as a context manager it ends its thread.
 
@@ -36,8 +42,8 @@ class Supply:
         if overlap:
             threads = torch.get_num_threads()
             self._thread = ThreadPoolExecutor(1, "acting")
-            self._thread.submit(torch.set_num_threads, acting_threads()).result()
-            torch.set_num_threads(threads)  # the number counts for its own thread, and for all that begin later
+            self._thread.submit(_set_own_threads, acting_threads()).result()
+            torch.set_num_threads(threads)
 
     def __enter__(self) -> "Supply":
         return self

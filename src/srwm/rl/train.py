@@ -96,7 +96,10 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
                 with supply.ahead(config.batch_size):
                     progress.add(learner.update(unrolls, learning_rate))
             except NotFiniteError as error:
-                kept = f"the checkpoints in {folder / 'checkpoints'} are from before"
+                last = checkpoints.newest()
+                kept = (
+                    "there is no checkpoint yet" if last is None else f"the last checkpoint, of update {last}, is from before"
+                )
                 raise UserError(f"update {progress.step + 1}: {error}; {kept}; try a smaller --optimizer.lr") from error
             steps, episodes = supply.news()
             progress.step += 1
@@ -146,10 +149,19 @@ def check_config(config: TrainConfig) -> None:
     """Raise UserError where the configuration does not fit itself."""
     if config.frames is None and config.minutes is None and config.cpu_minutes is None:
         raise UserError("no end to training: give --frames, --minutes or --cpu-minutes")
-    for name in ("frames", "minutes", "cpu_minutes", "unroll_length", "batch_size", "log_every", "checkpoint_every"):
-        value = getattr(config, name)
-        if value is not None and value <= 0:
+    counts = ("frames", "minutes", "cpu_minutes", "unroll_length", "batch_size", "log_every", "checkpoint_every", "reward_clip")
+    above: dict[str, float | None] = {name: getattr(config, name) for name in counts}
+    above |= {"agent.features": config.agent.features, "agent.frames_at_once": config.agent.frames_at_once}
+    above |= {"optimizer.lr": config.optimizer.lr, "optimizer.clip_norm": config.optimizer.clip_norm}
+    above |= {"ppo.epochs": config.ppo.epochs, "ppo.clip": config.ppo.clip}
+    for name, value in above.items():
+        if value is not None and not value > 0:
             raise UserError(f"{name}: expected a number above 0, got {value}")
+    for name, share in (("discount", config.discount), ("ppo.lambda_", config.ppo.lambda_)):
+        if not 0 <= share <= 1:
+            raise UserError(f"{name}: expected a number from 0 to 1, got {share}")
+    if config.seed < 0:
+        raise UserError(f"seed: expected 0 or more, got {config.seed}")
     if config.algorithm not in ("impala", "ppo"):
         raise UserError(f"algorithm: expected impala or ppo, got {config.algorithm!r}")
     if config.algorithm == "ppo" and not 1 <= config.ppo.minibatches <= config.batch_size:

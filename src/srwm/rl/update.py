@@ -59,7 +59,7 @@ class Learner:
         settings = self.config.ppo
         values = _without_last(unrolls.values)
         targets, advantages = generalised_advantages(*self._outcomes(unrolls), *values, lambda_=settings.lambda_)
-        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        advantages = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
         for _ in range(settings.epochs):
             order = torch.randperm(len(targets)).to(targets.device)
             for which in order.tensor_split(settings.minibatches):

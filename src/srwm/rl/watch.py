@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from subprocess import CalledProcessError
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from srwm.nn import State, map_state
 from srwm.rl.agent import Agent
 from srwm.rl.envs import VectorEnv
 from srwm.rl.rollout import frame_tensors
+
+if TYPE_CHECKING:
+    from matplotlib.animation import AbstractMovieWriter
 
 
 @dataclass
@@ -53,11 +57,9 @@ def record(agent: Agent, env: VectorEnv, *, greedy: bool = True, seed: int = 0, 
     return film
 
 
-def write_film(film: Film, path: Path, title: str, frames_per_second: int = 15) -> None:
-    """Write a GIF, or an MP4 where ffmpeg is installed. Raises UserError for another ending, or where it cannot be written."""
-    from matplotlib.animation import AbstractMovieWriter, FFMpegWriter, PillowWriter
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def film_writer(path: Path) -> "type[AbstractMovieWriter]":
+    """What writes a film of this name. Raises UserError for an ending other than .gif and .mp4, or .mp4 without ffmpeg."""
+    from matplotlib.animation import FFMpegWriter, PillowWriter
 
     writers: dict[str, type[AbstractMovieWriter]] = {".gif": PillowWriter, ".mp4": FFMpegWriter}
     kind = writers.get(path.suffix)
@@ -65,6 +67,15 @@ def write_film(film: Film, path: Path, title: str, frames_per_second: int = 15) 
         raise UserError(f"{path}: expected a name that ends in .gif or .mp4")
     if not kind.isAvailable():  # type: ignore[attr-defined]
         raise UserError(f"{path}: {path.suffix} needs ffmpeg, which is not installed; .gif does not")
+    return kind
+
+
+def write_film(film: Film, path: Path, title: str, frames_per_second: int = 15) -> None:
+    """Write a GIF, or an MP4 where ffmpeg is installed. Raises UserError as `film_writer`, or where it cannot be written."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    kind = film_writer(path)
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplot_mosaic("ab;ac", width_ratios=(1, 1.2))
@@ -88,8 +99,8 @@ def write_film(film: Film, path: Path, title: str, frames_per_second: int = 15) 
                 for marker in markers:
                     marker.set_xdata([step, step])
                 writer.grab_frame()
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, CalledProcessError) as error:
+        raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _picture(observation: NDArray[Any]) -> NDArray[np.float64]:

@@ -77,16 +77,20 @@ class Checkpoints:
 
         Raises UserError where a file is corrupt or does not fit the model.
         """
-        complete = [step for step in self._steps() if self._weights(step).exists() and self._state(step).exists()]
-        if not complete:
+        step = self.newest()
+        if step is None:
             return None
-        path = self._state(max(complete))
+        path = self._state(step)
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
             raise UserError(f"{path}: not a readable checkpoint ({_first_line(error)})") from error
-        load_weights(self._weights(max(complete)), model)
+        load_weights(self._weights(step), model)
         return state
+
+    def newest(self) -> int | None:
+        """The step of the newest complete pair; None if there is none."""
+        return max((step for step in self._steps() if self._weights(step).exists()), default=None)
 
     def _weights(self, step: int) -> Path:
         return self.folder / f"step-{step}.safetensors"

@@ -254,3 +254,13 @@ def test_combined_actions_are_numbered():
     assert actions.count == 6
     assert [tuple(actions.decode(k)) for k in range(6)] == [(5, 0), (5, 1), (5, 2), (6, 0), (6, 1), (6, 2)]
     assert [actions_of(spaces.Discrete(3, start=-1), "task").decode(k) for k in range(3)] == [-1, 0, 1]
+
+
+def test_environments_that_cannot_go_on_from_a_state_have_other_episodes_after_a_resume() -> None:
+    config = EnvConfig(kind="gymnasium", names=("CartPole-v1",), num_envs=2)
+    shown = []
+    for resumed_at in (0, 5, 5, 9):
+        with build_env(config, 0, resumed_at) as env:
+            shown.append(env.observe().observation)
+    assert (shown[1] == shown[2]).all()
+    assert all((a != b).any() for a, b in ((shown[0], shown[1]), (shown[1], shown[3])))

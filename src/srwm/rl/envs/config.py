@@ -27,9 +27,11 @@ class EnvConfig:
     """processes that step gymnasium environments; 0: this process"""
 
 
-def build_env(config: EnvConfig, seed: int) -> VectorEnv:
+def build_env(config: EnvConfig, seed: int, resumed_at: int = 0) -> VectorEnv:
     """The environments of a configuration; equal seeds give equal environments, whatever the number of workers or threads.
 
+    `resumed_at` is the step of the checkpoint from which training goes on: environments that cannot go on from a state have
+    other episodes then than at the start.
     Raises UserError where a package is missing, a task is unknown, or tasks differ in their EnvSpec.
     """
     names = config.names
@@ -39,7 +41,7 @@ def build_env(config: EnvConfig, seed: int) -> VectorEnv:
         raise UserError(f"num_envs: expected at least one for each of {len(names)} tasks, got {config.num_envs}")
     if config.kind == "procgen":
         return _procgen(config, seed)
-    return _gymnasium(config, seed)
+    return _gymnasium(config, (seed, resumed_at) if resumed_at else seed)
 
 
 def _procgen(config: EnvConfig, seed: int) -> VectorEnv:
@@ -52,7 +54,7 @@ def _procgen(config: EnvConfig, seed: int) -> VectorEnv:
     )
 
 
-def _gymnasium(config: EnvConfig, seed: int) -> VectorEnv:
+def _gymnasium(config: EnvConfig, seed: int | tuple[int, int]) -> VectorEnv:
     try:
         from srwm.rl.envs.local import LocalEnv
         from srwm.rl.envs.remote import RemoteEnv
@@ -76,5 +78,5 @@ def _gymnasium(config: EnvConfig, seed: int) -> VectorEnv:
         raise
 
 
-def _seeds(seed: int, count: int) -> list[int]:
+def _seeds(seed: int | tuple[int, int], count: int) -> list[int]:
     return [int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(count)]

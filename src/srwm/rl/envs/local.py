@@ -104,7 +104,7 @@ def _make(name: str) -> gymnasium.Env[Any, Any]:
         if package is not None:
             import_module(package)
         return gymnasium.make(name, disable_env_checker=True)
-    except (gymnasium.error.Error, ImportError) as error:
+    except Exception as error:  # an environment's own constructor may raise anything
         raise UserError(f"{name}: {error}") from error
 
 
