@@ -1,4 +1,4 @@
-"""Two processes that torchrun started train one agent, each in environments of its own."""
+"""Two processes that torchrun started train one agent, each in environments of its own, acting beside learning."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ class Ended(Recall):  # rank 1 is sent a signal at its 50th step
             os.kill(os.getpid(), getattr(signal, end))
 
 env = Recall(seed=rank) if end in ("none", "resume") else Ended(seed=rank)
-train(replace(small_config(), frames=700), env, folder / "run", resume=end == "resume", accelerator="cpu")
+train(replace(small_config(), frames=700, overlap=True), env, folder / "run", resume=end == "resume", accelerator="cpu")
 torch.save(kept[0].state_dict(), folder / f"rank-{rank}.pt")
 """
 

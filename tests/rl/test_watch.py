@@ -1,6 +1,8 @@
 """A film of an episode: one picture per step, of images and of vectors."""
 
 import math
+import shutil
+import subprocess
 
 import pytest
 import torch
@@ -36,3 +38,19 @@ def test_a_film_of_another_kind_is_refused(env, config, tmp_path) -> None:
     film = record(Agent(config.agent, env.spec), env, most_frames=1)
     with pytest.raises(UserError, match=r"\.gif or \.mp4"):
         write_film(film, tmp_path / "film.avi", "recall")
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+def test_a_film_may_be_an_mp4(env, config, tmp_path) -> None:
+    write_film(record(Agent(config.agent, env.spec), env, most_frames=2), tmp_path / "film.mp4", "recall")
+    assert b"ftyp" in (tmp_path / "film.mp4").read_bytes()[:16]
+
+
+def test_a_film_that_cannot_be_written_is_told(env, config, tmp_path, monkeypatch) -> None:
+    def fail(self) -> None:
+        raise subprocess.CalledProcessError(1, "ffmpeg")
+
+    monkeypatch.setattr("matplotlib.animation.PillowWriter.finish", fail)
+    film = record(Agent(config.agent, env.spec), env, most_frames=1)
+    with pytest.raises(UserError, match=r"cannot write .*film\.gif"):
+        write_film(film, tmp_path / "film.gif", "recall")
