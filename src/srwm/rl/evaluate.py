@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from srwm.rl.agent import Agent
 from srwm.rl.envs import EnvConfig, ProcgenConfig, VectorEnv
@@ -73,21 +74,23 @@ def play(
     returns: dict[str, list[float]] = {name: [] for name in sorted(set(env.names))}
     totals = np.zeros(env.num_envs)
     state, frame = agent.core.initial_state(env.num_envs), env.observe()
-    while left.any():
-        if chance:
-            policy = torch.ones(env.num_envs, env.spec.num_actions)
-        else:
-            logits, _, state = agent(*frame_tensors(frame, device), state)
-            policy = logits[:, 0].float().softmax(-1).cpu()
-        actions = policy.argmax(-1) if greedy and not chance else torch.multinomial(policy, 1, generator=generator)[:, 0]
-        env.act(actions.numpy())
-        frame = env.observe()
-        totals += frame.reward
-        for row in np.flatnonzero(frame.first):
-            if left[row]:
-                left[row] -= 1
-                returns[env.names[row]].append(float(totals[row]))
-            totals[row] = 0.0
+    with tqdm(total=int(left.sum()), unit=" episodes", leave=False, disable=None, dynamic_ncols=True) as bar:
+        while left.any():
+            if chance:
+                policy = torch.ones(env.num_envs, env.spec.num_actions)
+            else:
+                logits, _, state = agent(*frame_tensors(frame, device), state)
+                policy = logits[:, 0].float().softmax(-1).cpu()
+            actions = policy.argmax(-1) if greedy and not chance else torch.multinomial(policy, 1, generator=generator)[:, 0]
+            env.act(actions.numpy())
+            frame = env.observe()
+            totals += frame.reward
+            for row in np.flatnonzero(frame.first):
+                if left[row]:
+                    left[row] -= 1
+                    returns[env.names[row]].append(float(totals[row]))
+                    bar.update()
+                totals[row] = 0.0
     agent.train(was_training)
     return {name: np.array(values) for name, values in returns.items()}
 
