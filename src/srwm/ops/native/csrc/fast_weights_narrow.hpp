@@ -12,7 +12,8 @@ class NarrowForward {
 public:
     NarrowForward(const srwm_problem& p, const srwm_fast_forward_arrays& a, const srwm::Schedule& schedule)
         : p_(p), a_(a), schedule_(schedule), matrix_(e(), d(), 1), zeros_(scratch_.take_zeros(kLanes * kLanes)),
-          state_(scratch_.take_zeros(kLanes * kLanes)), q_(scratch_.take(kLanes)), keys_{scratch_.take(kLanes), scratch_.take(kLanes)} {}
+          state_(scratch_.take_zeros(kLanes * kLanes)), q_(scratch_.take(kLanes)),
+          keys_{scratch_.take(kLanes), scratch_.take(kLanes)} {}
 
     void run(int64_t first, int64_t last) {
         for (int64_t i = first; i < last; ++i) {
@@ -33,8 +34,9 @@ private:
     int e() const { return kWhole ? kLanes : static_cast<int>(p_.e); }
     int d() const { return kWhole ? kLanes : static_cast<int>(p_.d); }
 
+    // All steps, with the state from `in` (zeros unless `carried`) in registers and at the end in `out`: kLanes rows of kLanes.
     SRWM_PASS void run_steps(const Place& place, const float* in, bool carried, float* out) {
-        const srwm_fast_forward_arrays a = a_;  // here and below: what is in a local variable no store of a vector can change
+        const srwm_fast_forward_arrays a = a_;  // a store of a vector could change what is not in a local variable
         const int e = this->e(), d = this->d(), n = place.steps->n;
         vf state[kLanes], read = set1(0.0f);
 #pragma GCC unroll 16
