@@ -72,7 +72,8 @@ private:
             store_row_of_d(a.y + at * d, product(row_of_e(a.q + at * e, q_, e), state), d);
         }
 #pragma GCC unroll 16
-        for (int r = 0; r < kLanes; ++r) store(out + r * kLanes, state[r]);
+        for (int r = 0; r < kLanes; ++r)
+            if (r < e) store(out + r * kLanes, state[r]);  // NaN may have come into the rows behind: they stay zeros in `out`
     }
 
     static SRWM_INLINE const float* row_of_e(const float* row, float* copy, int e) {
