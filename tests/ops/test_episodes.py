@@ -144,10 +144,11 @@ def test_nan_stays_in_its_sequence_and_head(recurrence: Recurrence, backend: str
         torch.testing.assert_close(value.masked_fill(place, 0), wanted[name].masked_fill(place, 0))
 
 
+@pytest.mark.parametrize("d", [6, 20])
 @pytest.mark.parametrize("seed", range(6))
-def test_nan_appears_where_the_reference_has_it(recurrence: Recurrence, native: str, seed: int) -> None:
+def test_nan_appears_where_the_reference_has_it(recurrence: Recurrence, native: str, seed: int, d: int) -> None:
     """One NaN anywhere in any input, the weight and the carried state included, with resets behind it."""
-    sizes = Sizes(2, 7, 3, 5, 20)
+    sizes = Sizes(2, 7, 3, 5, d)
     flags = draw_flags(sizes, seed, resets=0.2)
     for name in draw(recurrence, sizes, seed):
         inputs = draw(recurrence, sizes, seed)

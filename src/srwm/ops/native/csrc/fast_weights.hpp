@@ -48,6 +48,8 @@ struct Place {
 
 template <int kE, int kD, bool kDelta>
 class FastForward {
+    // Fewer steps than elsewhere: a head's rows fall into few sets of the first cache, and at E = 64 its state fills half of each.
+    static constexpr int kStepsAhead = 3;
     struct Stream {
         Place place;
         float *state, *update, *y, *read;
@@ -78,8 +80,8 @@ public:
         const srwm::Steps& steps = *s.place.steps;
         if (steps.fresh[j]) clear(s);
         const int64_t at = s.place.at(j);
-        if (j + kAhead < steps.n) {
-            const int64_t ahead = s.place.at(j + kAhead);
+        if (j + kStepsAhead < steps.n) {
+            const int64_t ahead = s.place.at(j + kStepsAhead);
             fetch<false>(a_.q + ahead * e(), e());
             fetch<false>(a_.k + ahead * e(), e());
             fetch<false>(a_.v + ahead * d(), d());

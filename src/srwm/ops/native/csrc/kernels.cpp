@@ -2,6 +2,7 @@
 #include "kernels.hpp"
 
 #include "fast_weights.hpp"
+#include "fast_weights_narrow.hpp"
 #include "srwm_backward.hpp"
 #include "srwm_forward.hpp"
 #if !defined(SRWM_HALF_VECTORS)  // which take those of whole vectors: they are faster everywhere
@@ -60,14 +61,25 @@ void heads_backward(const srwm_problem& p, const srwm_backward_arrays& a, const 
 
 #endif
 
+template <bool kDelta>
+void fast_forward_of(const srwm_problem& p, const srwm_fast_forward_arrays& a, const srwm::Schedule& schedule, int64_t first,
+                     int64_t last) {
+    if (p.e == kLanes && p.d == kLanes) return NarrowForward<true, kDelta>(p, a, schedule).run(first, last);
+    if constexpr (kLanes > 4)  // fewer are copied one by one, which takes longer than it saves
+        if (p.e <= kLanes && p.d <= kLanes) return NarrowForward<false, kDelta>(p, a, schedule).run(first, last);
+    with_sizes(p.e, p.d, [&](auto e, auto d) { FastForward<e, d, kDelta>(p, a, schedule).run(first, last); });
+}
+
 void fast_forward(const srwm_problem& p, const srwm_fast_forward_arrays& a, const srwm::Schedule& schedule, int64_t first,
                   int64_t last) {
-    with_sizes(p.e, p.d, [&](auto e, auto d) {
-        if (a.beta)
-            FastForward<e, d, true>(p, a, schedule).run(first, last);
-        else
-            FastForward<e, d, false>(p, a, schedule).run(first, last);
-    });
+#if defined(SRWM_HALF_VECTORS)  // what only whole vectors hold in registers
+    if ((p.e > kLanes || p.d > kLanes) && p.e <= 2 * kLanes && p.d <= 2 * kLanes)
+        return srwm::avx512_kernels.fast_forward(p, a, schedule, first, last);
+#endif
+    if (a.beta)
+        fast_forward_of<true>(p, a, schedule, first, last);
+    else
+        fast_forward_of<false>(p, a, schedule, first, last);
 }
 
 void fast_backward(const srwm_problem& p, const srwm_fast_backward_arrays& a, const srwm::Schedule& schedule, int64_t first,
