@@ -57,7 +57,7 @@ _QUICK_MEMORY = TrainConfig(
     reward_clip=None,
     value_cost=0.5,
     entropy_cost=0.01,
-    optimizer=OptimizerConfig(name="adam", lr=2e-3, eps=1e-8, clip_norm=1.0),
+    optimizer=OptimizerConfig(name="adam", lr=1e-3, eps=1e-8, clip_norm=1.0),
     minutes=4.5,
     checkpoint_every=20,
 )
@@ -68,7 +68,6 @@ _CPU_REPEAT_FIRST = replace(
     _CPU_REPEAT_PREVIOUS,
     env=replace(_CPU_REPEAT_PREVIOUS.env, names=("popgym-RepeatFirstEasy-v0",)),
     entropy_cost=0.03,
-    optimizer=replace(_QUICK_MEMORY.optimizer, lr=1e-3),
 )
 
 _CPU_MINIGRID = replace(
