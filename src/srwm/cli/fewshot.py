@@ -22,7 +22,7 @@ from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols import STREAMS
 from srwm.fewshot.report import draw_learning_curve, episode_shape, score_baselines, score_run
 from srwm.fewshot.train import train as train_run
-from srwm.training.distributed import is_chief
+from srwm.training.distributed import is_chief, leave
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,7 @@ def train(arguments: Sequence[str]) -> None:
     config, sets = _fit(options.config, PRESETS[preset][1], options.data_dir)
     splits, second = sets[0], sets[1] if len(sets) > 1 else None
     ended = train_run(config, splits, options.run, second_splits=second, resume=options.resume, accelerator=options.accelerator)
+    leave()
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)

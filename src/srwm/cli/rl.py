@@ -21,7 +21,7 @@ from srwm.rl.train import check_config
 from srwm.rl.train import train as train_run
 from srwm.rl.watch import film_writer, record, write_film
 from srwm.training.checkpoint import Checkpoints
-from srwm.training.distributed import is_chief
+from srwm.training.distributed import is_chief, leave
 from srwm.training.runs import read_config_of, short_names
 
 
@@ -129,6 +129,7 @@ def train(arguments: Sequence[str]) -> None:
         last = checkpoints.newest()
         where = "there was no checkpoint yet" if last is None else f"--resume goes on from update {last} in {options.run}"
         raise UserError(f"an environment failed; {where}") from error
+    leave()
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)

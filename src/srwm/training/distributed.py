@@ -28,6 +28,12 @@ def build_fabric(accelerator: str) -> Fabric:
     return fabric
 
 
+def leave() -> None:
+    """End this process's part in the others' work, if it has one: left to the interpreter's end, its threads may abort it."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def is_chief() -> bool:
     """Whether this process is the only one, or the first of those that `torchrun` started."""
     return int(os.environ.get("RANK", "0")) == 0
