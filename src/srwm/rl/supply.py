@@ -19,12 +19,6 @@ def acting_threads() -> int:
     return max(1, torch.get_num_threads() // 2)
 
 
-def _set_own_threads(count: int) -> None:
-    """Set the calling thread's number of PyTorch's threads, and that of all threads that ask for the first time after this."""
-    torch.get_num_threads()  # a thread that has asked keeps its number when another one sets a number
-    torch.set_num_threads(count)
-
-
 class Supply:
     """Acts by an agent's policy and keeps what has not been learned from yet. Used as a context manager it ends its thread.
 
@@ -100,3 +94,9 @@ class Supply:
         self.waiting.put(unrolls)
         self.steps += unrolls.actions.numel()
         self.episodes += episodes
+
+
+def _set_own_threads(count: int) -> None:
+    """Set the calling thread's number of PyTorch's threads, and that of all threads that ask for the first time after this."""
+    torch.get_num_threads()  # a thread that has asked keeps its number when another one sets a number
+    torch.set_num_threads(count)
