@@ -6,7 +6,6 @@ Each variant has a process of its own, since waiting OpenMP threads and the allo
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -55,7 +54,9 @@ class Options:
 def main(options: Options) -> None:
     if options.variant is not None:
         measured = measure(options.variant, options)
-        if os.environ.get("RANK", "0") == "0":
+        from srwm.training.distributed import is_chief  # PyTorch comes with it: not before `measure` has set the process up
+
+        if is_chief():
             print(json.dumps(measured))
         return
     rounds = [{name: in_process_of_its_own(name, options) for name in options.variants} for _ in range(options.rounds)]

@@ -91,9 +91,11 @@ class CurvesOptions:
 
 def train(arguments: Sequence[str]) -> None:
     """Train from a preset."""
-    words = list(arguments)
-    if words and words[0].startswith("--preset"):
-        words = [word for word in words[0].removeprefix("--preset").removeprefix("=").split() + words[1:] if word]
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", nargs="?")
+    parser.add_argument("--core", default="srwm")
+    chosen, words = parser.parse_known_args(arguments)
+    words = [chosen.preset, *words] if chosen.preset else words
     if not words or words[0] in ("-h", "--help"):
         print("usage: srwm rl train PRESET [--core CORE] [options]; srwm rl train PRESET --help lists the options\n\npresets:")
         print("\n".join(f"  {name}: {about}" for name, (about, _) in PRESETS.items()))
@@ -102,9 +104,6 @@ def train(arguments: Sequence[str]) -> None:
     preset, *words = words
     if preset not in PRESETS:
         _refuse(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--core", default="srwm")
-    chosen, words = parser.parse_known_args(words)
     if chosen.core not in CORES:
         _refuse(f"no core {chosen.core!r}; there are {', '.join(CORES)}")
     if {"-h", "--help"} & set(words):
