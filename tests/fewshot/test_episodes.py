@@ -151,3 +151,34 @@ def test_first_shots_keep_the_order_and_the_queries():
                 if seen[label] <= shots:
                     expected.append((position, label))
             assert list(zip(fewer.support[b].tolist(), fewer.support_labels[b].tolist(), strict=True)) == expected
+
+
+def test_turned_classes_are_classes_of_their_own():
+    """Every image is a gradient of brightness from left to right, so that its turn can be read from it."""
+    ramp = np.broadcast_to(np.arange(0, 80, 10, dtype=np.uint8), (60, 1, 8, 8))
+    data = ImageClasses("ramps", np.ascontiguousarray(ramp), np.arange(0, 61, 10), tuple("abcdef"))
+    shape = EpisodeShape(3, 1, queries=3)
+    sampler = PooledSampler(data, shape, 4, generator(), classes=4, images_per_class=5, turned=0.5)
+    counts = torch.zeros(4)
+    for _ in range(100):
+        step = sampler.sample()
+        quarters = step.classes // len(data)
+        for image, quarter in zip(step.images, quarters.tolist(), strict=True):
+            assert torch.equal(image.rot90(-quarter, (1, 2)), torch.from_numpy(ramp[0].copy()))
+        of_classes = quarters.view(4, 5)
+        assert (of_classes == of_classes[:, :1]).all(), "a class is turned as a whole"
+        assert len((step.classes % len(data)).unique()) == 4
+        counts += torch.bincount(of_classes[:, 0], minlength=4)
+    assert 0.4 < counts[0] / 400 < 0.6
+    assert counts[1:].min() > 40
+    assert (data.images == ramp).all(), "the data stay as they are"
+
+
+@pytest.mark.parametrize(
+    ("side", "turned", "message"),
+    [((8, 8), 1.5, "pool.turned: expected a share from 0 to 1, got 1.5"), ((8, 6), 0.5, "pool.turned: expected square images")],
+)
+def test_turns_that_cannot_be(side, turned, message):
+    data = ImageClasses("plain", np.zeros((60, 1, *side), np.uint8), np.arange(0, 61, 10), tuple("abcdef"))
+    with pytest.raises(UserError, match=message):
+        PooledSampler(data, EpisodeShape(3, 1, 3), 4, generator(), classes=4, images_per_class=5, turned=turned)

@@ -22,6 +22,12 @@ class PoolConfig:
     """classes in the pool"""
     images_per_class: int = 6
     """images of each class in the pool"""
+    turned: float = 0.0
+    """share of the classes of a pool that are turned by a quarter, half or three quarters, as classes of their own"""
+
+    def count(self, classes: int) -> int:
+        """How many classes come out of so many of a data set."""
+        return 4 * classes if self.turned else classes
 
 
 @dataclass(frozen=True)

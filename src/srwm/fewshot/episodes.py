@@ -139,7 +139,9 @@ class PooledSampler:
 
     P = classes * images_per_class images a step, embedded once, serve any number of episodes. With `fewest_ways` and
     `most_shots` each step draws its numbers of classes (fewest_ways to n_way) and of examples per class (k_shot to most_shots).
-    Raises UserError for a pool that is too small for an episode.
+    A share `turned` of a pool's classes, drawn at random, is turned by 90, 180 or 270 degrees; turned by so many quarters,
+    class c counts as class c + quarters * (classes of the data).
+    Raises UserError for a pool that is too small for an episode, or to be turned though images are not square.
     """
 
     def __init__(
@@ -153,17 +155,22 @@ class PooledSampler:
         images_per_class: int,
         fewest_ways: int | None = None,
         most_shots: int | None = None,
+        turned: float = 0.0,
     ) -> None:
         self.data, self.images = data, torch.from_numpy(data.images)
         self.offsets = torch.from_numpy(data.offsets)
         self.shape, self.episodes, self.generator = shape, episodes, generator
         self.pool = EpisodeShape(classes, images_per_class, queries=0)
-        self.fewest_ways, self.most_shots = fewest_ways, most_shots
+        self.fewest_ways, self.most_shots, self.turned = fewest_ways, most_shots, turned
         if classes < shape.n_way or images_per_class < shape.images_per_class:
             raise UserError(
                 f"pool: {shape.n_way}-way {shape.k_shot}-shot episodes with {shape.queries} queries need a pool of "
                 f"{shape.n_way} classes of {shape.images_per_class} images, got {classes} classes of {images_per_class}"
             )
+        if not 0 <= turned <= 1:
+            raise UserError(f"pool.turned: expected a share from 0 to 1, got {turned}")
+        if turned and data.image_shape[1] != data.image_shape[2]:
+            raise UserError(f"pool.turned: expected square images, those of {data.name} are {data.image_shape}")
 
     def sample(self) -> Step[Episodes]:
         """The next step."""
@@ -172,7 +179,13 @@ class PooledSampler:
         offsets = torch.arange(self.pool.n_way + 1) * self.pool.k_shot
         episodes = draw_episodes(offsets, self._shape_of_step(), self.episodes, self.generator)
         classes, normalisation = _class_of(by_class, self.offsets), _normalisation_of(self.data, len(by_class))
-        return Step(self.images[by_class], classes, episodes, normalisation)
+        images = self.images[by_class]
+        if self.turned:
+            quarters = self._draw_quarters().repeat_interleave(self.pool.k_shot)
+            classes = classes + quarters * len(self.data)
+            for quarter in (1, 2, 3):
+                images[quarters == quarter] = images[quarters == quarter].rot90(quarter, (2, 3))
+        return Step(images, classes, episodes, normalisation)
 
     def _shape_of_step(self) -> EpisodeShape:
         shape = self.shape
@@ -181,6 +194,11 @@ class PooledSampler:
         if self.most_shots is not None:
             shape = replace(shape, k_shot=self._draw(shape.k_shot, self.most_shots))
         return shape
+
+    def _draw_quarters(self) -> Tensor:
+        """By how many quarters each class of a pool is turned, (classes,)."""
+        chosen = torch.rand(self.pool.n_way, generator=self.generator) < self.turned
+        return torch.randint(1, 4, chosen.shape, generator=self.generator) * chosen
 
     def _draw(self, low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (), generator=self.generator))

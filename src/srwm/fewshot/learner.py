@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from srwm.data import ImageClasses, UserError
-from srwm.fewshot.config import OptimizerConfig, PoolConfig, TrainConfig
+from srwm.fewshot.config import OptimizerConfig, TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, PooledSampler, Sampler
 from srwm.fewshot.model import EpisodeModel, FewShotModel, ModelConfig
 from srwm.fewshot.prototypes import PrototypicalNetwork
@@ -33,7 +33,8 @@ def fit_to_data(config: TrainConfig, *data: ImageClasses) -> TrainConfig:
 
     It has the images' shape, and no larger a pool than each of them can fill.
     """
-    pool = PoolConfig(
+    pool = replace(
+        config.pool,
         classes=min(config.pool.classes, *map(len, data)),
         images_per_class=min(config.pool.images_per_class, *(int(part.counts.min()) for part in data)),
     )
@@ -45,6 +46,8 @@ def build_sampler(
 ) -> Sampler[Episodes]:
     """The sampler of training episodes of one shape; `generator` is its state."""
     if config.sampler == "per-episode":
+        if config.pool.turned:
+            raise UserError("pool.turned: only the pooled sampler turns classes")
         return EpisodeSampler(data, shape, config.episodes, generator)
     pool = config.pool
     return PooledSampler(
@@ -56,6 +59,7 @@ def build_sampler(
         images_per_class=pool.images_per_class,
         fewest_ways=config.fewest_ways,
         most_shots=config.most_shots,
+        turned=pool.turned,
     )
 
 

@@ -113,7 +113,7 @@ _CPU_CHARACTERS = replace(
     validation_ways=5,
 )
 
-_PHOTO_DISTORTION = AffineConfig(degrees=10.0, scale=0.15, shear=0.1, shift=0.08, mirror=True, outside="reflection")
+_PHOTO_DISTORTION = AffineConfig(degrees=10.0, scale=0.2, shear=0.1, shift=0.1, colour=0.2, mirror=True, outside="reflection")
 
 _CPU_MINI_IMAGENET = replace(
     _CPU_OMNIGLOT,
@@ -125,13 +125,12 @@ _CPU_MINI_IMAGENET = replace(
         stem_dropout=0.1,
         stack=replace(_CPU_OMNIGLOT.model.stack, dropout=0.1),
     ),
-    queries=10,
-    episodes=512,
-    pool=PoolConfig(classes=40, images_per_class=6),
+    pool=PoolConfig(classes=40, images_per_class=6, turned=0.25),
     distortion=_PHOTO_DISTORTION,
     auxiliary=AuxiliaryConfig("classes", weight=0.5),
     optimizer=OptimizerConfig(lr=5e-4, weight_decay=0.05),
-    validate_every=250,
+    average_decay=0.999,
+    validate_every=500,
     minutes=60,
 )
 
@@ -232,11 +231,11 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
     "cpu-mini-imagenet-1shot": ("5-way 1-shot Mini-ImageNet for a desktop CPU, 60 minutes", _CPU_MINI_IMAGENET),
     "cpu-mini-imagenet-5shot": (
         "5-way 5-shot Mini-ImageNet for a desktop CPU, 60 minutes",
-        replace(_CPU_MINI_IMAGENET, k_shot=5, episodes=256, pool=PoolConfig(classes=30, images_per_class=10)),
+        replace(_CPU_MINI_IMAGENET, k_shot=5, pool=PoolConfig(classes=30, images_per_class=10, turned=0.25)),
     ),
     "cpu-fc100-5shot": (
         "5-way 5-shot FC100 for a desktop CPU, 60 minutes",
-        replace(_CPU_CIFARFS, data="fc100", k_shot=5, episodes=256, pool=PoolConfig(classes=40, images_per_class=10)),
+        replace(_CPU_CIFARFS, data="fc100", k_shot=5, pool=PoolConfig(classes=40, images_per_class=10)),
     ),
     "cpu-cifarfs-1shot": ("5-way 1-shot CIFAR-FS for a desktop CPU, 60 minutes", _CPU_CIFARFS),
     "cpu-omniglot-delayed": ("5-way streams of Omniglot whose labels come one step late, 30 minutes", _CPU_DELAYED),

@@ -77,7 +77,7 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
 
 def build_objective(config: TrainConfig, train: Sets) -> Objective:
     """The protocol that the configuration names, for these training classes. Raises UserError where the model does not fit."""
-    return PROTOCOLS[config.protocol](config, sum(map(len, train)))
+    return PROTOCOLS[config.protocol](config, config.pool.count(sum(map(len, train))))
 
 
 def with_second(splits: dict[Split, ImageClasses], second: dict[Split, ImageClasses] | None) -> dict[Split, Sets]:

@@ -33,7 +33,7 @@ class Sequential(Delayed):
     def sampler(cls, config: TrainConfig, data: Sets, generator: torch.Generator) -> Sampler[Streams]:
         """Streams through both data sets."""
         first, second = (StreamSampler(build_sampler(config, cls.test_shape(config), part, generator)) for part in data)
-        return TwoTaskSampler(first, second, len(data[0]), config.sequential.trim)
+        return TwoTaskSampler(first, second, config.pool.count(len(data[0])), config.sequential.trim)
 
 
 class TwoTaskSampler:

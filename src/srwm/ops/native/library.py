@@ -11,12 +11,18 @@ from pathlib import Path
 import torch  # noqa: F401  first, so that its OpenMP runtime serves the library too
 from torch import Tensor
 
-_API_VERSION = 3
-
+_API_VERSION = 4
 
 _PROBLEM = struct.Struct("@2i6q2P")
 """`srwm_problem` in api.h. Packed bytes cost a fifth of what ctypes structures do, which a call of one step would notice."""
-_KERNELS = ("srwm_forward", "srwm_backward", "srwm_fast_forward", "srwm_fast_backward")
+_KERNELS = (
+    "srwm_forward",
+    "srwm_backward",
+    "srwm_fast_forward",
+    "srwm_fast_backward",
+    "srwm_norm_pool_forward",
+    "srwm_norm_pool_backward",
+)
 
 
 class Library:
@@ -94,7 +100,14 @@ class Library:
         Raises:
             MemoryError: there was no memory for the working set of a thread.
         """
-        problem = _PROBLEM.pack(*sizes, *_pointers(flags))
+        self.run(name, _PROBLEM.pack(*sizes, *_pointers(flags)), arrays)
+
+    def run(self, name: str, problem: bytes, arrays: Sequence[Tensor | None]) -> None:
+        """Run `name` on a packed problem and the tensors' memory.
+
+        Raises:
+            MemoryError: there was no memory for the working set of a thread.
+        """
         if getattr(self._lib, name)(problem, struct.pack(f"{len(arrays)}P", *_pointers(arrays))):
             raise MemoryError(f"{name}: no memory for the working set")
 

@@ -48,11 +48,11 @@ def run(
     compiled().call(name, (torch.get_num_threads(), side_by_side, *sizes, interval), (resets, mask), (*inputs, *outputs))
 
 
-def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
+def empty(like: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
     """Memory for a result, of any content."""
     if type(like) is not Tensor or not like.is_cpu:  # while tracing
-        return like.new_empty(shape)
-    return POOL.empty(like, shape)
+        return like.new_empty(shape, dtype=dtype)
+    return POOL.empty(like, shape, dtype)
 
 
 def rows(like: Tensor, shape: Sequence[int], mask: Tensor | None) -> Tensor:
@@ -62,7 +62,7 @@ def rows(like: Tensor, shape: Sequence[int], mask: Tensor | None) -> Tensor:
 
 
 def second_derivative(
-    reference: Callable[..., Outputs],
+    reference: Callable[..., tuple[Tensor, ...]],
     inputs: Sequence[Tensor | None],
     grad_outputs: Sequence[Tensor | None],
     grad_grads: Sequence[Tensor | None],

@@ -25,15 +25,16 @@ class Pool:
         self._limit = limit
         self._free: list[mmap.mmap] = []  # the one that came back last stands last
 
-    def empty(self, like: Tensor, shape: Sequence[int]) -> Tensor:
-        """float32 memory of any content."""
+    def empty(self, like: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Memory of any content."""
         count = math.prod(shape)
-        if 4 * count < _SMALLEST or not hasattr(mmap, "MAP_PRIVATE"):
-            return like.new_empty(shape)
-        block = self._take(4 * count)
+        size = dtype.itemsize * count
+        if size < _SMALLEST or not hasattr(mmap, "MAP_PRIVATE"):
+            return like.new_empty(shape, dtype=dtype)
+        block = self._take(size)
         lease = (ctypes.c_char * len(block)).from_buffer(block)
         weakref.finalize(lease, self._give_back, block).atexit = False
-        return torch.frombuffer(lease, dtype=torch.float32, count=count).view(*shape)
+        return torch.frombuffer(lease, dtype=dtype, count=count).view(*shape)
 
     def _take(self, size: int) -> mmap.mmap:
         """The smallest free block that is large enough and not far too large, or a new one."""

@@ -1,4 +1,4 @@
-/* The C interface of the kernels. All arrays are dense, float32, in the shapes named; a null pointer means "not given".
+/* The C interface of the kernels. All arrays are dense, float32 unless said, in the shapes named; a null pointer means "not given".
 
    Results do not depend on anything but the arguments, the instruction set and `threads`. Returns 0, or -1 when memory ran out. */
 #ifndef SRWM_API_H
@@ -42,7 +42,36 @@ typedef struct {
     float *grad_q, *grad_k, *grad_v, *grad_beta, *grad_state;
 } srwm_fast_backward_arrays;
 
-#define SRWM_API_VERSION 3
+/* Batch normalisation, 2x2 max-pool, dropout and ReLU of images (images, height, width, channels), float32 or bfloat16. */
+typedef struct {
+    int32_t threads, half;                     /* half: bfloat16 */
+    int64_t images, height, width, channels;   /* channels: a multiple of 16 */
+    uint64_t seed;                             /* of dropout */
+    uint32_t drop_below;                       /* an output is dropped where 32 random bits are less */
+    float grow, eps;                           /* what is left is multiplied by grow; eps is added to the variance */
+} srwm_norm_pool;
+
+/* x, y, pooled and their gradients are of the images' type; mean and variance (channels) are those of the images, divided by their
+   number; pooled and places (images, height / 2, width / 2, channels) like y are kept for backward. */
+typedef struct {
+    const void* x;
+    const float *weight, *bias;
+    void *y, *pooled;
+    uint8_t* places;
+    float *mean, *variance;
+} srwm_norm_pool_forward_arrays;
+
+typedef struct {
+    const void* x;
+    const float* weight;
+    const void *pooled, *grad_y;
+    const uint8_t* places;
+    const float *mean, *variance;
+    void* grad_x;
+    float *grad_weight, *grad_bias;
+} srwm_norm_pool_backward_arrays;
+
+#define SRWM_API_VERSION 4
 
 SRWM_EXPORT int32_t srwm_api_version(void); /* SRWM_API_VERSION of the library that was compiled */
 SRWM_EXPORT int32_t srwm_heads_side_by_side(void); /* of a group: as many as fill a vector */
@@ -51,6 +80,8 @@ SRWM_EXPORT int srwm_forward(const srwm_problem*, const srwm_forward_arrays*);
 SRWM_EXPORT int srwm_backward(const srwm_problem*, const srwm_backward_arrays*);
 SRWM_EXPORT int srwm_fast_forward(const srwm_problem*, const srwm_fast_forward_arrays*);
 SRWM_EXPORT int srwm_fast_backward(const srwm_problem*, const srwm_fast_backward_arrays*);
+SRWM_EXPORT int srwm_norm_pool_forward(const srwm_norm_pool*, const srwm_norm_pool_forward_arrays*);
+SRWM_EXPORT int srwm_norm_pool_backward(const srwm_norm_pool*, const srwm_norm_pool_backward_arrays*);
 
 SRWM_EXPORT const char* srwm_isa_names(void);        /* what this machine can run, best first, separated by spaces */
 SRWM_EXPORT int srwm_select_isa(const char* name);   /* 0, or -1 when this machine cannot run it */

@@ -4,6 +4,7 @@
 #endif
 
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -200,6 +201,73 @@ void fast_backward(const srwm_problem& p, const srwm_fast_backward_arrays& a) {
                 [&](int, int64_t first, int64_t last) { selected->fast_backward(p, a, schedule, first, last); });
 }
 
+// Sums over images, (2, channels), by threads that are added in their order.
+template <class F>
+std::vector<double> summed_over_images(const srwm_norm_pool& p, int threads, F&& f) {
+    std::vector<std::vector<double>> sums(threads, std::vector<double>(2 * p.channels));
+    srwm::share(threads, p.images, [&](int thread, int64_t first, int64_t last) { f(first, last, sums[thread].data()); });
+    for (int thread = 1; thread < threads; ++thread)
+        for (int64_t c = 0; c < 2 * p.channels; ++c) sums[0][c] += sums[thread][c];
+    return sums[0];
+}
+
+int threads_for(const srwm_norm_pool& p) {
+    return srwm::useful_threads(p.threads, p.images, static_cast<double>(p.height * p.width * p.channels));
+}
+
+float pixel(const srwm_norm_pool& p, const void* x, int64_t i) {
+    if (!p.half) return static_cast<const float*>(x)[i];
+    const uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(x)[i]) << 16;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+void norm_pool_forward(const srwm_norm_pool& p, const srwm_norm_pool_forward_arrays& a) {
+    const int threads = threads_for(p);
+    const double count = static_cast<double>(p.images * p.height * p.width);
+    std::vector<float> pivots(p.channels), scales(p.channels), shifts(p.channels);
+    for (int64_t c = 0; c < p.channels; ++c) pivots[c] = pixel(p, a.x, c);  // so that squares do not cancel
+    const auto& kernels = selected->norm_pool;
+    const auto sums = summed_over_images(p, threads, [&](int64_t first, int64_t last, double* to) {
+        kernels.reduce(p, a, pivots.data(), first, last, to);
+    });
+    for (int64_t c = 0; c < p.channels; ++c) {
+        const double mean = sums[c] / count, variance = std::max(0.0, sums[p.channels + c] / count - mean * mean);
+        a.mean[c] = static_cast<float>(pivots[c] + mean);
+        a.variance[c] = static_cast<float>(std::isnan(mean) ? mean : variance);
+        const double scale = a.weight[c] / std::sqrt(variance + p.eps);
+        scales[c] = static_cast<float>(scale);
+        shifts[c] = static_cast<float>(a.bias[c] - (pivots[c] + mean) * scale);
+    }
+    srwm::share(threads, p.images, [&](int, int64_t first, int64_t last) {
+        kernels.finish(p, a, scales.data(), shifts.data(), first, last);
+    });
+}
+
+void norm_pool_backward(const srwm_norm_pool& p, const srwm_norm_pool_backward_arrays& a) {
+    const int threads = threads_for(p);
+    const double count = static_cast<double>(p.images * p.height * p.width);
+    std::vector<float> scales(p.channels), slopes(p.channels), levels(p.channels);
+    const auto& kernels = selected->norm_pool;
+    const auto sums = summed_over_images(p, threads, [&](int64_t first, int64_t last, double* to) {
+        kernels.gradient_sums(p, a, first, last, to);
+    });
+    for (int64_t c = 0; c < p.channels; ++c) {
+        const double deviation = std::sqrt(static_cast<double>(a.variance[c]) + p.eps);
+        const double grad_bias = sums[c], grad_weight = sums[p.channels + c] / deviation;
+        const double scale = a.weight[c] / deviation, slope = -scale * grad_weight / deviation / count;
+        a.grad_bias[c] = static_cast<float>(grad_bias);
+        a.grad_weight[c] = static_cast<float>(grad_weight);
+        scales[c] = static_cast<float>(scale);
+        slopes[c] = static_cast<float>(slope);
+        levels[c] = static_cast<float>(-scale * grad_bias / count - slope * a.mean[c]);
+    }
+    srwm::share(threads, p.images, [&](int, int64_t first, int64_t last) {
+        kernels.gradient(p, a, scales.data(), slopes.data(), levels.data(), first, last);
+    });
+}
+
 }  // namespace
 
 extern "C" {
@@ -225,6 +293,12 @@ int srwm_fast_forward(const srwm_problem* p, const srwm_fast_forward_arrays* a) 
 }
 int srwm_fast_backward(const srwm_problem* p, const srwm_fast_backward_arrays* a) {
     return guarded([&] { fast_backward(*p, *a); });
+}
+int srwm_norm_pool_forward(const srwm_norm_pool* p, const srwm_norm_pool_forward_arrays* a) {
+    return guarded([&] { norm_pool_forward(*p, *a); });
+}
+int srwm_norm_pool_backward(const srwm_norm_pool* p, const srwm_norm_pool_backward_arrays* a) {
+    return guarded([&] { norm_pool_backward(*p, *a); });
 }
 
 const char* srwm_isa_names(void) {

@@ -1,0 +1,168 @@
+"""Batch normalisation, 2x2 max-pool, dropout and ReLU as one native operator, in training."""
+
+import struct
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from srwm.ops.native import library
+from srwm.ops.native.operators import compiled, define, empty, second_derivative
+
+CHANNELS = 16
+"""The kernels take multiples of so many channels."""
+_PROBLEM = struct.Struct("@2i4qQI2f")
+"""`srwm_norm_pool` in api.h."""
+
+
+def available(images: Tensor, weight: Tensor, dropout: float = 0.0) -> bool:
+    """Whether `norm_pool` takes images (N, C, H, W): on the CPU, float32 or bfloat16, C a multiple of 16, H and W 2 or more.
+
+    Not with weights of another type than float32, nor where all is dropped; not while they are traced, since a compiler knows
+    PyTorch's own four operations better.
+    """
+    return (
+        library.LIBRARY is not None
+        and type(images) is Tensor
+        and images.is_cpu
+        and images.dtype in (torch.float32, torch.bfloat16)
+        and images.dim() == 4
+        and images.shape[0] > 0
+        and images.shape[1] % CHANNELS == 0
+        and min(images.shape[2:]) >= 2
+        and weight.dtype == torch.float32
+        and 0 <= dropout < 1
+        and not torch.compiler.is_compiling()
+    )
+
+
+def norm_pool(images: Tensor, weight: Tensor, bias: Tensor, eps: float, dropout: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """ReLU(dropout(max_pool(batch_norm(images)))) with the batch's own statistics and 2x2 pools, and these statistics.
+
+    Images (N, C, H, W), best channels last, and weight and bias (C,) float32 -> (N, C, H // 2, W // 2) of the images' type,
+    channels last, and mean and variance (divided by N H W) of each channel, (C,). Dropout's random numbers start from one of
+    PyTorch's generator. No gradient comes from the statistics.
+
+    Raises:
+        RuntimeError: this installation has no compiled library.
+    """
+    seed = int(torch.randint(2**62, ())) if dropout else 0
+    y, mean, variance, _, _ = torch.ops.srwm.norm_pool_training(images, weight, bias, eps, dropout, seed)
+    return y, mean, variance
+
+
+def _problem(images: Tensor, eps: float, dropout: float, seed: int) -> bytes:
+    count, channels, height, width = images.shape
+    half = images.dtype == torch.bfloat16
+    drop_below, grow = round(dropout * 2**32), 1 / (1 - dropout)
+    return _PROBLEM.pack(
+        torch.get_num_threads(), half, count, height, width, channels, seed, min(drop_below, 2**32 - 1), grow, eps
+    )
+
+
+def _channels_last(like: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    count, channels, height, width = shape
+    return empty(like, (count, height, width, channels), dtype).permute(0, 3, 1, 2)
+
+
+def _results(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    count, channels, height, width = x.shape
+    shape = (count, channels, height // 2, width // 2)
+    y, largest = (_channels_last(x, shape, x.dtype) for _ in range(2))
+    mean, variance = (x.new_empty(channels, dtype=torch.float32) for _ in range(2))
+    return y, mean, variance, largest, _channels_last(x, shape, torch.uint8)
+
+
+def _training(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float, dropout: float, seed: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    y, mean, variance, largest, places = results = _results(x)
+    x = x.contiguous(memory_format=torch.channels_last)
+    arrays = (x, weight.contiguous(), bias.contiguous(), y, largest, places, mean, variance)
+    compiled().run("srwm_norm_pool_forward", _problem(x, eps, dropout, seed), arrays)
+    return results
+
+
+def _backward(
+    grad_y: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    largest: Tensor,
+    places: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    eps: float,
+    dropout: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    grad_x = _channels_last(x, tuple(x.shape), x.dtype)
+    grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(weight)
+    x, grad_y = (a.contiguous(memory_format=torch.channels_last) for a in (x, grad_y))
+    arrays = (x, weight.contiguous(), largest, grad_y, places, mean, variance, grad_x, grad_weight, grad_bias)
+    compiled().run("srwm_norm_pool_backward", _problem(x, eps, dropout, 0), arrays)
+    return grad_x, grad_weight, grad_bias
+
+
+def _reference(x: Tensor, weight: Tensor, bias: Tensor, places: Tensor, eps: float, dropout: float) -> tuple[Tensor]:
+    """The output by PyTorch's operations, given which pixels were the largest and what was dropped."""
+    dtype, (height, width) = x.dtype, places.shape[2:]
+    x = x.float()
+    scale = weight * (x.var((0, 2, 3), unbiased=False) + eps).rsqrt()
+    z = (x - x.mean((0, 2, 3), keepdim=True)) * scale[:, None, None] + bias[:, None, None]
+    fours = z[..., : 2 * height, : 2 * width].reshape(*z.shape[:2], height, 2, width, 2).movedim(3, 4).flatten(4)
+    largest = fours.gather(4, (places & 3).long()[..., None])[..., 0]
+    return (torch.where(places < 4, largest / (1 - dropout), 0.0).to(dtype),)
+
+
+def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    x, weight, _, ctx.eps, ctx.dropout, _ = inputs
+    _, mean, variance, largest, places = output
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(mean, variance, largest, places)
+    ctx.save_for_backward(x, weight, largest, places, mean, variance)
+
+
+def _differentiate(ctx: Any, grad_y: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+    if grad_y is None:
+        return (None,) * 6
+    grads = torch.ops.srwm.norm_pool_backward(grad_y, *ctx.saved_tensors, ctx.eps, ctx.dropout)
+    return (*(g if wanted else None for g, wanted in zip(grads, ctx.needs_input_grad, strict=False)), None, None, None)
+
+
+def _keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    grad_y, x, weight, _, places, _, _, ctx.eps, ctx.dropout = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(grad_y, x, weight, places)
+
+
+def _differentiate_twice(ctx: Any, *grad_grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    grad_y, x, weight, places = ctx.saved_tensors
+    of_grad_y, of_x, of_weight, _ = second_derivative(
+        lambda x, weight, bias: _reference(x, weight, bias, places, ctx.eps, ctx.dropout),
+        (x, weight, torch.zeros_like(weight)),
+        (grad_y,),
+        grad_grads,
+    )
+    return of_grad_y, of_x, of_weight, None, None, None, None, None, None
+
+
+define(
+    "norm_pool_training",
+    "Tensor x, Tensor weight, Tensor bias, float eps, float dropout, int seed",
+    5,
+    _training,
+    lambda x, weight, bias, eps, dropout, seed: _results(x),
+)
+define(
+    "norm_pool_backward",
+    "Tensor grad_y, Tensor x, Tensor weight, Tensor largest, Tensor places, Tensor mean, Tensor variance, "
+    "float eps, float dropout",
+    3,
+    _backward,
+    lambda grad_y, x, weight, *_: (
+        _channels_last(x, tuple(x.shape), x.dtype),
+        torch.empty_like(weight),
+        torch.empty_like(weight),
+    ),
+)
+torch.library.register_autograd("srwm::norm_pool_training", _differentiate, setup_context=_keep_for_backward)
+torch.library.register_autograd("srwm::norm_pool_backward", _differentiate_twice, setup_context=_keep_inputs)

@@ -1,0 +1,227 @@
+"""Normalisation, pool, dropout and ReLU in one, against PyTorch's four operations."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from srwm.ops.native import library, norm_pool
+from srwm.ops.native.operators import OPERATORS
+from srwm.vision import Conv4
+
+from .conftest import NATIVE_MISSING
+
+pytestmark = NATIVE_MISSING
+SHAPES = [(5, 16, 6, 8), (3, 32, 21, 21), (2, 64, 7, 10), (4, 48, 2, 3), (1, 16, 5, 2)]
+
+
+def draw(shape: tuple[int, ...], dtype: torch.dtype = torch.float32, *, offset: float = 3.0) -> tuple[Tensor, nn.BatchNorm2d]:
+    """Images far from zero mean, and a norm with weights of both signs."""
+    generator = torch.Generator().manual_seed(0)
+    norm = nn.BatchNorm2d(shape[1])
+    with torch.no_grad():
+        norm.weight.copy_(torch.randn(shape[1], generator=generator))
+        norm.bias.copy_(torch.randn(shape[1], generator=generator))
+    images = 2 * torch.randn(shape, generator=generator) + offset
+    return images.to(dtype).contiguous(memory_format=torch.channels_last), norm
+
+
+def plainly(images: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    return nn.functional.max_pool2d(norm(images), 2).relu()
+
+
+def error(a: Tensor, b: Tensor) -> float:
+    a, b = a.detach().double(), b.detach().double()
+    return float((a - b).norm() / b.norm().clamp(min=1e-9))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_values_and_gradients(shape: tuple[int, ...], dtype: torch.dtype, isa: str) -> None:
+    images, norm = draw(shape, dtype)
+    exact_norm, exact_images = copy.deepcopy(norm).double(), images.double().requires_grad_()
+    exact = plainly(exact_images, exact_norm)
+    cotangent = torch.randn(exact.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    exact.backward(cotangent.double())
+
+    images.requires_grad_()
+    y, mean, variance = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)
+    assert y.dtype == dtype
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    y.backward(cotangent)
+    bound = 1e-6 if dtype == torch.float32 else 4e-3  # a bfloat16 has a relative error of up to 2e-3
+    assert error(y, exact) < bound
+    assert error(images.grad, exact_images.grad) < bound
+    for found, wanted in [
+        (norm.weight.grad, exact_norm.weight.grad),
+        (norm.bias.grad, exact_norm.bias.grad),
+        (mean, exact_images.detach().mean((0, 2, 3))),
+        (variance, exact_images.detach().var((0, 2, 3), unbiased=False)),
+    ]:
+        assert error(found, wanted) < 1e-5
+
+
+def test_statistics_of_images_far_from_zero() -> None:
+    """The mean is a thousand deviations away: a variance from the mean of squares would have lost all its digits."""
+    images, norm = draw((4, 16, 20, 20), offset=2000.0)
+    _, mean, variance = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)
+    assert error(mean, images.double().mean((0, 2, 3))) < 1e-7
+    assert error(variance, images.double().var((0, 2, 3), unbiased=False)) < 1e-5
+
+
+def test_dense_images_of_the_other_order_and_strided_gradients() -> None:
+    images, norm = draw((3, 16, 6, 6))
+    y, *_ = norm_pool.norm_pool(images.contiguous(), norm.weight, norm.bias, norm.eps)
+    assert torch.equal(y, norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)[0])
+    images.requires_grad_()
+    y, *_ = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)
+    (expanded,) = torch.autograd.grad(y.sum(), images, retain_graph=True)  # by a gradient with strides of 0
+    (dense,) = torch.autograd.grad(y, images, torch.ones_like(y))
+    assert torch.equal(expanded, dense)
+
+
+def test_threads_share_the_images() -> None:
+    images, norm = draw((40, 32, 20, 20))
+    one, *_ = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)
+    torch.set_num_threads(2)
+    again = [norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)[0] for _ in range(2)]
+    assert torch.equal(*again)
+    assert error(one, again[0]) < 1e-6
+
+
+@pytest.mark.parametrize("dropout", [0.1, 0.5])
+def test_dropout(dropout: float, isa: str) -> None:
+    images, norm = draw((30, 32, 20, 20))
+    nn.init.constant_(norm.bias, 100.0)  # so that ReLU lets everything through
+    images.requires_grad_()
+    torch.manual_seed(0)
+    y, *_ = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps, dropout)
+    whole, *_ = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)
+    dropped = y == 0
+    tolerance = 4 * math.sqrt(dropout * (1 - dropout) / y.numel())
+    assert abs(float(dropped.double().mean()) - dropout) < tolerance
+    for axis, width in ((0, 30), (1, 32), (2, 10), (3, 10)):  # no image, channel, row or column has much more of it
+        shares = dropped.double().mean([i for i in range(4) if i != axis])
+        assert (shares - dropout).abs().max() < 1.2 * tolerance * math.sqrt(width)
+    assert torch.allclose(y, whole / (1 - dropout) * ~dropped, rtol=1e-5)
+
+    torch.manual_seed(0)
+    assert torch.equal(norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps, dropout)[0], y)
+    assert not torch.equal(norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps, dropout)[0], y)
+
+    found = torch.autograd.grad((y**2).sum(), [images, norm.weight, norm.bias])
+    exact, exact_norm = images.detach().double().requires_grad_(), copy.deepcopy(norm).double()  # in float32 there are ties
+    thinned = plainly(exact, exact_norm) * ~dropped / (1 - dropout)
+    wanted = torch.autograd.grad((thinned**2).sum(), [exact, exact_norm.weight, exact_norm.bias])
+    assert all(error(a, b) < 1e-5 for a, b in zip(found, wanted, strict=True))
+
+
+def test_a_pixel_that_is_no_number_is_seen() -> None:
+    images, norm = draw((2, 16, 4, 4))
+    images[1, 3, 2, 2] = math.nan
+    y, mean, variance = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)
+    spoilt = torch.arange(16) == 3
+    for each in (y.isnan().all(3).all(2).all(0), mean.isnan(), variance.isnan()):
+        assert torch.equal(each, spoilt)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_bfloat16_keeps_infinity_and_nothing_overflows_into_it(dtype: torch.dtype) -> None:
+    images, norm = draw((2, 16, 4, 4), dtype)
+    nn.init.constant_(norm.bias, 1e38)
+    y, *_ = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)
+    assert y.isfinite().all()
+    nn.init.constant_(norm.bias, math.inf)
+    y, *_ = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)
+    assert (y == math.inf).all()
+
+
+def test_second_derivatives() -> None:
+    images, norm = draw((2, 16, 4, 5))
+    images.requires_grad_()
+
+    def second(y: Tensor) -> tuple[Tensor, ...]:
+        leaves = (images, norm.weight, norm.bias)
+        grads = torch.autograd.grad((y**3).sum(), leaves, create_graph=True)
+        return torch.autograd.grad(sum((g**2).sum() for g in grads), leaves)
+
+    found = second(norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)[0])
+    for a, b in zip(found, second(plainly(images, norm)), strict=True):
+        assert error(a, b) < 1e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("asking", [False, True])
+def test_operators_are_registered_correctly(dtype: torch.dtype, asking: bool) -> None:
+    images, norm = draw((2, 16, 4, 5), dtype)
+    weight, bias = norm.weight.detach().requires_grad_(asking), norm.bias.detach().requires_grad_(asking)
+    images.requires_grad_(asking)
+    forward = (images, weight, bias, norm.eps, 0.0, 0)
+    torch.library.opcheck(torch.ops.srwm.norm_pool_training.default, forward)
+    y, mean, variance, largest, places = torch.ops.srwm.norm_pool_training(*forward)
+    grad_y = torch.ones_like(y).requires_grad_(asking)
+    statistics = (largest.detach(), places, mean.detach(), variance.detach())
+    backward = (grad_y, images, weight, *statistics, norm.eps, 0.0)
+    tests = ("test_schema", "test_faketensor", "test_autograd_registration")
+    torch.library.opcheck(torch.ops.srwm.norm_pool_backward.default, backward, test_utils=tests)
+    assert {"norm_pool_training", "norm_pool_backward"} <= {name.split("::")[1].split(".")[0] for name in OPERATORS._op_defs}
+
+
+@pytest.mark.parametrize(
+    ("images", "taken"),
+    [
+        (torch.zeros(2, 16, 4, 4), True),
+        (torch.zeros(2, 16, 4, 4, dtype=torch.bfloat16), True),
+        (torch.zeros(2, 8, 4, 4), False),
+        (torch.zeros(2, 16, 1, 4), False),
+        (torch.zeros(0, 16, 4, 4), False),
+        (torch.zeros(2, 16, 4, 4, dtype=torch.float64), False),
+        (torch.zeros(2, 16, 4, 4, device="meta"), False),
+    ],
+)
+def test_what_the_kernels_take(images: Tensor, taken: bool) -> None:
+    weight = torch.ones(images.shape[1])
+    assert norm_pool.available(images, weight) is taken
+    assert not norm_pool.available(images, weight.bfloat16())
+    assert not norm_pool.available(images, weight, dropout=1.0)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_conv4_trains_as_it_would_with_pytorch_alone(precision: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features, gradients and the statistics for evaluation, by the kernels and by PyTorch's operations."""
+    images = torch.rand(6, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    stem = Conv4(32, 3)
+    with torch.no_grad():
+        for _, norm, *_ in stem.layers:
+            norm.weight.uniform_(-1, 1)
+    plain = copy.deepcopy(stem)
+    features = []
+    for each, taken in ((stem, True), (plain, False)):
+        seen = []
+        available = norm_pool.available
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                norm_pool, "available", lambda *given, t=taken, s=seen, a=available: s.append(t and a(*given)) or s[-1]
+            )
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+                features.append(each(images))
+        assert seen == 4 * [taken]
+        features[-1].float().square().sum().backward()
+    bound = 1e-5 if precision == torch.float32 else 5e-2
+    assert error(*features) < bound
+    for (name, a), b in zip(stem.named_parameters(), plain.parameters(), strict=True):
+        if not (name.endswith("0.bias")):  # which the normalisation takes away again: nothing but rounding
+            assert error(a.grad, b.grad) < 3 * bound, name
+    for (name, a), b in zip(stem.named_buffers(), plain.buffers(), strict=True):
+        assert error(a, b) < bound, name
+    assert torch.equal(stem.layers[0][1].num_batches_tracked, torch.tensor(1))
+    assert error(stem.eval()(images), plain.eval()(images)) < 2 * bound
+
+
+def test_without_the_library_there_is_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "LIBRARY", None)
+    assert not norm_pool.available(torch.zeros(2, 16, 4, 4), torch.ones(16))
+    assert Conv4(16, 1)(torch.zeros(2, 1, 16, 16)).shape == (2, 16)
