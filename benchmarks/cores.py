@@ -8,10 +8,7 @@ command then prints the whole table.
 """
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -20,11 +17,11 @@ from typing import Any
 
 import tyro
 
-import machine
+import runs
 from pages import write_section
 from srwm.rl.presets import CORES, PRESETS
 from srwm.rl.report import draw_comparison, scores_file
-from srwm.training.runs import read_metrics, write_json
+from srwm.training.runs import read_metrics
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "srwm": (),
@@ -69,8 +66,7 @@ def main(options: Options) -> None:
         raise SystemExit(f"expected cores among {', '.join(VARIANTS)} and a preset among {', '.join(PRESETS)}")
     options.runs.mkdir(parents=True, exist_ok=True)
     pairs = [(name, seed) for seed in options.seeds for name in options.only]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda pair: run(*pair, options), pairs))
+    runs.side_by_side(options.jobs, lambda pair: run(*pair, options), pairs)
     rows = [result(name, options) for name in options.only]
     text = section(rows, options)
     if options.markdown is not None:
@@ -88,15 +84,10 @@ def folder_of(name: str, seed: int, options: Options) -> Path:
 def run(name: str, seed: int, options: Options) -> None:
     """Train and evaluate one core with one seed, unless that has been done."""
     folder = folder_of(name, seed, options)
-    if (folder / "machine.json").exists():
-        return
     words = [f"--{word}" if index % 2 == 0 else word for index, word in enumerate(options.budget)]
-    train = ["train", options.preset, *VARIANTS[name], *words, "--seed", str(seed), "--run", str(folder)]
-    evaluate = ["evaluate", str(folder), *(["--no-greedy"] if options.sampled else [])]
-    for command in ([*train, *(["--resume"] if folder.exists() else [])], evaluate, ["evaluate", str(folder), "--chance"]):
-        program = [sys.executable, "-m", "srwm", "rl", *command, "--threads", "1"]
-        subprocess.run(program, check=True, stdout=subprocess.DEVNULL)
-    write_json(folder / "machine.json", {"cpu": machine.cpu_model()})
+    train = ["rl", "train", options.preset, *VARIANTS[name], *words, "--seed", str(seed)]
+    evaluate = ["rl", "evaluate", str(folder)]
+    runs.make(folder, train, [*evaluate, *(["--no-greedy"] if options.sampled else [])], [*evaluate, "--chance"])
 
 
 def result(name: str, options: Options) -> dict[str, Any]:
@@ -107,7 +98,6 @@ def result(name: str, options: Options) -> dict[str, Any]:
         "frames": [read_metrics(folder)[-1]["frames"] for folder in folders],
         "scores": [scores(folder / scores_file(greedy=not options.sampled)) for folder in folders],
         "chance": scores(folders[0] / scores_file(chance=True)),
-        "cpu": json.loads((folders[0] / "machine.json").read_text())["cpu"],
     }
 
 
@@ -132,8 +122,9 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     actions = "actions drawn from the policy" if options.sampled else "the likeliest action"
     spread = "the range over seeds" if several else "95 % bootstrap intervals over episodes (of several level sets, their mean)"
     budget = f" {' '.join(options.budget)}" if options.budget else ""
+    folders = [folder_of(row["name"], seed, options) for row in rows for seed in options.seeds]
     about = (
-        f"Preset `{options.preset}`{budget}, one thread of {' and '.join(sorted({row['cpu'] for row in rows}))}, "
+        f"Preset `{options.preset}`{budget}, one thread of {runs.processors(folders)}, "
         f"seed{'s' if several else ''} {', '.join(map(str, options.seeds))}. Scores are of 200 episodes per task and level set "
         f"after training, {actions}; in brackets {spread}."
     )

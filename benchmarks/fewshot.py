@@ -9,10 +9,7 @@ on steps of the same training. Early stopping is read off the validations of lon
 """
 
 import json
-import subprocess
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
@@ -21,7 +18,7 @@ from typing import Any
 import torch
 import tyro
 
-import machine
+import runs
 from pages import write_section
 from srwm.data.splits import load_splits
 from srwm.fewshot.augment import distort
@@ -91,8 +88,7 @@ def main(options: Options) -> None:
         raise SystemExit(f"--only: expected some of {', '.join((*known, LAYOUTS))}, got {', '.join(sorted(unknown))}")
     names = [name for name in known if not options.only or name in options.only]
     options.runs.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda name: train(name, options), names))
+    runs.side_by_side(options.jobs, lambda name: train(name, options), names)
     speeds: dict[str, float] = {}
     if not options.only or LAYOUTS in options.only:
         stored = options.runs / f"{LAYOUTS}.json"
@@ -107,16 +103,11 @@ def main(options: Options) -> None:
 
 def train(name: str, options: Options) -> None:
     """Train and test one variant, unless that has been done."""
-    folder = options.runs / name
-    if (folder / "machine.json").exists():
-        return
-    command = [sys.executable, "-m", "srwm", "fewshot", "train", options.preset, "--run", str(folder), "--threads", "1"]
-    command += ["--minutes", "None", "--cpu-minutes", str(options.cpu_minutes), "--seed", str(options.seed)]
+    command = ["fewshot", "train", options.preset, "--seed", str(options.seed)]
+    command += ["--minutes", "None", "--cpu-minutes", str(options.cpu_minutes)]
     command += ["--validate-every", "100000"]  # at the end alone
     command += [] if options.data_dir is None else ["--data-dir", str(options.data_dir)]
-    command += ["--resume"] if folder.exists() else []
-    subprocess.run([*command, *VARIANTS[name][1]], check=True, stdout=subprocess.DEVNULL)
-    write_json(folder / "machine.json", {"cpu": machine.cpu_model()})
+    runs.make(options.runs / name, [*command, *VARIANTS[name][1]])
 
 
 def result(name: str, options: Options) -> dict[str, Any]:
@@ -125,13 +116,13 @@ def result(name: str, options: Options) -> dict[str, Any]:
     config, test = read_config(folder), json.loads((folder / "test.json").read_text())
     last = [row for row in read_metrics(folder) if "val_accuracy" not in row][-1]
     return {
+        "folder": folder,
         "name": VARIANTS[name][0],
         "steps": int(last["step"]),
         "episodes": last["step"] * config.episodes / (60 * last["cpu_minutes"]),
         "train": last["train_accuracy"],
         "test": test["mean"],
         "interval": test["interval"],
-        "cpu": json.loads((folder / "machine.json").read_text())["cpu"],
     }
 
 
@@ -187,7 +178,7 @@ def section(results: list[dict[str, Any]], speeds: dict[str, float], options: Op
     if results:
         text += "\n" + fill(
             f"Runs of {options.cpu_minutes:g} minutes of processor time, one thread, that differ from `{options.preset}` in "
-            f"one thing, on {' and '.join(sorted({row['cpu'] for row in results}))}, seed {options.seed}. Episodes per second "
+            f"one thing, on {runs.processors(row['folder'] for row in results)}, seed {options.seed}. Episodes per second "
             "are of processor time, without validation. Training accuracy: of the last steps, on distorted images where there "
             "are distortions. Test: 10,000 episodes, 95 % interval over episodes; one run each, so differences of half a point "
             "mean little.",

@@ -1,0 +1,141 @@
+"""Learners side by side in few-shot learning: runs of equal processor time that differ from a preset in what learns.
+
+    python benchmarks/learners.py --preset cpu-omniglot-1shot --cpu-minutes 45 --runs FOLDER --markdown docs/fewshot-learners.md
+
+Runs are those of `srwm fewshot train`, one thread each, `--jobs` of them side by side; what has ended is not repeated. `--only
+NAME...` and `--seeds` make and show a part, so that several machines or a queue can share the work; the whole command then
+prints the whole table. All have the stem, the data and the recipe of the preset.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from textwrap import fill
+from typing import Any
+
+import tyro
+
+import runs
+from pages import write_section
+from srwm.fewshot.figures.curves import draw_learning_curves
+from srwm.fewshot.presets import PRESETS
+from srwm.fewshot.report import load_best
+from srwm.training.runs import read_metrics
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "srwm": (),
+    "deltanet": ("--model.stack.core", "deltanet"),
+    "lstm": (
+        *("--model.stack.core", "lstm", "--model.stack.num-layers", "1", "--model.stack.ff-factor", "0"),
+        *("--model.stack.style", "plain"),
+    ),
+    "prototypes": ("--model.head", "prototypes"),
+    "bootstrap": ("--protocol", "bootstrap"),
+}
+TITLE = """# Learners side by side
+
+Each section is written by `python benchmarks/learners.py --preset PRESET --runs FOLDER --markdown PAGE`, with the options
+that it names.
+"""
+_WIDTH = 128
+
+
+@dataclass(frozen=True)
+class Options:
+    """Compare learners at equal processor time."""
+
+    runs: Path
+    """folder for the run folders"""
+    preset: str = "cpu-omniglot-1shot"
+    """what the runs differ from"""
+    cpu_minutes: float = 45
+    """minutes of processor time of each run, one thread, validations included"""
+    only: tuple[str, ...] = ("srwm", "deltanet", "lstm", "prototypes")
+    """make and show these: srwm, deltanet, lstm, prototypes, or bootstrap (srwm with bootstrapped training)"""
+    seeds: tuple[int, ...] = (0,)
+    """a run of each for each of these"""
+    data_dir: Path | None = None
+    """folder of the data set"""
+    jobs: int = 1
+    """runs side by side"""
+    markdown: Path | None = None
+    """page whose section on this preset is written anew, with a figure beside it, besides the terminal"""
+
+
+def main(options: Options) -> None:
+    """Make the runs that have not been made yet, then print the table."""
+    unknown = set(options.only) - VARIANTS.keys()
+    if unknown or options.preset not in PRESETS:
+        raise SystemExit(f"expected learners among {', '.join(VARIANTS)} and a preset among {', '.join(PRESETS)}")
+    options.runs.mkdir(parents=True, exist_ok=True)
+    pairs = [(name, seed) for seed in options.seeds for name in options.only]
+    runs.side_by_side(options.jobs, lambda pair: train(*pair, options), pairs)
+    text = section([result(name, options) for name in options.only], options)
+    if options.markdown is not None:
+        figure = options.markdown.with_name(f"{options.markdown.stem}-{options.preset}.png")
+        draw_learning_curves([folder_of(name, options.seeds[0], options) for name in options.only], figure)
+        text += f"\n![Accuracy and loss over minutes of processor time, seed {options.seeds[0]}]({figure.name})\n"
+        write_section(options.markdown, TITLE, text)
+    print(text)
+
+
+def folder_of(name: str, seed: int, options: Options) -> Path:
+    """Where a run lies; learning curves are named by the folder's last part."""
+    return options.runs / f"{options.preset}-{options.cpu_minutes:g}-{seed}" / name
+
+
+def train(name: str, seed: int, options: Options) -> None:
+    """Train and test one learner with one seed, unless that has been done."""
+    folder = folder_of(name, seed, options)
+    folder.parent.mkdir(exist_ok=True)
+    budget = ["--minutes", "None", "--cpu-minutes", str(options.cpu_minutes), "--seed", str(seed)]
+    data = [] if options.data_dir is None else ["--data-dir", str(options.data_dir)]
+    runs.make(folder, ["fewshot", "train", options.preset, *budget, *data, *VARIANTS[name]])
+
+
+def result(name: str, options: Options) -> dict[str, Any]:
+    """What came of one learner: a number for each seed, and the interval over the first one's test episodes."""
+    folders = [folder_of(name, seed, options) for seed in options.seeds]
+    last = [[row for row in read_metrics(folder) if "val_accuracy" in row][-1] for folder in folders]
+    tests = [json.loads((folder / "test.json").read_text()) for folder in folders]
+    return {
+        "name": name,
+        "parameters": sum(p.numel() for p in load_best(folders[0]).parameters()),
+        "steps": fmean(row["step"] for row in last),
+        "train": fmean(row["train_accuracy"] for row in last),
+        "test": [test["mean"] for test in tests],
+        "interval": tests[0]["interval"],
+    }
+
+
+def section(rows: list[dict[str, Any]], options: Options) -> str:
+    """The results as a section of the documentation."""
+    several = len(options.seeds) > 1
+    folders = [folder_of(row["name"], seed, options) for row in rows for seed in options.seeds]
+    about = (
+        f"Preset `{options.preset}`, {options.cpu_minutes:g} minutes of processor time of one thread of "
+        f"{runs.processors(folders)} each, seed{'s' if several else ''} {', '.join(map(str, options.seeds))}. Training "
+        "accuracy: of the last steps, on distorted images. Test: 10,000 episodes, "
+        + ("mean and range over seeds." if several else "95 % interval over episodes.")
+    )
+    lines = [
+        "| learner | parameters | steps | training accuracy, % | test accuracy, % |",
+        "|---|---|---|---|---|",
+        *(
+            f"| `{row['name']}` | {row['parameters']:,} | {row['steps']:,.0f} | {100 * row['train']:.1f} | {_test(row)} |"
+            for row in rows
+        ),
+    ]
+    return f"## {options.preset}\n\n{fill(about, _WIDTH)}\n\n" + "\n".join(lines) + "\n"
+
+
+def _test(row: dict[str, Any]) -> str:
+    found = [100 * value for value in row["test"]]
+    if len(found) == 1:
+        return f"{found[0]:.2f} ± {100 * row['interval']:.2f}"
+    return f"{fmean(found):.2f} [{min(found):.2f}, {max(found):.2f}]"
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
