@@ -21,7 +21,7 @@ import runs
 from pages import write_section
 from srwm.rl.presets import CORES, PRESETS
 from srwm.rl.report import draw_comparison, scores_file
-from srwm.training.runs import read_metrics
+from srwm.training.runs import read_metrics, write_json
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "srwm": (),
@@ -55,6 +55,8 @@ class Options:
     """evaluate by actions drawn from the policy, not by the likeliest"""
     jobs: int = 1
     """runs side by side"""
+    json: Path | None = None
+    """where to write every figure"""
     markdown: Path | None = None
     """page whose section on this preset is written anew, with a figure beside it, besides the terminal"""
 
@@ -69,6 +71,8 @@ def main(options: Options) -> None:
     runs.side_by_side(options.jobs, lambda pair: run(*pair, options), pairs)
     rows = [result(name, options) for name in options.only]
     text = section(rows, options)
+    if options.json is not None:
+        write_json(options.json, {"preset": options.preset, "seeds": list(options.seeds), "cores": rows})
     if options.markdown is not None:
         figure = options.markdown.with_name(f"{options.markdown.stem}-{options.preset}.png")
         draw_comparison({name: [folder_of(name, seed, options) for seed in options.seeds] for name in options.only}, figure)

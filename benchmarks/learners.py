@@ -21,7 +21,7 @@ from pages import write_section
 from srwm.fewshot.figures.curves import draw_learning_curves
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.report import load_best
-from srwm.training.runs import read_metrics
+from srwm.training.runs import read_metrics, write_json
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "srwm": (),
@@ -59,6 +59,8 @@ class Options:
     """folder of the data set"""
     jobs: int = 1
     """runs side by side"""
+    json: Path | None = None
+    """where to write every figure"""
     markdown: Path | None = None
     """page whose section on this preset is written anew, with a figure beside it, besides the terminal"""
 
@@ -71,7 +73,10 @@ def main(options: Options) -> None:
     options.runs.mkdir(parents=True, exist_ok=True)
     pairs = [(name, seed) for seed in options.seeds for name in options.only]
     runs.side_by_side(options.jobs, lambda pair: train(*pair, options), pairs)
-    text = section([result(name, options) for name in options.only], options)
+    rows = [result(name, options) for name in options.only]
+    text = section(rows, options)
+    if options.json is not None:
+        write_json(options.json, {"preset": options.preset, "cpu_minutes": options.cpu_minutes, "learners": rows})
     if options.markdown is not None:
         figure = options.markdown.with_name(f"{options.markdown.stem}-{options.preset}.png")
         draw_learning_curves([folder_of(name, options.seeds[0], options) for name in options.only], figure)
@@ -95,9 +100,9 @@ def train(name: str, seed: int, options: Options) -> None:
 
 
 def result(name: str, options: Options) -> dict[str, Any]:
-    """What came of one learner: a number for each seed, and the interval over the first one's test episodes."""
+    """What came of one learner, test accuracy and its interval over episodes for each seed."""
     folders = [folder_of(name, seed, options) for seed in options.seeds]
-    last = [[row for row in read_metrics(folder) if "val_accuracy" in row][-1] for folder in folders]
+    last = [[row for row in read_metrics(folder) if "val_accuracy" not in row][-1] for folder in folders]
     tests = [json.loads((folder / "test.json").read_text()) for folder in folders]
     return {
         "name": name,
@@ -105,7 +110,7 @@ def result(name: str, options: Options) -> dict[str, Any]:
         "steps": fmean(row["step"] for row in last),
         "train": fmean(row["train_accuracy"] for row in last),
         "test": [test["mean"] for test in tests],
-        "interval": tests[0]["interval"],
+        "interval": [test["interval"] for test in tests],
     }
 
 
@@ -116,7 +121,7 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     about = (
         f"Preset `{options.preset}`, {options.cpu_minutes:g} minutes of processor time of one thread of "
         f"{runs.processors(folders)} each, seed{'s' if several else ''} {', '.join(map(str, options.seeds))}. Training "
-        "accuracy: of the last steps, on distorted images. Test: 10,000 episodes, "
+        "accuracy: of the last steps, on images as training sees them. Test: 10,000 episodes, "
         + ("mean and range over seeds." if several else "95 % interval over episodes.")
     )
     lines = [
@@ -133,7 +138,7 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
 def _test(row: dict[str, Any]) -> str:
     found = [100 * value for value in row["test"]]
     if len(found) == 1:
-        return f"{found[0]:.2f} ± {100 * row['interval']:.2f}"
+        return f"{found[0]:.2f} ± {100 * row['interval'][0]:.2f}"
     return f"{fmean(found):.2f} [{min(found):.2f}, {max(found):.2f}]"
 
 

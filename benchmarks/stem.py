@@ -1,27 +1,29 @@
 """Conv-4 in training: what follows its convolutions as one native operation, against PyTorch's four and against torch.compile.
 
-    python benchmarks/stem.py --markdown docs/benchmarks-stem.md
+    python benchmarks/stem.py --json docs/benchmarks-stem.json --markdown docs/benchmarks-stem.md
 
-Times are those of features and all gradients of one batch, turn about, with the preset's batch sizes; the threads are PyTorch's
-own choice unless --threads says otherwise.
+Times are those of features and all gradients of one batch, turn about, with the presets' batch sizes and dropout; threads are
+PyTorch's own choice unless --threads says otherwise.
 """
 
 import argparse
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import machine
+from srwm.fewshot.presets import PRESETS
 from srwm.ops.native.library import LIBRARY
 from srwm.vision import Conv4
-from timing import Local, Spread, race
+from timing import Local, race
 
-BATCHES = {"Mini-ImageNet": (32, (240, 3, 84, 84)), "Omniglot": (64, (360, 1, 28, 28))}
-"""Channels of the stem and shape of the images of a step in the presets for a CPU."""
-_HEAD = ["batch", "precision", "native, ms", "PyTorch, ms", "torch.compile, ms", "PyTorch / native", "torch.compile / native"]
+PRESETS_OF = {"Mini-ImageNet": "cpu-mini-imagenet-1shot", "Omniglot": "cpu-omniglot-1shot"}
+COMPETITORS = ("native", "PyTorch", "torch.compile")
 
 
 def main() -> None:
@@ -29,58 +31,72 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, help="default: PyTorch's own choice")
     parser.add_argument("--seconds", type=float, default=4.0, help="least time for each competitor")
-    parser.add_argument("--markdown", type=Path, help="page to write")
+    parser.add_argument("--json", type=Path, help="where to write every figure")
+    parser.add_argument("--markdown", type=Path, help="where to write the table")
     options = parser.parse_args()
     if LIBRARY is None:
         raise SystemExit("the native library was not compiled: nothing to measure")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     rows = [
-        [name, str(precision).removeprefix("torch."), *_measure(channels, shape, precision, options.seconds)]
-        for name, (channels, shape) in BATCHES.items()
+        {"batch": name, "precision": str(precision).removeprefix("torch."), **_measure(preset, precision, options.seconds)}
+        for name, preset in PRESETS_OF.items()
         for precision in (torch.bfloat16, torch.float32)
     ]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in [_HEAD, ["---"] * len(_HEAD), *rows])
-    where = f"{machine.cpu_model()}, threads: {torch.get_num_threads()}, {LIBRARY.selected_isa}, PyTorch {torch.__version__}"
-    text = (
-        "# Conv-4 in training\n\nMade by `python benchmarks/stem.py --markdown docs/benchmarks-stem.md`.\n\n"
-        f"Features and gradients of one batch, dropout 0.1; milliseconds are median [quartiles]. {where}.\n\n{table}\n"
-    )
-    print(text)
+    where = {
+        "cpu": machine.cpu_model(),
+        "threads": torch.get_num_threads(),
+        "isa": LIBRARY.selected_isa,
+        "torch": torch.__version__,
+    }
+    print(text := _text(where, rows))
+    if options.json is not None:
+        options.json.write_text(json.dumps({"machine": where, "rows": rows}, indent=2) + "\n")
     if options.markdown is not None:
         options.markdown.write_text(text)
 
 
-def _measure(channels: int, shape: tuple[int, ...], precision: torch.dtype, seconds: float) -> list[str]:
+def _text(where: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    head = ["batch", "precision", *(f"{name}, ms" for name in COMPETITORS), *(f"{name} / native" for name in COMPETITORS[1:])]
+    lines = [head, ["---"] * len(head)]
+    for row in rows:
+        spreads = [row["seconds"][name] for name in COMPETITORS]
+        told = [f"{1e3 * s['median']:.0f} [{1e3 * s['low']:.0f}, {1e3 * s['high']:.0f}]" for s in spreads]
+        ratios = [f"{s['median'] / spreads[0]['median']:.2f}" for s in spreads[1:]]
+        lines.append([f"{row['batch']} {tuple(row['images'])}", row["precision"], *told, *ratios])
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return (
+        "# Conv-4 in training\n\nMade by `python benchmarks/stem.py --json docs/benchmarks-stem.json --markdown "
+        "docs/benchmarks-stem.md`.\n\nFeatures and gradients of one batch; milliseconds, median [quartiles] of calls in turn. "
+        f"{where['cpu']}, threads: {where['threads']}, {where['isa']}, PyTorch {where['torch']}.\n\n{table}\n"
+    )
+
+
+def _measure(preset: str, precision: torch.dtype, seconds: float) -> dict[str, Any]:
+    config = PRESETS[preset][1]
+    model, shape = config.model, (config.pool.classes * config.pool.images_per_class, *config.model.image_shape)
     torch.manual_seed(0)
     images = torch.rand(shape).contiguous(memory_format=torch.channels_last)
-    stem = Conv4(channels, shape[1], dropout=0.1).to(memory_format=torch.channels_last)
+    assert isinstance(model.stem_channels, int)
+    stem = Conv4(model.stem_channels, shape[1], model.stem_dropout).to(memory_format=torch.channels_last)
     plain = nn.Sequential(*(nn.Sequential(*copy.deepcopy(stage)) for stage in stem.layers), nn.Flatten())
-    stems: dict[str, Callable[[Tensor], Tensor]] = {
-        "native": stem,
-        "PyTorch": plain,
-        "compiled": torch.compile(copy.deepcopy(plain)),
-    }
-    spreads = race({name: Local(_training(call, images, precision)) for name, call in stems.items()}, seconds)
+    stems = dict(zip(COMPETITORS, (stem, plain, torch.compile(copy.deepcopy(plain))), strict=True))
+    spreads = race({name: Local(_training(each, images, precision)) for name, each in stems.items()}, seconds)
     torch._dynamo.reset()
-    native = spreads["native"].median
-    return [*map(_told, spreads.values()), *(f"{spreads[name].median / native:.2f}" for name in ("PyTorch", "compiled"))]
+    return {"images": list(shape), "seconds": {name: spread.as_dict() for name, spread in spreads.items()}}
 
 
-def _training(stem: Callable[[Tensor], Tensor], images: Tensor, precision: torch.dtype) -> Callable[[], tuple[Tensor, ...]]:
+def _training(stem: nn.Module, images: Tensor, precision: torch.dtype) -> Callable[[], tuple[Tensor, ...]]:
     """A call that returns nothing, since dropout makes no two results alike."""
+    parameters = list(stem.parameters())
 
     def call() -> tuple[Tensor, ...]:
         with torch.autocast("cpu", precision, enabled=precision != torch.float32):
             features = stem(images)
-        features.float().square().mean().backward()
+        torch.autograd.grad(features.float().square().mean(), parameters)
         return ()
 
     return call
-
-
-def _told(spread: Spread) -> str:
-    return f"{1e3 * spread.median:.0f} [{1e3 * spread.low:.0f}, {1e3 * spread.high:.0f}]"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from srwm import ops
+from srwm.ops.native import library
 from srwm.ops.native.operators import OPERATORS as LIBRARY
 
 from .recurrences import RECURRENCES, Inputs, Recurrence, Sizes, draw, draw_flags, output_gradients, relative_error
@@ -177,3 +178,23 @@ def test_autocast_does_not_reach_second_derivatives(native: str) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         inside = second()
     torch.testing.assert_close(inside, second(), rtol=1e-5, atol=1e-6)
+
+
+def test_transforms_go_by_the_reference(recurrence: Recurrence) -> None:
+    """torch.func and forward-mode derivatives: by "auto" those of the reference; a named native backend refuses them."""
+    inputs = draw(recurrence, SIZES)
+    names, values = list(inputs), tuple(inputs.values())
+
+    def loss(*tensors: Tensor, backend: str = "auto") -> Tensor:
+        y, state = recurrence.run(**dict(zip(names, tensors, strict=True)), backend=backend)
+        return y.square().sum() + state.square().sum()
+
+    leaves = [a.clone().requires_grad_() for a in values]
+    wanted = torch.autograd.grad(loss(*leaves, backend="reference"), leaves)
+    for a, b in zip(torch.func.grad(loss, tuple(range(len(names))))(*values), wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    _, slope = torch.func.jvp(loss, values, tuple(map(torch.ones_like, values)))
+    torch.testing.assert_close(slope, sum(grad.sum() for grad in wanted), rtol=1e-3, atol=1e-4)
+    if library.LIBRARY is not None:
+        with pytest.raises(RuntimeError, match="takes no part in"):
+            torch.func.jvp(lambda *a: loss(*a, backend="native"), values, tuple(map(torch.ones_like, values)))

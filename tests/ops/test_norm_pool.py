@@ -118,13 +118,61 @@ def test_dropout(dropout: float, isa: str) -> None:
     assert all(error(a, b) < 1e-5 for a, b in zip(found, wanted, strict=True))
 
 
-def test_a_pixel_that_is_no_number_is_seen() -> None:
-    images, norm = draw((2, 16, 4, 4))
-    images[1, 3, 2, 2] = math.nan
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [(2, 2), (4, 1)])
+def test_a_pixel_that_is_no_number_is_seen(value: float, place: tuple[int, int]) -> None:
+    """In a window of the pool, or in the last row, which is in none: statistics and outputs of its channel are NaN."""
+    images, norm = draw((2, 16, 5, 4))
+    images[1, 3:5, place[0], place[1]] = value
+    with torch.no_grad():
+        norm.weight[3], norm.weight[4] = 1.0, -1.0
     y, mean, variance = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)
-    spoilt = torch.arange(16) == 3
-    for each in (y.isnan().all(3).all(2).all(0), mean.isnan(), variance.isnan()):
+    spoilt = (torch.arange(16) == 3) | (torch.arange(16) == 4)
+    for each in (y.isnan().all(3).all(2).all(0), ~mean.isfinite(), variance.isnan()):
         assert torch.equal(each, spoilt)
+    assert torch.equal(y.isnan(), plainly(images, norm).isnan())
+
+
+def test_weights_of_zero_have_pytorchs_gradient() -> None:
+    """All four pixels of a window are equal then: the first gets the gradient."""
+    images, norm = draw((3, 16, 6, 6))
+    nn.init.constant_(norm.bias, 1.0)
+    for zero in (0.0, -0.0):
+        nn.init.constant_(norm.weight, zero)
+        y, *_ = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)
+        cotangent = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+        (found,) = torch.autograd.grad(y, norm.weight, cotangent)
+        (wanted,) = torch.autograd.grad(plainly(images, norm), norm.weight, cotangent)
+        assert error(found, wanted) < 1e-5
+
+
+def test_gradients_by_two_threads() -> None:
+    images, norm = draw((40, 32, 20, 20))
+    images.requires_grad_()
+    found = []
+    for threads in (1, 2, 2):
+        torch.set_num_threads(threads)
+        y, *_ = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)
+        found.append(torch.autograd.grad((y**2).sum(), [images, norm.weight, norm.bias]))
+    for one, two, again in zip(*found, strict=True):
+        assert error(two, one) < 1e-6
+        assert torch.equal(two, again)
+
+
+def test_seeds_next_to_each_other_have_nothing_in_common() -> None:
+    images, norm = draw((40, 16, 20, 20))
+    nn.init.constant_(norm.bias, 100.0)
+
+    def kept(seed: int) -> Tensor:
+        y, *_ = torch.ops.srwm.norm_pool_training(images, norm.weight, norm.bias, norm.eps, 0.5, seed)
+        return (y.permute(0, 2, 3, 1).flatten() > 0).double()
+
+    first = kept(7)
+    for seed in (8, 7 + 64, 7 + 2**32, 7 + 2**33):
+        other = kept(seed)
+        for shift in (0, 1, 64):
+            correlation = torch.corrcoef(torch.stack([first[64:], other[64 - shift : len(other) - shift]]))[0, 1]
+            assert abs(float(correlation)) < 4 / math.sqrt(len(first))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -182,10 +230,87 @@ def test_operators_are_registered_correctly(dtype: torch.dtype, asking: bool) ->
     ],
 )
 def test_what_the_kernels_take(images: Tensor, taken: bool) -> None:
-    weight = torch.ones(images.shape[1])
-    assert norm_pool.available(images, weight) is taken
-    assert not norm_pool.available(images, weight.bfloat16())
-    assert not norm_pool.available(images, weight, dropout=1.0)
+    ones = torch.ones(images.shape[1])
+    assert norm_pool.available(images, ones, ones) is taken
+    for weight, bias, dropout in [
+        (ones.bfloat16(), ones, 0.0),
+        (ones, ones.double(), 0.0),
+        (ones[:1], ones, 0.0),
+        (ones, ones, 1.0),
+    ]:
+        assert not norm_pool.available(images, weight, bias, dropout)
+        with pytest.raises(ValueError, match="images, weight, bias: expected"):
+            norm_pool.norm_pool(images, weight, bias, 1e-5, dropout)
+    if not taken:
+        with pytest.raises(ValueError, match="images, weight, bias: expected"):
+            norm_pool.norm_pool(images, ones, ones, 1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_transforms_go_by_pytorch() -> None:
+    """Forward-mode derivatives and torch.func, which native operators know nothing of."""
+    images, _ = draw((2, 16, 6, 6))
+    stem = Conv4(16, 16)
+    stage, parameters = stem.layers[0], dict(stem.layers[0].named_parameters())
+    buffers = {name: buffer.clone() for name, buffer in stage.named_buffers()}
+
+    def loss(given: dict[str, Tensor]) -> Tensor:
+        return torch.func.functional_call(stage, (given, {n: b.clone() for n, b in buffers.items()}), images).square().sum()
+
+    grads = torch.func.grad(loss)(parameters)
+    wanted = torch.autograd.grad(loss(parameters), list(parameters.values()))
+    for name, grad in zip(parameters, wanted, strict=True):
+        assert name == "0.bias" or error(grads[name], grad) < 1e-4  # which the normalisation takes away again
+    direction = {name: torch.ones_like(a) for name, a in parameters.items()}
+    _, slope = torch.func.jvp(loss, (parameters,), (direction,))
+    assert error(slope, sum(grad.sum() for grad in wanted)) < 1e-3
+
+
+def test_a_changed_stage_goes_by_its_parts() -> None:
+    """Whoever replaces a part, or hangs a hook on it, gets what PyTorch's containers promise."""
+    images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+    def stage(seed: int = 0) -> nn.Sequential:
+        torch.manual_seed(seed)
+        return Conv4(16, 3).layers[0]
+
+    assert len(stage()[:2]) == 2
+    assert (stage()[:2](images) < 0).any(), "no ReLU"
+    leaky = stage()
+    leaky[4] = nn.LeakyReLU(0.5)
+    assert (leaky(images) < 0).any()
+    wide = stage()
+    wide[2] = nn.MaxPool2d(4)
+    assert wide(images).shape == (4, 16, 4, 4)
+    without = stage()
+    without[3] = nn.Identity()
+    assert error(without(images), stage()(images)) < 1e-5
+    plain = stage()
+    plain[1] = nn.BatchNorm2d(16, affine=False)
+    assert error(plain(images), stage()(images)) < 1e-5
+    seen: list[tuple[int, ...]] = []
+    hooked = stage()
+    hooked[2].register_forward_hook(lambda _, inputs, output: seen.append(tuple(output.shape)))
+    hooked(images)
+    assert seen == [(4, 16, 8, 8)]
+    still = stage()
+    still[1].track_running_stats = False
+    still(images)
+    assert torch.equal(still[1].running_mean, torch.zeros(16))
+    assert still[1].num_batches_tracked == 0
+
+
+def test_a_cumulative_average_of_statistics() -> None:
+    both = [Conv4(16, 3).layers[0] for _ in range(2)]
+    both[1].load_state_dict(both[0].state_dict())
+    both[1][4] = nn.Hardtanh(0.0, math.inf)  # a ReLU that goes by PyTorch's operations
+    for stage in both:
+        stage[1].momentum = None
+    for step in range(3):
+        images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(step))
+        assert error(*(stage(images) for stage in both)) < 1e-5
+    for a, b in zip(both[0].buffers(), both[1].buffers(), strict=True):
+        assert error(a, b) < 1e-5
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
@@ -223,5 +348,5 @@ def test_conv4_trains_as_it_would_with_pytorch_alone(precision: torch.dtype, mon
 
 def test_without_the_library_there_is_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "LIBRARY", None)
-    assert not norm_pool.available(torch.zeros(2, 16, 4, 4), torch.ones(16))
+    assert not norm_pool.available(torch.zeros(2, 16, 4, 4), torch.ones(16), torch.zeros(16))
     assert Conv4(16, 1)(torch.zeros(2, 1, 16, 16)).shape == (2, 16)

@@ -1,14 +1,12 @@
 """Random distortion of a batch of images, on the images' own device."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from srwm.data import ImageClasses
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,8 @@ class AffineConfig:
 def distort(images: Tensor, config: AffineConfig, generator: torch.Generator | None = None) -> Tensor:
     """Rotate, scale, shear, shift and bend every image, change its strokes' width and its colours, by random amounts.
 
-    Shapes: images (P, C, H, W) floating -> the same. The same generator state gives the same distortions.
+    Shapes: images (P, C, H, W) floating, in [0, 1] where colours change -> the same. The same generator state gives the same
+    distortions.
     """
     limits = torch.tensor([math.radians(config.degrees), config.scale, config.shear, 2 * config.shift, 2 * config.shift])
     draws = (2 * torch.rand(5, len(images), generator=generator) - 1) * limits[:, None]
@@ -98,10 +97,3 @@ def change_strokes(images: Tensor, amounts: Tensor) -> Tensor:
 def _brightness(images: Tensor) -> Tensor:
     """Mean brightness weighted by itself: that of strokes, however few."""
     return (images**2).sum((1, 2, 3), keepdim=True) / images.sum((1, 2, 3), keepdim=True).clamp(min=1e-6)
-
-
-def distorted(data: ImageClasses, config: AffineConfig, seed: int) -> ImageClasses:
-    """The data set with every image distorted once."""
-    images = torch.from_numpy(data.images).float()
-    turned = distort(images, config, torch.Generator().manual_seed(seed))
-    return replace(data, images=turned.round().to(torch.uint8).numpy())

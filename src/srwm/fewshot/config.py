@@ -23,7 +23,8 @@ class PoolConfig:
     images_per_class: int = 6
     """images of each class in the pool"""
     turned: float = 0.0
-    """share of the classes of a pool that are turned by a quarter, half or three quarters, as classes of their own"""
+    """share of the classes of a pool that are turned by one to three quarters, as classes of their own; not for data whose
+    rotations are classes already, as Omniglot's"""
 
     def count(self, classes: int) -> int:
         """How many classes come out of so many of a data set."""

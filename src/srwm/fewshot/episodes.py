@@ -142,6 +142,7 @@ class PooledSampler:
     A share `turned` of a pool's classes, drawn at random, is turned by 90, 180 or 270 degrees; turned by so many quarters,
     class c counts as class c + quarters * (classes of the data).
     Raises UserError for a pool that is too small for an episode, or to be turned though images are not square.
+    Nothing finds out whether a turned class is another of the data.
     """
 
     def __init__(

@@ -56,6 +56,8 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     synchronous_alone = ("fewest_ways", "most_shots", "validation_ways")
     if config.protocol != "synchronous" and any(getattr(config, name) is not None for name in synchronous_alone):
         raise UserError(f"{', '.join(synchronous_alone)}: only the synchronous protocol has them")
+    if not 0 <= config.distortion.colour < 1:
+        raise UserError(f"distortion.colour: expected a fraction from 0 up to, not with, 1, got {config.distortion.colour}")
     if config.average_decay is not None and not 0 <= config.average_decay < 1:
         raise UserError(f"average_decay: expected a number from 0 up to, not with, 1, got {config.average_decay}")
     if config.model.head == "prototypes" and config.protocol in STREAMS:

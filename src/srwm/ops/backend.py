@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from srwm.ops.native import library
-from srwm.ops.native.operators import compiled
+from srwm.ops.native.operators import compiled, transforming
 
 BACKENDS = ("auto", "reference", "native")
 
@@ -15,11 +15,12 @@ BACKENDS = ("auto", "reference", "native")
 def runs_native(backend: str, x: Tensor, dtype: torch.dtype) -> bool:
     """Whether the native kernels are to compute this call; the reference does otherwise.
 
-    "auto" takes the native kernels for float32 on the CPU where they were compiled. A backend that is named runs or raises.
+    "auto" takes the native kernels for float32 on the CPU where they were compiled, but not under transforms of torch.func and
+    forward-mode differentiation, of which they know nothing. A backend that is named runs or raises.
 
     Raises:
         ValueError: an unknown backend, or "native" for another device or for float64.
-        RuntimeError: "native" where the library was not compiled.
+        RuntimeError: "native" where the library was not compiled, or under such a transform.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
@@ -28,8 +29,10 @@ def runs_native(backend: str, x: Tensor, dtype: torch.dtype) -> bool:
         if not fits:
             raise ValueError(f"backend: 'native' computes float32 on the CPU, got {dtype} on {x.device}")
         compiled()
+        if transforming():
+            raise RuntimeError("backend: 'native' takes no part in torch.func and forward-mode derivatives; use 'auto'")
         return True
-    if backend == "reference" or not fits:
+    if backend == "reference" or not fits or transforming():
         return False
     if library.LIBRARY is None:
         _warn_once()

@@ -16,7 +16,7 @@ class Conv4(nn.Module):
         super().__init__()
         self.channels = channels
         self.layers = nn.Sequential(
-            *(_Stage(in_channels if i == 0 else channels, channels, dropout) for i in range(4)),
+            *(_stage(in_channels if i == 0 else channels, channels, dropout) for i in range(4)),
         )
 
     def num_features(self, height: int, width: int) -> int:
@@ -29,39 +29,54 @@ class Conv4(nn.Module):
 
 
 class _Stage(nn.Sequential):
-    """One of the four. In training on a CPU what follows the convolution is one operation, in a quarter of the time of four."""
+    """Convolution, BatchNorm, pool, dropout, ReLU; in training on a CPU what follows the convolution is one operation.
 
-    def __init__(self, in_channels: int, channels: int, dropout: float) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, channels, 3, padding=1),
-            nn.BatchNorm2d(channels),
-            nn.MaxPool2d(2),
-            nn.Dropout(dropout),
-            nn.ReLU(),
-        )
+    That is one only where the parts are still those of Conv-4, and nobody has hooks on them.
+    """
 
     def forward(self, images: Tensor) -> Tensor:
-        convolution, norm, pool, dropout, rectify = self
-        maps = convolution(images)
-        assert isinstance(dropout, nn.Dropout)
+        convolution, *rest = self
+        y: Tensor = convolution(images)
+        norm, pool, dropout, rectify = rest if len(rest) == 4 else 4 * [None]
         if (
             type(norm) is nn.BatchNorm2d
             and norm.training
+            and norm.affine
+            and type(pool) is nn.MaxPool2d
+            and (pool.kernel_size, pool.stride, pool.padding, pool.dilation) == (2, 2, 0, 1)
+            and not pool.ceil_mode
+            and not pool.return_indices
+            and type(dropout) is nn.Dropout
             and dropout.training
-            and norm_pool.available(maps, norm.weight, dropout.p)
+            and type(rectify) is nn.ReLU
+            and not any(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks for part in rest)
+            and norm_pool.available(y, norm.weight, norm.bias, dropout.p)
         ):
-            return _norm_pool(maps, norm, dropout.p)
-        y: Tensor = rectify(dropout(pool(norm(maps))))
+            return _norm_pool(y, norm, dropout.p)
+        for part in rest:
+            y = part(y)
         return y
+
+
+def _stage(in_channels: int, channels: int, dropout: float) -> _Stage:
+    return _Stage(
+        nn.Conv2d(in_channels, channels, 3, padding=1),
+        nn.BatchNorm2d(channels),
+        nn.MaxPool2d(2),
+        nn.Dropout(dropout),
+        nn.ReLU(),
+    )
 
 
 def _norm_pool(maps: Tensor, norm: nn.BatchNorm2d, dropout: float) -> Tensor:
     y, mean, variance = norm_pool.norm_pool(maps, norm.weight, norm.bias, norm.eps, dropout)
-    if norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None:
-        with torch.no_grad():
-            count = maps.numel() // maps.shape[1]
-            norm.num_batches_tracked += 1
-            share = 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    if not norm.track_running_stats or norm.num_batches_tracked is None:
+        return y
+    with torch.no_grad():
+        norm.num_batches_tracked += 1
+        share = 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+        count = maps.numel() // maps.shape[1]
+        if norm.running_mean is not None and norm.running_var is not None:
             norm.running_mean.lerp_(mean, share)
             norm.running_var.lerp_(variance * count / (count - 1), share)
     return y

@@ -26,7 +26,7 @@ _KERNELS = (
 
 
 class Library:
-    """The kernels. A call takes sizes, flags and tensors, dense and float32, in the order of the structures in api.h."""
+    """The kernels. Arguments are dense and come in the order of the structures in api.h, where their types stand."""
 
     def __init__(self, path: Path):
         """Load the library; SRWM_ISA names an instruction set to use instead of the best."""

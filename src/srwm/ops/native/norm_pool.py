@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from srwm.ops.native import library
-from srwm.ops.native.operators import compiled, define, empty, second_derivative
+from srwm.ops.native.operators import compiled, define, empty, second_derivative, transforming
 
 CHANNELS = 16
 """The kernels take multiples of so many channels."""
@@ -15,24 +15,31 @@ _PROBLEM = struct.Struct("@2i4qQI2f")
 """`srwm_norm_pool` in api.h."""
 
 
-def available(images: Tensor, weight: Tensor, dropout: float = 0.0) -> bool:
+def available(images: Tensor, weight: Tensor, bias: Tensor, dropout: float = 0.0) -> bool:
     """Whether `norm_pool` takes images (N, C, H, W): on the CPU, float32 or bfloat16, C a multiple of 16, H and W 2 or more.
 
-    Not with weights of another type than float32, nor where all is dropped; not while they are traced, since a compiler knows
-    PyTorch's own four operations better.
+    Not with weights and biases of another type than float32, nor where all is dropped; and not while they are traced or
+    transformed: a compiler knows PyTorch's own four operations better, and transforms know these alone.
     """
     return (
         library.LIBRARY is not None
         and type(images) is Tensor
-        and images.is_cpu
+        and not torch.compiler.is_compiling()
+        and not transforming()
+        and _fits(images, weight, bias, dropout)
+    )
+
+
+def _fits(images: Tensor, weight: Tensor, bias: Tensor, dropout: float) -> bool:
+    return (
+        images.dim() == 4
         and images.dtype in (torch.float32, torch.bfloat16)
-        and images.dim() == 4
         and images.shape[0] > 0
         and images.shape[1] % CHANNELS == 0
-        and min(images.shape[2:]) >= 2
-        and weight.dtype == torch.float32
+        and min(images.shape[1:]) >= 2
+        and all(a.shape == images.shape[1:2] and a.dtype == torch.float32 for a in (weight, bias))
+        and all(a.is_cpu for a in (images, weight, bias))
         and 0 <= dropout < 1
-        and not torch.compiler.is_compiling()
     )
 
 
@@ -44,8 +51,16 @@ def norm_pool(images: Tensor, weight: Tensor, bias: Tensor, eps: float, dropout:
     PyTorch's generator. No gradient comes from the statistics.
 
     Raises:
+        ValueError: images, weight, bias or dropout are not what `available` asks for.
         RuntimeError: this installation has no compiled library.
     """
+    compiled()
+    if not _fits(images, weight, bias, dropout):
+        told = ", ".join(f"{a.dtype} {tuple(a.shape)} on {a.device}" for a in (images, weight, bias))
+        raise ValueError(
+            f"images, weight, bias: expected float32 or bfloat16 (N, C, H, W) and float32 (C,), C a multiple of {CHANNELS}, "
+            f"H and W 2 or more, on the CPU, and dropout from 0 up to, not with, 1; got {told} and {dropout}"
+        )
     seed = int(torch.randint(2**62, ())) if dropout else 0
     y, mean, variance, _, _ = torch.ops.srwm.norm_pool_training(images, weight, bias, eps, dropout, seed)
     return y, mean, variance

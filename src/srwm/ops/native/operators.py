@@ -25,6 +25,13 @@ def compiled() -> library.Library:
     return library.LIBRARY
 
 
+def transforming() -> bool:
+    """Whether torch.func or forward-mode differentiation is at work: native operators know neither."""
+    return not torch.compiler.is_compiling() and (
+        torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
 def define(name: str, arguments: str, results: int, kernel: Callable[..., Any], fake: Callable[..., Any]) -> None:
     """Register an operator `srwm::name`: its signature, its kernel for CPU tensors, and its shapes for tracing."""
     tensors = ", ".join(["Tensor"] * results)

@@ -22,8 +22,8 @@ struct HeadsKernels {
                      const WeightGradients&);
 };
 
-// Each works on the items first ... last - 1 of batch * heads. `item_of` says which SRWM item a number is.
-struct NormPoolKernels {  // as in norm_pool.hpp
+// The passes of norm_pool.hpp, each over the images first ... last - 1.
+struct NormPoolKernels {
     void (*reduce)(const srwm_norm_pool&, const srwm_norm_pool_forward_arrays&, const float* pivots, int64_t first, int64_t last,
                    double* sums);
     void (*finish)(const srwm_norm_pool&, const srwm_norm_pool_forward_arrays&, const float* scales, const float* shifts,
@@ -33,6 +33,7 @@ struct NormPoolKernels {  // as in norm_pool.hpp
                      const float* levels, int64_t first, int64_t last);
 };
 
+// Each works on the items first ... last - 1 of batch * heads. `item_of` says which SRWM item a number is.
 struct Kernels {
     const char* name;
     void (*forward)(const srwm_problem&, const srwm_forward_arrays&, const Schedule&, int64_t first, int64_t last);
@@ -42,7 +43,7 @@ struct Kernels {
     void (*fast_forward)(const srwm_problem&, const srwm_fast_forward_arrays&, const Schedule&, int64_t first, int64_t last);
     void (*fast_backward)(const srwm_problem&, const srwm_fast_backward_arrays&, const Schedule&, int64_t first, int64_t last);
     double (*fma_operations)(int64_t rounds);
-    NormPoolKernels norm_pool;  // on the images first ... last - 1
+    NormPoolKernels norm_pool;
 };
 
 extern const Kernels baseline_kernels;

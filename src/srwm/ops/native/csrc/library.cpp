@@ -233,9 +233,10 @@ void norm_pool_forward(const srwm_norm_pool& p, const srwm_norm_pool_forward_arr
         kernels.reduce(p, a, pivots.data(), first, last, to);
     });
     for (int64_t c = 0; c < p.channels; ++c) {
-        const double mean = sums[c] / count, variance = std::max(0.0, sums[p.channels + c] / count - mean * mean);
+        const double mean = sums[c] / count, found = sums[p.channels + c] / count - mean * mean;
+        const double variance = found < 0.0 ? 0.0 : found;  // what is no number stays so
         a.mean[c] = static_cast<float>(pivots[c] + mean);
-        a.variance[c] = static_cast<float>(std::isnan(mean) ? mean : variance);
+        a.variance[c] = static_cast<float>(variance);
         const double scale = a.weight[c] / std::sqrt(variance + p.eps);
         scales[c] = static_cast<float>(scale);
         shifts[c] = static_cast<float>(a.bias[c] - (pivots[c] + mean) * scale);

@@ -42,6 +42,13 @@ SRWM_INLINE void store_places(uint8_t* p, vw v) {
 SRWM_INLINE vw either(vw condition, vw a, vw b) { return (condition & a) | (~condition & b); }
 SRWM_INLINE vf only(vw condition, vf v) { return (vf)(condition & (vw)v); }
 
+// Every bit of the result depends on every bit of the seed: the finaliser of SplitMix64 (Steele et al., 2014).
+inline uint64_t mixed(uint64_t seed) {
+    seed = (seed ^ (seed >> 30)) * 0xbf58476d1ce4e5b9u;
+    seed = (seed ^ (seed >> 27)) * 0x94d049bb133111ebu;
+    return seed ^ (seed >> 31);
+}
+
 // A number for each lane that is as good as random: the finaliser of MurmurHash3 (Appleby, public domain) over a count.
 SRWM_INLINE vw random_bits(uint64_t first, uint64_t seed) {
     vw bits;
@@ -60,7 +67,7 @@ class NormPool {
 public:
     explicit NormPool(const srwm_norm_pool& p)
         : p_(p), row_(p.width * p.channels), pooled_height_(p.height / 2), pooled_width_(p.width / 2),
-          image_(p.height * row_), pooled_image_(pooled_height_ * pooled_width_ * p.channels) {}
+          image_(p.height * row_), pooled_image_(pooled_height_ * pooled_width_ * p.channels), seed_(mixed(p.seed)) {}
 
     // sums += those of pixel - pivot and of its square, (2, channels); the largest pixels and their places.
     void reduce(const srwm_norm_pool_forward_arrays& a, const float* pivots, int64_t first, int64_t last, double* sums) const {
@@ -95,7 +102,7 @@ public:
                 const vf pooled = load_pixels(static_cast<const Pixel*>(a.pooled) + at + c);
                 const vf z = fma(pooled, load(scales + c), load(shifts + c));
                 vw dead = (vw)(z <= zero);
-                if (p_.drop_below) dead |= (vw)(random_bits(static_cast<uint64_t>(at + c), p_.seed) < p_.drop_below);
+                if (p_.drop_below) dead |= (vw)(random_bits(static_cast<uint64_t>(at + c), seed_) < p_.drop_below);
                 store_pixels(static_cast<Pixel*>(a.y) + at + c, only(~dead, z * grow));
                 store_places(a.places + at + c, load_places(a.places + at + c) | (dead & kNoGradient));
             }
@@ -152,13 +159,13 @@ private:
     // Two rows of pixels at `top`, one of the pool; `count` sees every pixel.
     template <class Count>
     SRWM_INLINE void pool_row(const Pixel* top, vf weight, Pixel* pooled, uint8_t* places, Count&& count) const {
-        const vw sign = (vw)weight & 0x80000000u;
+        const vw sign = (vw)weight & 0x80000000u, flat = (vw)(weight == set1(0.0f));  // where the first pixel counts, as all are equal
         const Pixel* bottom = top + row_;
         for (int64_t j = 0; j < pooled_width_; ++j, top += 2 * p_.channels, bottom += 2 * p_.channels) {
             const Pixel* at[4] = {top, top + p_.channels, bottom, bottom + p_.channels};
-            vf best = load_pixels(at[0]);
-            count(best);
-            best = (vf)((vw)best ^ sign);
+            const vf first = load_pixels(at[0]);
+            count(first);
+            vf best = (vf)((vw)first ^ sign);
             vw place = {};
             for (uint32_t k = 1; k < 4; ++k) {
                 const vf v = load_pixels(at[k]);
@@ -167,8 +174,8 @@ private:
                 place = either((vw)(best < signed_v), vw{} + k, place);
                 best = select_less(best, signed_v, signed_v, best);
             }
-            store_pixels(pooled + j * p_.channels, (vf)((vw)best ^ sign));
-            store_places(places + j * p_.channels, place);
+            store_pixels(pooled + j * p_.channels, (vf)either(flat, (vw)first, (vw)best ^ sign));
+            store_places(places + j * p_.channels, place & ~flat);
         }
         if (p_.width % 2) count(load_pixels(top)), count(load_pixels(bottom));
     }
@@ -181,6 +188,7 @@ private:
 
     const srwm_norm_pool& p_;
     int64_t row_, pooled_height_, pooled_width_, image_, pooled_image_;
+    uint64_t seed_;
 };
 
 template <class F>
