@@ -128,7 +128,7 @@ _CPU_MINI_IMAGENET = replace(
     pool=PoolConfig(classes=40, images_per_class=6, turned=0.25),
     distortion=_PHOTO_DISTORTION,
     auxiliary=AuxiliaryConfig("classes", weight=0.5),
-    optimizer=OptimizerConfig(lr=5e-4, weight_decay=0.05),
+    optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.05),
     average_decay=0.999,
     validate_every=500,
     minutes=60,
@@ -138,6 +138,7 @@ _CPU_CIFARFS = replace(
     _CPU_MINI_IMAGENET,
     data="cifar-fs",
     model=replace(_CPU_MINI_IMAGENET.model, image_shape=(3, 32, 32), stem_channels=64),
+    optimizer=OptimizerConfig(lr=5e-4, weight_decay=0.05),
     pool=PoolConfig(classes=40, images_per_class=8),
 )
 
