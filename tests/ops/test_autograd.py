@@ -180,6 +180,7 @@ def test_autocast_does_not_reach_second_derivatives(native: str) -> None:
     torch.testing.assert_close(inside, second(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # of PyTorch's own forward-mode decompositions
 def test_transforms_go_by_the_reference(recurrence: Recurrence) -> None:
     """torch.func and forward-mode derivatives: by "auto" those of the reference; a named native backend refuses them."""
     inputs = draw(recurrence, SIZES)

@@ -246,7 +246,7 @@ def test_what_the_kernels_take(images: Tensor, taken: bool) -> None:
             norm_pool.norm_pool(images, ones, ones, 1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # of PyTorch's own forward-mode decompositions
 def test_transforms_go_by_pytorch() -> None:
     """Forward-mode derivatives and torch.func, which native operators know nothing of."""
     images, _ = draw((2, 16, 6, 6))
