@@ -18,10 +18,9 @@ from typing import Any
 import tyro
 
 import runs
-from pages import write_section
 from srwm.rl.presets import CORES, PRESETS
 from srwm.rl.report import draw_comparison, scores_file
-from srwm.training.runs import read_metrics, write_json
+from srwm.training.runs import read_metrics
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "srwm": (),
@@ -37,48 +36,38 @@ names.
 _WIDTH = 128
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(runs.Options):
     """Compare cores at an equal budget."""
 
-    runs: Path
-    """folder for the run folders"""
-    preset: str
-    """what the runs differ from, budget included"""
     only: tuple[str, ...] = ("srwm", "srwm-softmax", "srwm-detached", "deltanet", "lstm", "none")
     """cores by their names in `srwm rl train`, or srwm-softmax (input softmax) and srwm-detached (no gradient between steps)"""
-    seeds: tuple[int, ...] = (0,)
-    """a run of each core for each of these"""
     budget: tuple[str, ...] = ()
     """options of `srwm rl train` that set another budget than the preset's, without their dashes: cpu-minutes 45 frames None"""
     sampled: bool = False
     """evaluate by actions drawn from the policy, not by the likeliest"""
-    jobs: int = 1
-    """runs side by side"""
-    json: Path | None = None
-    """where to write every figure"""
-    markdown: Path | None = None
-    """page whose section on this preset is written anew, with a figure beside it, besides the terminal"""
 
 
 def main(options: Options) -> None:
-    """Make the runs that have not been made yet, then print the table."""
-    unknown = set(options.only) - VARIANTS.keys()
-    if unknown or options.preset not in PRESETS:
-        raise SystemExit(f"expected cores among {', '.join(VARIANTS)} and a preset among {', '.join(PRESETS)}")
-    options.runs.mkdir(parents=True, exist_ok=True)
-    pairs = [(name, seed) for seed in options.seeds for name in options.only]
-    runs.side_by_side(options.jobs, lambda pair: run(*pair, options), pairs)
-    rows = [result(name, options) for name in options.only]
-    text = section(rows, options)
-    if options.json is not None:
-        write_json(options.json, {"preset": options.preset, "seeds": list(options.seeds), "cores": rows})
-    if options.markdown is not None:
-        figure = options.markdown.with_name(f"{options.markdown.stem}-{options.preset}.png")
-        draw_comparison({name: [folder_of(name, seed, options) for seed in options.seeds] for name in options.only}, figure)
-        text += f"\n![Return of training episodes, a colour for each core, a line for each seed]({figure.name})\n"
-        write_section(options.markdown, TITLE, text)
-    print(text)
+    """Compare them."""
+    runs.compare(
+        options,
+        VARIANTS,
+        PRESETS,
+        make_one=lambda name, seed: run(name, seed, options),
+        result=lambda name: result(name, options),
+        section=lambda rows: section(rows, options),
+        draw=lambda figure: draw(figure, options),
+        title=TITLE,
+        kind="cores",
+        facts={},
+    )
+
+
+def draw(figure: Path, options: Options) -> str:
+    """Returns over frames and time."""
+    draw_comparison({name: [folder_of(name, seed, options) for seed in options.seeds] for name in options.only}, figure)
+    return "Return of training episodes, a colour for each core, a line for each seed"
 
 
 def folder_of(name: str, seed: int, options: Options) -> Path:

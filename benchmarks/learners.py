@@ -17,11 +17,10 @@ from typing import Any
 import tyro
 
 import runs
-from pages import write_section
 from srwm.fewshot.figures.curves import draw_learning_curves
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.report import load_best
-from srwm.training.runs import read_metrics, write_json
+from srwm.training.runs import read_metrics
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "srwm": (),
@@ -41,48 +40,40 @@ that it names.
 _WIDTH = 128
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(runs.Options):
     """Compare learners at equal processor time."""
 
-    runs: Path
-    """folder for the run folders"""
     preset: str = "cpu-omniglot-1shot"
     """what the runs differ from"""
-    cpu_minutes: float = 45
-    """minutes of processor time of each run, one thread, validations included"""
     only: tuple[str, ...] = ("srwm", "deltanet", "lstm", "prototypes")
     """make and show these: srwm, deltanet, lstm, prototypes, or bootstrap (srwm with bootstrapped training)"""
-    seeds: tuple[int, ...] = (0,)
-    """a run of each for each of these"""
+    cpu_minutes: float = 45
+    """minutes of processor time of each run, one thread, validations included"""
     data_dir: Path | None = None
     """folder of the data set"""
-    jobs: int = 1
-    """runs side by side"""
-    json: Path | None = None
-    """where to write every figure"""
-    markdown: Path | None = None
-    """page whose section on this preset is written anew, with a figure beside it, besides the terminal"""
 
 
 def main(options: Options) -> None:
-    """Make the runs that have not been made yet, then print the table."""
-    unknown = set(options.only) - VARIANTS.keys()
-    if unknown or options.preset not in PRESETS:
-        raise SystemExit(f"expected learners among {', '.join(VARIANTS)} and a preset among {', '.join(PRESETS)}")
-    options.runs.mkdir(parents=True, exist_ok=True)
-    pairs = [(name, seed) for seed in options.seeds for name in options.only]
-    runs.side_by_side(options.jobs, lambda pair: train(*pair, options), pairs)
-    rows = [result(name, options) for name in options.only]
-    text = section(rows, options)
-    if options.json is not None:
-        write_json(options.json, {"preset": options.preset, "cpu_minutes": options.cpu_minutes, "learners": rows})
-    if options.markdown is not None:
-        figure = options.markdown.with_name(f"{options.markdown.stem}-{options.preset}.png")
-        draw_learning_curves([folder_of(name, options.seeds[0], options) for name in options.only], figure)
-        text += f"\n![Accuracy and loss over minutes of processor time, seed {options.seeds[0]}]({figure.name})\n"
-        write_section(options.markdown, TITLE, text)
-    print(text)
+    """Compare them."""
+    runs.compare(
+        options,
+        VARIANTS,
+        PRESETS,
+        make_one=lambda name, seed: train(name, seed, options),
+        result=lambda name: result(name, options),
+        section=lambda rows: section(rows, options),
+        draw=lambda figure: draw(figure, options),
+        title=TITLE,
+        kind="learners",
+        facts={"cpu_minutes": options.cpu_minutes},
+    )
+
+
+def draw(figure: Path, options: Options) -> str:
+    """Learning curves of the first seed."""
+    draw_learning_curves([folder_of(name, options.seeds[0], options) for name in options.only], figure)
+    return f"Accuracy and loss over minutes of processor time, seed {options.seeds[0]}"
 
 
 def folder_of(name: str, seed: int, options: Options) -> Path:

@@ -1,18 +1,74 @@
-"""Runs of the program, made once each: what has ended is not repeated, what was cut off goes on."""
+"""Runs of the program, made once each (what has ended is not repeated, what was cut off goes on), and comparisons of them."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import machine
+from pages import write_section
 from srwm.training.runs import write_json
 
 _MACHINE = "machine.json"
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Of a comparison of variants of a preset."""
+
+    runs: Path
+    """folder for the run folders"""
+    preset: str
+    """what the runs differ from"""
+    only: tuple[str, ...]
+    """variants to make and show"""
+    seeds: tuple[int, ...] = (0,)
+    """a run of each variant for each of these"""
+    jobs: int = 1
+    """runs side by side"""
+    json: Path | None = None
+    """where to write every figure"""
+    markdown: Path | None = None
+    """page whose section on this preset is written anew, with a figure beside it, besides the terminal"""
+
+
+def compare(
+    options: Options,
+    variants: Collection[str],
+    presets: Collection[str],
+    *,
+    make_one: Callable[[str, int], None],
+    result: Callable[[str], dict[str, Any]],
+    section: Callable[[list[dict[str, Any]]], str],
+    draw: Callable[[Path], str],
+    title: str,
+    kind: str,
+    facts: dict[str, Any],
+) -> None:
+    """Make the runs that have not been made yet, then print the section and write what is wanted.
+
+    `make_one` makes the run of a variant and a seed, `result` reads a variant's, `section` tells all of them, and `draw` draws
+    them to a path and says what the figure shows; `title` opens a new page. In the JSON the results are called `kind`, and
+    `facts` stand beside them.
+    """
+    if set(options.only) - set(variants) or options.preset not in presets:
+        raise SystemExit(f"--only, --preset: expected some of {', '.join(variants)} and one of {', '.join(presets)}")
+    options.runs.mkdir(parents=True, exist_ok=True)
+    side_by_side(options.jobs, lambda pair: make_one(*pair), [(name, seed) for seed in options.seeds for name in options.only])
+    rows = [result(name) for name in options.only]
+    text = section(rows)
+    if options.json is not None:
+        write_json(options.json, {"preset": options.preset, "seeds": list(options.seeds), **facts, kind: rows})
+    if options.markdown is not None:
+        figure = options.markdown.with_name(f"{options.markdown.stem}-{options.preset}.png")
+        text += f"\n![{draw(figure)}]({figure.name})\n"
+        write_section(options.markdown, title, text)
+    print(text)
 
 
 def make(folder: Path, train: Sequence[str], *more: Sequence[str]) -> None:

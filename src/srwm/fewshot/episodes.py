@@ -185,7 +185,8 @@ class PooledSampler:
             quarters = self._draw_quarters().repeat_interleave(self.pool.k_shot)
             classes = classes + quarters * len(self.data)
             for quarter in (1, 2, 3):
-                images[quarters == quarter] = images[quarters == quarter].rot90(quarter, (2, 3))
+                chosen = quarters == quarter
+                images[chosen] = images[chosen].rot90(quarter, (2, 3))
         return Step(images, classes, episodes, normalisation)
 
     def _shape_of_step(self) -> EpisodeShape:

@@ -70,13 +70,12 @@ def _stage(in_channels: int, channels: int, dropout: float) -> _Stage:
 
 def _norm_pool(maps: Tensor, norm: nn.BatchNorm2d, dropout: float) -> Tensor:
     y, mean, variance = norm_pool.norm_pool(maps, norm.weight, norm.bias, norm.eps, dropout)
-    if not norm.track_running_stats or norm.num_batches_tracked is None:
-        return y
-    with torch.no_grad():
-        norm.num_batches_tracked += 1
-        share = 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
-        count = maps.numel() // maps.shape[1]
-        if norm.running_mean is not None and norm.running_var is not None:
-            norm.running_mean.lerp_(mean, share)
-            norm.running_var.lerp_(variance * count / (count - 1), share)
+    mean_so_far, variance_so_far, batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    if norm.track_running_stats and mean_so_far is not None and variance_so_far is not None and batches is not None:
+        with torch.no_grad():
+            batches += 1
+            share = 1 / int(batches) if norm.momentum is None else norm.momentum
+            count = maps.numel() // maps.shape[1]
+            mean_so_far.lerp_(mean, share)
+            variance_so_far.lerp_(variance * count / (count - 1), share)
     return y
