@@ -114,7 +114,7 @@ def result(name: str, options: Options) -> dict[str, Any]:
     """What came of one variant; episodes per second are those of training alone."""
     folder = options.runs / name
     config, test = read_config(folder), json.loads((folder / "test.json").read_text())
-    last = [row for row in read_metrics(folder) if "val_accuracy" not in row][-1]
+    last = runs.last_training(folder)
     return {
         "folder": folder,
         "name": VARIANTS[name][0],

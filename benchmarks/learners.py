@@ -20,7 +20,6 @@ import runs
 from srwm.fewshot.figures.curves import draw_learning_curves
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.report import load_best
-from srwm.training.runs import read_metrics
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "srwm": (),
@@ -93,7 +92,7 @@ def train(name: str, seed: int, options: Options) -> None:
 def result(name: str, options: Options) -> dict[str, Any]:
     """What came of one learner, test accuracy and its interval over episodes for each seed."""
     folders = [folder_of(name, seed, options) for seed in options.seeds]
-    last = [[row for row in read_metrics(folder) if "val_accuracy" not in row][-1] for folder in folders]
+    last = [runs.last_training(folder) for folder in folders]
     tests = [json.loads((folder / "test.json").read_text()) for folder in folders]
     return {
         "name": name,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import machine
 from pages import write_section
-from srwm.training.runs import write_json
+from srwm.training.runs import read_metrics, write_json
 
 _MACHINE = "machine.json"
 Item = TypeVar("Item")
@@ -85,6 +85,14 @@ def side_by_side(jobs: int, make_one: Callable[[Item], None], items: Iterable[It
     """Make several, `jobs` at a time."""
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(make_one, items))
+
+
+def last_training(folder: Path) -> dict[str, float]:
+    """The last metrics of training in a run folder."""
+    rows = [row for row in read_metrics(folder) if "val_accuracy" not in row]
+    if not rows:
+        raise SystemExit(f"{folder}: too short a run, it logged nothing; give it more time")
+    return rows[-1]
 
 
 def processors(folders: Iterable[Path]) -> str:

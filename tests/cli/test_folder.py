@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from srwm.cli import main
-from srwm.fewshot.config import read_config
+from srwm.fewshot.config import TrainConfig, read_config
+from srwm.training.runs import create_run
 
 QUICK = {
     "steps": 2,
@@ -46,6 +47,31 @@ def test_a_folder_of_ones_own_takes_one_argument(folder, tmp_path, capsys):
     assert "srwm: the pool of a step is 12 classes of 4 images; the data has no more\n" in shown.err
     assert read_config(run).model.image_shape == (3, 84, 84)
     assert main(["fewshot", "evaluate", str(run), "--episodes", "4"]) == 0
+
+
+def test_a_run_is_tested_on_another_data_set_beside_its_own(folder, tmp_path, capsys):
+    run, other = tmp_path / "run", fill(tmp_path / "drawings", 15)
+    quick = [f"--{name}={value}" for name, value in QUICK.items()]
+    train = ["--data", f"folder:{folder}", "--model.image-shape", "1", "16", "16"]
+    assert main(["fewshot", "train", "cpu-omniglot-1shot", "--run", str(run), *quick, *train]) == 0
+    own = (run / "test.json").read_text()
+    capsys.readouterr()
+    for name, file in {"glyphs": "glyphs", f"folder:{other}": f"folder{other}".replace("/", "-")}.items():
+        assert main(["fewshot", "evaluate", str(run), "--episodes", "4", "--data", name]) == 0
+        tested = "glyphs" if name == "glyphs" else str(other)
+        assert f"(95 % interval, 4 episodes, {tested}-test)" in capsys.readouterr().out
+        for kind in ("test", "baselines"):
+            assert json.loads((run / f"{kind}-{file}.json").read_text())["data"] == f"{tested}-test"
+    assert (run / "test.json").read_text() == own
+    assert not (run / "baselines.json").exists()
+    assert main(["fewshot", "evaluate", str(run), "--data", "imagenet"]) == 1
+    assert "expected omniglot, " in capsys.readouterr().err
+
+
+def test_a_run_on_streams_is_not_tested_on_another_data_set(tmp_path, capsys):
+    create_run(tmp_path / "run", TrainConfig(protocol="delayed"))
+    assert main(["fewshot", "evaluate", str(tmp_path / "run"), "--data", "glyphs"]) == 1
+    assert "data: runs on streams are tested on their own data, and the protocol is 'delayed'" in capsys.readouterr().err
 
 
 def test_two_folders_share_the_smaller_pool_and_keep_their_names(folder, tmp_path, capsys):

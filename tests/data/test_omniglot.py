@@ -7,6 +7,7 @@ import pytest
 from srwm.data import UserError
 from srwm.data.files import cache_dir
 from srwm.data.omniglot import decode, find_omniglot, load_omniglot, vinyals_split
+from srwm.data.splits import load_splits
 
 
 def test_decoded_images_are_small_and_inverted(tiny_omniglot):
@@ -104,3 +105,11 @@ def test_real_omniglot(real_data_dir):
     pixels = load_omniglot(real_data_dir, rotations=False)["train"].images
     assert pixels.shape == (20560, 1, 28, 28)
     assert pixels.mean() / 255 == pytest.approx(0.08, abs=0.01)
+
+
+def test_real_omniglot_centred(real_data_dir):
+    data = load_splits("omniglot-centred", real_data_dir)["test"]
+    assert (data.name, len(data)) == ("omniglot-centred-test", 1692)
+    rows, columns = ((data.images[::37, 0] > 100).any(axis) for axis in (2, 1))
+    longest = np.maximum(*(part.shape[1] - part[:, ::-1].argmax(1) - part.argmax(1) for part in (rows, columns)))
+    assert ((longest >= 20) & (longest <= 24)).mean() > 0.99, "every drawing is brought to one size"

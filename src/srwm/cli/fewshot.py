@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,14 +13,14 @@ from srwm.data.errors import UserError
 from srwm.data.images import ImageClasses, Split
 from srwm.data.normalise import normalised
 from srwm.data.resize import resized
-from srwm.data.splits import load_splits
+from srwm.data.splits import DatasetName, load_splits
 from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.learner import fit_to_data
 from srwm.fewshot.objective import Evaluation
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols import STREAMS
-from srwm.fewshot.report import draw_learning_curve, episode_shape, score_baselines, score_run
+from srwm.fewshot.report import check_other, draw_learning_curve, episode_shape, score_baselines, score_run
 from srwm.fewshot.train import train as train_run
 from srwm.training.distributed import is_chief, leave
 
@@ -59,6 +59,8 @@ class EvaluateOptions:
     """seed of the episodes"""
     baselines: bool = True
     """whether nearest neighbours and prototypes answer the same episodes too"""
+    data: DatasetName | None = None
+    """data set whose test classes are asked for, brought to the size of the model's images; None: the run's own"""
     data_dir: Path | None = None
     """folder of the data set; else SRWM_DATA, else the cache, into which it is downloaded"""
     threads: int | None = None
@@ -138,15 +140,18 @@ def evaluate(arguments: Sequence[str]) -> None:
     check_least(2, episodes=options.episodes)
     _check_seed(options.seed)
     set_threads(options.threads)
-    sets = _load(read_config(options.run), options.data_dir)
-    test = _test(options.run, sets, options.episodes, options.queries, options.seed)
-    if not options.baselines or read_config(options.run).protocol in STREAMS:
+    config = read_config(options.run)
+    check_other(config, options.data)
+    sets = _load(config if options.data is None else replace(config, data=options.data), options.data_dir)
+    test = _test(options.run, sets, options.episodes, options.queries, options.seed, other=options.data)
+    if not options.baselines or config.protocol in STREAMS:
         return
     shape = episode_shape(options.run, options.queries)
     print(f"on the same episodes, {shape.n_way}-way {shape.k_shot}-shot, features of the run's own stem:")
     print(f"  {'chance':<28}{100 / shape.n_way:5.2f} %")
     chosen = (options.episodes, options.queries, options.seed)
-    for name, found in score_baselines(options.run, sets[0]["test"], *chosen, test.features).items():
+    baselines = score_baselines(options.run, sets[0]["test"], *chosen, test.features, other=options.data)
+    for name, found in baselines.items():
         print(f"  {name:<28}{found}")
 
 
@@ -189,11 +194,16 @@ def adaptation(arguments: Sequence[str]) -> None:
 
 
 def _test(
-    run: Path, sets: list[dict[Split, ImageClasses]], episodes: int, queries: int | None = None, seed: int = 1
+    run: Path,
+    sets: list[dict[Split, ImageClasses]],
+    episodes: int,
+    queries: int | None = None,
+    seed: int = 1,
+    other: DatasetName | None = None,
 ) -> Evaluation:
-    """Test and tell; `sets` are the run's data set and its second one, if it has one."""
+    """Test and tell; `sets` are the run's data set and its second one, if it has one, or `other` names what they are."""
     data, *second = [splits["test"] for splits in sets]
-    found = score_run(run, data, episodes, queries, seed, *second)
+    found = score_run(run, data, episodes, queries, seed, *second, other=other)
     names = ", ".join(part.name for part in (data, *second))
     print(f"test accuracy {found.accuracy} (95 % interval, {found.accuracy.episodes} episodes, {names})")
     return found

@@ -89,7 +89,7 @@ def decode(root: Path, *, centred: bool = False) -> ImageClasses:
     if kept is None:
         write_cache(cached, {"images": images})
     groups = images.reshape(len(characters), DRAWERS, 1, SIDE, SIDE)
-    return ImageClasses.from_groups("omniglot", list(groups), list(characters))
+    return ImageClasses.from_groups("omniglot-centred" if centred else "omniglot", list(groups), list(characters))
 
 
 def _characters(root: Path) -> dict[str, list[Path]]:
@@ -138,4 +138,4 @@ def _select(characters: ImageClasses, split: Split) -> ImageClasses:
     for name in names:
         if name not in index:
             raise UserError(f"{name}: this character of the {split} split is missing; the data set is incomplete")
-    return characters.select([index[name] for name in names], f"omniglot-{split}")
+    return characters.select([index[name] for name in names], f"{characters.name}-{split}")

@@ -87,7 +87,8 @@ class TrainConfig:
     """A training run: two runs of equal configuration on the same machine and threads, with a budget in steps, are equal."""
 
     data: DatasetName = "omniglot"
-    """omniglot, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class folders of one's own"""
+    """omniglot, omniglot-centred, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class folders of
+    one's own"""
     second_data: DatasetName | None = None
     """data set of the other task of the `sequential` protocol"""
     protocol: ProtocolName = "synchronous"

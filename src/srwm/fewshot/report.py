@@ -1,21 +1,23 @@
 """What a run came to: its test accuracy and its learning curve."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
 from srwm.data import ImageClasses, UserError
+from srwm.data.splits import DatasetName
 from srwm.fewshot.adaptation import write_adaptations
 from srwm.fewshot.baselines import evaluate_baselines
-from srwm.fewshot.config import read_config
+from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluate import Accuracy
 from srwm.fewshot.learner import build_model, validation_shape
 from srwm.fewshot.model import EpisodeModel
 from srwm.fewshot.objective import Evaluation
-from srwm.fewshot.protocols import PROTOCOLS
+from srwm.fewshot.protocols import PROTOCOLS, STREAMS
 from srwm.training.checkpoint import load_weights
 from srwm.training.runs import BEST, write_json
 
@@ -37,13 +39,17 @@ def score_run(
     queries: int | None = None,
     seed: int = 1,
     second: ImageClasses | None = None,
+    *,
+    other: DatasetName | None = None,
 ) -> Evaluation:
     """Test of a run's best weights on `data` (and `second`); its accuracy is also written to `test.json` in the run folder.
 
     Episodes are of the run's shape, with `queries` queries or as many as in its validations. A run on streams also leaves the
-    accuracy at every step in `adaptation.json` and `adaptation.csv`. Raises UserError as `load_best`.
+    accuracy at every step in `adaptation.json` and `adaptation.csv`. `other` names the data set where it is not the run's own:
+    its result lies beside the run's, in `test-NAME.json`. Raises UserError as `load_best`.
     """
     config = read_config(folder)
+    check_other(config, other)
     if queries is not None:
         config = dataclasses.replace(config, validation_queries=queries)
     protocol = PROTOCOLS[config.protocol]
@@ -53,7 +59,7 @@ def score_run(
     found = protocol.evaluate(config, load_best(folder), sets, episodes, seed)
     shape = dataclasses.asdict(protocol.test_shape(config))
     names = ", ".join(part.name for part in sets)
-    write_json(folder / "test.json", {"data": names, **shape, **dataclasses.asdict(found.accuracy), "seed": seed})
+    write_json(_result(folder, "test", other), {"data": names, **shape, **dataclasses.asdict(found.accuracy), "seed": seed})
     if found.adaptations:
         write_adaptations(folder, found.adaptations)
     return found
@@ -66,16 +72,30 @@ def score_baselines(
     queries: int | None = None,
     seed: int = 1,
     features: Tensor | None = None,
+    *,
+    other: DatasetName | None = None,
 ) -> Mapping[str, Accuracy]:
     """Accuracy of the baselines on the episodes of `score_run`, by name, also written to `baselines.json` in the run folder.
 
-    `features` are those of `score_run`, where it has been called.
+    `features` are those of `score_run`, where it has been called. With `other`, as there, it is `baselines-NAME.json`.
     """
     shape = episode_shape(folder, queries)
     found = evaluate_baselines(load_best(folder), data, shape, episodes, seed, features)
     result = {name: dataclasses.asdict(accuracy) for name, accuracy in found.items()}
-    write_json(folder / "baselines.json", {"data": data.name, **dataclasses.asdict(shape), **result, "seed": seed})
+    write_json(_result(folder, "baselines", other), {"data": data.name, **dataclasses.asdict(shape), **result, "seed": seed})
     return found
+
+
+def check_other(config: TrainConfig, other: DatasetName | None) -> None:
+    """Raise UserError where a run of this configuration is not tested on any data set but its own."""
+    if other is not None and config.protocol in STREAMS:
+        raise UserError(f"data: runs on streams are tested on their own data, and the protocol is {config.protocol!r}")
+
+
+def _result(folder: Path, kind: str, other: DatasetName | None) -> Path:
+    """Where a result goes, as test.json or test-glyphs.json."""
+    name = kind if other is None else re.sub(r"[^\w.+-]+", "-", f"{kind}-{other}")
+    return folder / f"{name}.json"
 
 
 def episode_shape(folder: Path, queries: int | None = None) -> EpisodeShape:
