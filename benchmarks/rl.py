@@ -219,6 +219,8 @@ def plain_agent(config: Any, spec: Any) -> Any:
     agent = Plain(replace(config, stack=replace(config.stack, backend="reference")), spec)
     for parameter in agent.parameters():
         parameter.data = parameter.data.contiguous()
+    for stage in list(agent.stem.stem.layers)[:-1]:
+        stage[1] = torch.nn.MaxPool2d(3, stride=2, padding=1)
     return agent
 
 

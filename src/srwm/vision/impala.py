@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from srwm.ops.native import max_pool
+
 
 class ImpalaResNet(nn.Module):
     """Three stages of [3x3 convolution, 3x3 max-pool of stride 2, two residual blocks], ReLU; Espeholt et al. (2018).
@@ -30,10 +32,20 @@ class ImpalaResNet(nn.Module):
 def _stage(in_channels: int, channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(in_channels, channels, 3, padding=1),
-        nn.MaxPool2d(3, stride=2, padding=1),
+        _MaxPool(),
         _Residual(channels),
         _Residual(channels),
     )
+
+
+class _MaxPool(nn.MaxPool2d):
+    """3x3, stride 2; on a CPU one that is many times faster than PyTorch's."""
+
+    def __init__(self) -> None:
+        super().__init__(3, stride=2, padding=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return max_pool.max_pool(maps) if max_pool.available(maps) else super().forward(maps)
 
 
 class _Residual(nn.Module):

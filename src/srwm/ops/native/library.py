@@ -11,7 +11,7 @@ from pathlib import Path
 import torch  # noqa: F401  first, so that its OpenMP runtime serves the library too
 from torch import Tensor
 
-_API_VERSION = 4
+_API_VERSION = 5
 
 _PROBLEM = struct.Struct("@2i6q2P")
 """`srwm_problem` in api.h. Packed bytes cost a fifth of what ctypes structures do, which a call of one step would notice."""
@@ -22,6 +22,8 @@ _KERNELS = (
     "srwm_fast_backward",
     "srwm_norm_pool_forward",
     "srwm_norm_pool_backward",
+    "srwm_max_pool_forward",
+    "srwm_max_pool_backward",
 )
 
 

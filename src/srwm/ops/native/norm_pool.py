@@ -6,11 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srwm.ops.native import library
-from srwm.ops.native.operators import compiled, define, empty, second_derivative, transforming
+from srwm.ops.native.images import CHANNELS, channels_last, fits, reachable
+from srwm.ops.native.operators import compiled, define, second_derivative
 
-CHANNELS = 16
-"""The kernels take multiples of so many channels."""
 _PROBLEM = struct.Struct("@2i4qQI2f")
 """`srwm_norm_pool` in api.h."""
 
@@ -18,27 +16,16 @@ _PROBLEM = struct.Struct("@2i4qQI2f")
 def available(images: Tensor, weight: Tensor, bias: Tensor, dropout: float = 0.0) -> bool:
     """Whether `norm_pool` takes images (N, C, H, W): on the CPU, float32 or bfloat16, C a multiple of 16, H and W 2 or more.
 
-    Not with weights and biases of another type than float32, nor where all is dropped; and not while they are traced or
-    transformed: a compiler knows PyTorch's own four operations better, and transforms know these alone.
+    Not with weights and biases of another type than float32, nor where all is dropped, nor where `reachable` says no.
     """
-    return (
-        library.LIBRARY is not None
-        and type(images) is Tensor
-        and not torch.compiler.is_compiling()
-        and not transforming()
-        and _fits(images, weight, bias, dropout)
-    )
+    return reachable(images) and _fits(images, weight, bias, dropout)
 
 
 def _fits(images: Tensor, weight: Tensor, bias: Tensor, dropout: float) -> bool:
     return (
-        images.dim() == 4
-        and images.dtype in (torch.float32, torch.bfloat16)
-        and images.shape[0] > 0
-        and images.shape[1] % CHANNELS == 0
-        and min(images.shape[1:]) >= 2
-        and all(a.shape == images.shape[1:2] and a.dtype == torch.float32 for a in (weight, bias))
-        and all(a.is_cpu for a in (images, weight, bias))
+        fits(images)
+        and min(images.shape[2:]) >= 2
+        and all(a.shape == images.shape[1:2] and a.dtype == torch.float32 and a.is_cpu for a in (weight, bias))
         and 0 <= dropout < 1
     )
 
@@ -75,17 +62,12 @@ def _problem(images: Tensor, eps: float, dropout: float, seed: int) -> bytes:
     )
 
 
-def _channels_last(like: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    count, channels, height, width = shape
-    return empty(like, (count, height, width, channels), dtype).permute(0, 3, 1, 2)
-
-
 def _results(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     count, channels, height, width = x.shape
     shape = (count, channels, height // 2, width // 2)
-    y, largest = (_channels_last(x, shape, x.dtype) for _ in range(2))
+    y, largest = (channels_last(x, shape, x.dtype) for _ in range(2))
     mean, variance = (x.new_empty(channels, dtype=torch.float32) for _ in range(2))
-    return y, mean, variance, largest, _channels_last(x, shape, torch.uint8)
+    return y, mean, variance, largest, channels_last(x, shape, torch.uint8)
 
 
 def _training(
@@ -109,7 +91,7 @@ def _backward(
     eps: float,
     dropout: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    grad_x = _channels_last(x, tuple(x.shape), x.dtype)
+    grad_x = channels_last(x, tuple(x.shape), x.dtype)
     grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(weight)
     x, grad_y = (a.contiguous(memory_format=torch.channels_last) for a in (x, grad_y))
     arrays = (x, weight.contiguous(), largest, grad_y, places, mean, variance, grad_x, grad_weight, grad_bias)
@@ -174,7 +156,7 @@ define(
     3,
     _backward,
     lambda grad_y, x, weight, *_: (
-        _channels_last(x, tuple(x.shape), x.dtype),
+        channels_last(x, tuple(x.shape), x.dtype),
         torch.empty_like(weight),
         torch.empty_like(weight),
     ),

@@ -71,7 +71,26 @@ typedef struct {
     float *grad_weight, *grad_bias;
 } srwm_norm_pool_backward_arrays;
 
-#define SRWM_API_VERSION 4
+/* Max-pool by windows of 3x3, stride 2, padded by 1, of images (images, height, width, channels), float32 or bfloat16. */
+typedef struct {
+    int32_t threads, half;                     /* half: bfloat16 */
+    int64_t images, height, width, channels;   /* channels: a multiple of 16 */
+} srwm_max_pool;
+
+/* y (images, (height + 1) / 2, (width + 1) / 2, channels); places like y, null in inference: which of the nine pixels. */
+typedef struct {
+    const void* x;
+    void* y;
+    uint8_t* places;
+} srwm_max_pool_forward_arrays;
+
+typedef struct {
+    const uint8_t* places;
+    const void* grad_y;
+    void* grad_x;
+} srwm_max_pool_backward_arrays;
+
+#define SRWM_API_VERSION 5
 
 SRWM_EXPORT int32_t srwm_api_version(void); /* SRWM_API_VERSION of the library that was compiled */
 SRWM_EXPORT int32_t srwm_heads_side_by_side(void); /* of a group: as many as fill a vector */
@@ -82,6 +101,8 @@ SRWM_EXPORT int srwm_fast_forward(const srwm_problem*, const srwm_fast_forward_a
 SRWM_EXPORT int srwm_fast_backward(const srwm_problem*, const srwm_fast_backward_arrays*);
 SRWM_EXPORT int srwm_norm_pool_forward(const srwm_norm_pool*, const srwm_norm_pool_forward_arrays*);
 SRWM_EXPORT int srwm_norm_pool_backward(const srwm_norm_pool*, const srwm_norm_pool_backward_arrays*);
+SRWM_EXPORT int srwm_max_pool_forward(const srwm_max_pool*, const srwm_max_pool_forward_arrays*);
+SRWM_EXPORT int srwm_max_pool_backward(const srwm_max_pool*, const srwm_max_pool_backward_arrays*);
 
 SRWM_EXPORT const char* srwm_isa_names(void);        /* what this machine can run, best first, separated by spaces */
 SRWM_EXPORT int srwm_select_isa(const char* name);   /* 0, or -1 when this machine cannot run it */

@@ -3,6 +3,7 @@
 
 #include "fast_weights.hpp"
 #include "fast_weights_narrow.hpp"
+#include "max_pool.hpp"
 #include "norm_pool.hpp"
 #include "srwm_backward.hpp"
 #include "srwm_forward.hpp"
@@ -95,22 +96,35 @@ void fast_backward(const srwm_problem& p, const srwm_fast_backward_arrays& a, co
 
 void norm_pool_reduce(const srwm_norm_pool& p, const srwm_norm_pool_forward_arrays& a, const float* pivots, int64_t first,
                       int64_t last, double* sums) {
-    with_pixels(p, [&](const auto& images) { images.reduce(a, pivots, first, last, sums); });
+    with_pixels<NormPool>(p, [&](const auto& images) { images.reduce(a, pivots, first, last, sums); });
 }
 
 void norm_pool_finish(const srwm_norm_pool& p, const srwm_norm_pool_forward_arrays& a, const float* scales, const float* shifts,
                       int64_t first, int64_t last) {
-    with_pixels(p, [&](const auto& images) { images.finish(a, scales, shifts, first, last); });
+    with_pixels<NormPool>(p, [&](const auto& images) { images.finish(a, scales, shifts, first, last); });
 }
 
 void norm_pool_gradient_sums(const srwm_norm_pool& p, const srwm_norm_pool_backward_arrays& a, int64_t first, int64_t last,
                              double* sums) {
-    with_pixels(p, [&](const auto& images) { images.gradient_sums(a, first, last, sums); });
+    with_pixels<NormPool>(p, [&](const auto& images) { images.gradient_sums(a, first, last, sums); });
 }
 
 void norm_pool_gradient(const srwm_norm_pool& p, const srwm_norm_pool_backward_arrays& a, const float* scales, const float* slopes,
                         const float* levels, int64_t first, int64_t last) {
-    with_pixels(p, [&](const auto& images) { images.gradient(a, scales, slopes, levels, first, last); });
+    with_pixels<NormPool>(p, [&](const auto& images) { images.gradient(a, scales, slopes, levels, first, last); });
+}
+
+void max_pool_forward(const srwm_max_pool& p, const srwm_max_pool_forward_arrays& a, int64_t first, int64_t last) {
+    with_pixels<MaxPool>(p, [&](const auto& images) {
+        if (a.places)
+            images.template forward<true>(a, first, last);
+        else
+            images.template forward<false>(a, first, last);
+    });
+}
+
+void max_pool_backward(const srwm_max_pool& p, const srwm_max_pool_backward_arrays& a, int64_t first, int64_t last) {
+    with_pixels<MaxPool>(p, [&](const auto& images) { images.backward(a, first, last); });
 }
 
 // Independent multiply-adds in registers, `rounds` times; returns how many operations that were.
@@ -155,5 +169,6 @@ const Kernels SRWM_TABLE(SRWM_ISA_NAME, kernels) = {
     SRWM_ISA_NAME::fast_forward, SRWM_ISA_NAME::fast_backward, SRWM_ISA_NAME::fma_operations,
     {SRWM_ISA_NAME::norm_pool_reduce, SRWM_ISA_NAME::norm_pool_finish, SRWM_ISA_NAME::norm_pool_gradient_sums,
      SRWM_ISA_NAME::norm_pool_gradient},
+    SRWM_ISA_NAME::max_pool_forward,   SRWM_ISA_NAME::max_pool_backward,
 };
 }  // namespace srwm

@@ -44,6 +44,9 @@ struct Kernels {
     void (*fast_backward)(const srwm_problem&, const srwm_fast_backward_arrays&, const Schedule&, int64_t first, int64_t last);
     double (*fma_operations)(int64_t rounds);
     NormPoolKernels norm_pool;
+    // Over the images first ... last - 1.
+    void (*max_pool_forward)(const srwm_max_pool&, const srwm_max_pool_forward_arrays&, int64_t first, int64_t last);
+    void (*max_pool_backward)(const srwm_max_pool&, const srwm_max_pool_backward_arrays&, int64_t first, int64_t last);
 };
 
 extern const Kernels baseline_kernels;

@@ -211,7 +211,8 @@ std::vector<double> summed_over_images(const srwm_norm_pool& p, int threads, F&&
     return sums[0];
 }
 
-int threads_for(const srwm_norm_pool& p) {
+template <class Problem>
+int threads_for_images(const Problem& p) {
     return srwm::useful_threads(p.threads, p.images, static_cast<double>(p.height * p.width * p.channels));
 }
 
@@ -224,7 +225,7 @@ float pixel(const srwm_norm_pool& p, const void* x, int64_t i) {
 }
 
 void norm_pool_forward(const srwm_norm_pool& p, const srwm_norm_pool_forward_arrays& a) {
-    const int threads = threads_for(p);
+    const int threads = threads_for_images(p);
     const double count = static_cast<double>(p.images * p.height * p.width);
     std::vector<float> pivots(p.channels), scales(p.channels), shifts(p.channels);
     for (int64_t c = 0; c < p.channels; ++c) pivots[c] = pixel(p, a.x, c);  // so that squares do not cancel
@@ -247,7 +248,7 @@ void norm_pool_forward(const srwm_norm_pool& p, const srwm_norm_pool_forward_arr
 }
 
 void norm_pool_backward(const srwm_norm_pool& p, const srwm_norm_pool_backward_arrays& a) {
-    const int threads = threads_for(p);
+    const int threads = threads_for_images(p);
     const double count = static_cast<double>(p.images * p.height * p.width);
     std::vector<float> scales(p.channels), slopes(p.channels), levels(p.channels);
     const auto& kernels = selected->norm_pool;
@@ -267,6 +268,16 @@ void norm_pool_backward(const srwm_norm_pool& p, const srwm_norm_pool_backward_a
     srwm::share(threads, p.images, [&](int, int64_t first, int64_t last) {
         kernels.gradient(p, a, scales.data(), slopes.data(), levels.data(), first, last);
     });
+}
+
+void max_pool_forward(const srwm_max_pool& p, const srwm_max_pool_forward_arrays& a) {
+    srwm::share(threads_for_images(p), p.images,
+                [&](int, int64_t first, int64_t last) { selected->max_pool_forward(p, a, first, last); });
+}
+
+void max_pool_backward(const srwm_max_pool& p, const srwm_max_pool_backward_arrays& a) {
+    srwm::share(threads_for_images(p), p.images,
+                [&](int, int64_t first, int64_t last) { selected->max_pool_backward(p, a, first, last); });
 }
 
 }  // namespace
@@ -300,6 +311,12 @@ int srwm_norm_pool_forward(const srwm_norm_pool* p, const srwm_norm_pool_forward
 }
 int srwm_norm_pool_backward(const srwm_norm_pool* p, const srwm_norm_pool_backward_arrays* a) {
     return guarded([&] { norm_pool_backward(*p, *a); });
+}
+int srwm_max_pool_forward(const srwm_max_pool* p, const srwm_max_pool_forward_arrays* a) {
+    return guarded([&] { max_pool_forward(*p, *a); });
+}
+int srwm_max_pool_backward(const srwm_max_pool* p, const srwm_max_pool_backward_arrays* a) {
+    return guarded([&] { max_pool_backward(*p, *a); });
 }
 
 const char* srwm_isa_names(void) {

@@ -1,0 +1,120 @@
+"""Max-pool by windows of 3x3, stride 2, padded by 1, as a native operator."""
+
+import struct
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from srwm.ops.native.images import CHANNELS, channels_last, fits, reachable
+from srwm.ops.native.operators import compiled, define
+
+_PROBLEM = struct.Struct("@2i4q")
+"""`srwm_max_pool` in api.h."""
+
+
+def available(images: Tensor) -> bool:
+    """Whether `max_pool` takes images (N, C, H, W): on the CPU, float32 or bfloat16, C a multiple of 16, not traced."""
+    return reachable(images) and fits(images)
+
+
+def max_pool(images: Tensor) -> Tensor:
+    """What `torch.nn.functional.max_pool2d(images, 3, 2, 1)` gives, channels last; but -0 is less than 0 here.
+
+    The gradient of a window goes to the first of its largest pixels, or to one that is NaN.
+
+    Images (N, C, H, W), best channels last -> (N, C, (H + 1) // 2, (W + 1) // 2) of the same type.
+
+    Raises:
+        ValueError: images are not what `available` asks for.
+        RuntimeError: this installation has no compiled library.
+    """
+    compiled()
+    if not fits(images):
+        raise ValueError(
+            f"images: expected float32 or bfloat16 (N, C, H, W), C a multiple of {CHANNELS}, on the CPU, "
+            f"got {images.dtype} {tuple(images.shape)} on {images.device}"
+        )
+    if torch.is_grad_enabled() and images.requires_grad:
+        y: Tensor = torch.ops.srwm.max_pool_training(images)[0]
+        return y
+    y = torch.ops.srwm.max_pool_inference(images)
+    return y
+
+
+def _problem(dtype: torch.dtype, shape: tuple[int, ...]) -> bytes:
+    count, channels, height, width = shape
+    return _PROBLEM.pack(torch.get_num_threads(), dtype == torch.bfloat16, count, height, width, channels)
+
+
+def _pooled(x: Tensor) -> tuple[int, ...]:
+    return (*x.shape[:2], (x.shape[2] + 1) // 2, (x.shape[3] + 1) // 2)
+
+
+def _result(x: Tensor) -> Tensor:
+    return channels_last(x, _pooled(x), x.dtype)
+
+
+def _results(x: Tensor) -> tuple[Tensor, Tensor]:
+    return _result(x), channels_last(x, _pooled(x), torch.uint8)
+
+
+def _forward(x: Tensor, y: Tensor, places: Tensor | None) -> None:
+    x = x.contiguous(memory_format=torch.channels_last)
+    compiled().run("srwm_max_pool_forward", _problem(x.dtype, tuple(x.shape)), (x, y, places))
+
+
+def _training(x: Tensor) -> tuple[Tensor, Tensor]:
+    y, places = _results(x)
+    _forward(x, y, places)
+    return y, places
+
+
+def _inference(x: Tensor) -> Tensor:
+    y = _result(x)
+    _forward(x, y, None)
+    return y
+
+
+def _backward(grad_y: Tensor, places: Tensor, height: int, width: int) -> Tensor:
+    grad_x = _gradient(grad_y, places, height, width)
+    grad_y = grad_y.contiguous(memory_format=torch.channels_last)
+    compiled().run("srwm_max_pool_backward", _problem(grad_x.dtype, tuple(grad_x.shape)), (places, grad_y, grad_x))
+    return grad_x
+
+
+def _gradient(grad_y: Tensor, places: Tensor, height: int, width: int) -> Tensor:
+    return channels_last(grad_y, (*grad_y.shape[:2], height, width), grad_y.dtype)
+
+
+def _keep_places(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(output[1])
+    ctx.size = tuple(inputs[0].shape[2:])
+    ctx.save_for_backward(output[1])
+
+
+def _differentiate(ctx: Any, grad_y: Tensor | None, _: None) -> Tensor | None:
+    return None if grad_y is None else torch.ops.srwm.max_pool_backward(grad_y, *ctx.saved_tensors, *ctx.size)
+
+
+def _keep_for_second(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[1])
+
+
+def _differentiate_twice(ctx: Any, grad_grad_x: Tensor) -> tuple[Tensor, None, None, None]:
+    """The pool of what is linear in each pixel: what lies in the places of the largest."""
+    (places,) = ctx.saved_tensors
+    (rows, columns), width = places.shape[2:], grad_grad_x.shape[3]
+    places = places.long()
+    row = 2 * torch.arange(rows)[:, None] - 1 + places // 3
+    column = 2 * torch.arange(columns) - 1 + places % 3
+    picked = grad_grad_x.flatten(2).gather(2, (row * width + column).flatten(2))
+    return picked.view(places.shape), None, None, None
+
+
+define("max_pool_training", "Tensor x", 2, _training, _results)
+define("max_pool_inference", "Tensor x", 1, _inference, _result)
+define("max_pool_backward", "Tensor grad_y, Tensor places, int height, int width", 1, _backward, _gradient)
+torch.library.register_autograd("srwm::max_pool_training", _differentiate, setup_context=_keep_places)
+torch.library.register_autograd("srwm::max_pool_backward", _differentiate_twice, setup_context=_keep_for_second)
