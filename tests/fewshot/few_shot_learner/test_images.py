@@ -1,0 +1,128 @@
+"""The forms that images come in."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from srwm import FewShotLearner
+from srwm.data.ink import normalise_ink
+from srwm.fewshot.model import FewShotModel, ModelConfig
+
+from .conftest import LABELS, STACK, letter
+
+
+@pytest.mark.parametrize("preprocess", ["ink", "none"])
+def test_every_form_of_the_same_images(drawn, images, preprocess) -> None:
+    image = pytest.importorskip("PIL.Image")
+    learner = FewShotLearner(drawn, preprocess).fit(images, LABELS)
+    expected = learner.predict_proba(images)
+    assert len(np.unique(expected[:, 0])) == len(images)
+    forms = {
+        "channels": images[:, None],
+        "rows": images.reshape(6, -1),
+        "floats": images / 255,
+        "float32": (images / np.float32(255)),
+        "tensor": torch.from_numpy(images),
+        "bfloat16": torch.from_numpy(images / 255).bfloat16(),
+        "list": list(images),
+        "list with channels": [part[None] for part in images],
+        "list of tensors": list(torch.from_numpy(images)),
+        "list of rows": list(images.reshape(6, -1)),
+        "lists of numbers": (images / 255).tolist(),
+        "tuple": tuple(images),
+        "pictures": [image.fromarray(part) for part in images],
+        "colour pictures": [image.fromarray(part).convert("RGB") for part in images],
+        "objects": np.array([image.fromarray(part) for part in images] + [None], dtype=object)[:6],
+    }
+    for form, given in forms.items():
+        np.testing.assert_allclose(learner.predict_proba(given), expected, atol=2e-3, err_msg=form)
+    single = [images[2], images[2:3], images[2:3, None], image.fromarray(images[2]), [images[2]], torch.from_numpy(images[2])]
+    for given in single:
+        np.testing.assert_allclose(learner.predict_proba(given), expected[2:3], atol=2e-3)
+        assert len(FewShotLearner(drawn, preprocess).learn(given, "a").predict(given)) == 1
+    black = images > 128
+    np.testing.assert_allclose(learner.predict_proba(black), learner.predict_proba(black * np.uint8(255)), atol=1e-6)
+
+
+def test_ink_makes_one_form_of_all_sizes_and_colours(drawn, images) -> None:
+    image = pytest.importorskip("PIL.Image")
+    letters = [letter(*size, seed) for seed, size in enumerate([(40, 30), (28, 28), (100, 200)])]
+    learner = FewShotLearner(drawn).fit(images, LABELS)
+    normal = np.stack([normalise_ink(drawing) for drawing in letters])
+    expected = (
+        FewShotLearner(drawn, "none").fit(np.stack([normalise_ink(part) for part in images]), LABELS).predict_proba(normal)
+    )
+    dark = [255 - drawing for drawing in letters]
+    colours = [np.stack([drawing] * 3, axis=-1) for drawing in letters]
+    pictures = [image.fromarray(drawing) for drawing in letters]
+    for given in (letters, dark, colours, pictures, [letters[0], torch.from_numpy(dark[1]), pictures[2]]):
+        np.testing.assert_allclose(learner.predict_proba(given), expected, atol=1e-5)
+    np.testing.assert_allclose(learner.predict_proba(colours[0]), expected[:1], atol=1e-5)
+    np.testing.assert_allclose(learner.predict_proba(np.stack([colours[1]] * 2)), expected[[1, 1]], atol=1e-5)
+    assert FewShotLearner(drawn, "auto").fit(images, LABELS).predict_proba(letters)[0] == pytest.approx(expected[0], abs=1e-5)
+
+
+def test_without_ink_images_of_other_sizes_are_resized(drawn, images) -> None:
+    learner = FewShotLearner(drawn, "none").fit(images, LABELS)
+    large = images.repeat(3, axis=1).repeat(3, axis=2)
+    np.testing.assert_allclose(learner.predict_proba(large), learner.predict_proba(images), atol=0.05)
+    mixed = learner.predict_proba([images[0], large[1]])
+    np.testing.assert_allclose(
+        mixed, np.concatenate([learner.predict_proba(images[:1]), learner.predict_proba(large[1:2])]), atol=1e-5
+    )
+
+
+def test_colour_models_read_colour() -> None:
+    image = pytest.importorskip("PIL.Image")
+    model = FewShotModel(ModelConfig(image_shape=(3, 32, 32), n_way=3, stem_channels=4, stack=STACK))
+    colours = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32), dtype=np.uint8)
+    learner = FewShotLearner(model).fit(colours, [1, 2, 1, 2])
+    expected = learner.predict_proba(colours)
+    pictures = [image.fromarray(part.transpose(1, 2, 0)) for part in colours]
+    for given in (pictures, list(colours), colours.reshape(4, -1)):
+        np.testing.assert_allclose(learner.predict_proba(given), expected, atol=1e-6)
+    np.testing.assert_allclose(learner.predict_proba(colours[0]), expected[:1], atol=1e-6)
+    with pytest.raises(ValueError, match=r"images: expected \(3, H, W\) or \(n, 3, H, W\), got \(4, 32, 32\)"):
+        learner.predict(colours[:, 0])
+    with pytest.raises(ValueError, match="preprocess: ink makes images"):
+        FewShotLearner(model, "ink").fit(colours, [1, 2, 1, 2])
+
+
+@pytest.mark.parametrize("preprocess", ["ink", "none"])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.full((2, 28, 28), 300), r"got int64"),
+        (np.full((2, 28, 28), 1.5), r"1\.5"),
+        (np.full((2, 28, 28), -0.5), r"-0\.5"),
+        (np.full((2, 28, 28), np.nan), "float64|NaN"),
+        (np.zeros((2, 2, 28, 28)), r"got \(2, 2, 28, 28\)"),
+        (np.zeros((1, 2, 1, 28, 28)), r"got \(1, 2, 1, 28, 28\)"),
+        (np.zeros(3), r"got \(3,\)"),
+        (np.zeros((2, 0, 28)), r"pixel"),
+        (np.zeros((2, 28, 28), complex), "complex128"),
+        (["a.png", "b.png"], "got names of files; open them first"),
+        ([Path("a.png"), Path("b.png")], "got names of files; open them first"),
+        ([[1, 2], [3]], "images: "),
+        (None, "images: expected"),
+    ],
+)
+def test_what_is_no_image_is_told(drawn, images, preprocess, given, message) -> None:
+    learner = FewShotLearner(drawn, preprocess).fit(images, LABELS)
+    before = learner.predict_proba(images)
+    for call in (lambda: learner.predict(given), lambda: learner.learn(given, ["a", "b"])):
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert np.array_equal(learner.predict_proba(images), before)
+
+
+def test_no_images_have_no_labels(trained, drawn, images) -> None:
+    learner = FewShotLearner(drawn).fit(images, LABELS)
+    for none in (images[:0], images[:0].reshape(0, 784)):
+        assert learner.predict(none).shape == (0,)
+        assert learner.predict(none).dtype == learner.classes_.dtype
+        assert learner.predict_proba(none).shape == (0, 3)
+        with pytest.raises(ValueError, match="images: expected one or more, got none"):
+            learner.learn(none, [])

@@ -1,0 +1,144 @@
+"""States in files, and learners from checkpoints."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from srwm import FewShotLearner
+from srwm.data import UserError
+from srwm.fewshot.facts import Facts
+from srwm.fewshot.model import FewShotModel
+
+from .conftest import LABELS, WAYS, WIDTH, points
+
+
+def test_a_saved_state_goes_on_where_it_was(trained, tmp_path) -> None:
+    x, y = points(WAYS, 6, 0)
+    names = np.array(["ä", "b", "c", "d"])[y]
+    learner = FewShotLearner(trained, ensemble=3).partial_fit(x[:9], names[:9], classes=["ä", "b", "c", "d"])
+    learner.save(tmp_path / "state")
+    loaded = FewShotLearner(trained).load(tmp_path / "state")
+    assert np.array_equal(loaded.predict_proba(x), learner.predict_proba(x))
+    assert (loaded.classes_.tolist(), loaded.n_features_in_) == (learner.classes_.tolist(), WIDTH)
+    for one in (loaded, learner):
+        one.learn(x[9:], names[9:])
+    assert np.array_equal(loaded.predict_proba(x), learner.predict_proba(x))
+    assert loaded.load(tmp_path / "state").state_[0].shape == (3, 2, 16, 52)
+
+
+@pytest.mark.parametrize(
+    "labels", [["a", "b"], ["\udc80", "\n"], [1, 2], [True, False], np.array([0.5, 1.5], np.float32)], ids=str
+)
+def test_labels_keep_their_type_in_a_file(trained, tmp_path, labels) -> None:
+    learner = FewShotLearner(trained).learn(points(2, 1, 0)[0], labels)
+    learner.save(tmp_path / "state")
+    loaded = FewShotLearner(trained).load(tmp_path / "state")
+    assert loaded.classes_.dtype == learner.classes_.dtype
+    assert np.array_equal(loaded.classes_, learner.classes_)
+
+
+def test_labels_that_json_does_not_hold_are_not_saved(trained, tmp_path) -> None:
+    learner = FewShotLearner(trained).learn(points(1, 1, 0)[0], np.array(["2020-01-01"], "datetime64[D]"))
+    with pytest.raises(ValueError, match="labels: expected texts, numbers or bools"):
+        learner.save(tmp_path / "state")
+    with pytest.raises(ValueError, match="not fitted"):
+        FewShotLearner(trained).save(tmp_path / "state")
+    with pytest.raises(UserError, match="cannot save"):
+        FewShotLearner(trained).learn(points(1, 1, 0)[0], ["a"]).save(tmp_path)
+
+
+def test_a_state_of_another_model_is_refused(trained, drawn, images, tmp_path) -> None:
+    x, y = points(3, 2, 0)
+    FewShotLearner(trained).fit(x, y).save(tmp_path / "state")
+    other = FewShotModel(trained.config)
+    for model in (other, drawn):
+        with pytest.raises(UserError, match="learned by another model, or with another preprocessing"):
+            FewShotLearner(model).load(tmp_path / "state")
+    FewShotLearner(drawn, "none").fit(images, LABELS).save(tmp_path / "plain")
+    with pytest.raises(UserError, match="another preprocessing than 'ink'"):
+        FewShotLearner(drawn).load(tmp_path / "plain")
+
+
+class Bomb:
+    def __reduce__(self):
+        return Path.touch, (Path("exploded"),)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not readable"),
+        (b"\xff" * 300, "not readable"),
+        (pickle.dumps(Bomb()), "not readable"),
+        (safetensors.torch.save({"a": torch.zeros(2)}), "not what a learner"),
+        (safetensors.torch.save({"a": torch.zeros(2)}, {"srwm": "[1]"}), "not what a learner"),
+        (safetensors.torch.save({"a": torch.zeros(2)}, {"srwm": "{"}), "not readable"),
+        (safetensors.torch.save({"a": torch.zeros(2)}, {"srwm": '{"format": 2}'}), "not what a learner"),
+    ],
+    ids=range(7),
+)
+def test_a_corrupt_state_is_refused(trained, tmp_path, monkeypatch, content, message) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "state").write_bytes(content)
+    with pytest.raises(UserError, match=f"state: {message}"):
+        FewShotLearner(trained).load(tmp_path / "state")
+    with pytest.raises(UserError, match="no such file"):
+        FewShotLearner(trained).load(tmp_path / "nothing")
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"labels": ["a", "b"]', '"labels": ["a", "a"]'),
+        ('"labels": ["a", "b"]', '"labels": ["a", 2.0]'),
+        ('"labels": ["a", "b"]', '"labels": [      ]'),
+        ('"labels": ["a", "b"]', '"labels": {"a": "b"}'),
+        ('"labels": ["a", "b"]', '"labels": "a, b, c,"'),
+        ('"declared": null', '"declared": ["a"]'.ljust(16)),
+        ('"dtype": "<U1"', '"dtype": "|O8"'),
+        ('"dtype": "<U1"', '"dtype": "<i8"'),
+        ('"dtype": "<U1"', '"dtype": "<V1"'),
+        ('"orders": 1', '"orders": 2'),
+        ('"count": 2', '"count": []'),
+        ('"count": 2', '"count": -1'),
+        ('"seed": 0', '"sead": 0'),
+        ('"seed": 0', '"seed": 1e30'),
+    ],
+)
+def test_a_state_that_was_tampered_with_is_refused(trained, tmp_path, old, new) -> None:
+    FewShotLearner(trained).learn(points(2, 1, 0)[0], ["a", "b"]).save(tmp_path / "state")
+    with safetensors.safe_open(tmp_path / "state", "pt") as file:
+        facts, tensors = file.metadata()["srwm"], {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    assert facts.count(old) == 1
+    safetensors.torch.save_file(tensors, tmp_path / "state", {"srwm": facts.replace(old, new)})
+    learner = FewShotLearner(trained)
+    with pytest.raises(UserError, match="not a state of this model"):
+        learner.load(tmp_path / "state")
+    good = tensors["state.0"]
+    bad = [{"state.0": good[:, :1]}, {"state.0": good * torch.nan}, {"state.0": good.double()}, {"x": torch.zeros(1)}]
+    for wrong in ({}, tensors | {"state.1": torch.zeros(1)}, *bad):
+        safetensors.torch.save_file(wrong, tmp_path / "state", {"srwm": facts})
+        with pytest.raises(UserError, match="not a state of this model"):
+            learner.load(tmp_path / "state")
+
+
+def test_from_pretrained(drawn, images, tmp_path) -> None:
+    drawn.save_pretrained(tmp_path / "letters", dtype="float16")
+    learner = FewShotLearner.from_pretrained(tmp_path / "letters")
+    assert learner.get_params()["model"] == tmp_path / "letters"
+    learner.learn(images, LABELS)
+    assert learner.model_.facts == Facts("nothing", "ink")
+    by_name = FewShotLearner(str(tmp_path / "letters")).fit(images, LABELS)
+    assert np.array_equal(by_name.predict_proba(images), learner.predict_proba(images))
+    np.testing.assert_allclose(
+        FewShotLearner(drawn).fit(images, LABELS).predict_proba(images), learner.predict_proba(images), atol=2e-2
+    )
+    with pytest.raises(UserError, match="nothing: no such folder"):
+        FewShotLearner.from_pretrained("nothing")
+    with pytest.raises(UserError, match="nothing: no such folder"):
+        FewShotLearner("nothing").learn(images, LABELS)
