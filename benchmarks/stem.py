@@ -1,9 +1,10 @@
-"""Conv-4 in training: what follows its convolutions as one native operation, against PyTorch's four and against torch.compile.
+"""Image stems in training: with their native operations, with PyTorch's alone, and under torch.compile.
 
     python benchmarks/stem.py --json docs/benchmarks-stem.json --markdown docs/benchmarks-stem.md
 
-Times are those of features and all gradients of one batch, turn about, with the presets' batch sizes and dropout; threads are
-PyTorch's own choice unless --threads says otherwise.
+Times are those of features and all gradients of one batch, turn about: Conv-4 with the presets' batch sizes and dropout, and
+IMPALA's stem with as many frames of ProcGen as an agent embeds at once. The process is prepared as those of the commands are.
+Threads are PyTorch's own choice unless --threads says otherwise.
 """
 
 import argparse
@@ -13,16 +14,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from srwm.cli.process import prepare_process
 
-import machine
-from srwm.fewshot.presets import PRESETS
-from srwm.ops.native.library import LIBRARY
-from srwm.vision import Conv4
-from timing import Local, race
+prepare_process()  # before PyTorch is imported
 
-PRESETS_OF = {"Mini-ImageNet": "cpu-mini-imagenet-1shot", "Omniglot": "cpu-omniglot-1shot"}
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+import machine  # noqa: E402
+from srwm.fewshot.presets import PRESETS  # noqa: E402
+from srwm.ops.native.library import LIBRARY  # noqa: E402
+from srwm.rl.agent import AgentConfig  # noqa: E402
+from srwm.vision import Conv4, ImpalaResNet  # noqa: E402
+from timing import Local, race  # noqa: E402
+
 COMPETITORS = ("native", "PyTorch", "torch.compile")
 
 
@@ -39,8 +44,8 @@ def main() -> None:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     rows = [
-        {"batch": name, "precision": str(precision).removeprefix("torch."), **_measure(preset, precision, options.seconds)}
-        for name, preset in PRESETS_OF.items()
+        {"batch": name, "precision": str(precision).removeprefix("torch."), **_measure(build, precision, options.seconds)}
+        for name, build in STEMS.items()
         for precision in (torch.bfloat16, torch.float32)
     ]
     where = {
@@ -66,24 +71,48 @@ def _text(where: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         lines.append([f"{row['batch']} {tuple(row['images'])}", row["precision"], *told, *ratios])
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return (
-        "# Conv-4 in training\n\nMade by `python benchmarks/stem.py --json docs/benchmarks-stem.json --markdown "
+        "# Image stems in training\n\nMade by `python benchmarks/stem.py --json docs/benchmarks-stem.json --markdown "
         "docs/benchmarks-stem.md`.\n\nFeatures and gradients of one batch; milliseconds, median [quartiles] of calls in turn. "
         f"{where['cpu']}, threads: {where['threads']}, {where['isa']}, PyTorch {where['torch']}.\n\n{table}\n"
     )
 
 
-def _measure(preset: str, precision: torch.dtype, seconds: float) -> dict[str, Any]:
-    config = PRESETS[preset][1]
-    model, shape = config.model, (config.pool.classes * config.pool.images_per_class, *config.model.image_shape)
+def _measure(
+    build: Callable[[], tuple[nn.Module, nn.Module, list[int]]], precision: torch.dtype, seconds: float
+) -> dict[str, Any]:
     torch.manual_seed(0)
+    stem, plain, shape = build()
     images = torch.rand(shape).contiguous(memory_format=torch.channels_last)
-    assert isinstance(model.stem_channels, int)
-    stem = Conv4(model.stem_channels, shape[1], model.stem_dropout).to(memory_format=torch.channels_last)
-    plain = nn.Sequential(*(nn.Sequential(*copy.deepcopy(stage)) for stage in stem.layers), nn.Flatten())
-    stems = dict(zip(COMPETITORS, (stem, plain, torch.compile(copy.deepcopy(plain))), strict=True))
-    spreads = race({name: Local(_training(each, images, precision)) for name, each in stems.items()}, seconds)
+    stems = [each.to(memory_format=torch.channels_last) for each in (stem, plain, copy.deepcopy(plain))]
+    stems[2] = torch.compile(stems[2])
+    calls = {name: Local(_training(each, images, precision)) for name, each in zip(COMPETITORS, stems, strict=True)}
+    spreads = race(calls, seconds)
     torch._dynamo.reset()
-    return {"images": list(shape), "seconds": {name: spread.as_dict() for name, spread in spreads.items()}}
+    return {"images": shape, "seconds": {name: spread.as_dict() for name, spread in spreads.items()}}
+
+
+def _conv4(preset: str) -> tuple[nn.Module, nn.Module, list[int]]:
+    config = PRESETS[preset][1]
+    model, count = config.model, config.pool.classes * config.pool.images_per_class
+    assert isinstance(model.stem_channels, int)
+    stem = Conv4(model.stem_channels, model.image_shape[0], model.stem_dropout)
+    plain = nn.Sequential(*(nn.Sequential(*copy.deepcopy(stage)) for stage in stem.layers), nn.Flatten())
+    return stem, plain, [count, *model.image_shape]
+
+
+def _impala() -> tuple[nn.Module, nn.Module, list[int]]:
+    stem = ImpalaResNet()
+    plain = copy.deepcopy(stem)
+    for stage in list(plain.layers)[:-1]:
+        stage[1] = nn.MaxPool2d(3, stride=2, padding=1)
+    return stem, plain, [AgentConfig().frames_at_once, 3, 64, 64]
+
+
+STEMS = {
+    "Conv-4, Mini-ImageNet": lambda: _conv4("cpu-mini-imagenet-1shot"),
+    "Conv-4, Omniglot": lambda: _conv4("cpu-omniglot-1shot"),
+    "IMPALA, ProcGen": _impala,
+}
 
 
 def _training(stem: nn.Module, images: Tensor, precision: torch.dtype) -> Callable[[], tuple[Tensor, ...]]:

@@ -50,28 +50,39 @@ def test_a_folder_of_ones_own_takes_one_argument(folder, tmp_path, capsys):
 
 
 def test_a_run_is_tested_on_another_data_set_beside_its_own(folder, tmp_path, capsys):
-    run, other = tmp_path / "run", fill(tmp_path / "drawings", 15)
+    run, other, twin = tmp_path / "run", fill(tmp_path / "my drawings", 15), fill(tmp_path / "other" / "my drawings", 15)
     quick = [f"--{name}={value}" for name, value in QUICK.items()]
     train = ["--data", f"folder:{folder}", "--model.image-shape", "1", "16", "16"]
     assert main(["fewshot", "train", "cpu-omniglot-1shot", "--run", str(run), *quick, *train]) == 0
     own = (run / "test.json").read_text()
     capsys.readouterr()
-    for name, file in {"glyphs": "glyphs", f"folder:{other}": f"folder{other}".replace("/", "-")}.items():
+    for name, tested in {"glyphs": "glyphs", f"folder:{other}": str(other), f"folder:{twin}": str(twin)}.items():
+        before = set(run.iterdir())
         assert main(["fewshot", "evaluate", str(run), "--episodes", "4", "--data", name]) == 0
-        tested = "glyphs" if name == "glyphs" else str(other)
         assert f"(95 % interval, 4 episodes, {tested}-test)" in capsys.readouterr().out
-        for kind in ("test", "baselines"):
-            assert json.loads((run / f"{kind}-{file}.json").read_text())["data"] == f"{tested}-test"
+        made = sorted(set(run.iterdir()) - before)
+        assert [path.name.split("-")[0] for path in made] == ["baselines", "test"]
+        assert all(json.loads(path.read_text())["data"] == f"{tested}-test" for path in made)
+    assert (run / "test-glyphs.json").exists()
     assert (run / "test.json").read_text() == own
     assert not (run / "baselines.json").exists()
+    assert main(["fewshot", "evaluate", str(run), "--episodes", "3", "--data", f"folder:{folder}"]) == 0
+    assert json.loads((run / "test.json").read_text())["episodes"] == 3, "its own data set by its name"
     assert main(["fewshot", "evaluate", str(run), "--data", "imagenet"]) == 1
     assert "expected omniglot, " in capsys.readouterr().err
 
 
-def test_a_run_on_streams_is_not_tested_on_another_data_set(tmp_path, capsys):
-    create_run(tmp_path / "run", TrainConfig(protocol="delayed"))
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (TrainConfig(protocol="delayed"), "runs on streams are tested on their own data, and the protocol is 'delayed'"),
+        (TrainConfig(normalise=True), "runs on normalised images are tested on their own data"),
+    ],
+)
+def test_a_run_that_knows_its_own_data_alone_is_not_tested_on_another(tmp_path, capsys, config, message):
+    create_run(tmp_path / "run", config)
     assert main(["fewshot", "evaluate", str(tmp_path / "run"), "--data", "glyphs"]) == 1
-    assert "data: runs on streams are tested on their own data, and the protocol is 'delayed'" in capsys.readouterr().err
+    assert f"data: {message}" in capsys.readouterr().err
 
 
 def test_two_folders_share_the_smaller_pool_and_keep_their_names(folder, tmp_path, capsys):

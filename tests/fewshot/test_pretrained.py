@@ -101,11 +101,12 @@ def test_weights_too_large_for_half_precision_are_refused(model: FewShotModel, t
 
 
 def test_a_run_folder_is_taken(model: FewShotModel, tmp_path: Path) -> None:
-    create_run(tmp_path / "run", TrainConfig(data="glyphs", model=CONFIG, steps=1))
-    save_weights(tmp_path / "run" / "best.safetensors", model, {"step": 1})
-    loaded = FewShotModel.from_pretrained(tmp_path / "run")
-    assert same(model, loaded)
-    assert loaded.facts == Facts("glyphs", "ink")
+    for data in ("glyphs", "omniglot-centred"):
+        create_run(tmp_path / data, TrainConfig(data=data, model=CONFIG, steps=1))
+        save_weights(tmp_path / data / "best.safetensors", model, {"step": 1})
+        loaded = FewShotModel.from_pretrained(tmp_path / data)
+        assert same(model, loaded)
+        assert loaded.facts == Facts(data, "ink")
     create_run(tmp_path / "photographs", TrainConfig(data="mini-imagenet", model=CONFIG, steps=1))
     save_weights(tmp_path / "photographs" / "best.safetensors", model, {"step": 1})
     assert FewShotModel.from_pretrained(tmp_path / "photographs").facts.preprocess == "none"

@@ -56,8 +56,9 @@ def test_overlapping_gradients_are_rounded_once(isa: str) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, -math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("everywhere", [False, True])
-def test_what_is_no_finite_number(value: float, everywhere: bool, isa: str) -> None:
-    images = draw((2, 16, 6, 5))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_no_finite_number(value: float, everywhere: bool, dtype: torch.dtype, isa: str) -> None:
+    images = draw((2, 16, 6, 5), dtype)
     images[1, 3:5] = value if everywhere else images[1, 3:5]
     images[1, 3:5, 2, 3] = value
     images.requires_grad_()
@@ -68,12 +69,20 @@ def test_what_is_no_finite_number(value: float, everywhere: bool, isa: str) -> N
     spoilt = images.isnan()  # of several that are no number in a window, which gets the gradient is open
     assert torch.equal(grads[0][~spoilt], grads[1][~spoilt])
     assert grads[0][spoilt].sum() == grads[1][spoilt].sum()
+    ones[1, 3:5, 1, 1] = value
+    grads = [torch.autograd.grad(y, images, ones)[0].isfinite() for y in (max_pool.max_pool(images), plainly(images))]
+    assert torch.equal(grads[0][~spoilt], grads[1][~spoilt])
 
 
-def test_zeros_of_both_signs() -> None:
-    images = torch.full((1, 16, 2, 2), -0.0)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_zeros_of_both_signs(dtype: torch.dtype, isa: str) -> None:
+    images = torch.full((1, 16, 2, 2), -0.0, dtype=dtype)
     images[:, :, 1, 1] = 0.0
-    assert not max_pool.max_pool(images).signbit().any()
+    images.requires_grad_()
+    y = max_pool.max_pool(images)
+    assert not y.signbit().any()
+    (grad,) = torch.autograd.grad(y.sum(), images)
+    assert torch.equal(grad[0, 0], torch.tensor([[0.0, 0.0], [0.0, 1.0]], dtype=dtype))
 
 
 def test_dense_images_of_the_other_order_and_strided_gradients() -> None:
@@ -84,6 +93,22 @@ def test_dense_images_of_the_other_order_and_strided_gradients() -> None:
     (expanded,) = torch.autograd.grad(y.sum(), images, retain_graph=True)  # by a gradient with strides of 0
     (dense,) = torch.autograd.grad(y, images, torch.ones_like(y))
     assert torch.equal(expanded, dense)
+
+
+def test_what_is_kept_may_come_back_in_another_layout() -> None:
+    """As from hooks that store it elsewhere."""
+    images = draw((2, 16, 5, 6)).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(lambda a: a.contiguous(), lambda a: a):
+        y = max_pool.max_pool(images)
+    assert torch.equal(*(torch.autograd.grad(a.square().sum(), images)[0] for a in (y, plainly(images))))
+
+
+@pytest.mark.parametrize("size", [6, 100])
+def test_results_can_be_changed_in_place(size: int) -> None:
+    images = draw((2, 16, size, size)).requires_grad_()
+    found, wanted = (pool(images).clamp_(max=2.0).mul_(3) for pool in (max_pool.max_pool, plainly))
+    assert torch.equal(found, wanted)
+    assert torch.equal(*(torch.autograd.grad(a.sum(), images)[0] for a in (found, wanted)))
 
 
 def test_threads_share_the_images() -> None:
@@ -103,6 +128,12 @@ def test_second_derivatives() -> None:
         return torch.autograd.grad((grad**2).sum(), images)[0]
 
     torch.testing.assert_close(second(max_pool.max_pool(images)), second(plainly(images)))
+    small = images[:1, :, :3, :2].detach()
+    hessians = [
+        torch.autograd.functional.hessian(lambda a, p=pool: (p(a) ** 3).sum(), small, vectorize=vectorize)
+        for pool, vectorize in ((max_pool.max_pool, True), (plainly, False))
+    ]
+    torch.testing.assert_close(*hessians)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -124,7 +155,9 @@ def test_operators_are_registered_correctly(dtype: torch.dtype, asking: bool) ->
         torch.zeros(16, 4, 4),
         torch.zeros(2, 16, 4, 4, dtype=torch.float64),
         torch.zeros(2, 16, 4, 4, device="meta"),
+        torch.zeros(2, 16, 4, 4).to_sparse(),
     ],
+    ids=str,
 )
 def test_what_the_kernels_do_not_take(images: Tensor) -> None:
     assert not max_pool.available(images)
@@ -147,6 +180,21 @@ def test_transforms_go_by_pytorch() -> None:
         torch.testing.assert_close(grads[name], grad, rtol=1e-4, atol=1e-5)
     _, slope = torch.func.jvp(loss, (parameters,), ({name: torch.ones_like(a) for name, a in parameters.items()},))
     torch.testing.assert_close(slope, sum(grad.sum() for grad in wanted), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_tracers_see_pytorchs_pool() -> None:
+    images, stem = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(0)), ImpalaResNet((16,)).eval()
+    with torch.no_grad():
+        wanted = stem(images)
+        traced = torch.jit.trace(stem, images)
+        assert "srwm::" not in str(traced.inlined_graph)
+        torch.testing.assert_close(traced(images), wanted)
+        graphs = []
+        compiled = torch.compile(stem, backend=lambda graph, _: graphs.append(str(graph.graph)) or graph, fullgraph=True)
+        torch.testing.assert_close(compiled(images), wanted)
+    assert len(graphs) == 1
+    assert "srwm" not in graphs[0]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -82,6 +82,24 @@ def test_dense_images_of_the_other_order_and_strided_gradients() -> None:
     assert torch.equal(expanded, dense)
 
 
+def test_what_is_kept_may_come_back_in_another_layout() -> None:
+    """As from hooks that store it elsewhere."""
+    images, norm = draw((2, 16, 5, 6))
+    images.requires_grad_()
+    wanted, *_ = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)
+    with torch.autograd.graph.saved_tensors_hooks(lambda a: a.contiguous(), lambda a: a):
+        found, *_ = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)
+    assert torch.equal(*(torch.autograd.grad(y.square().sum(), images)[0] for y in (found, wanted)))
+
+
+@pytest.mark.parametrize("size", [6, 100])
+def test_results_can_be_changed_in_place(size: int) -> None:
+    images, norm = draw((2, 16, size, size))
+    wanted, *_ = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)
+    found = norm_pool.norm_pool(images.requires_grad_(), norm.weight, norm.bias, norm.eps)[0].mul_(3)
+    assert torch.equal(found, 3 * wanted)
+
+
 def test_threads_share_the_images() -> None:
     images, norm = draw((40, 32, 20, 20))
     one, *_ = norm_pool.norm_pool(images, norm.weight, norm.bias, norm.eps)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from srwm.vision import Conv4, ResNet12
+from srwm.vision import Conv4, ImpalaResNet, ResNet12
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +20,16 @@ def seed() -> None:
 def test_conv4_features(channels: int, in_channels: int, size: tuple[int, int], features: int) -> None:
     stem = Conv4(channels, in_channels)
     assert stem(torch.randn(2, in_channels, *size)).shape == (2, features)
+    assert stem.num_features(*size) == features
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "features"), [((16, 32, 32), (64, 64), 2048), ((16, 32), (9, 7), 192), ((6, 10), (5, 12), 60)]
+)
+def test_impala_features(channels: tuple[int, ...], size: tuple[int, int], features: int) -> None:
+    """Channels that the kernels take, and others."""
+    stem = ImpalaResNet(channels)
+    assert stem(torch.randn(2, 3, *size)).shape == (2, features)
     assert stem.num_features(*size) == features
 
 

@@ -141,16 +141,17 @@ def evaluate(arguments: Sequence[str]) -> None:
     _check_seed(options.seed)
     set_threads(options.threads)
     config = read_config(options.run)
-    check_other(config, options.data)
-    sets = _load(config if options.data is None else replace(config, data=options.data), options.data_dir)
-    test = _test(options.run, sets, options.episodes, options.queries, options.seed, other=options.data)
+    other = None if options.data == config.data else options.data
+    check_other(config, other)
+    sets = _load(config if other is None else replace(config, data=other), options.data_dir)
+    test = _test(options.run, sets, options.episodes, options.queries, options.seed, other=other)
     if not options.baselines or config.protocol in STREAMS:
         return
     shape = episode_shape(options.run, options.queries)
     print(f"on the same episodes, {shape.n_way}-way {shape.k_shot}-shot, features of the run's own stem:")
     print(f"  {'chance':<28}{100 / shape.n_way:5.2f} %")
     chosen = (options.episodes, options.queries, options.seed)
-    baselines = score_baselines(options.run, sets[0]["test"], *chosen, test.features, other=options.data)
+    baselines = score_baselines(options.run, sets[0]["test"], *chosen, test.features, other=other)
     for name, found in baselines.items():
         print(f"  {name:<28}{found}")
 

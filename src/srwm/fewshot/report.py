@@ -1,6 +1,7 @@
 """What a run came to: its test accuracy and its learning curve."""
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from srwm.data import ImageClasses, UserError
-from srwm.data.splits import DatasetName
+from srwm.data.splits import FOLDER, DatasetName
 from srwm.fewshot.adaptation import write_adaptations
 from srwm.fewshot.baselines import evaluate_baselines
 from srwm.fewshot.config import TrainConfig, read_config
@@ -46,10 +47,12 @@ def score_run(
 
     Episodes are of the run's shape, with `queries` queries or as many as in its validations. A run on streams also leaves the
     accuracy at every step in `adaptation.json` and `adaptation.csv`. `other` names the data set where it is not the run's own:
-    its result lies beside the run's, in `test-NAME.json`. Raises UserError as `load_best`.
+    its result lies beside the run's, in `test-NAME.json`. Raises UserError as `load_best` and `check_other`, and where there
+    are more or fewer data sets than the protocol has.
     """
     config = read_config(folder)
     check_other(config, other)
+    path = _result(folder, "test", other)
     if queries is not None:
         config = dataclasses.replace(config, validation_queries=queries)
     protocol = PROTOCOLS[config.protocol]
@@ -59,7 +62,7 @@ def score_run(
     found = protocol.evaluate(config, load_best(folder), sets, episodes, seed)
     shape = dataclasses.asdict(protocol.test_shape(config))
     names = ", ".join(part.name for part in sets)
-    write_json(_result(folder, "test", other), {"data": names, **shape, **dataclasses.asdict(found.accuracy), "seed": seed})
+    write_json(path, {"data": names, **shape, **dataclasses.asdict(found.accuracy), "seed": seed})
     if found.adaptations:
         write_adaptations(folder, found.adaptations)
     return found
@@ -79,10 +82,11 @@ def score_baselines(
 
     `features` are those of `score_run`, where it has been called. With `other`, as there, it is `baselines-NAME.json`.
     """
+    path = _result(folder, "baselines", other)
     shape = episode_shape(folder, queries)
     found = evaluate_baselines(load_best(folder), data, shape, episodes, seed, features)
     result = {name: dataclasses.asdict(accuracy) for name, accuracy in found.items()}
-    write_json(_result(folder, "baselines", other), {"data": data.name, **dataclasses.asdict(shape), **result, "seed": seed})
+    write_json(path, {"data": data.name, **dataclasses.asdict(shape), **result, "seed": seed})
     return found
 
 
@@ -90,12 +94,19 @@ def check_other(config: TrainConfig, other: DatasetName | None) -> None:
     """Raise UserError where a run of this configuration is not tested on any data set but its own."""
     if other is not None and config.protocol in STREAMS:
         raise UserError(f"data: runs on streams are tested on their own data, and the protocol is {config.protocol!r}")
+    if other is not None and config.normalise:
+        raise UserError("data: runs on normalised images are tested on their own data, whose statistics their models know")
 
 
 def _result(folder: Path, kind: str, other: DatasetName | None) -> Path:
-    """Where a result goes, as test.json or test-glyphs.json."""
-    name = kind if other is None else re.sub(r"[^\w.+-]+", "-", f"{kind}-{other}")
-    return folder / f"{name}.json"
+    """Where a result goes: test.json, test-glyphs.json, or for a folder its last name and a hash of its path."""
+    if other is None:
+        return folder / f"{kind}.json"
+    if not other.startswith(FOLDER):
+        return folder / f"{kind}-{other}.json"
+    path = Path(other.removeprefix(FOLDER)).expanduser().resolve()
+    digest = hashlib.blake2b(str(path).encode(errors="surrogateescape"), digest_size=4).hexdigest()
+    return folder / f"{kind}-{re.sub(r'[^A-Za-z0-9.+-]', '-', path.name)[:64]}-{digest}.json"
 
 
 def episode_shape(folder: Path, queries: int | None = None) -> EpisodeShape:

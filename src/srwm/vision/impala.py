@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from srwm.ops.native import max_pool
 
@@ -38,14 +39,11 @@ def _stage(in_channels: int, channels: int) -> nn.Sequential:
     )
 
 
-class _MaxPool(nn.MaxPool2d):
-    """3x3, stride 2; on a CPU one that is many times faster than PyTorch's."""
-
-    def __init__(self) -> None:
-        super().__init__(3, stride=2, padding=1)
+class _MaxPool(nn.Module):
+    """3x3, stride 2, padded by 1; on a CPU a kernel of this package, in bfloat16 some three times as fast as PyTorch's."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        return max_pool.max_pool(maps) if max_pool.available(maps) else super().forward(maps)
+        return max_pool.max_pool(maps) if max_pool.available(maps) else functional.max_pool2d(maps, 3, 2, 1)
 
 
 class _Residual(nn.Module):

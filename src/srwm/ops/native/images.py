@@ -11,9 +11,10 @@ CHANNELS = 16
 
 
 def fits(images: Tensor) -> bool:
-    """Whether the kernels take images (N, C, H, W): on the CPU, float32 or bfloat16, C a multiple of 16, and some."""
+    """Whether the kernels take images (N, C, H, W): dense, on the CPU, float32 or bfloat16, C a multiple of 16, and some."""
     return (
         images.dim() == 4
+        and images.layout == torch.strided
         and images.dtype in (torch.float32, torch.bfloat16)
         and images.shape[1] % CHANNELS == 0
         and min(images.shape) > 0
@@ -26,10 +27,15 @@ def reachable(images: Tensor) -> bool:
 
     A compiler knows PyTorch's own operations better, and transforms know these alone.
     """
-    return library.LIBRARY is not None and type(images) is Tensor and not torch.compiler.is_compiling() and not transforming()
+    return (
+        library.LIBRARY is not None
+        and type(images) is Tensor
+        and not torch.compiler.is_compiling()
+        and not torch._C._is_tracing()
+        and not transforming()
+    )
 
 
 def channels_last(like: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Memory for images (N, C, H, W) of any content, channels last."""
-    count, channels, height, width = shape
-    return empty(like, (count, height, width, channels), dtype).permute(0, 3, 1, 2)
+    return empty(like, shape, dtype, torch.channels_last)

@@ -78,7 +78,7 @@ def _inference(x: Tensor) -> Tensor:
 
 def _backward(grad_y: Tensor, places: Tensor, height: int, width: int) -> Tensor:
     grad_x = _gradient(grad_y, places, height, width)
-    grad_y = grad_y.contiguous(memory_format=torch.channels_last)
+    grad_y, places = (a.contiguous(memory_format=torch.channels_last) for a in (grad_y, places))
     compiled().run("srwm_max_pool_backward", _problem(grad_x.dtype, tuple(grad_x.shape)), (places, grad_y, grad_x))
     return grad_x
 
@@ -105,12 +105,12 @@ def _keep_for_second(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _differentiate_twice(ctx: Any, grad_grad_x: Tensor) -> tuple[Tensor, None, None, None]:
     """The pool of what is linear in each pixel: what lies in the places of the largest."""
     (places,) = ctx.saved_tensors
-    (rows, columns), width = places.shape[2:], grad_grad_x.shape[3]
+    count, channels, rows, columns = places.shape
     places = places.long()
     row = 2 * torch.arange(rows)[:, None] - 1 + places // 3
     column = 2 * torch.arange(columns) - 1 + places % 3
-    picked = grad_grad_x.flatten(2).gather(2, (row * width + column).flatten(2))
-    return picked.view(places.shape), None, None, None
+    at = (row * grad_grad_x.shape[3] + column).reshape(count, channels, -1)
+    return grad_grad_x.reshape(count, channels, -1).gather(2, at).reshape(places.shape), None, None, None
 
 
 define("max_pool_training", "Tensor x", 2, _training, _results)

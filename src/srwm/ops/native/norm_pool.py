@@ -93,7 +93,7 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     grad_x = channels_last(x, tuple(x.shape), x.dtype)
     grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(weight)
-    x, grad_y = (a.contiguous(memory_format=torch.channels_last) for a in (x, grad_y))
+    x, largest, grad_y, places = (a.contiguous(memory_format=torch.channels_last) for a in (x, largest, grad_y, places))
     arrays = (x, weight.contiguous(), largest, grad_y, places, mean, variance, grad_x, grad_weight, grad_bias)
     compiled().run("srwm_norm_pool_backward", _problem(x, eps, dropout, 0), arrays)
     return grad_x, grad_weight, grad_bias

@@ -55,11 +55,16 @@ def run(
     compiled().call(name, (torch.get_num_threads(), side_by_side, *sizes, interval), (resets, mask), (*inputs, *outputs))
 
 
-def empty(like: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+def empty(
+    like: Tensor,
+    shape: Sequence[int],
+    dtype: torch.dtype = torch.float32,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Tensor:
     """Memory for a result, of any content."""
     if type(like) is not Tensor or not like.is_cpu:  # while tracing
-        return like.new_empty(shape, dtype=dtype)
-    return POOL.empty(like, shape, dtype)
+        return like.new_empty(shape, dtype=dtype).contiguous(memory_format=layout)
+    return POOL.empty(shape, dtype, layout)
 
 
 def rows(like: Tensor, shape: Sequence[int], mask: Tensor | None) -> Tensor:

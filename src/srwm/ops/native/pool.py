@@ -25,16 +25,18 @@ class Pool:
         self._limit = limit
         self._free: list[mmap.mmap] = []  # the one that came back last stands last
 
-    def empty(self, like: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """Memory of any content."""
+    def empty(
+        self, shape: Sequence[int], dtype: torch.dtype = torch.float32, layout: torch.memory_format = torch.contiguous_format
+    ) -> Tensor:
+        """Memory of any content, on the CPU. It is nobody's view, so that a result on it can be changed in place."""
         count = math.prod(shape)
         size = dtype.itemsize * count
         if size < _SMALLEST or not hasattr(mmap, "MAP_PRIVATE"):
-            return like.new_empty(shape, dtype=dtype)
+            return torch.empty(shape, dtype=dtype, memory_format=layout)
         block = self._take(size)
         lease = (ctypes.c_char * len(block)).from_buffer(block)
         weakref.finalize(lease, self._give_back, block).atexit = False
-        return torch.frombuffer(lease, dtype=dtype, count=count).view(*shape)
+        return torch.frombuffer(lease, dtype=dtype, count=count).resize_(shape, memory_format=layout)
 
     def _take(self, size: int) -> mmap.mmap:
         """The smallest free block that is large enough and not far too large, or a new one."""

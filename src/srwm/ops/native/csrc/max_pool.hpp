@@ -20,7 +20,6 @@ struct PixelBits {
     typedef std::make_signed_t<Bits> Signed __attribute__((vector_size(kBytes)));
     typedef uint32_t Words __attribute__((vector_size(kBytes)));
     typedef float Floats __attribute__((vector_size(kBytes)));
-    typedef uint8_t Bytes __attribute__((vector_size(kCount)));
 
     SRWM_INLINE static Vector load(const Pixel* p) {
         Vector bits;
@@ -28,21 +27,12 @@ struct PixelBits {
         return bits;
     }
     SRWM_INLINE static void store(Pixel* p, Vector bits) { std::memcpy(p, &bits, sizeof bits); }
-    SRWM_INLINE static Vector load_places(const uint8_t* p) {
-        Bytes bytes;
-        std::memcpy(&bytes, p, sizeof bytes);
-        return __builtin_convertvector(bytes, Vector);
-    }
-    SRWM_INLINE static void store_places(uint8_t* p, Vector places) {
-        const Bytes bytes = __builtin_convertvector(places, Bytes);
-        std::memcpy(p, &bytes, sizeof bytes);
-    }
 
     // Unsigned numbers in the order of the pixels, where -0 is less than 0 and what is no number is the largest; and back.
     SRWM_INLINE static Vector keys(Vector bits) { return turned(bits) + kOffset; }
     SRWM_INLINE static Vector of_keys(Vector keys) { return turned(keys - kOffset); }
 
-    // The sum, by floats and rounded to nearest, ties to even, once.
+    // The sum of floats; bfloat16 is rounded at the end alone, to nearest, ties to even.
     template <int kTerms>
     SRWM_INLINE static Vector sum(const Vector (&terms)[kTerms]) {
         if constexpr (kTerms == 1) return terms[0];
@@ -138,7 +128,7 @@ private:
                     best = key > best ? key : best;
                 }
             L::store(y + c, L::of_keys(best));
-            if (kPlaces) L::store_places(places + c, place);
+            if (kPlaces) store_places(places + c, place);
         }
     }
 
@@ -153,7 +143,7 @@ private:
                     const int64_t at = from + k * pooled_row_ + j * p_.channels + c;
                     gradient[k] = L::load(static_cast<const Pixel*>(a.grad_y) + at);
                     const Bits before = static_cast<Bits>(k ? 0 : 3 * middle);
-                    place[k] = L::load_places(a.places + at) - before;
+                    place[k] = load_places<Vector>(a.places + at) - before;
                 }
             };
             auto part = [&](int k, Bits wanted) __attribute__((always_inline)) {

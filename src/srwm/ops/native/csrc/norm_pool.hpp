@@ -10,6 +10,26 @@
 
 namespace SRWM_ISA_NAME {
 
+typedef uint32_t vw __attribute__((vector_size(sizeof(vf))));
+typedef uint16_t vh __attribute__((vector_size(sizeof(vf) / 2)));
+
+// A bfloat16 is the upper half of a float.
+SRWM_INLINE vf load_pixels(const float* p) { return load(p); }
+SRWM_INLINE vf load_pixels(const uint16_t* p) {
+    vh half;
+    std::memcpy(&half, p, sizeof half);
+    return (vf)(__builtin_convertvector(half, vw) << 16);
+}
+SRWM_INLINE void store_pixels(float* p, vf v) { store(p, v); }
+SRWM_INLINE void store_pixels(uint16_t* p, vf v) {  // rounds to nearest, ties to even
+    const vw bits = (vw)v, nan = (vw)(v != v);
+    const vw rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    const vh half = __builtin_convertvector((nan & 0x7fc0) | (~nan & rounded), vh);
+    std::memcpy(p, &half, sizeof half);
+}
+SRWM_INLINE vw either(vw condition, vw a, vw b) { return (condition & a) | (~condition & b); }
+SRWM_INLINE vf only(vw condition, vf v) { return (vf)(condition & (vw)v); }
+
 // Every bit of the result depends on every bit of the seed: the finaliser of SplitMix64 (Steele et al., 2014).
 inline uint64_t mixed(uint64_t seed) {
     seed = (seed ^ (seed >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -72,7 +92,7 @@ public:
                 vw dead = (vw)(z <= zero);
                 if (p_.drop_below) dead |= (vw)(random_bits(static_cast<uint64_t>(at + c), seed_) < p_.drop_below);
                 store_pixels(static_cast<Pixel*>(a.y) + at + c, only(~dead, z * grow));
-                store_places(a.places + at + c, load_places(a.places + at + c) | (dead & kNoGradient));
+                store_places(a.places + at + c, load_places<vw>(a.places + at + c) | (dead & kNoGradient));
             }
     }
 
@@ -111,7 +131,7 @@ public:
                     for (int64_t j = 0; pair && j < pooled_width_; ++j) {
                         const int64_t at = top + 2 * j * p_.channels, to = pooled + j * p_.channels;
                         const vf g = live_gradient(a, to) * scale;
-                        const vw place = load_places(a.places + to) & 3;
+                        const vw place = load_places<vw>(a.places + to) & 3;
                         store_pixels(out + at, plain(at) + only((vw)(place == 0), g));
                         store_pixels(out + at + p_.channels, plain(at + p_.channels) + only((vw)(place == 1), g));
                         store_pixels(out + at + row_, plain(at + row_) + only((vw)(place == 2), g));
@@ -150,7 +170,7 @@ private:
 
     // The gradient of what dropout and ReLU let through, of the normalised maximum.
     SRWM_INLINE vf live_gradient(const srwm_norm_pool_backward_arrays& a, int64_t at) const {
-        const vw dead = (vw)(load_places(a.places + at) >= kNoGradient);
+        const vw dead = (vw)(load_places<vw>(a.places + at) >= kNoGradient);
         return only(~dead, load_pixels(static_cast<const Pixel*>(a.grad_y) + at) * set1(p_.grow));
     }
 
