@@ -203,6 +203,7 @@ def plain_agent(config: Any, spec: Any) -> Any:
     """The same agent as one would write it with PyTorch alone: images as they are, all frames at once, a loop over time."""
     import torch
 
+    from plain import use_pytorchs_pools
     from srwm.rl.agent import Agent
 
     class Plain(Agent):
@@ -219,8 +220,7 @@ def plain_agent(config: Any, spec: Any) -> Any:
     agent = Plain(replace(config, stack=replace(config.stack, backend="reference")), spec)
     for parameter in agent.parameters():
         parameter.data = parameter.data.contiguous()
-    for stage in list(agent.stem.stem.layers)[:-1]:
-        stage[1] = torch.nn.MaxPool2d(3, stride=2, padding=1)
+    use_pytorchs_pools(agent.stem.stem)
     return agent
 
 

@@ -15,6 +15,7 @@ from srwm.training.runs import read_metrics, write_json
 
 _MACHINE = "machine.json"
 Item = TypeVar("Item")
+Chosen = TypeVar("Chosen", bound="Options")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +39,14 @@ class Options:
 
 
 def compare(
-    options: Options,
+    options: Chosen,
     variants: Collection[str],
     presets: Collection[str],
     *,
-    make_one: Callable[[str, int], None],
-    result: Callable[[str], dict[str, Any]],
-    section: Callable[[list[dict[str, Any]]], str],
-    draw: Callable[[Path], str],
+    make_one: Callable[[str, int, Chosen], None],
+    result: Callable[[str, Chosen], dict[str, Any]],
+    section: Callable[[list[dict[str, Any]], Chosen], str],
+    draw: Callable[[Path, Chosen], str],
     title: str,
     kind: str,
     facts: dict[str, Any],
@@ -53,20 +54,21 @@ def compare(
     """Make the runs that have not been made yet, then print the section and write what is wanted.
 
     `make_one` makes the run of a variant and a seed, `result` reads a variant's, `section` tells all of them, and `draw` draws
-    them to a path and says what the figure shows; `title` opens a new page. In the JSON the results are called `kind`, and
-    `facts` stand beside them.
+    them to a path and says what the figure shows, each by the options; `title` opens a new page. In the JSON the results are
+    called `kind`, and `facts` stand beside them.
     """
     if set(options.only) - set(variants) or options.preset not in presets:
         raise SystemExit(f"--only, --preset: expected some of {', '.join(variants)} and one of {', '.join(presets)}")
     options.runs.mkdir(parents=True, exist_ok=True)
-    side_by_side(options.jobs, lambda pair: make_one(*pair), [(name, seed) for seed in options.seeds for name in options.only])
-    rows = [result(name) for name in options.only]
-    text = section(rows)
+    pairs = [(name, seed) for seed in options.seeds for name in options.only]
+    side_by_side(options.jobs, lambda pair: make_one(*pair, options), pairs)
+    rows = [result(name, options) for name in options.only]
+    text = section(rows, options)
     if options.json is not None:
         write_json(options.json, {"preset": options.preset, "seeds": list(options.seeds), **facts, kind: rows})
     if options.markdown is not None:
         figure = options.markdown.with_name(f"{options.markdown.stem}-{options.preset}.png")
-        text += f"\n![{draw(figure)}]({figure.name})\n"
+        text += f"\n![{draw(figure, options)}]({figure.name})\n"
         write_section(options.markdown, title, text)
     print(text)
 

@@ -22,6 +22,7 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 import machine  # noqa: E402
+from plain import use_pytorchs_pools  # noqa: E402
 from srwm.fewshot.presets import PRESETS  # noqa: E402
 from srwm.ops.native.library import LIBRARY  # noqa: E402
 from srwm.rl.agent import AgentConfig  # noqa: E402
@@ -103,8 +104,7 @@ def _conv4(preset: str) -> tuple[nn.Module, nn.Module, list[int]]:
 def _impala() -> tuple[nn.Module, nn.Module, list[int]]:
     stem = ImpalaResNet()
     plain = copy.deepcopy(stem)
-    for stage in list(plain.layers)[:-1]:
-        stage[1] = nn.MaxPool2d(3, stride=2, padding=1)
+    use_pytorchs_pools(plain)
     return stem, plain, [AgentConfig().frames_at_once, 3, 64, 64]
 
 

@@ -143,7 +143,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     config = read_config(options.run)
     other = None if options.data == config.data else options.data
     check_other(config, other)
-    sets = _load(config if other is None else replace(config, data=other), options.data_dir)
+    sets = _load(replace(config, data=other or config.data), options.data_dir)
     test = _test(options.run, sets, options.episodes, options.queries, options.seed, other=other)
     if not options.baselines or config.protocol in STREAMS:
         return

@@ -35,10 +35,8 @@ def max_pool(images: Tensor) -> Tensor:
             f"images: expected float32 or bfloat16 (N, C, H, W), C a multiple of {CHANNELS}, on the CPU, "
             f"got {images.dtype} {tuple(images.shape)} on {images.device}"
         )
-    if torch.is_grad_enabled() and images.requires_grad:
-        y: Tensor = torch.ops.srwm.max_pool_training(images)[0]
-        return y
-    y = torch.ops.srwm.max_pool_inference(images)
+    kept = torch.is_grad_enabled() and images.requires_grad
+    y: Tensor = torch.ops.srwm.max_pool_training(images)[0] if kept else torch.ops.srwm.max_pool_inference(images)
     return y
 
 
