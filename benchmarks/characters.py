@@ -19,7 +19,7 @@ from srwm.data import ImageClasses
 from srwm.data.glyphs import GlyphDrawer
 from srwm.data.letters import Scripts, load_font_letters
 from srwm.data.mixture import load_tests
-from srwm.fewshot.baselines import evaluate_baselines
+from srwm.fewshot.baselines import BASELINES, evaluate_baselines
 from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluate import embed_all, evaluate
 from srwm.fewshot.model import FewShotModel
@@ -55,8 +55,8 @@ class Options:
 def main(options: Options) -> None:
     """Print a row for each test."""
     model = FewShotModel.from_pretrained(options.model)
-    print("| test | characters | ways | the model | nearest pixels | nearest features (cosine) | class means |")
-    print("|---|---|---|---|---|---|---|")
+    print("|", " | ".join(["test", "characters", "ways", "the model", *BASELINES]), "|")
+    print("|", " | ".join(["---"] * (4 + len(BASELINES))), "|")
     for name, data in tests(options).items():
         with torch.inference_mode():
             features = embed_all(model, data)

@@ -80,14 +80,20 @@ def run(name: str, seed: int, options: Options) -> None:
     words = [f"--{word}" if index % 2 == 0 else word for index, word in enumerate(options.budget)]
     train = ["rl", "train", options.preset, *VARIANTS[name], *words, "--seed", str(seed)]
     evaluate = ["rl", "evaluate", str(folder)]
-    runs.make(folder, train, [*evaluate, *(["--no-greedy"] if options.sampled else [])], [*evaluate, "--chance"])
+    results = {
+        scores_file(greedy=not options.sampled): [*evaluate, *(["--no-greedy"] if options.sampled else [])],
+        scores_file(chance=True): [*evaluate, "--chance"],
+    }
+    runs.make(folder, train, results)
 
 
 def result(name: str, options: Options) -> dict[str, Any]:
     """What came of one core: frames and scores of each of its seeds, and the scores of chance in the same tasks."""
     folders = [folder_of(name, seed, options) for seed in options.seeds]
+    first = json.loads((folders[0] / scores_file(chance=True)).read_text())["sets"]
     return {
         "name": name,
+        "normalised": all(map(_is_normalised, first.values())),
         "frames": [read_metrics(folder)[-1]["frames"] for folder in folders],
         "scores": [scores(folder / scores_file(greedy=not options.sampled)) for folder in folders],
         "chance": scores(folders[0] / scores_file(chance=True)),
@@ -113,13 +119,14 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     groups = list(rows[0]["chance"])
     several = len(options.seeds) > 1
     actions = "actions drawn from the policy" if options.sampled else "the likeliest action"
+    normalised = " (normalised, times 100)" if rows[0]["normalised"] else ""
     spread = "the range over seeds" if several else "95 % bootstrap intervals over episodes (of several level sets, their mean)"
     budget = f" {' '.join(options.budget)}" if options.budget else ""
     folders = [folder_of(row["name"], seed, options) for row in rows for seed in options.seeds]
     about = (
         f"Preset `{options.preset}`{budget}, one thread of {runs.processors(folders)}, "
-        f"seed{'s' if several else ''} {', '.join(map(str, options.seeds))}. Scores are of 200 episodes per task and level set "
-        f"after training, {actions}; in brackets {spread}."
+        f"seed{'s' if several else ''} {', '.join(map(str, options.seeds))}. Scores{normalised} are of 200 episodes per task "
+        f"and level set after training, {actions}; in brackets {spread}."
     )
     head = " | ".join({"all": "return", "train": "training levels", "test": "test levels"}[group] for group in groups)
     lines = [f"| core | million frames | {head} |", f"|---|---|{'---|' * len(groups)}"]
@@ -130,8 +137,12 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     return f"## {options.preset}\n\n{fill(about, _WIDTH)}\n\n" + "\n".join(lines) + "\n"
 
 
+def _is_normalised(measured: dict[str, Any]) -> bool:
+    return "normalised mean" in measured and len(measured["returns"]) > 1
+
+
 def _score(measured: dict[str, Any], end: str) -> float:
-    if "normalised mean" in measured and len(measured["returns"]) > 1:
+    if _is_normalised(measured):
         return 100 * float(measured["normalised mean"][end])
     return fmean(float(task[end]) for task in measured["returns"].values())
 

@@ -4,7 +4,7 @@
 
 Runs are those of `srwm fewshot train`, one thread each, `--jobs` of them side by side; what has ended is not repeated. `--only
 NAME...` and `--seeds` make and show a part, so that several machines or a queue can share the work; the whole command then
-prints the whole table. All have the stem, the data and the recipe of the preset.
+prints the whole table. All have the stem, the data and the recipe of the preset, whose settings were chosen for the matrix.
 """
 
 import json
@@ -24,12 +24,13 @@ from srwm.fewshot.report import load_best
 VARIANTS: dict[str, tuple[str, ...]] = {
     "srwm": (),
     "deltanet": ("--model.stack.core", "deltanet"),
+    # 384 units have as many parameters as the matrix with its feed-forward layers
     "lstm": (
         *("--model.stack.core", "lstm", "--model.stack.num-layers", "1", "--model.stack.ff-factor", "0"),
-        *("--model.stack.style", "plain"),
+        *("--model.stack.style", "plain", "--model.stack.d-model", "384"),
     ),
     "prototypes": ("--model.head", "prototypes"),
-    "bootstrap": ("--protocol", "bootstrap"),
+    "bootstrap": ("--protocol", "bootstrap", "--auxiliary.weight", "5.5"),
 }
 TITLE = """# Learners side by side
 
@@ -37,6 +38,8 @@ Each section is written by `python benchmarks/learners.py --preset PRESET --runs
 that it names.
 """
 _WIDTH = 128
+TEST = (10_000, 15, 1)
+"""Episodes, queries and seed of the test that training ends with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +88,14 @@ def train(name: str, seed: int, options: Options) -> None:
     folder = folder_of(name, seed, options)
     folder.parent.mkdir(exist_ok=True)
     budget = ["--minutes", "None", "--cpu-minutes", str(options.cpu_minutes), "--seed", str(seed)]
-    data = [] if options.data_dir is None else ["--data-dir", str(options.data_dir)]
-    runs.make(folder, ["fewshot", "train", options.preset, *budget, *data, *VARIANTS[name]])
+    runs.make(folder, ["fewshot", "train", options.preset, *budget, *VARIANTS[name]], data=options.data_dir)
 
 
 def result(name: str, options: Options) -> dict[str, Any]:
     """What came of one learner, test accuracy and its interval over episodes for each seed."""
     folders = [folder_of(name, seed, options) for seed in options.seeds]
     last = [runs.last_training(folder) for folder in folders]
-    tests = [json.loads((folder / "test.json").read_text()) for folder in folders]
+    tests = [read_test(folder) for folder in folders]
     return {
         "name": name,
         "parameters": sum(p.numel() for p in load_best(folders[0]).parameters()),
@@ -104,6 +106,14 @@ def result(name: str, options: Options) -> dict[str, Any]:
     }
 
 
+def read_test(folder: Path) -> dict[str, Any]:
+    """The test of a run. Raises SystemExit where it is not that of every run, but another evaluation has replaced it."""
+    test: dict[str, Any] = json.loads((folder / "test.json").read_text())
+    if (test["episodes"], test["queries"], test["seed"]) != TEST:
+        raise SystemExit(f"{folder / 'test.json'}: expected {TEST} episodes, queries and seed, see srwm fewshot evaluate")
+    return test
+
+
 def section(rows: list[dict[str, Any]], options: Options) -> str:
     """The results as a section of the documentation."""
     several = len(options.seeds) > 1
@@ -111,8 +121,8 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     about = (
         f"Preset `{options.preset}`, {options.cpu_minutes:g} minutes of processor time of one thread of "
         f"{runs.processors(folders)} each, seed{'s' if several else ''} {', '.join(map(str, options.seeds))}. Training "
-        "accuracy: of the last steps, on images as training sees them. Test: 10,000 episodes, "
-        + ("mean and range over seeds." if several else "95 % interval over episodes.")
+        "accuracy: of the last steps, on images as training sees them. All have the preset's settings, which were chosen for "
+        f"`srwm`. Test: {TEST[0]:,} episodes, " + ("mean and range over seeds." if several else "95 % interval over episodes.")
     )
     lines = [
         "| learner | parameters | steps | training accuracy, % | test accuracy, % |",

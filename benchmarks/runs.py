@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,14 +73,27 @@ def compare(
     print(text)
 
 
-def make(folder: Path, train: Sequence[str], *more: Sequence[str]) -> None:
-    """Call `srwm` for a run folder, unless that has been done: to train, on one thread, and for what comes after."""
-    if (folder / _MACHINE).exists():
-        return
-    resume = ["--resume"] if folder.exists() else []
-    for command in ([*train, "--run", str(folder), *resume], *more):
-        subprocess.run([sys.executable, "-m", "srwm", *command, "--threads", "1"], check=True, stdout=subprocess.DEVNULL)
-    write_json(folder / _MACHINE, {"cpu": machine.cpu_model()})
+def make(
+    folder: Path, train: Sequence[str], results: Mapping[str, Sequence[str]] | None = None, data: Path | None = None
+) -> None:
+    """Call `srwm`, on one thread, for what a run folder does not have: its training, and results by their files' names.
+
+    `data` is where training finds its data set. Raises SystemExit where the training in the folder is another one.
+    """
+    made = json.loads((folder / _MACHINE).read_text()) if (folder / _MACHINE).exists() else None
+    if made is None:
+        place = ["--run", str(folder), *([] if data is None else ["--data-dir", str(data)])]
+        _call([*train, *place, *(["--resume"] if folder.exists() else [])])
+        write_json(folder / _MACHINE, {"cpu": machine.cpu_model(), "train": list(train)})
+    elif made.get("train", list(train)) != list(train):
+        raise SystemExit(f"{folder} was made by srwm {' '.join(made['train'])}; expected srwm {' '.join(train)}")
+    for name, command in (results or {}).items():
+        if not (folder / name).exists():
+            _call(command)
+
+
+def _call(command: Sequence[str]) -> None:
+    subprocess.run([sys.executable, "-m", "srwm", *command, "--threads", "1"], check=True, stdout=subprocess.DEVNULL)
 
 
 def side_by_side(jobs: int, make_one: Callable[[Item], None], items: Iterable[Item]) -> None:

@@ -9,8 +9,9 @@ from torch.testing import assert_close
 from srwm.cli import main
 from srwm.data import UserError
 from srwm.fewshot.baselines import (
+    BASELINES,
     NEAREST_FEATURES,
-    NEAREST_PIXELS,
+    NEAREST_NORMALISED,
     PROTOTYPES,
     evaluate_baselines,
     predictors,
@@ -63,6 +64,18 @@ def test_a_sequence_in_pieces_with_resets_and_padding_is_the_whole():
     assert_close(tuple(part[1:] for part in state), after)
 
 
+def test_examples_learned_at_once_leave_what_one_after_the_other_does():
+    torch.manual_seed(0)
+    model = PrototypicalNetwork(VECTORS)
+    features, labels = torch.randn(4, 9, 2), torch.randint(-1, 3, (4, 9))
+    for state in (None, model.learn_features(features[:, :3], labels[:, :3])):
+        assert_close(model.learn_features(features, labels, state), model.forward_features(features, labels, state)[1])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_close(model.learn_features(features, labels), model.forward_features(features, labels)[1])
+    with pytest.raises(ValueError, match="labels: expected -1"):
+        model.learn_features(features, labels + 3)
+
+
 def test_gradients_reach_the_stem_through_both_prototypes_and_queries():
     model = PrototypicalNetwork(dataclasses.replace(VECTORS, n_way=2)).double()
     features = torch.randn(1, 4, 2, dtype=torch.float64, requires_grad=True)
@@ -113,10 +126,13 @@ def test_baselines_answer_the_episodes_of_the_model(config, splits):
                 shown = features[drawn.support[b]]
                 cosine = torch.nn.functional.cosine_similarity(shown, asked[None])
                 assert known[NEAREST_FEATURES](drawn)[b, q] == drawn.support_labels[b, cosine.argmax()]
+                normal = [torch.nn.functional.layer_norm(part, part.shape[-1:]) for part in (shown, asked[None])]
+                cosine = torch.nn.functional.cosine_similarity(*normal)
+                assert known[NEAREST_NORMALISED](drawn)[b, q] == drawn.support_labels[b, cosine.argmax()]
                 means = torch.stack([shown[drawn.support_labels[b] == c].mean(0) for c in range(3)])
                 assert known[PROTOTYPES](drawn)[b, q] == (means - asked).norm(dim=1).argmin()
     scores = evaluate_baselines(model, data, shape, 50, seed=3)
-    assert list(scores) == [NEAREST_PIXELS, NEAREST_FEATURES, PROTOTYPES]
+    assert tuple(scores) == BASELINES
     assert all(accuracy.episodes == 50 for accuracy in scores.values())
     assert evaluate(model, data, shape, 50, seed=3).episodes == 50
 
@@ -149,7 +165,7 @@ def test_evaluate_prints_the_baselines(tmp_path: Path, config, splits, capsys, m
     assert main(["fewshot", "evaluate", str(tmp_path / "run"), "--episodes", "20", *options]) == 0
     shown = capsys.readouterr().out
     assert "test accuracy" in shown
-    assert all((name in shown) != bool(options) for name in ("chance", NEAREST_PIXELS, NEAREST_FEATURES, PROTOTYPES))
+    assert all((name in shown) != bool(options) for name in ("chance", *BASELINES))
 
 
 def test_without_a_stem_there_is_nothing_to_train(tmp_path, config, splits):

@@ -56,12 +56,12 @@ def demo(arguments: Sequence[str]) -> None:
     features = embed_all(model, unseen)
     accuracy = evaluate(model, unseen, _SHAPE, options.episodes, options.seed, features)
     baselines = evaluate_baselines(model, unseen, _SHAPE, options.episodes, options.seed, features)
-    print(f"  {'chance':<48}{100 / _SHAPE.n_way:5.2f} %")
+    print(f"  {'chance':<42}{100 / _SHAPE.n_way:5.2f} %")
     for name, found in baselines.items():
-        of = "" if "pixels" in name else ", the learner's stem"
-        print(f"  {name + of:<48}{found}")
-    print(f"  {'self-modifying network':<48}{accuracy}")
-    print(f"  (95 % intervals over {accuracy.episodes:,} episodes of {_SHAPE.queries} questions, the same for all)")
+        print(f"  {name:<42}{found}")
+    print(f"  {'self-modifying network':<42}{accuracy}")
+    print(f"  (95 % intervals over {accuracy.episodes:,} episodes of {_SHAPE.queries} questions, the same for all; features are")
+    print("  those of the learner's own stem)")
     episode = draw_episodes(torch.from_numpy(unseen.offsets), _SHAPE, 1, torch.Generator().manual_seed(options.seed))
     title = f"Letters of scripts that it was never trained on, one example each (test accuracy {accuracy}, chance 20 %)"
     trace = trace_episode(model, unseen, episode)

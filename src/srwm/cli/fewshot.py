@@ -149,11 +149,11 @@ def evaluate(arguments: Sequence[str]) -> None:
         return
     shape = episode_shape(options.run, options.queries)
     print(f"on the same episodes, {shape.n_way}-way {shape.k_shot}-shot, features of the run's own stem:")
-    print(f"  {'chance':<28}{100 / shape.n_way:5.2f} %")
+    print(f"  {'chance':<42}{100 / shape.n_way:5.2f} %")
     chosen = (options.episodes, options.queries, options.seed)
     baselines = score_baselines(options.run, sets[0]["test"], *chosen, test.features, other=other)
     for name, found in baselines.items():
-        print(f"  {name:<28}{found}")
+        print(f"  {name:<42}{found}")
 
 
 def figures(arguments: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes, EpisodeShape
@@ -16,7 +17,9 @@ Predict = Callable[[Episodes], Tensor]
 
 NEAREST_PIXELS = "nearest pixels (Euclidean)"
 NEAREST_FEATURES = "nearest features (cosine)"
+NEAREST_NORMALISED = "nearest features (cosine after LayerNorm)"
 PROTOTYPES = "prototypes (Euclidean)"
+BASELINES = (NEAREST_PIXELS, NEAREST_FEATURES, NEAREST_NORMALISED, PROTOTYPES)
 
 
 def prototype_labels(features: Tensor, episodes: Episodes) -> Tensor:
@@ -27,8 +30,13 @@ def prototype_labels(features: Tensor, episodes: Episodes) -> Tensor:
 
 
 def predictors(model: EpisodeModel, features: Tensor) -> dict[str, Predict]:
-    """The model under the name "model", and two baselines, on the features (I, F) that its stem made of a data set."""
+    """The model under the name "model", and three baselines, on the features (I, F) that its stem made of a data set.
+
+    Normalised by a LayerNorm without weights is how the models' balanced input reads features, and how `NeighbourLoss` compares
+    them.
+    """
     on_cpu = features.cpu()
+    normalised = F.layer_norm(on_cpu.float(), on_cpu.shape[1:])
 
     def predict(drawn: Episodes) -> Tensor:
         with torch.inference_mode():
@@ -36,6 +44,7 @@ def predictors(model: EpisodeModel, features: Tensor) -> dict[str, Predict]:
 
     return {
         NEAREST_FEATURES: lambda drawn: nearest_labels(on_cpu, drawn, "cosine"),
+        NEAREST_NORMALISED: lambda drawn: nearest_labels(normalised, drawn, "cosine"),
         PROTOTYPES: lambda drawn: prototype_labels(on_cpu, drawn),
         "model": predict,
     }
@@ -50,10 +59,10 @@ def evaluate_baselines(
     seed: int = 0,
     features: Tensor | None = None,
 ) -> Mapping[str, Accuracy]:
-    """Accuracy of the baselines by name, on the episodes that `evaluate` of the same seed sees; `features` as there.
+    """Accuracy of `BASELINES` by name, on the episodes that `evaluate` of the same seed sees; `features` as there.
 
     Raises UserError where the data has too few classes or images for such episodes.
     """
     known = predictors(model, embed_all(model, data) if features is None else features)
-    on_features = {name: score(known[name], data, shape, episodes, seed) for name in (NEAREST_FEATURES, PROTOTYPES)}
-    return {NEAREST_PIXELS: nearest_neighbour(data, shape, episodes, seed), **on_features}
+    pixels = nearest_neighbour(data, shape, episodes, seed)
+    return {name: score(known[name], data, shape, episodes, seed) if name in known else pixels for name in BASELINES}

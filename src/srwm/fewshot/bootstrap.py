@@ -44,11 +44,11 @@ class Bootstrap(Synchronous):
         embed = F.embedding  # its gradient adds up in a fixed order, unlike that of plain indexing
         questions = embed(query, features)
 
-        _, state = self.model.forward_features(embed(support, features), labels)
+        state = self.model.learn_features(embed(support, features), labels)
         answers = self.model.query_features(questions, state).float()
         future_state, future_answers = state, answers
         if chosen.future:
-            _, future_state = self.model.forward_features(embed(future, features), future_labels, state)
+            future_state = self.model.learn_features(embed(future, features), future_labels, state)
             future_answers = self.model.query_features(questions, future_state).float()
 
         loss, future_loss = (F.cross_entropy(a.flatten(0, 1), query_labels.flatten()) for a in (answers, future_answers))

@@ -128,7 +128,8 @@ class TrainConfig:
     auxiliary: AuxiliaryConfig = field(default_factory=AuxiliaryConfig)
     """a second loss, on the features of a step's images"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """arithmetic of convolutions and linear layers in training; recurrences and all evaluation are in float32"""
+    """arithmetic of convolutions and linear layers in training, LSTMs included; the recurrences of fast weights and all
+    evaluation are in float32"""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """the optimizer"""
     schedule: ScheduleName = "constant"

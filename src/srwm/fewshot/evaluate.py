@@ -139,7 +139,7 @@ def answer(model: EpisodeModel, features: Tensor, episodes: Episodes) -> Tensor:
     """
     support, labels, query, _ = (part.to(features.device) for part in episodes)
     embed = functional.embedding  # its gradient adds up in a fixed order, unlike that of plain indexing
-    _, state = model.forward_features(embed(support, features), labels)
+    state = model.learn_features(embed(support, features), labels)
     logits = model.query_features(embed(query, features), state)
     shown = torch.zeros(len(support), logits.shape[2], dtype=torch.bool, device=logits.device).scatter_(1, labels, True)
     return logits.masked_fill(~shown[:, None], -torch.inf)

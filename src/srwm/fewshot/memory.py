@@ -83,7 +83,7 @@ class Memory:
         features = _by_parts(self.model.embed, pixels.to(self.device))
         slots = torch.from_numpy(positions(given, known)).to(self.device)
         order = self._order(len(given)).to(self.device)
-        _, state = self.model.forward_features(features[order], slots[order], self.state)
+        state = self.model.learn_features(features[order], slots[order], self.state)
         return replace(self, state=state, labels=known, count=self.count + len(given), columns=columns or self.columns)
 
     @torch.inference_mode()

@@ -42,7 +42,8 @@ class Evaluation(NamedTuple):
 class Objective(nn.Module, ABC):
     """A protocol, as a module: the model, an auxiliary loss, and what is asked of the model in a step.
 
-    With `precision="bfloat16"` convolutions and linear layers run under autocast, recurrences in float32.
+    With `precision="bfloat16"` convolutions, linear layers and LSTMs run under autocast, the recurrences of fast weights in
+    float32.
     """
 
     num_sets = 1

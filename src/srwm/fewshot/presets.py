@@ -166,7 +166,13 @@ _CPU_SEQUENTIAL = replace(
     validation_episodes=200,
 )
 
-_CPU_BOOTSTRAP = replace(_CPU_OMNIGLOT, protocol="bootstrap", bootstrap=BootstrapConfig(future=10))
+_CPU_BOOTSTRAP = replace(
+    _CPU_OMNIGLOT,
+    protocol="bootstrap",
+    bootstrap=BootstrapConfig(future=10),
+    # as much beside cross-entropies of weights 1 and 10 as in plain training beside one
+    auxiliary=replace(_CPU_OMNIGLOT.auxiliary, weight=11 * _CPU_OMNIGLOT.auxiliary.weight),
+)
 
 PRESETS: dict[str, tuple[str, TrainConfig]] = {
     "paper-omniglot-1shot": (

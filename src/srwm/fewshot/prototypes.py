@@ -30,8 +30,7 @@ class PrototypicalNetwork(EpisodeModel):
         self._check_steps(features, labels)
         real = torch.ones_like(labels, dtype=torch.bool) if mask is None else mask
         features = _at_least_float32(features).masked_fill(~real[..., None], 0)
-        one_hot = F.one_hot(labels.clamp(min=0), self.config.n_way).to(features)
-        one_hot = one_hot * (real & (labels != NO_LABEL))[..., None]
+        one_hot = self._one_hot(labels).to(features) * real[..., None]
         sums, counts = self._fresh(features) if state is None else state
         logits = []
         for t in range(features.shape[1]):
@@ -43,10 +42,23 @@ class PrototypicalNetwork(EpisodeModel):
             counts = counts + one_hot[:, t]
         return torch.cat([features.new_zeros(len(features), 0, self.config.n_way), *logits], dim=1), (sums, counts)
 
+    def learn_features(self, features: Tensor, labels: Tensor, state: State | None = None) -> State:
+        """The state that `forward_features` leaves, of all examples at once."""
+        self._check_steps(features, labels)
+        features = _at_least_float32(features)
+        one_hot = self._one_hot(labels).to(features)
+        sums, counts = self._fresh(features) if state is None else state
+        with torch.autocast(features.device.type, enabled=False):
+            return sums + one_hot.mT @ features, counts + one_hot.sum(1)
+
     def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
         """`query` from features (B, Q, F) that `embed` gave."""
         features = _at_least_float32(features)
         return prototype_logits(features, *(self._fresh(features) if state is None else state))
+
+    def _one_hot(self, labels: Tensor) -> Tensor:
+        """Labels (B, T) -> (B, T, N), zero where there is none."""
+        return F.one_hot(labels.clamp(min=0), self.config.n_way) * (labels != NO_LABEL)[..., None]
 
     def _fresh(self, features: Tensor) -> tuple[Tensor, Tensor]:
         batch, _, width = features.shape

@@ -33,10 +33,11 @@ class FastWeights(Core):
 
     def _slow(self, x: Tensor) -> Tensor:
         slow: Tensor = self.slow_net(x)
+        slow = slow.to(torch.promote_types(slow.dtype, torch.float32))  # the recurrence computes in it
         return slow.view(*x.shape[:2], self.num_heads, self.slow_width)
 
     def _phi(self, z: Tensor) -> Tensor:
-        positive = F.elu(z) + 1
+        positive = F.elu(z.contiguous()) + 1  # elementwise operations are several times slower on a slice
         return positive / (positive.sum(-1, keepdim=True) + self.eps)
 
 
@@ -61,10 +62,10 @@ class DeltaNet(FastWeights):
 
     def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         y, fast = ops.delta_rule(*self._project(x), state, resets, mask, backend=self.backend)
-        return self.out_linear(y.flatten(2)), fast
+        return self.out_linear(y.flatten(2).to(x.dtype)), fast
 
     def _answer(self, x: Tensor, state: State) -> Tensor:
-        y: Tensor = self.out_linear(ops.delta_rule_query(*self._project(x), state).flatten(2))
+        y: Tensor = self.out_linear(ops.delta_rule_query(*self._project(x), state).flatten(2).to(x.dtype))
         return y
 
 
@@ -89,8 +90,8 @@ class LinearTransformer(FastWeights):
 
     def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         y, fast = ops.linear_attention(*self._project(x), state, resets, mask, backend=self.backend)
-        return self.out_linear(y.flatten(2)), fast
+        return self.out_linear(y.flatten(2).to(x.dtype)), fast
 
     def _answer(self, x: Tensor, state: State) -> Tensor:
-        y: Tensor = self.out_linear(ops.linear_attention_query(*self._project(x), state).flatten(2))
+        y: Tensor = self.out_linear(ops.linear_attention_query(*self._project(x), state).flatten(2).to(x.dtype))
         return y

@@ -267,7 +267,7 @@ def test_the_curve_of_shots_is_the_evaluation_of_the_run(tmp_path, monkeypatch):
     figures = draw_figures(tmp_path / "run", images_of(1), shots=2, episodes=50, seed=7)
     assert [next(figures).name, next(figures).name] == ["learning_curves.png", "accuracy_per_shot.png"]
     assert kept["model"][-1] == evaluate(load_best(tmp_path / "run"), images_of(1), EpisodeShape(3, 2, 3), 50, 7)
-    assert [len(line) for line in kept.values()] == [2, 2, 2]
+    assert [len(line) for line in kept.values()] == [2, 2, 2, 2]
 
 
 def test_more_shots_than_there_are_images_are_told(tmp_path):

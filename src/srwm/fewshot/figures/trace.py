@@ -120,7 +120,7 @@ def trace_episode(
     answers, state = [], None
     for step in range(support.shape[1]):
         shown = slice(step, step + 1)
-        _, state = model.forward_features(known[:, shown], labels[:, shown], state)
+        state = model.learn_features(known[:, shown], labels[:, shown], state)
         answers.append(model.query_features(known[:, shown], state)[0])
     answers.append(model.query_features(features[:, support.shape[1] :], state)[0])
     logits = torch.cat(answers).float()
