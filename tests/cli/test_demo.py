@@ -21,7 +21,14 @@ def test_the_demo_tests_beside_baselines_and_draws(tmp_path, save_model, capsys)
     picture = tmp_path / "picture.png"
     assert main(["demo", "--model", save_model(), "--figure", str(picture), "--episodes", "20"]) == 0
     shown = capsys.readouterr().out
-    for line in ("chance", "nearest pixels", "nearest features", "prototypes", "self-modifying network"):
+    for line in (
+        "chance",
+        "nearest pixels",
+        "nearest features (cosine)",
+        "nearest features (cosine after",
+        "prototypes",
+        "self-modifying network",
+    ):
         assert sum(row.strip().startswith(line) for row in shown.splitlines()) == 1
     assert "Armenian and Georgian" in shown
     assert picture.read_bytes().startswith(b"\x89PNG")
