@@ -15,6 +15,7 @@ from srwm.data import UserError
 from srwm.nn import StackConfig
 from srwm.rl.agent import AgentConfig
 from srwm.rl.config import OptimizerConfig, PPOConfig
+from srwm.rl.progress import mean_returns
 from srwm.rl.train import train
 from srwm.training.runs import only_writer, read_metrics
 
@@ -34,6 +35,13 @@ def at_step(env, step: int, happens) -> None:
 
     env.act = counted
     env.observe = lambda: happens(observe()) if count == step else observe()
+
+
+def test_the_mean_over_tasks_is_told_where_all_of_them_are_in_it() -> None:
+    parts = [{"a": [1.0, 2.0]}, {"a": [6.0], "b": [5.0]}]
+    assert mean_returns(parts, {"a", "b"}) == {"return": 4.0, "episodes": 4.0, "return_a": 3.0, "return_b": 5.0}
+    assert mean_returns(parts[:1], {"a", "b"}) == {"episodes": 2.0, "return_a": 1.5}
+    assert mean_returns([{}], {"a"}) == {}
 
 
 @pytest.mark.parametrize(("algorithm", "lr", "frames"), [("impala", 1e-2, 12_000), ("ppo", 1e-2, 6000)])

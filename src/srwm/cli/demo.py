@@ -60,7 +60,9 @@ def demo(arguments: Sequence[str]) -> None:
     for name, found in baselines.items():
         print(f"  {name:<42}{found}")
     print(f"  {'self-modifying network':<42}{accuracy}")
-    print(f"  (95 % intervals over {accuracy.episodes:,} episodes of {_SHAPE.queries} questions, the same for all; features are")
+    print(
+        f"  (95 % intervals over {accuracy.episodes:,} episodes of {_SHAPE.queries} questions, the same for all; features are"
+    )
     print("  those of the learner's own stem)")
     episode = draw_episodes(torch.from_numpy(unseen.offsets), _SHAPE, 1, torch.Generator().manual_seed(options.seed))
     title = f"Letters of scripts that it was never trained on, one example each (test accuracy {accuracy}, chance 20 %)"

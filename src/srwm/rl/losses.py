@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -49,3 +50,23 @@ def ppo_losses(logits: Tensor, values: Tensor, actions: Tensor, returns: Returns
     clipped = ratios.clamp(1 - clip, 1 + clip)
     policy = -(ratios * returns.advantages).minimum(clipped * returns.advantages).mean()
     return Losses(policy, F.mse_loss(values, returns.targets), entropy(logits).mean())
+
+
+@torch.no_grad()
+def diagnostics(
+    logits: Tensor, values: Tensor, actions: Tensor, returns: Returns, behaviour: Tensor, *, clip: float
+) -> dict[str, float]:
+    """How an update goes, before its step: what a log of it should tell beside the losses.
+
+    explained_variance: 1 - Var(target - V) / Var(target), 0 where targets do not vary. approx_kl: the mean of r - 1 - log r,
+    with r the ratio of the policy to the one that acted, which estimates KL(acted || policy) (Schulman, 2020). clip_fraction:
+    the share of steps whose ratio is further than `clip` from 1.
+    """
+    log_ratios = log_probability(logits, actions) - behaviour
+    spread = returns.targets.var(correction=0)
+    left = (returns.targets - values).var(correction=0)
+    return {
+        "explained_variance": (1 - left / spread).item() if spread > 0 else 0.0,
+        "approx_kl": (log_ratios.expm1() - log_ratios).mean().item(),
+        "clip_fraction": (log_ratios.expm1().abs() > clip).float().mean().item(),
+    }

@@ -1,6 +1,6 @@
 """How far a run has come."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from srwm.rl.envs import Episode
@@ -48,8 +48,11 @@ class Progress:
         return returns
 
 
-def mean_returns(parts: Iterable[dict[str, list[float]]]) -> dict[str, float]:
-    """Per task the mean of the returns of all processes; over the tasks the mean of these, and the number of episodes."""
+def mean_returns(parts: Iterable[dict[str, list[float]]], tasks: Collection[str]) -> dict[str, float]:
+    """Per task the mean of the returns of all processes; the number of episodes; and `return`, the mean over the tasks.
+
+    Where an episode has not ended in every task, there is no `return`: means over different tasks do not compare.
+    """
     returns: dict[str, list[float]] = {}
     for part in parts:
         for task, values in part.items():
@@ -57,4 +60,5 @@ def mean_returns(parts: Iterable[dict[str, list[float]]]) -> dict[str, float]:
     if not returns:
         return {}
     means = {f"return_{task}": sum(values) / len(values) for task, values in sorted(returns.items())}
-    return {"return": sum(means.values()) / len(means), "episodes": float(sum(map(len, returns.values()))), **means}
+    overall = {"return": sum(means.values()) / len(means)} if returns.keys() >= set(tasks) else {}
+    return {**overall, "episodes": float(sum(map(len, returns.values()))), **means}

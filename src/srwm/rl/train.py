@@ -110,7 +110,7 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
             bar.update(progress.frames - bar.n)
             if spent >= 1 or progress.step % config.log_every == 0:
                 row = mean_over_processes(fabric, progress.take_means())
-                row |= mean_returns(_gather(progress.take_returns(), fabric))
+                row |= mean_returns(_gather(progress.take_returns(), fabric), set(env.names))
                 speed = (progress.frames - first_frame) / (time.monotonic() - session)
                 bar.set_postfix_str(_told(row))
                 if log is not None:
@@ -173,9 +173,12 @@ class _EpisodeLog(MetricsLog):
 
     def __init__(self, folder: Path, last_step: int, tasks: tuple[str, ...]) -> None:
         losses = ("policy_loss", "value_loss", "entropy", "gradient_norm")
+        diagnostics = ("explained_variance", "approx_kl", "clip_fraction")
         returns = ("episodes", "return", *(f"return_{task}" for task in sorted(set(tasks))))
         self._begin(
-            folder, last_step, ("frames", "minutes", "cpu_minutes", "frames_per_second", "learning_rate", *losses, *returns)
+            folder,
+            last_step,
+            ("frames", "minutes", "cpu_minutes", "frames_per_second", "learning_rate", *losses, *diagnostics, *returns),
         )
 
 

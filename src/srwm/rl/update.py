@@ -10,7 +10,7 @@ from srwm.data import UserError
 from srwm.rl.agent import Agent
 from srwm.rl.config import OptimizerConfig, TrainConfig
 from srwm.rl.finite import check_finite, named_weights
-from srwm.rl.losses import Losses, impala_losses, log_probability, ppo_losses
+from srwm.rl.losses import Losses, diagnostics, impala_losses, log_probability, ppo_losses
 from srwm.rl.rollout import Unrolls
 from srwm.rl.vtrace import Returns, generalised_advantages, vtrace
 
@@ -38,7 +38,7 @@ class Learner:
         self.reader, self.optimizer = fabric.setup(Reader(agent), build_optimizer(agent, config.optimizer))
 
     def update(self, unrolls: Unrolls, learning_rate: float) -> dict[str, float]:
-        """Learn from B unrolls; returns losses and entropy, as means per step, and the norm of the gradient.
+        """Learn from B unrolls; returns losses and entropy, as means per step, the norm of the gradient, and `diagnostics`.
 
         Raises NotFiniteError, before the weights have changed, where a loss or a gradient is not finite.
         """
@@ -49,13 +49,14 @@ class Learner:
         rows = [self._step(*part) for part in parts]
         return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
-    def _impala(self, unrolls: Unrolls) -> Iterator[tuple[Unrolls, Tensor, Tensor, Losses, int]]:
+    def _impala(self, unrolls: Unrolls) -> Iterator[tuple[Unrolls, Tensor, Tensor, Returns, Losses, int]]:
         logits, values = self.reader(unrolls)
         log_ratios = log_probability(logits.detach(), unrolls.actions) - unrolls.log_probs
         returns = vtrace(log_ratios, *self._outcomes(unrolls), *_without_last(values))
-        yield unrolls, logits, values, impala_losses(logits, values[:, :-1], unrolls.actions, returns), unrolls.actions.numel()
+        losses = impala_losses(logits, values[:, :-1], unrolls.actions, returns)
+        yield unrolls, logits, values, returns, losses, unrolls.actions.numel()
 
-    def _ppo(self, unrolls: Unrolls) -> Iterator[tuple[Unrolls, Tensor, Tensor, Losses, int]]:
+    def _ppo(self, unrolls: Unrolls) -> Iterator[tuple[Unrolls, Tensor, Tensor, Returns, Losses, int]]:
         settings = self.config.ppo
         values = _without_last(unrolls.values)
         targets, advantages = generalised_advantages(*self._outcomes(unrolls), *values, lambda_=settings.lambda_)
@@ -66,7 +67,7 @@ class Learner:
                 part, returns = unrolls.select(which), Returns(targets[which], advantages[which])
                 logits, values = self.reader(part)
                 losses = ppo_losses(logits, values[:, :-1], part.actions, returns, part.log_probs, clip=settings.clip)
-                yield part, logits, values, losses, 1
+                yield part, logits, values, returns, losses, 1
 
     def _outcomes(self, unrolls: Unrolls) -> tuple[Tensor, Tensor]:
         """Rewards and discounts of the steps, (B, T) each."""
@@ -74,7 +75,9 @@ class Learner:
         discounts = self.config.discount * (~unrolls.firsts[:, 1:]).to(rewards.dtype)
         return rewards if limit is None else rewards.clamp(-limit, limit), discounts
 
-    def _step(self, unrolls: Unrolls, logits: Tensor, values: Tensor, losses: Losses, count: int) -> dict[str, float]:
+    def _step(
+        self, unrolls: Unrolls, logits: Tensor, values: Tensor, returns: Returns, losses: Losses, count: int
+    ) -> dict[str, float]:
         config = self.config
         total = losses.total(config.value_cost, config.entropy_cost)
         if not total.isfinite():
@@ -100,7 +103,9 @@ class Learner:
             torch.nn.utils.clip_grads_with_norm_(self.agent.parameters(), config.optimizer.clip_norm, norm)
         self.optimizer.step()
         policy, value, entropy = (loss.item() / count for loss in losses)
-        return {"policy_loss": policy, "value_loss": value, "entropy": entropy, "gradient_norm": norm.item()}
+        told = {"policy_loss": policy, "value_loss": value, "entropy": entropy, "gradient_norm": norm.item()}
+        clip = config.ppo.clip
+        return told | diagnostics(logits, values[:, :-1], unrolls.actions, returns, unrolls.log_probs, clip=clip)
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
