@@ -112,7 +112,7 @@ def train(name: str, options: Options) -> None:
 def result(name: str, options: Options) -> dict[str, Any]:
     """What came of one variant; episodes per second are those of training alone."""
     folder = options.runs / name
-    config, test = read_config(folder), json.loads((folder / "test.json").read_text())
+    config, test = read_config(folder), runs.read_test(folder)
     last = runs.last_training(folder)
     return {
         "folder": folder,

@@ -7,7 +7,6 @@ NAME...` and `--seeds` make and show a part, so that several machines or a queue
 prints the whole table. All have the stem, the data and the recipe of the preset, whose settings were chosen for the matrix.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -38,8 +37,6 @@ Each section is written by `python benchmarks/learners.py --preset PRESET --runs
 that it names.
 """
 _WIDTH = 128
-TEST = (10_000, 15, 1)
-"""Episodes, queries and seed of the test that training ends with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +92,7 @@ def result(name: str, options: Options) -> dict[str, Any]:
     """What came of one learner, test accuracy and its interval over episodes for each seed."""
     folders = [folder_of(name, seed, options) for seed in options.seeds]
     last = [runs.last_training(folder) for folder in folders]
-    tests = [read_test(folder) for folder in folders]
+    tests = [runs.read_test(folder) for folder in folders]
     return {
         "name": name,
         "parameters": sum(p.numel() for p in load_best(folders[0]).parameters()),
@@ -106,14 +103,6 @@ def result(name: str, options: Options) -> dict[str, Any]:
     }
 
 
-def read_test(folder: Path) -> dict[str, Any]:
-    """The test of a run. Raises SystemExit where it is not that of every run, but another evaluation has replaced it."""
-    test: dict[str, Any] = json.loads((folder / "test.json").read_text())
-    if (test["episodes"], test["queries"], test["seed"]) != TEST:
-        raise SystemExit(f"{folder / 'test.json'}: expected {TEST} episodes, queries and seed, see srwm fewshot evaluate")
-    return test
-
-
 def section(rows: list[dict[str, Any]], options: Options) -> str:
     """The results as a section of the documentation."""
     several = len(options.seeds) > 1
@@ -122,7 +111,8 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
         f"Preset `{options.preset}`, {options.cpu_minutes:g} minutes of processor time of one thread of "
         f"{runs.processors(folders)} each, seed{'s' if several else ''} {', '.join(map(str, options.seeds))}. Training "
         "accuracy: of the last steps, on images as training sees them. All have the preset's settings, which were chosen for "
-        f"`srwm`. Test: {TEST[0]:,} episodes, " + ("mean and range over seeds." if several else "95 % interval over episodes.")
+        f"`srwm`. Test: {runs.TEST[0]:,} episodes, "
+        + ("mean and range over seeds." if several else "95 % interval over episodes.")
     )
     lines = [
         "| learner | parameters | steps | training accuracy, % | test accuracy, % |",

@@ -2,8 +2,7 @@
 
     python benchmarks/logs.py RUN docs/logs/NAME
 
-RUN is a run folder, or a folder of run folders, whose places below it are kept. What a log that is there already has under the
-same names is replaced.
+RUN is a run folder, or a folder of run folders, whose places below it are kept. A log that is there already is replaced.
 """
 
 import argparse
@@ -22,9 +21,14 @@ def main() -> None:
     runs = [path.parent for path in sorted(arguments.run.rglob("config.json"))]
     if not runs:
         parser.error(f"{arguments.run} has no run in it: expected a config.json there or in a folder below")
-    for run in runs:
-        log = arguments.log / run.relative_to(arguments.run)
+    logs = [arguments.log / run.relative_to(arguments.run) for run in runs]
+    inside = arguments.log.resolve().is_relative_to(arguments.run.resolve())
+    if inside or any(path.suffix == ".safetensors" or path.name == "checkpoints" for log in logs for path in log.glob("*")):
+        parser.error(f"{arguments.log} holds runs, or lies in one: expected the place of a log")
+    for run, log in zip(runs, logs, strict=True):
         log.mkdir(parents=True, exist_ok=True)
+        for file in (file for pattern in KEPT for file in log.glob(pattern)):
+            file.unlink()
         for file in (file for pattern in KEPT for file in run.glob(pattern)):
             shutil.copy(file, log / file.name)
     print(f"kept the logs of {len(runs)} run{'s' if len(runs) > 1 else ''} in {arguments.log}")

@@ -14,6 +14,8 @@ from pages import write_section
 from srwm.training.runs import read_metrics, write_json
 
 _MACHINE = "machine.json"
+TEST = (10_000, 15, 1)
+"""Episodes, queries and seed of the test that few-shot training ends with."""
 Item = TypeVar("Item")
 Chosen = TypeVar("Chosen", bound="Options")
 
@@ -78,7 +80,8 @@ def make(
 ) -> None:
     """Call `srwm`, on one thread, for what a run folder does not have: its training, and results by their files' names.
 
-    `data` is where training finds its data set. Raises SystemExit where the training in the folder is another one.
+    `data` is where training finds its data set. Raises SystemExit where the training in the folder is another one
+    (folders of older versions do not say, and are trusted).
     """
     made = json.loads((folder / _MACHINE).read_text()) if (folder / _MACHINE).exists() else None
     if made is None:
@@ -108,6 +111,14 @@ def last_training(folder: Path) -> dict[str, float]:
     if not rows:
         raise SystemExit(f"{folder}: too short a run, it logged nothing; give it more time")
     return rows[-1]
+
+
+def read_test(folder: Path) -> dict[str, Any]:
+    """The test of a few-shot run. Raises SystemExit where another evaluation has replaced the one that training ends with."""
+    test: dict[str, Any] = json.loads((folder / "test.json").read_text())
+    if (test["episodes"], test["queries"], test["seed"]) != TEST:
+        raise SystemExit(f"{folder / 'test.json'}: expected {TEST} episodes, queries and seed, see srwm fewshot evaluate")
+    return test
 
 
 def processors(folders: Iterable[Path]) -> str:

@@ -64,6 +64,27 @@ def test_a_loss_that_is_not_finite_is_named_and_changes_nothing(env, config, alg
     assert all((weight == before[name]).all() for name, weight in agent.state_dict().items())
 
 
+@pytest.mark.parametrize("algorithm", ["impala", "ppo"])
+def test_an_update_tells_how_it_goes(env, config, algorithm) -> None:
+    """From the policy that acted there is no divergence yet; ratios are clipped by PPO alone."""
+    agent = Agent(config.agent, env.spec)
+    config = replace(config, algorithm=algorithm, ppo=PPOConfig(epochs=1, minibatches=1))
+    learner = Learner(agent, config, Fabric(accelerator="cpu", devices=1))
+    unrolls, _ = Actor(agent, env, 7, torch.Generator().manual_seed(0)).unroll()
+    told = learner.update(unrolls, 1e-2)
+    assert told["approx_kl"] == pytest.approx(0, abs=1e-6)
+    rewards, discounts = unrolls.rewards[:, 1:].clamp(-1, 1), 0.99 * (~unrolls.firsts[:, 1:]).float()
+    values, last = unrolls.values[:, :-1], unrolls.values[:, -1]
+    if algorithm == "ppo":
+        targets = generalised_advantages(rewards, discounts, values, last, lambda_=0.95).targets
+        assert told["clip_fraction"] == 0
+    else:
+        targets = vtrace(torch.zeros_like(rewards), rewards, discounts, values, last).targets
+        assert "clip_fraction" not in told
+    assert told["explained_variance"] == pytest.approx(1 - float((targets - values).var() / targets.var()), abs=1e-4)
+    assert learner.update(unrolls, 1e-2)["approx_kl"] > 1e-6
+
+
 def test_gradients_are_those_of_sums_over_steps(env, config) -> None:
     """Twice the same unrolls make twice the gradient."""
     agent = Agent(config.agent, env.spec)

@@ -160,6 +160,10 @@ class FewShotModel(EpisodeModel):
         y, state = self.stack(self.encode(features, labels), state, resets, mask)
         return self.out_layer(y), state
 
+    def learn_features(self, features: Tensor, labels: Tensor, state: State | None = None) -> State:
+        """The state that `forward_features` leaves."""
+        return self.stack(self.encode(features, labels), state)[1]
+
     def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
         """`query` from features (B, Q, F) that `embed` gave."""
         labels = torch.full(features.shape[:2], NO_LABEL, device=features.device)

@@ -54,19 +54,19 @@ def ppo_losses(logits: Tensor, values: Tensor, actions: Tensor, returns: Returns
 
 @torch.no_grad()
 def diagnostics(
-    logits: Tensor, values: Tensor, actions: Tensor, returns: Returns, behaviour: Tensor, *, clip: float
+    logits: Tensor, values: Tensor, actions: Tensor, returns: Returns, behaviour: Tensor, *, clip: float | None
 ) -> dict[str, float]:
     """How an update goes, before its step: what a log of it should tell beside the losses.
 
     explained_variance: 1 - Var(target - V) / Var(target), 0 where targets do not vary. approx_kl: the mean of r - 1 - log r,
     with r the ratio of the policy to the one that acted, which estimates KL(acted || policy) (Schulman, 2020). clip_fraction:
-    the share of steps whose ratio is further than `clip` from 1.
+    the share of steps whose ratio is further than `clip` from 1, where ratios are clipped so.
     """
     log_ratios = log_probability(logits, actions) - behaviour
     spread = returns.targets.var(correction=0)
     left = (returns.targets - values).var(correction=0)
-    return {
+    told = {
         "explained_variance": (1 - left / spread).item() if spread > 0 else 0.0,
         "approx_kl": (log_ratios.expm1() - log_ratios).mean().item(),
-        "clip_fraction": (log_ratios.expm1().abs() > clip).float().mean().item(),
     }
+    return told if clip is None else {**told, "clip_fraction": (log_ratios.expm1().abs() > clip).float().mean().item()}

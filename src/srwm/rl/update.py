@@ -104,7 +104,7 @@ class Learner:
         self.optimizer.step()
         policy, value, entropy = (loss.item() / count for loss in losses)
         told = {"policy_loss": policy, "value_loss": value, "entropy": entropy, "gradient_norm": norm.item()}
-        clip = config.ppo.clip
+        clip = config.ppo.clip if config.algorithm == "ppo" else None
         return told | diagnostics(logits, values[:, :-1], unrolls.actions, returns, unrolls.log_probs, clip=clip)
 
 
