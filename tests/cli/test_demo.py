@@ -24,9 +24,9 @@ def test_the_demo_tests_beside_baselines_and_draws(tmp_path, save_model, capsys)
     for line in (
         "chance",
         "nearest pixels",
-        "nearest features (cosine)",
-        "nearest features (cosine after",
-        "prototypes",
+        "nearest features",
+        "prototypes (Euclidean)",
+        "prototypes (Euclidean after",
         "self-modifying network",
     ):
         assert sum(row.strip().startswith(line) for row in shown.splitlines()) == 1

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from srwm.fewshot.baselines import NEAREST_FEATURES, NEAREST_NORMALISED, NEAREST_PIXELS, PROTOTYPES
+from srwm.fewshot.baselines import NEAREST_FEATURES, NEAREST_PIXELS, PROTOTYPES, PROTOTYPES_NORMALISED
 from srwm.training.runs import read_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ QUESTIONS = [run for run in RUNS if (run / "test.json").exists() and not (run / 
 ROWS = {
     NEAREST_PIXELS: "nearest pixels",
     NEAREST_FEATURES: "nearest features of its stem (cosine)",
-    NEAREST_NORMALISED: "nearest features of its stem (cosine after LayerNorm",
+    PROTOTYPES_NORMALISED: "class means of features of its stem (Euclidean after LayerNorm",
     PROTOTYPES: "class means of features of its stem (Euclidean)",
 }
 RATES = {

@@ -11,8 +11,8 @@ from srwm.data import UserError
 from srwm.fewshot.baselines import (
     BASELINES,
     NEAREST_FEATURES,
-    NEAREST_NORMALISED,
     PROTOTYPES,
+    PROTOTYPES_NORMALISED,
     evaluate_baselines,
     predictors,
     prototype_labels,
@@ -126,11 +126,11 @@ def test_baselines_answer_the_episodes_of_the_model(config, splits):
                 shown = features[drawn.support[b]]
                 cosine = torch.nn.functional.cosine_similarity(shown, asked[None])
                 assert known[NEAREST_FEATURES](drawn)[b, q] == drawn.support_labels[b, cosine.argmax()]
-                normal = [torch.nn.functional.layer_norm(part, part.shape[-1:]) for part in (shown, asked[None])]
-                cosine = torch.nn.functional.cosine_similarity(*normal)
-                assert known[NEAREST_NORMALISED](drawn)[b, q] == drawn.support_labels[b, cosine.argmax()]
                 means = torch.stack([shown[drawn.support_labels[b] == c].mean(0) for c in range(3)])
                 assert known[PROTOTYPES](drawn)[b, q] == (means - asked).norm(dim=1).argmin()
+                shown, asked = (torch.nn.functional.layer_norm(part, part.shape[-1:]) for part in (shown, asked))
+                means = torch.stack([shown[drawn.support_labels[b] == c].mean(0) for c in range(3)])
+                assert known[PROTOTYPES_NORMALISED](drawn)[b, q] == (means - asked).norm(dim=1).argmin()
     scores = evaluate_baselines(model, data, shape, 50, seed=3)
     assert tuple(scores) == BASELINES
     assert all(accuracy.episodes == 50 for accuracy in scores.values())

@@ -17,9 +17,9 @@ Predict = Callable[[Episodes], Tensor]
 
 NEAREST_PIXELS = "nearest pixels (Euclidean)"
 NEAREST_FEATURES = "nearest features (cosine)"
-NEAREST_NORMALISED = "nearest features (cosine after LayerNorm)"
 PROTOTYPES = "prototypes (Euclidean)"
-BASELINES = (NEAREST_PIXELS, NEAREST_FEATURES, NEAREST_NORMALISED, PROTOTYPES)
+PROTOTYPES_NORMALISED = "prototypes (Euclidean after LayerNorm)"
+BASELINES = (NEAREST_PIXELS, NEAREST_FEATURES, PROTOTYPES, PROTOTYPES_NORMALISED)
 
 
 def prototype_labels(features: Tensor, episodes: Episodes) -> Tensor:
@@ -32,8 +32,8 @@ def prototype_labels(features: Tensor, episodes: Episodes) -> Tensor:
 def predictors(model: EpisodeModel, features: Tensor) -> dict[str, Predict]:
     """The model under the name "model", and three baselines, on the features (I, F) that its stem made of a data set.
 
-    Normalised by a LayerNorm without weights is how the models' balanced input reads features, and how `NeighbourLoss` compares
-    them.
+    A LayerNorm without weights comes first in the models' balanced input and in `NeighbourLoss`. After it all features have the
+    same length, so with one example a class the nearest class mean is that of the largest cosine.
     """
     on_cpu = features.cpu()
     normalised = F.layer_norm(on_cpu.float(), on_cpu.shape[1:])
@@ -44,8 +44,8 @@ def predictors(model: EpisodeModel, features: Tensor) -> dict[str, Predict]:
 
     return {
         NEAREST_FEATURES: lambda drawn: nearest_labels(on_cpu, drawn, "cosine"),
-        NEAREST_NORMALISED: lambda drawn: nearest_labels(normalised, drawn, "cosine"),
         PROTOTYPES: lambda drawn: prototype_labels(on_cpu, drawn),
+        PROTOTYPES_NORMALISED: lambda drawn: prototype_labels(normalised, drawn),
         "model": predict,
     }
 

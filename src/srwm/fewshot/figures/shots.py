@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from srwm.data import ImageClasses
-from srwm.fewshot.baselines import NEAREST_FEATURES, NEAREST_NORMALISED, PROTOTYPES, Predict
+from srwm.fewshot.baselines import NEAREST_FEATURES, PROTOTYPES, PROTOTYPES_NORMALISED, Predict
 from srwm.fewshot.episodes import EpisodeShape, first_shots
 from srwm.fewshot.evaluate import Accuracy, score
 from srwm.fewshot.figures.style import BLUE, GREEN, GREY, PURPLE, VERMILLION, figure_style, mark_chance
@@ -16,8 +16,8 @@ from srwm.fewshot.figures.style import BLUE, GREEN, GREY, PURPLE, VERMILLION, fi
 _LINES = {
     "model": (BLUE, "o", "-"),
     NEAREST_FEATURES: (VERMILLION, "s", "--"),
-    NEAREST_NORMALISED: (PURPLE, "d", "-."),
     PROTOTYPES: (GREEN, "^", ":"),
+    PROTOTYPES_NORMALISED: (PURPLE, "d", "-."),
 }
 
 
