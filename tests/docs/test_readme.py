@@ -11,6 +11,8 @@ import torch
 from srwm.cli import COMMANDS
 from srwm.fewshot.presets import PRESETS
 
+from .headings import anchor
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGE_NAMES = [page.name for page in PAGES]
@@ -73,6 +75,6 @@ def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
     missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
     assert not missing
-    for target, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text()):
+    for target, name in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text()):
         headings = re.findall(r"^#+ (.*)$", (page.parent / target if target else page).read_text(), re.MULTILINE)
-        assert anchor in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
+        assert name in map(anchor, headings)

@@ -77,9 +77,9 @@ class EpisodeModel(nn.Module, ABC):
     def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
         """`query` from features (B, Q, F) that `embed` gave."""
 
+    @abstractmethod
     def learn_features(self, features: Tensor, labels: Tensor, state: State | None = None) -> State:
         """The state that `forward_features` leaves, for those who do not want the logits on the way."""
-        return self.forward_features(features, labels, state)[1]
 
     def embed(self, images: Tensor) -> Tensor:
         """Features of images: (..., C, H, W) -> (..., F). Raises ValueError for images of another shape than the stem's."""

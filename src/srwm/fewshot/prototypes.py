@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from srwm.fewshot.inputs import NO_LABEL
 from srwm.fewshot.model import EpisodeModel
 from srwm.nn import State
+from srwm.ops.functions import without_autocast
 
 
 class PrototypicalNetwork(EpisodeModel):
@@ -30,7 +31,7 @@ class PrototypicalNetwork(EpisodeModel):
         self._check_steps(features, labels)
         real = torch.ones_like(labels, dtype=torch.bool) if mask is None else mask
         features = _at_least_float32(features).masked_fill(~real[..., None], 0)
-        one_hot = self._one_hot(labels).to(features) * real[..., None]
+        one_hot = _one_hot(labels, self.config.n_way).to(features) * real[..., None]
         sums, counts = self._fresh(features) if state is None else state
         logits = []
         for t in range(features.shape[1]):
@@ -45,20 +46,13 @@ class PrototypicalNetwork(EpisodeModel):
     def learn_features(self, features: Tensor, labels: Tensor, state: State | None = None) -> State:
         """The state that `forward_features` leaves, of all examples at once."""
         self._check_steps(features, labels)
-        features = _at_least_float32(features)
-        one_hot = self._one_hot(labels).to(features)
-        sums, counts = self._fresh(features) if state is None else state
-        with torch.autocast(features.device.type, enabled=False):
-            return sums + one_hot.mT @ features, counts + one_hot.sum(1)
+        sums, counts = class_sums(_at_least_float32(features), labels, self.config.n_way)
+        return (sums, counts) if state is None else (state[0] + sums, state[1] + counts)
 
     def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
         """`query` from features (B, Q, F) that `embed` gave."""
         features = _at_least_float32(features)
         return prototype_logits(features, *(self._fresh(features) if state is None else state))
-
-    def _one_hot(self, labels: Tensor) -> Tensor:
-        """Labels (B, T) -> (B, T, N), zero where there is none."""
-        return F.one_hot(labels.clamp(min=0), self.config.n_way) * (labels != NO_LABEL)[..., None]
 
     def _fresh(self, features: Tensor) -> tuple[Tensor, Tensor]:
         batch, _, width = features.shape
@@ -66,9 +60,13 @@ class PrototypicalNetwork(EpisodeModel):
 
 
 def class_sums(features: Tensor, labels: Tensor, n_way: int) -> tuple[Tensor, Tensor]:
-    """Features (B, T, F) and labels (B, T) in 0 .. N - 1 -> sums of the features of each class (B, N, F), counts (B, N)."""
-    one_hot = F.one_hot(labels, n_way).to(features.dtype)
-    return one_hot.mT @ features, one_hot.sum(1)
+    """Sums of the features of each class (B, N, F) and counts (B, N), in the dtype of the features under autocast too.
+
+    Shapes: features (B, T, F), labels (B, T) in -1 (no label) .. N - 1.
+    """
+    one_hot = _one_hot(labels, n_way).to(features.dtype)
+    with without_autocast(features):
+        return one_hot.mT @ features, one_hot.sum(1)
 
 
 def prototype_logits(features: Tensor, sums: Tensor, counts: Tensor) -> Tensor:
@@ -79,6 +77,11 @@ def prototype_logits(features: Tensor, sums: Tensor, counts: Tensor) -> Tensor:
     means = sums / counts.clamp(min=1)[..., None]
     logits = -(features[:, :, None] - means[:, None]).square().sum(-1)
     return logits.masked_fill((counts == 0)[:, None], torch.finfo(logits.dtype).min)
+
+
+def _one_hot(labels: Tensor, n_way: int) -> Tensor:
+    """Labels (B, T) -> (B, T, N), zero where there is none."""
+    return F.one_hot(labels.clamp(min=0), n_way) * (labels != NO_LABEL)[..., None]
 
 
 def _at_least_float32(features: Tensor) -> Tensor:

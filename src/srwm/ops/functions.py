@@ -51,7 +51,7 @@ def srwm(
     native = runs_native(backend, x, dtype)
     inputs = (_converted(x, dtype), _converted(weight, dtype), _converted(shift, dtype))
     if not native:
-        with _without_autocast(x):
+        with without_autocast(x):
             y, shift = reference.srwm(*inputs, resets, mask)
     elif _needs_grad(inputs):
         y, shift, _, _ = torch.ops.srwm.srwm_training.default(*inputs, resets, mask)
@@ -118,7 +118,7 @@ def srwm_query(x: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
     """
     _check_srwm("x", x, "(B, Q, H, E)", weight, shift)
     dtype = computing_dtype(x=x, weight=weight, shift=shift)
-    with _without_autocast(x):
+    with without_autocast(x):
         return reference.srwm_query(x.to(dtype), weight.to(dtype), shift.to(dtype)).to(x.dtype)
 
 
@@ -129,14 +129,14 @@ def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tenso
     ValueError as `delta_rule` does.
     """
     dtype = _check_fast_weights(q, k, v, beta, state, "Q")
-    with _without_autocast(q):
+    with without_autocast(q):
         return reference.delta_rule_query(*(a.to(dtype) for a in (q, k, v, beta, state))).to(q.dtype)
 
 
 def linear_attention_query(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> Tensor:
     """What one next step of `linear_attention` would answer from `state`; as `delta_rule_query`, without beta."""
     dtype = _check_fast_weights(q, k, v, None, state, "Q")
-    with _without_autocast(q):
+    with without_autocast(q):
         return reference.linear_attention_query(*(a.to(dtype) for a in (q, k, v, state))).to(q.dtype)
 
 
@@ -149,7 +149,8 @@ def _needs_grad(inputs: tuple[Tensor | None, ...]) -> bool:
     return torch.is_grad_enabled() and any(a is not None and a.requires_grad for a in inputs)
 
 
-def _without_autocast(x: Tensor) -> AbstractContextManager[None]:
+def without_autocast(x: Tensor) -> AbstractContextManager[None]:
+    """Where autocast is off for x's device, if the device has it at all."""
     kind = x.device.type
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
@@ -206,7 +207,7 @@ def _fast_weights(
     beta, state = _converted(beta, dtype), _converted(state, dtype)
     inputs = (_converted(q, dtype), _converted(k, dtype), _converted(v, dtype), beta, state)
     if not native:
-        with _without_autocast(q):
+        with without_autocast(q):
             y, state = reference.fast_weights(*inputs, resets, mask)
     elif _needs_grad(inputs):
         y, state, _ = torch.ops.srwm.fast_weights_training.default(*inputs, resets, mask)

@@ -63,10 +63,11 @@ def diagnostics(
     the share of steps whose ratio is further than `clip` from 1, where ratios are clipped so.
     """
     log_ratios = log_probability(logits, actions) - behaviour
+    changes = log_ratios.expm1()
     spread = returns.targets.var(correction=0)
     left = (returns.targets - values).var(correction=0)
     told = {
         "explained_variance": (1 - left / spread).item() if spread > 0 else 0.0,
-        "approx_kl": (log_ratios.expm1() - log_ratios).mean().item(),
+        "approx_kl": (changes - log_ratios).mean().item(),
     }
-    return told if clip is None else {**told, "clip_fraction": (log_ratios.expm1().abs() > clip).float().mean().item()}
+    return told if clip is None else {**told, "clip_fraction": (changes.abs() > clip).float().mean().item()}

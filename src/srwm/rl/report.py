@@ -105,7 +105,7 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
         for folder in folders:
             rows = [row for row in read_metrics(folder) if "return" in row]
             if not rows:
-                raise UserError(f"{folder}: no episode has ended yet, of several tasks in each")
+                raise UserError(f"{folder}: no row of its metrics has an episode of every task yet")
             size = max(1, len(rows) // 25)
             parts = [rows[start : start + size] for start in range(0, len(rows), size)]
             returns = [sum(r["return"] * r["episodes"] for r in part) / sum(r["episodes"] for r in part) for part in parts]

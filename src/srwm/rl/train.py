@@ -110,7 +110,7 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
             bar.update(progress.frames - bar.n)
             if spent >= 1 or progress.step % config.log_every == 0:
                 row = mean_over_processes(fabric, progress.take_means())
-                row |= mean_returns(_gather(progress.take_returns(), fabric), set(env.names))
+                row |= mean_returns(_gather(progress.take_returns(), fabric), env.names)
                 speed = (progress.frames - first_frame) / (time.monotonic() - session)
                 bar.set_postfix_str(_told(row))
                 if log is not None:
