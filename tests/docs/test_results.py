@@ -100,8 +100,10 @@ def test_a_run_is_told_as_measured(run: Path) -> None:
     link = anchor(text.partition("\n")[0])
     (line,) = [line for line in OVERVIEW.splitlines() if f"(#{link})" in line]
     assert percent(test) in line
-    if (run / "baselines.json").exists():
-        measured = read(run / "baselines.json")
+    for other in (read(path) for path in run.glob("test-*.json")):
+        assert other["episodes"] >= 10_000
+        assert text.count(percent(other)) == line.count(percent(other)) == 1
+    for measured in (read(path) for path in run.glob("baselines*.json")):
         for name, label in ROWS.items():
             assert measured[name]["episodes"] >= 10_000
             assert percent(measured[name]) in row(text, label)
