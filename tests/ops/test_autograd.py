@@ -134,7 +134,8 @@ def _samples(operator: str, steps: int) -> Iterator[tuple[Tensor | bool | None, 
         inputs = draw(recurrence, sizes)
         tensors = [inputs.get(n) for n in (("x", "weight") if kind == "srwm" else ("q", "k", "v", "beta"))]
         for state, flags in ((inputs[recurrence.state], draw_flags(sizes, resets=0.3).values()), (None, (None, None))):
-            arguments = (*tensors, state, *flags)
+            threads = (2,) if kind == "srwm" else ()
+            arguments = (*tensors, state, *flags, *threads)
             if part == "backward":
                 y, out, *kept = getattr(torch.ops.srwm, f"{kind}_training")(*arguments)
                 kept = [out, *kept, state is not None] if kind == "srwm" else kept

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from srwm import ops
 from srwm.ops.native import library
+from srwm.ops.native.self_reference import side_by_side
 
 from .recurrences import Recurrence, Sizes, draw, draw_flags, evaluate, largest_error
 
@@ -36,6 +38,25 @@ def test_any_number_of_threads_agrees(recurrence: Recurrence, sizes: Sizes, nati
     alone = _evaluate(recurrence, sizes, 1)
     for threads in (2, 3, 7):
         assert largest_error(_evaluate(recurrence, sizes, threads), alone) < 1e-6
+
+
+@pytest.mark.parametrize("forward, backward", [(1, 8), (8, 1)])
+def test_the_backward_follows_the_threads_of_its_forward(forward: int, backward: int, native: str) -> None:
+    """One sequence of heads that stand side by side for one thread, and one by one for eight."""
+    sizes = {"batch": 1, "heads": 8, "e": 16, "d": 16}
+    assert side_by_side(**sizes, threads=1) and not side_by_side(**sizes, threads=8)
+    generator = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(1, 40, 8, 16, generator=generator), torch.randn(8, 16, 52, generator=generator) / 4
+
+    def gradients(threads: int) -> tuple[Tensor, ...]:
+        torch.set_num_threads(forward)
+        inputs = x.clone().requires_grad_(), weight.clone().requires_grad_()
+        y, shift = ops.srwm(*inputs, backend="native")
+        torch.set_num_threads(threads)
+        return torch.autograd.grad(y.sum() + shift.sum(), inputs)
+
+    for found, wanted in zip(gradients(backward), gradients(forward), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_memory_is_not_left_over_from_before(recurrence: Recurrence, native: str) -> None:

@@ -9,7 +9,8 @@ from torch import Tensor
 from srwm.ops import reference
 from srwm.ops.backend import runs_native
 from srwm.ops.checks import check_device, check_flags, check_rank, check_shape, computing_dtype
-from srwm.ops.native import fast_weights, self_reference  # noqa: F401  registers the operators
+from srwm.ops.native import fast_weights  # noqa: F401  registers the operators
+from srwm.ops.native.self_reference import num_threads
 
 
 def srwm(
@@ -54,9 +55,9 @@ def srwm(
         with without_autocast(x):
             y, shift = reference.srwm(*inputs, resets, mask)
     elif _needs_grad(inputs):
-        y, shift, _, _ = torch.ops.srwm.srwm_training.default(*inputs, resets, mask)
+        y, shift, _, _ = torch.ops.srwm.srwm_training.default(*inputs, resets, mask, num_threads())
     else:
-        y, shift = torch.ops.srwm.srwm_inference.default(*inputs, resets, mask)
+        y, shift = torch.ops.srwm.srwm_inference.default(*inputs, resets, mask, num_threads())
     return _converted(y, x.dtype), shift
 
 

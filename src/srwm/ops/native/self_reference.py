@@ -1,6 +1,5 @@
 """`srwm` as native operators: for inference, for training, and its backward."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +11,8 @@ from srwm.ops.native.operators import Outputs, compiled, define, empty, rows, ru
 
 _NARROW = 64 * (3 * 64 + 4)
 """Numbers in W below which heads go side by side: at E = D = 64 the two kinds of kernels are about equally fast."""
-_PROCESSORS = os.cpu_count() or 1
 
-_INPUTS = "Tensor x, Tensor weight, Tensor? shift, Tensor? resets, Tensor? mask"
+_INPUTS = "Tensor x, Tensor weight, Tensor? shift, Tensor? resets, Tensor? mask, int threads"
 
 
 def checkpoint_interval(e: int) -> int:
@@ -22,17 +20,23 @@ def checkpoint_interval(e: int) -> int:
     return max(256, 4 * e)
 
 
-def side_by_side(batch: int, heads: int, e: int, d: int) -> bool:
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def num_threads() -> int:
+    """PyTorch's number of threads, which a compiled graph keeps from when it was traced."""
+    return torch.get_num_threads()
+
+
+def side_by_side(batch: int, heads: int, e: int, d: int, threads: int) -> bool:
     """Whether kernels take the heads of a sequence in groups that fill vectors, rather than one by one.
 
-    So where W is narrow, at most a quarter of the lanes would be idle, and groups keep the machine's processors as busy: a head
-    takes about 5/7 of its time by itself. The same for forward and backward, and while tracing.
+    So where W is narrow, at most a quarter of the lanes would be idle, and groups keep the threads as busy: a head takes about
+    5/7 of its time by itself. Backward and tracing are told the `threads` of the forward, so that they choose the same.
     """
     width = compiled().heads_side_by_side
     groups = -(-heads // width)
     if e * (d + 2 * e + 4) >= _NARROW or 3 * groups * width > 4 * heads:
         return False
-    return 5 * width * -(-batch * groups // _PROCESSORS) <= 7 * -(-batch * heads // _PROCESSORS)
+    return 5 * width * -(-batch * groups // threads) <= 7 * -(-batch * heads // threads)
 
 
 def _sizes(x: Tensor, weight: Tensor) -> tuple[int, int, int, int, int]:
@@ -45,10 +49,10 @@ def _results(x: Tensor, weight: Tensor, mask: Tensor | None) -> Outputs:
     return rows(x, (batch, steps, heads, d), mask), empty(x, (batch, heads, e, weight.shape[2]))
 
 
-def _saved(x: Tensor, weight: Tensor, mask: Tensor | None) -> Outputs:
+def _saved(x: Tensor, weight: Tensor, mask: Tensor | None, threads: int) -> Outputs:
     batch, steps, heads, e, d = _sizes(x, weight)
     copies = max(steps - 1, 0) // checkpoint_interval(e)
-    row = compiled().saved_row(side_by_side(batch, heads, e, d), heads, e, d)
+    row = compiled().saved_row(side_by_side(batch, heads, e, d, threads), heads, e, d)
     return rows(x, (batch, steps, row), mask), rows(x, (batch, heads, copies, e, weight.shape[2]), mask)
 
 
@@ -59,17 +63,19 @@ def _grads(
     return rows(x, x.shape, mask), x.new_empty(weight.shape), grad_shift
 
 
-def _inference(x: Tensor, weight: Tensor, shift: Tensor | None, resets: Tensor | None, mask: Tensor | None) -> Outputs:
+def _inference(
+    x: Tensor, weight: Tensor, shift: Tensor | None, resets: Tensor | None, mask: Tensor | None, threads: int
+) -> Outputs:
     results = _results(x, weight, mask)
-    _forward(x, weight, shift, resets, mask, (*results, None, None))
+    _forward(x, weight, shift, resets, mask, threads, (*results, None, None))
     return results
 
 
 def _training(
-    x: Tensor, weight: Tensor, shift: Tensor | None, resets: Tensor | None, mask: Tensor | None
+    x: Tensor, weight: Tensor, shift: Tensor | None, resets: Tensor | None, mask: Tensor | None, threads: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    results = *_results(x, weight, mask), *_saved(x, weight, mask)
-    _forward(x, weight, shift, resets, mask, results)
+    results = *_results(x, weight, mask), *_saved(x, weight, mask, threads)
+    _forward(x, weight, shift, resets, mask, threads, results)
     return results
 
 
@@ -79,10 +85,11 @@ def _forward(
     shift: Tensor | None,
     resets: Tensor | None,
     mask: Tensor | None,
+    threads: int,
     results: Sequence[Tensor | None],
 ) -> None:
     batch, _, heads, e, d = sizes = _sizes(x, weight)
-    interval, grouped = checkpoint_interval(e), side_by_side(batch, heads, e, d)
+    interval, grouped = checkpoint_interval(e), side_by_side(batch, heads, e, d, threads)
     run("srwm_forward", sizes, interval, resets, mask, (x, weight, shift), results, grouped)
 
 
@@ -94,6 +101,7 @@ def _backward(
     shift: Tensor | None,
     resets: Tensor | None,
     mask: Tensor | None,
+    threads: int,
     shift_out: Tensor,
     saved: Tensor,
     checkpoints: Tensor,
@@ -106,26 +114,29 @@ def _backward(
     inputs = (x, weight, shift, shift_out, saved, checkpoints, grad_y, grad_shift)
     outputs = (*grads[:2], None if shift is None or not of_shift else grads[2])
     batch, _, heads, e, d = sizes
-    run("srwm_backward", sizes, checkpoint_interval(e), resets, mask, inputs, outputs, side_by_side(batch, heads, e, d))
+    grouped = side_by_side(batch, heads, e, d, threads)
+    run("srwm_backward", sizes, checkpoint_interval(e), resets, mask, inputs, outputs, grouped)
     return grads
 
 
-def _keep_for_backward(ctx: Any, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
+def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    *tensors, ctx.threads = inputs
     _, shift_out, saved, checkpoints = output
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(saved, checkpoints)
-    ctx.save_for_backward(*inputs, shift_out, saved, checkpoints)
+    ctx.save_for_backward(*tensors, shift_out, saved, checkpoints)
 
 
 def _differentiate(ctx: Any, grad_y: Tensor | None, grad_shift: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
     if grad_y is None and grad_shift is None:
-        return (None,) * 5
+        return (None,) * 6
     of_shift = ctx.needs_input_grad[2]
-    grads = torch.ops.srwm.srwm_backward(grad_y, grad_shift, *ctx.saved_tensors, of_shift)
-    return grads[0], grads[1], grads[2] if of_shift else None, None, None
+    x, weight, shift, resets, mask, *forward = ctx.saved_tensors
+    grads = torch.ops.srwm.srwm_backward(grad_y, grad_shift, x, weight, shift, resets, mask, ctx.threads, *forward, of_shift)
+    return grads[0], grads[1], grads[2] if of_shift else None, None, None, None
 
 
-def _keep_inputs(ctx: Any, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> None:
+def _keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*inputs[:7])
 
@@ -138,23 +149,23 @@ def _differentiate_twice(ctx: Any, *grad_grads: Tensor | None) -> tuple[Tensor |
         (grad_y, grad_shift),
         grad_grads,
     )
-    return (*(g if wanted else None for g, wanted in zip(grads, ctx.needs_input_grad, strict=False)), *(None,) * 6)
+    return (*(g if wanted else None for g, wanted in zip(grads, ctx.needs_input_grad, strict=False)), *(None,) * 7)
 
 
-define("srwm_inference", _INPUTS, 2, _inference, lambda x, weight, shift, resets, mask: _results(x, weight, mask))
+define("srwm_inference", _INPUTS, 2, _inference, lambda x, weight, shift, resets, mask, threads: _results(x, weight, mask))
 define(
     "srwm_training",
     _INPUTS,
     4,
     _training,
-    lambda x, weight, shift, resets, mask: (*_results(x, weight, mask), *_saved(x, weight, mask)),
+    lambda x, weight, shift, resets, mask, threads: (*_results(x, weight, mask), *_saved(x, weight, mask, threads)),
 )
 define(
     "srwm_backward",
     f"Tensor? grad_y, Tensor? grad_shift, {_INPUTS}, Tensor shift_out, Tensor saved, Tensor checkpoints, bool of_shift",
     3,
     _backward,
-    lambda grad_y, grad_shift, x, weight, shift, resets, mask, shift_out, saved, checkpoints, of_shift: _grads(
+    lambda grad_y, grad_shift, x, weight, shift, resets, mask, threads, shift_out, saved, checkpoints, of_shift: _grads(
         x, weight, shift, mask, of_shift
     ),
 )
