@@ -16,6 +16,7 @@ from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvSpec, VectorEnv
 from srwm.rl.finite import NotFiniteError
 from srwm.rl.progress import Progress, mean_returns
+from srwm.rl.seeds import process_seed
 from srwm.rl.supply import Supply
 from srwm.rl.update import Learner
 from srwm.training.checkpoint import Checkpoints, save_weights
@@ -64,7 +65,7 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
     checkpoints = Checkpoints(folder / "checkpoints")
     progress = Progress()
     saved = checkpoints.load(agent) if resume else None
-    generator = torch.Generator().manual_seed(config.seed + fabric.global_rank)
+    generator = torch.Generator().manual_seed(process_seed(config.seed, fabric.global_rank))
     supply = Supply(agent, env, config.unroll_length, generator, overlap=config.overlap)
     if saved is not None:
         learner.optimizer.load_state_dict(saved["optimizer"])
