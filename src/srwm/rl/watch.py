@@ -47,7 +47,7 @@ def record(agent: Agent, env: VectorEnv, *, greedy: bool = True, seed: int = 0, 
         policy = logits[:, 0].float().softmax(-1).cpu()
         film.observations.append(frame.observation[0].copy())
         film.values.append(values[0, 0].item())
-        film.changes.append([_norm(part) for part in state])
+        film.changes.append([_norm(part) for part in state[: len(agent.core.blocks)]])
         actions = policy.argmax(-1) if greedy else torch.multinomial(policy, 1, generator=generator)[:, 0]
         env.act(actions.numpy())
         frame = env.observe()
