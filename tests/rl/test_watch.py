@@ -35,6 +35,13 @@ def test_a_film_s_sizes_are_those_of_the_shift(env, config) -> None:
     assert film.changes == [[pytest.approx(math.sqrt(part.double().square().sum().item())) for part in state]]
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_the_agent_keeps_its_mode(env, config, training) -> None:
+    agent = Agent(config.agent, env.spec).train(training)
+    record(agent, env, most_frames=1)
+    assert agent.training == training
+
+
 def test_a_film_has_sizes_of_blocks_alone(env, config) -> None:
     """Where unrolls have a length of their own, the state ends with a count of steps."""
     stack = replace(config.agent.stack, carry="unroll", unroll_length=5)
