@@ -106,6 +106,13 @@ def test_scores_of_both_kinds_of_actions_and_a_curve_of_something_else(tmp_path,
     assert "not a run folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["evaluate", "watch"])
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_out_of_range_is_told(tmp_path, capsys, command, seed) -> None:
+    assert main(["rl", command, str(tmp_path), "--seed", str(seed)]) == 1
+    assert f"seed: expected a number from 0 below 2**63, got {seed}" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_no_run_is_told(tmp_path, capsys) -> None:
     for command in ("evaluate", "curves"):
         assert main(["rl", command, str(tmp_path)]) == 1

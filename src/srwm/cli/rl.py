@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from srwm.cli.options import check_least, set_threads
+from srwm.cli.options import check_least, check_seed, set_threads
 from srwm.data.errors import UserError
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvCrashError, build_env
@@ -142,6 +142,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     """Score a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm rl evaluate", args=list(arguments))
     check_least(1, episodes=options.episodes)
+    check_seed(options.seed)
     set_threads(options.threads)
     result = score_run(options.run, options.episodes, greedy=options.greedy, chance=options.chance, seed=options.seed)
     for name, scores in result["sets"].items():
@@ -159,6 +160,7 @@ def watch(arguments: Sequence[str]) -> None:
     """Write a film."""
     options = tyro.cli(WatchOptions, prog="srwm rl watch", args=list(arguments))
     check_least(1, most_frames=options.most_frames)
+    check_seed(options.seed)
     film_writer(options.film)
     sets = level_sets(read_config_of(options.run, TrainConfig).env, episodes=1)
     levels = options.levels or next(iter(sets))
