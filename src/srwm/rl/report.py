@@ -95,8 +95,9 @@ def draw_learning_curve(folder: Path) -> Path:
 def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
     """Draw the mean return over the tasks of runs, over frames and over minutes, into a PNG: a colour for each group.
 
-    A point is the mean over the episodes of a twenty-fifth of a run's rows. Minutes are of processor time where every run's
-    budget is. Raises UserError where a folder is not a run or no episode has ended in it, or the file cannot be written.
+    A point is the mean over the episodes of a twenty-fifth of a run's rows, rounded up: a run has 25 points at most.
+    Minutes are of processor time where every run's budget is. Raises UserError where a folder is not a run or no episode has
+    ended in it, or the file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -109,7 +110,7 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
             rows = [row for row in read_metrics(folder) if "return" in row]
             if not rows:
                 raise UserError(f"{folder}: no row of its metrics has an episode of every task yet")
-            size = max(1, len(rows) // 25)
+            size = -(-len(rows) // 25)
             parts = [rows[start : start + size] for start in range(0, len(rows), size)]
             returns = [sum(r["return"] * r["episodes"] for r in part) / sum(r["episodes"] for r in part) for part in parts]
             label = name if folder == folders[0] else None
