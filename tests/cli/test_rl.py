@@ -106,7 +106,38 @@ def test_scores_of_both_kinds_of_actions_and_a_curve_of_something_else(tmp_path,
     assert "not a run folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["evaluate", "watch"])
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_out_of_range_is_told(tmp_path, capsys, command, seed) -> None:
+    assert main(["rl", command, str(tmp_path), "--seed", str(seed)]) == 1
+    assert f"seed: expected a number from 0 below 2**63, got {seed}" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_no_run_is_told(tmp_path, capsys) -> None:
     for command in ("evaluate", "curves"):
         assert main(["rl", command, str(tmp_path)]) == 1
         assert "not a run folder" in capsys.readouterr().err
+
+
+def test_no_other_command_plays_in_the_environments_of_training(tmp_path, monkeypatch) -> None:
+    """With equal seeds; nor does the second process of another training."""
+    pytest.importorskip("popgym", exc_type=ImportError)
+    from srwm.rl.envs.local import LocalEnv
+
+    run, seeds = tmp_path / "run", []
+    build = LocalEnv.__init__
+
+    def remember(self, names, own) -> None:
+        seeds.append(set(own))
+        build(self, names, own)
+
+    monkeypatch.setattr(LocalEnv, "__init__", remember)
+    assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--seed", "1"]) == 0
+    assert main(["rl", "evaluate", str(run), "--episodes", "40", "--seed", "1"]) == 0
+    assert main(["rl", "watch", str(run), "--film", str(tmp_path / "film.gif"), "--most-frames", "2", "--seed", "1"]) == 0
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("srwm.cli.rl.train_run", lambda *_, **__: True)
+    assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--seed", "0"]) == 0
+    training, *others = seeds
+    assert len(others) == 3
+    assert not any(training & other for other in others)

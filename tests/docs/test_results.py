@@ -39,6 +39,7 @@ RATES = {
     "lr-0.001-half-pool": "`--optimizer.lr 0.001 --pool",
     "lr-0.002-half-pool": "`--pool.classes 20",
 }
+PROCGEN_SCORES = sorted(path for path in LOGS.glob("procgen/*/*.json") if path.stem != "config")
 TASKS = ("repeat-previous", "repeat-first", "minigrid")
 CORES = {
     "srwm": "`srwm` |",
@@ -157,3 +158,11 @@ def test_frames_in_procgen_are_told_as_counted(run: Path) -> None:
     frames = read_metrics(run)[-1]["frames"]
     told = (f"{frames / 1e6:.2f} million frames", f"{round(frames, -3):,.0f} frames", f"{frames:,.0f} frames")
     assert any(text in PAGES["rl.md"] for text in told)
+
+
+@pytest.mark.parametrize("scores", PROCGEN_SCORES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_returns_in_procgen_are_told_as_measured(scores: Path) -> None:
+    """In a row each, a cell for each set of levels."""
+    found = [next(iter(levels["returns"].values())) for levels in read(scores)["sets"].values()]
+    cells = " | ".join(f"{each['value']:.2f} [{each['low']:.2f}, {each['high']:.2f}]" for each in found)
+    assert PAGES["rl.md"].count(f"| {cells} |") == 1

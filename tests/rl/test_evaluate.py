@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from srwm.rl.agent import Agent
-from srwm.rl.envs import EnvConfig, ProcgenConfig
+from srwm.rl.envs import EnvConfig, EnvCrashError, ProcgenConfig
 from srwm.rl.evaluate import estimate, interquartile_mean, level_sets, mean, normalise, play
 
 
@@ -28,6 +28,26 @@ def test_chance_does_not_ask_the_agent(env, config) -> None:
         agent.policy.bias.copy_(torch.tensor([9.0, -9.0]))
     assert play(agent, env, 40)["recall"].mean() == 0
     assert play(agent, env, 400, chance=True)["recall"].mean() == pytest.approx(0.5, abs=0.15)
+
+
+def test_the_agent_is_in_evaluation_mode_meanwhile(env, config) -> None:
+    """Also where an environment fails."""
+    agent, act, modes = Agent(config.agent, env.spec), env.act, []
+
+    def remember(actions) -> None:
+        modes.append(agent.training)
+        if len(modes) == 4:
+            raise EnvCrashError("environment 0")
+        act(actions)
+
+    env.act = remember
+    for training in (True, False):
+        modes.clear()
+        agent.train(training)
+        with pytest.raises(EnvCrashError):
+            play(agent, env, 20)
+        assert agent.training == training
+        assert modes == [False] * 4
 
 
 def test_short_episodes_are_not_favoured(env, config) -> None:

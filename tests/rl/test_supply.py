@@ -106,3 +106,17 @@ def test_a_crash_beside_learning_is_raised_after_it(agent, env) -> None:
         with pytest.raises(ZeroDivisionError), supply.ahead(env.num_envs):
             raise ZeroDivisionError
     assert learned
+
+
+def test_what_waits_goes_on_where_the_agent_is(agent, env) -> None:
+    """Frames and actions are on the CPU wherever the agent is; the core's states are with it. `meta` is any other device."""
+    meta = torch.device("meta")
+    with build(agent, env, overlap=False) as supply:
+        supply.take(1)
+        state = supply.get_state()
+        supply.actor.device = meta
+        supply.set_state(state)
+        waiting = supply.waiting.take(env.num_envs - 1)
+    assert all(part.device == meta for part in waiting.state)
+    assert all(part.device.type == "cpu" for part in waiting[:-1])
+    assert (waiting.actions == state["waiting"][3]).all()

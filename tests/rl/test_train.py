@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from srwm.data import UserError
 from srwm.nn import StackConfig
 from srwm.rl.agent import AgentConfig
 from srwm.rl.config import OptimizerConfig, PPOConfig
+from srwm.rl.envs import EnvCrashError
 from srwm.rl.progress import mean_returns
 from srwm.rl.train import train
 from srwm.training.runs import only_writer, read_metrics
@@ -146,19 +148,54 @@ def test_a_run_begun_otherwise_is_not_continued(env, config, tmp_path) -> None:
         ({"discount": 1.5}, "discount"),
         ({"reward_clip": -1.0}, "reward_clip"),
         ({"seed": -1}, "seed"),
+        ({"seed": 2**63}, "seed"),
         ({"agent": AgentConfig(features=0)}, "agent.features"),
         ({"agent": AgentConfig(frames_at_once=0)}, "agent.frames_at_once"),
         ({"optimizer": OptimizerConfig(lr=-1)}, "optimizer.lr"),
         ({"optimizer": OptimizerConfig(clip_norm=0)}, "optimizer.clip_norm"),
+        ({"optimizer": OptimizerConfig(alpha=-1)}, "optimizer.alpha"),
+        ({"optimizer": OptimizerConfig(name="adam", eps=-1)}, "optimizer.eps"),
         ({"algorithm": "ppo", "batch_size": 2}, "minibatches"),
         ({"optimizer": OptimizerConfig(name="sgd")}, "optimizer.name"),
         ({"agent": AgentConfig(stack=StackConfig(core="lsmt"))}, "core"),
+        ({"agent": AgentConfig(stack=StackConfig(d_model=-8, num_heads=2))}, "agent: .*negative"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(env, config, tmp_path, change, message) -> None:
     with pytest.raises(UserError, match=message):
         train(replace(config, **change), env, tmp_path / "run", accelerator="cpu")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: {"processes": state["processes"]},
+        lambda state: state["optimizer"] | {"step": 4},
+        lambda state: [1, 2],
+        lambda state: state | {"processes": [state["processes"][0] | {"progress": {"paces": 4}}]},
+        lambda state: state | {"processes": [{"progress": {"step": 4}}]},
+        lambda state: state | {"processes": [state["processes"][0] | {"supply": {"actor": None, "waiting": None}}]},
+    ],
+    ids=["no optimizer", "optimizer alone", "list", "names", "part", "no actor"],
+)
+def test_a_checkpoint_without_the_state_of_such_a_run_is_told(env, config, tmp_path, change) -> None:
+    train(config, env, tmp_path / "run", accelerator="cpu")
+    (path,) = (tmp_path / "run" / "checkpoints").glob("*.state.pt")
+    torch.save(change(torch.load(path)), path)
+    with pytest.raises(UserError, match="checkpoints: not the state of such a run"):
+        train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
+
+
+def test_a_failing_environment_is_not_taken_for_a_bad_checkpoint(env, config, tmp_path) -> None:
+    train(config, env, tmp_path / "run", accelerator="cpu")
+
+    def crash(state) -> None:
+        raise EnvCrashError("environment 0")
+
+    env.set_state = crash
+    with pytest.raises(EnvCrashError):
+        train(config, env, tmp_path / "run", resume=True, accelerator="cpu")
 
 
 def test_a_folder_in_which_a_run_is_training_is_left_alone(env, config, tmp_path) -> None:

@@ -3,6 +3,7 @@
 import math
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 import torch
@@ -32,6 +33,20 @@ def test_a_film_s_sizes_are_those_of_the_shift(env, config) -> None:
     film = record(agent, env, most_frames=1)
     _, _, state = agent(*frame_tensors(type(env)(num_envs=1, length=3).observe(), torch.device("cpu")))
     assert film.changes == [[pytest.approx(math.sqrt(part.double().square().sum().item())) for part in state]]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_agent_keeps_its_mode(env, config, training) -> None:
+    agent = Agent(config.agent, env.spec).train(training)
+    record(agent, env, most_frames=1)
+    assert agent.training == training
+
+
+def test_a_film_has_sizes_of_blocks_alone(env, config) -> None:
+    """Where unrolls have a length of their own, the state ends with a count of steps."""
+    stack = replace(config.agent.stack, carry="unroll", unroll_length=5)
+    film = record(Agent(replace(config.agent, stack=stack), env.spec), env, most_frames=1)
+    assert [len(change) for change in film.changes] == [stack.num_layers]
 
 
 def test_a_film_of_another_kind_is_refused(env, config, tmp_path) -> None:

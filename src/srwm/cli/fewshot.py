@@ -8,8 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from srwm.cli.options import check_least, set_threads
-from srwm.data.errors import UserError
+from srwm.cli.options import check_least, check_seed, set_threads
 from srwm.data.images import ImageClasses, Split
 from srwm.data.normalise import normalised
 from srwm.data.resize import resized
@@ -138,7 +137,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     options = tyro.cli(EvaluateOptions, prog="srwm fewshot evaluate", args=list(arguments))
     check_least(1, queries=options.queries)
     check_least(2, episodes=options.episodes)
-    _check_seed(options.seed)
+    check_seed(options.seed)
     set_threads(options.threads)
     config = read_config(options.run)
     other = None if options.data == config.data else options.data
@@ -163,7 +162,7 @@ def figures(arguments: Sequence[str]) -> None:
     options = tyro.cli(FiguresOptions, prog="srwm fewshot figures", args=list(arguments))
     check_least(1, shots=options.shots)
     check_least(2, episodes=options.episodes)
-    _check_seed(options.seed)
+    check_seed(options.seed)
     set_threads(options.threads)
     config = read_config(options.run)
     data = _load(config, options.data_dir)[0]["test"]
@@ -230,8 +229,3 @@ def _fit(
         pool = f"{fitting.pool.classes} classes of {fitting.pool.images_per_class} images"
         print(f"srwm: the pool of a step is {pool}; the data has no more", file=sys.stderr)
     return fitting, sets
-
-
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**63:
-        raise UserError(f"seed: expected a number from 0 below 2**63, got {seed}")

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import tyro
 
-from srwm.cli.options import check_least, set_threads
+from srwm.cli.options import check_least, check_seed, set_threads
 from srwm.data.errors import UserError
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvCrashError, build_env
 from srwm.rl.evaluate import level_sets
 from srwm.rl.presets import CORES, PRESETS, with_core
 from srwm.rl.report import draw_comparison, draw_learning_curve, load_agent, score_run
+from srwm.rl.seeds import evaluation_seed, process_seed
 from srwm.rl.train import check_config
 from srwm.rl.train import train as train_run
 from srwm.rl.watch import film_writer, record, write_film
@@ -54,7 +55,7 @@ class EvaluateOptions:
     chance: bool = False
     """all actions alike instead of the agent's, for comparison"""
     seed: int = 1
-    """seed of environments and actions"""
+    """seed of environments and actions; no training has the same ones, whatever its seed"""
     threads: int | None = None
     """threads of PyTorch; None: its own choice"""
 
@@ -76,7 +77,7 @@ class WatchOptions:
     most_frames: int = 1000
     """frames after which the film ends in any case"""
     seed: int = 1
-    """seed of environment and actions"""
+    """seed of environment and actions; no training has the same ones, whatever its seed"""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def train(arguments: Sequence[str]) -> None:
     set_threads(options.threads)
     check_config(options.config)
     checkpoints = Checkpoints(options.run / "checkpoints")
-    seed, resumed_at = options.config.seed + int(os.environ.get("RANK", "0")), checkpoints.newest() if options.resume else None
+    seed = process_seed(options.config.seed, int(os.environ.get("RANK", "0")))
+    resumed_at = checkpoints.newest() if options.resume else None
     try:
         with build_env(options.config.env, seed, resumed_at or 0) as env:
             ended = train_run(options.config, env, options.run, resume=options.resume, accelerator=options.accelerator)
@@ -140,6 +142,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     """Score a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm rl evaluate", args=list(arguments))
     check_least(1, episodes=options.episodes)
+    check_seed(options.seed)
     set_threads(options.threads)
     result = score_run(options.run, options.episodes, greedy=options.greedy, chance=options.chance, seed=options.seed)
     for name, scores in result["sets"].items():
@@ -157,6 +160,7 @@ def watch(arguments: Sequence[str]) -> None:
     """Write a film."""
     options = tyro.cli(WatchOptions, prog="srwm rl watch", args=list(arguments))
     check_least(1, most_frames=options.most_frames)
+    check_seed(options.seed)
     film_writer(options.film)
     sets = level_sets(read_config_of(options.run, TrainConfig).env, episodes=1)
     levels = options.levels or next(iter(sets))
@@ -166,9 +170,10 @@ def watch(arguments: Sequence[str]) -> None:
     task = options.task or config.names[0]
     if task not in config.names:
         raise UserError(f"task: expected one of {', '.join(config.names)}, got {task!r}")
-    with build_env(replace(config, names=(task,), num_envs=1, workers=0), options.seed) as env:
+    seed = evaluation_seed(options.seed)
+    with build_env(replace(config, names=(task,), num_envs=1, workers=0), seed) as env:
         agent = load_agent(options.run, env.spec)
-        film = record(agent, env, greedy=options.greedy, seed=options.seed, most_frames=options.most_frames)
+        film = record(agent, env, greedy=options.greedy, seed=seed, most_frames=options.most_frames)
     write_film(film, options.film, f"{task}, {levels}")
     print(f"{options.film}: {len(film.values)} steps, return {sum(film.rewards):g}")
 

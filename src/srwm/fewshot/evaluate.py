@@ -1,8 +1,7 @@
 """Accuracy on new classes, with its confidence interval."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +12,7 @@ from torch.nn import functional
 from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
 from srwm.fewshot.model import EpisodeModel
+from srwm.training.modes import evaluation_mode
 
 _IMAGES_AT_ONCE = 512
 _EPISODES_AT_ONCE = 256
@@ -75,17 +75,6 @@ def evaluate(
     with evaluation_mode(model):
         known = embed_all(model, data) if features is None else features
         return score(lambda drawn: answer(model, known, drawn).argmax(-1), data, shape, episodes, seed)
-
-
-@contextmanager
-def evaluation_mode(model: EpisodeModel) -> Iterator[None]:
-    """While it lasts the model is in evaluation mode; then as before."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 def nearest_neighbour(data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0) -> Accuracy:

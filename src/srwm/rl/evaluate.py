@@ -12,6 +12,7 @@ from tqdm import tqdm
 from srwm.rl.agent import Agent
 from srwm.rl.envs import EnvConfig, ProcgenConfig, VectorEnv
 from srwm.rl.rollout import frame_tensors
+from srwm.training.modes import evaluation_mode
 
 Scores: TypeAlias = Mapping[str, NDArray[np.float64]]
 """Per task, one number for each episode."""
@@ -66,15 +67,16 @@ def play(
     favoured. Actions are the likeliest (greedy) or drawn from the policy, or from all alike (chance). The agent is in
     evaluation mode meanwhile.
     """
-    was_training = agent.training
-    agent.eval()
     device = next(agent.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     left = _shares(env.names, episodes)
     returns: dict[str, list[float]] = {name: [] for name in sorted(set(env.names))}
     totals = np.zeros(env.num_envs)
     state, frame = agent.core.initial_state(env.num_envs), env.observe()
-    with tqdm(total=int(left.sum()), unit=" episodes", leave=False, disable=None, dynamic_ncols=True) as bar:
+    with (
+        evaluation_mode(agent),
+        tqdm(total=int(left.sum()), unit=" episodes", leave=False, disable=None, dynamic_ncols=True) as bar,
+    ):
         while left.any():
             if chance:
                 policy = torch.ones(env.num_envs, env.spec.num_actions)
@@ -91,7 +93,6 @@ def play(
                     returns[env.names[row]].append(float(totals[row]))
                     bar.update()
                 totals[row] = 0.0
-    agent.train(was_training)
     return {name: np.array(values) for name, values in returns.items()}
 
 

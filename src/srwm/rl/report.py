@@ -9,6 +9,7 @@ from srwm.rl.agent import Agent
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvConfig, EnvSpec, build_env
 from srwm.rl.evaluate import Scores, estimate, interquartile_mean, level_sets, normalise, play
+from srwm.rl.seeds import evaluation_seed
 from srwm.rl.train import WEIGHTS, build_agent
 from srwm.training.checkpoint import Checkpoints, load_weights
 from srwm.training.runs import read_config_of, read_metrics, write_json
@@ -31,16 +32,18 @@ def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance:
     """Scores of a run on each level set, also written to `evaluation.json` in the run folder.
 
     Where actions are drawn from the policy (not `greedy`) it is `evaluation-sampled.json`. With `chance` the scores are those
-    of actions drawn at random in its tasks instead, in `chance.json`.
+    of actions drawn at random in its tasks instead, in `chance.json`. Environments and actions of a `seed` are not those of a
+    training of equal seed.
 
     Per level set: the mean return of each task; where all have a published range, also normalised, and of the normalised
     scores the mean and the interquartile mean over all tasks; each as {value, low, high}. Raises UserError as `load_agent`.
     """
     config = read_config_of(folder, TrainConfig)
     sets: dict[str, Any] = {}
+    own = evaluation_seed(seed)
     for name, env_config in level_sets(config.env, episodes).items():
-        with build_env(env_config, seed) as env:
-            returns = play(load_agent(folder, env.spec), env, episodes, greedy=greedy, chance=chance, seed=seed)
+        with build_env(env_config, own) as env:
+            returns = play(load_agent(folder, env.spec), env, episodes, greedy=greedy, chance=chance, seed=own)
             sets[name] = summary(returns, env_config)
     result = {"episodes": episodes, "greedy": greedy and not chance, "seed": seed, "sets": sets}
     write_json(folder / scores_file(greedy=greedy, chance=chance), result)
@@ -92,8 +95,9 @@ def draw_learning_curve(folder: Path) -> Path:
 def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
     """Draw the mean return over the tasks of runs, over frames and over minutes, into a PNG: a colour for each group.
 
-    A point is the mean over the episodes of a twenty-fifth of a run's rows. Minutes are of processor time where every run's
-    budget is. Raises UserError where a folder is not a run or no episode has ended in it, or the file cannot be written.
+    A point is the mean over the episodes of a twenty-fifth of a run's rows, rounded up: a run has 25 points at most.
+    Minutes are of processor time where every run's budget is. Raises UserError where a folder is not a run or no episode has
+    ended in it, or the file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -106,7 +110,7 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
             rows = [row for row in read_metrics(folder) if "return" in row]
             if not rows:
                 raise UserError(f"{folder}: no row of its metrics has an episode of every task yet")
-            size = max(1, len(rows) // 25)
+            size = -(-len(rows) // 25)
             parts = [rows[start : start + size] for start in range(0, len(rows), size)]
             returns = [sum(r["return"] * r["episodes"] for r in part) / sum(r["episodes"] for r in part) for part in parts]
             label = name if folder == folders[0] else None

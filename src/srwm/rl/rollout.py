@@ -127,9 +127,12 @@ class Waiting:
         """All that waits, as tensors of their own."""
         return tuple(map_state(Tensor.clone, self._unrolls)) if self._unrolls is not None and len(self) else None
 
-    def set_state(self, state: tuple[Any, ...] | None) -> None:
-        """Go on from a `get_state`."""
-        self._unrolls = None if state is None else Unrolls(*state)
+    def set_state(self, state: tuple[Any, ...] | None, device: torch.device) -> None:
+        """Go on from a `get_state`, with the core's states where the unrolls to come have theirs: on `device`."""
+        self._unrolls = None
+        if state is not None:
+            unrolls = Unrolls(*state)
+            self._unrolls = unrolls._replace(state=map_state(lambda part: part.to(device), unrolls.state))
 
 
 def frame_tensors(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

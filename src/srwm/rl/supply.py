@@ -83,7 +83,7 @@ class Supply:
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a `get_state`; environments that cannot tell their state begin new episodes."""
         self.actor.set_state(state["actor"])
-        self.waiting.set_state(state["waiting"])
+        self.waiting.set_state(state["waiting"], self.actor.device)
 
     def _take_weights(self) -> None:
         if self.actor.agent is not self.agent:

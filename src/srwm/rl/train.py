@@ -13,9 +13,10 @@ from tqdm import tqdm
 from srwm.data import UserError
 from srwm.rl.agent import Agent, AgentConfig
 from srwm.rl.config import TrainConfig
-from srwm.rl.envs import EnvSpec, VectorEnv
+from srwm.rl.envs import EnvCrashError, EnvSpec, VectorEnv
 from srwm.rl.finite import NotFiniteError
 from srwm.rl.progress import Progress, mean_returns
+from srwm.rl.seeds import process_seed
 from srwm.rl.supply import Supply
 from srwm.rl.update import Learner
 from srwm.training.checkpoint import Checkpoints, save_weights
@@ -64,14 +65,19 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
     checkpoints = Checkpoints(folder / "checkpoints")
     progress = Progress()
     saved = checkpoints.load(agent) if resume else None
-    generator = torch.Generator().manual_seed(config.seed + fabric.global_rank)
+    generator = torch.Generator().manual_seed(process_seed(config.seed, fabric.global_rank))
     supply = Supply(agent, env, config.unroll_length, generator, overlap=config.overlap)
     if saved is not None:
-        learner.optimizer.load_state_dict(saved["optimizer"])
-        own = _own_part(saved["processes"], fabric)
-        progress = Progress(**own["progress"])
-        supply.set_state(own["supply"])
-        torch.set_rng_state(own["torch_rng"])
+        try:
+            learner.optimizer.load_state_dict(saved["optimizer"])
+            own = _own_part(saved["processes"], fabric)
+            progress = Progress(**own["progress"])
+            supply.set_state(own["supply"])
+            torch.set_rng_state(own["torch_rng"])
+        except EnvCrashError:
+            raise
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(f"{checkpoints.folder}: not the state of such a run ({type(error).__name__}: {error})") from error
 
     first_frame, session = progress.frames, time.monotonic()
     clock = Clock(progress)
@@ -141,7 +147,7 @@ def build_agent(config: AgentConfig, spec: EnvSpec) -> Agent:
     """An agent for these environments. Raises UserError for a configuration that does not fit itself."""
     try:
         return Agent(config, spec)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise UserError(f"agent: {error}") from error
 
 
@@ -157,11 +163,14 @@ def check_config(config: TrainConfig) -> None:
     for name, value in above.items():
         if value is not None and not value > 0:
             raise UserError(f"{name}: expected a number above 0, got {value}")
-    for name, share in (("discount", config.discount), ("ppo.lambda_", config.ppo.lambda_)):
+    shares = {"discount": config.discount, "ppo.lambda_": config.ppo.lambda_, "optimizer.alpha": config.optimizer.alpha}
+    for name, share in shares.items():
         if not 0 <= share <= 1:
             raise UserError(f"{name}: expected a number from 0 to 1, got {share}")
-    if config.seed < 0:
-        raise UserError(f"seed: expected 0 or more, got {config.seed}")
+    if not config.optimizer.eps >= 0:
+        raise UserError(f"optimizer.eps: expected 0 or more, got {config.optimizer.eps}")
+    if not 0 <= config.seed < 2**63:
+        raise UserError(f"seed: expected a number from 0 below 2**63, got {config.seed}")
     if config.algorithm not in ("impala", "ppo"):
         raise UserError(f"algorithm: expected impala or ppo, got {config.algorithm!r}")
     if config.algorithm == "ppo" and not 1 <= config.ppo.minibatches <= config.batch_size:

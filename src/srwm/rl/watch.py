@@ -15,6 +15,7 @@ from srwm.nn import State, map_state
 from srwm.rl.agent import Agent
 from srwm.rl.envs import VectorEnv
 from srwm.rl.rollout import frame_tensors
+from srwm.training.modes import evaluation_mode
 
 if TYPE_CHECKING:
     from matplotlib.animation import AbstractMovieWriter
@@ -36,24 +37,24 @@ class Film:
 
 @torch.no_grad()
 def record(agent: Agent, env: VectorEnv, *, greedy: bool = True, seed: int = 0, most_frames: int = 1000) -> Film:
-    """The first episode of the first environment, or as many frames of it."""
-    agent.eval()
+    """The first episode of the first environment, or as many frames of it. The agent is in evaluation mode meanwhile."""
     device = next(agent.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     film = Film()
     state, frame = agent.core.initial_state(env.num_envs), env.observe()
-    while len(film.values) < most_frames:
-        logits, values, state = agent(*frame_tensors(frame, device), state)
-        policy = logits[:, 0].float().softmax(-1).cpu()
-        film.observations.append(frame.observation[0].copy())
-        film.values.append(values[0, 0].item())
-        film.changes.append([_norm(part) for part in state])
-        actions = policy.argmax(-1) if greedy else torch.multinomial(policy, 1, generator=generator)[:, 0]
-        env.act(actions.numpy())
-        frame = env.observe()
-        film.rewards.append(float(frame.reward[0]))
-        if frame.first[0]:
-            break
+    with evaluation_mode(agent):
+        while len(film.values) < most_frames:
+            logits, values, state = agent(*frame_tensors(frame, device), state)
+            policy = logits[:, 0].float().softmax(-1).cpu()
+            film.observations.append(frame.observation[0].copy())
+            film.values.append(values[0, 0].item())
+            film.changes.append([_norm(part) for part in state[: len(agent.core.blocks)]])
+            actions = policy.argmax(-1) if greedy else torch.multinomial(policy, 1, generator=generator)[:, 0]
+            env.act(actions.numpy())
+            frame = env.observe()
+            film.rewards.append(float(frame.reward[0]))
+            if frame.first[0]:
+                break
     return film
 
 

@@ -1,1 +1,1 @@
-"""What every training loop stands on: run folders, checkpoints, configurations, requests to stop, several processes."""
+"""What every training loop stands on: run folders, checkpoints, configurations, stopping, several processes, modes."""

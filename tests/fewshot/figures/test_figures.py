@@ -94,6 +94,13 @@ def test_a_trace_is_what_the_model_does(model):
     assert trace.norm(6) == pytest.approx(float(state[1][0, 0].norm()))
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_traced_model_keeps_its_mode(model, training):
+    model.train(training)
+    trace_episode(model, images_of(1), one_episode(images_of(1)))
+    assert model.training == training
+
+
 def test_without_a_choice_the_trace_is_of_the_matrix_that_changes_most(model):
     data, drawn = images_of(1), one_episode(images_of(1))
 

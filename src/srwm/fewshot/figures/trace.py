@@ -13,6 +13,7 @@ from srwm.fewshot.episodes import Episodes
 from srwm.fewshot.evaluate import to_input
 from srwm.fewshot.model import EpisodeModel, FewShotModel
 from srwm.nn import SelfReferential, learning_rates, shifts_over_time
+from srwm.training.modes import evaluation_mode
 
 
 class CoreInput(NamedTuple):
@@ -96,12 +97,19 @@ def trace_episode(
     """Trace the first of `episode` over `data`; None where the model has no self-referential matrix.
 
     `layer` and `head` count from 1; None is the one that changed most by the end of the support, relative to W_0. The model
-    is put into evaluation mode. Raises UserError for a layer or head that the model does not have.
+    is in evaluation mode meanwhile. Raises UserError for a layer or head that the model does not have.
     """
+    with evaluation_mode(model):
+        return _trace(model, data, episode, layer, head)
+
+
+def _trace(
+    model: EpisodeModel, data: ImageClasses, episode: Episodes, layer: int | None, head: int | None
+) -> EpisodeTrace | None:
     support, labels, query, truth = (part[:1] for part in episode)
     images = data.images[torch.cat([support, query], dim=1)[0].numpy()]
     device = next(model.parameters()).device
-    features = model.eval().embed(to_input(torch.from_numpy(images).to(device), data))[None]
+    features = model.embed(to_input(torch.from_numpy(images).to(device), data))[None]
     known, labels = features[:, : support.shape[1]], labels.to(device)
     read = core_inputs(model, known, labels)
     if not read:

@@ -1,0 +1,30 @@
+"""A run's folder as figures."""
+
+import csv
+
+import pytest
+from matplotlib.figure import Figure
+
+from srwm.rl.report import draw_comparison
+from srwm.training.runs import create_run
+
+
+@pytest.mark.parametrize("count", [1, 24, 25, 26, 49, 50, 51, 1000])
+def test_a_curve_has_twenty_five_points_at_most(config, tmp_path, monkeypatch, count) -> None:
+    """Each the mean over the episodes of its rows, of which the last says where it lies."""
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, dpi: figures.append(self))
+    create_run(tmp_path / "run", config)
+    with (tmp_path / "run" / "metrics.csv").open("w") as file:
+        log = csv.writer(file)
+        log.writerow(("step", "frames", "minutes", "episodes", "return"))
+        log.writerows((n, 100 * n, 0.1 * n, 1 + n % 3, n) for n in range(1, count + 1))
+    draw_comparison({"run": [tmp_path / "run"]}, tmp_path / "curves.png")
+    for axes, scale in zip(figures[0].axes, (100, 0.1), strict=True):
+        points = axes.lines[0].get_xydata().tolist()
+        assert min(count, 13) <= len(points) <= 25
+        size = round(points[0][0] / scale)
+        episodes = [1 + n % 3 for n in range(1, size + 1)]
+        total = sum(n * each for n, each in enumerate(episodes, 1))
+        assert points[0][1] == pytest.approx(total / sum(episodes))
+        assert points[-1][0] == pytest.approx(scale * count)
