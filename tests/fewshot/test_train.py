@@ -1,4 +1,6 @@
 import dataclasses
+import itertools
+import math
 
 import pytest
 import safetensors.torch
@@ -262,6 +264,29 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, config, splits):
     )
     with pytest.raises(UserError, match="the loss is not finite at step"):
         train(config, splits, tmp_path / "run", accelerator="cpu")
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_ends_the_run_before_the_weights_change(
+    tmp_path, config, splits, monkeypatch, clip_norm, number
+):
+    """The loss is finite all along, as where the backward pass overflows."""
+    optimizer = dataclasses.replace(config.optimizer, clip_norm=clip_norm)
+    config = dataclasses.replace(config, optimizer=optimizer, schedule="constant")
+    train(dataclasses.replace(config, steps=4), splits, tmp_path / "good", accelerator="cpu")
+    gradients = itertools.count(1)
+
+    def overflowing(config, data):
+        objective = build_objective(config, data)
+        objective.model.out_layer.bias.register_hook(lambda grad: grad * number if next(gradients) >= 8 else grad)
+        return objective
+
+    monkeypatch.setattr("srwm.fewshot.train.build_objective", overflowing)
+    with pytest.raises(UserError, match="the norm of the gradient is not finite at step 8; try a smaller"):
+        train(config, splits, tmp_path / "run", accelerator="cpu")
+    kept, good = weights(tmp_path / "run", 4), weights(tmp_path / "good", 4)
+    assert all(torch.equal(kept[name], good[name]) for name in good)
 
 
 @pytest.mark.parametrize(
