@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import math
+from contextlib import contextmanager
 
 import pytest
 import safetensors.torch
@@ -166,6 +167,23 @@ def test_gradients_of_accumulated_batches_add_up(tmp_path, config, splits, monke
         train(dataclasses.replace(config, accumulate=times), splits, tmp_path / name, accelerator="cpu")
     once, thrice = gradients
     assert all(torch.allclose(3 * a, b, rtol=1e-4, atol=1e-6) for a, b in zip(once, thrice, strict=True))
+
+
+def test_all_but_the_last_batch_of_a_step_are_read_with_gradients_apart(tmp_path, config, splits, monkeypatch):
+    """DDP decides while it reads a batch whether its gradients are joined."""
+    inside, read = [], []
+
+    @contextmanager
+    def spy(fabric, learner, apart):
+        inside.append(apart)
+        yield
+        inside.pop()
+
+    forward = Synchronous.forward
+    monkeypatch.setattr("srwm.fewshot.train.gradients_apart", spy)
+    monkeypatch.setattr(Synchronous, "forward", lambda self, step: read.append(inside[:]) or forward(self, step))
+    train(dataclasses.replace(config, accumulate=3, steps=2), splits, tmp_path / "run", accelerator="cpu")
+    assert read == 2 * [[True], [True], [False]]
 
 
 def test_a_finished_run_stays_as_it_is(tmp_path, config, splits):

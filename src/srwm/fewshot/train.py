@@ -117,10 +117,10 @@ def _train(
                 images = to_float(drawn.images)
                 if config.distort:
                     images = distort(images, config.distortion, draws)
-                loss, accuracy, terms = learner(drawn._replace(images=images))
-                if not math.isfinite(loss.item()):
-                    raise UserError(f"the loss is not finite at step {progress.step}; try a smaller --optimizer.lr")
                 with gradients_apart(fabric, learner, seed != batch_seeds[-1]):
+                    loss, accuracy, terms = learner(drawn._replace(images=images))
+                    if not math.isfinite(loss.item()):
+                        raise UserError(f"the loss is not finite at step {progress.step}; try a smaller --optimizer.lr")
                     fabric.backward(fabric.world_size * loss)
                 progress.add({name: value.item() for name, value in {**terms, "train_accuracy": accuracy}.items()})
             norm = fabric.clip_gradients(learner, optimizer, max_norm=clip_norm, error_if_nonfinite=False)
