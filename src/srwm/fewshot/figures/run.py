@@ -1,6 +1,7 @@
 """All figures of a run."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -65,7 +66,8 @@ def draw_figures(
     draw_accuracy_per_shot(lines, shape.n_way, (config.k_shot, most_shots), folder.resolve().name, path)
     yield path
 
-    shown = draw_episodes(offsets, EpisodeShape(shape.n_way, config.k_shot, min(_QUESTIONS, shape.queries)), 1, generator)
+    one = replace(shape, k_shot=config.k_shot, queries=min(_QUESTIONS, shape.queries))
+    shown = draw_episodes(offsets, one, 1, generator)
     trace = trace_episode(model, data, shown, layer, head)
     if trace is None:
         return
@@ -85,4 +87,4 @@ def _shape(config: TrainConfig, data: ImageClasses, shots: int | None) -> Episod
     room = int(data.counts.min()) - (tested.images_per_class - tested.k_shot)
     if shots is not None and shots > room:
         raise UserError(f"shots: expected at most {room}, so that {data.name} has images left to ask for, got {shots}")
-    return EpisodeShape(tested.n_way, shots or max(1, min(room, max(5, 2 * config.k_shot))), tested.queries)
+    return replace(tested, k_shot=shots or max(1, min(room, max(5, 2 * config.k_shot))))
