@@ -184,10 +184,10 @@ class FewShotModel(EpisodeModel):
     def from_pretrained(cls, name: str | Path = "characters", **hub: Any) -> "FewShotModel":
         """A model in evaluation mode, float32, on the CPU.
 
-        `name` is a folder that `save_pretrained` wrote, or a run folder of `srwm fewshot train` (its best weights); else the
-        name of a checkpoint that comes with the package; else a repository of the Hugging Face Hub, `user/name`, for which
+        `name` is the name of a checkpoint that comes with the package; else a folder that `save_pretrained` wrote, or a run
+        folder of `srwm fewshot train` (its best weights); else a repository of the Hugging Face Hub, `user/name`, for which
         `hub` takes revision, token, cache_dir, force_download and local_files_only. Only the last needs `srwm[hub]` and a
-        network; a `Path` never stands for it. Nothing that could execute code is read. Raises UserError where there is no
+        network; a `Path` is always a folder. Nothing that could execute code is read. Raises UserError where there is no
         such model, or it is corrupt or of another version.
         """
         from srwm.fewshot import pretrained

@@ -47,11 +47,9 @@ def save(model: FewShotModel, folder: Path, dtype: Precision) -> None:
 
 def load(name: str | Path, **hub: Any) -> FewShotModel:
     """Find and read a model; see `FewShotModel.from_pretrained`."""
-    folder = Path(name)
+    folder = packaged().get(name, Path(name)) if isinstance(name, str) else name
     if folder.exists():
         return load_folder(folder)
-    if str(name) in packaged():
-        return load_folder(packaged()[str(name)])
     parts = str(name).split("/")
     if isinstance(name, Path) or len(parts) != 2 or not all(part.strip(".~") for part in parts):
         names = ", ".join(packaged()) or "none in this installation"
