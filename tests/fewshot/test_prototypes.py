@@ -76,6 +76,41 @@ def test_examples_learned_at_once_leave_what_one_after_the_other_does():
         model.learn_features(features, labels + 3)
 
 
+FITTING = {
+    "features": torch.zeros(4, 9, 2),
+    "labels": torch.zeros(4, 9, dtype=torch.long),
+    "state": (torch.zeros(4, 3, 2), torch.zeros(4, 3)),
+    "resets": torch.zeros(4, 9, dtype=torch.bool),
+    "mask": torch.ones(4, 9, dtype=torch.bool),
+}
+TAKES = {
+    "forward_features": FITTING.keys(),
+    "learn_features": ("features", "labels", "state"),
+    "query_features": ("features", "state"),
+}
+UNFIT = [
+    ({"features": torch.zeros(4, 9, 1)}, r"features: expected \(B, [TQ], 2\), got \(4, 9, 1\)"),
+    ({"features": torch.zeros(4, 2)}, r"features: expected \(B, [TQ], 2\), got \(4, 2\)"),
+    ({"state": (torch.zeros(1, 3, 2), torch.zeros(1, 3))}, r"state\[0\]: expected \(4, 3, 2\), got \(1, 3, 2\)"),
+    ({"state": (torch.zeros(4, 3, 2), torch.zeros(4, 1))}, r"state\[1\]: expected \(4, 3\), got \(4, 1\)"),
+    ({"state": torch.zeros(4, 3, 2)}, "state: expected a tuple of 2, got a tensor"),
+    ({"resets": torch.zeros(4, 8, dtype=torch.bool)}, r"resets: expected \(B, T\) = \(4, 9\), got \(4, 8\)"),
+    ({"mask": torch.ones(4, 10, dtype=torch.bool)}, r"mask: expected \(B, T\) = \(4, 9\), got \(4, 10\)"),
+    ({"mask": torch.ones(4, 9)}, r"mask: expected dtype torch\.bool, got torch\.float32"),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "unfit", "message"),
+    [(method, *case) for method in TAKES for case in UNFIT if case[0].keys() <= set(TAKES[method])],
+)
+def test_what_does_not_fit_is_an_error_and_no_answer(method, unfit, message):
+    call = getattr(PrototypicalNetwork(VECTORS), method)
+    call(**{name: FITTING[name] for name in TAKES[method]})
+    with pytest.raises(ValueError, match=message):
+        call(**{name: (FITTING | unfit)[name] for name in TAKES[method]})
+
+
 def test_gradients_reach_the_stem_through_both_prototypes_and_queries():
     model = PrototypicalNetwork(dataclasses.replace(VECTORS, n_way=2)).double()
     features = torch.randn(1, 4, 2, dtype=torch.float64, requires_grad=True)

@@ -111,9 +111,12 @@ class EpisodeModel(nn.Module, ABC):
         """Logits (B, Q, N) of Q unlabelled images (B, Q, C, H, W), each asked of the same state, which stays as it is."""
         return self.query_features(self.embed(images), state)
 
-    def _check_steps(self, features: Tensor, labels: Tensor) -> None:
+    def _check_features(self, features: Tensor, axes: str = "B, T") -> None:
         if features.dim() != 3 or features.shape[2] != self.num_features:
-            raise ValueError(f"features: expected (B, T, {self.num_features}), got {tuple(features.shape)}")
+            raise ValueError(f"features: expected ({axes}, {self.num_features}), got {tuple(features.shape)}")
+
+    def _check_steps(self, features: Tensor, labels: Tensor) -> None:
+        self._check_features(features)
         if labels.shape != features.shape[:2] or labels.dtype != torch.long:
             raise ValueError(
                 f"labels: expected int64 (B, T) = {tuple(features.shape[:2])}, got {labels.dtype} {tuple(labels.shape)}"
