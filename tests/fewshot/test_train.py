@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import json
 import math
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.average import WeightAverage
 from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, PoolConfig, SequentialConfig, StreamConfig
+from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluate import evaluate, to_float
 from srwm.fewshot.learner import build_sampler, validation_shape
 from srwm.fewshot.model import ModelConfig
@@ -198,8 +200,13 @@ def test_episodes_of_changing_size_train_and_validate(tmp_path, config, splits):
     config = dataclasses.replace(config, fewest_ways=2, most_shots=2, validation_ways=2, queries=2)
     assert train(config, splits, tmp_path / "run", accelerator="cpu")
     accuracy = score_run(tmp_path / "run", splits["test"], 50).accuracy
-    assert 0 < accuracy.mean <= 1
-    assert load_best(tmp_path / "run").config.n_way == 3
+    model, shape = load_best(tmp_path / "run"), EpisodeShape(2, 1, 3, slots=3)
+    assert model.config.n_way == 3
+    assert accuracy == evaluate(model, splits["test"], shape, 50, seed=1)
+    test = json.loads((tmp_path / "run" / "test.json").read_text())
+    assert (test["n_way"], test["slots"]) == (2, 3)
+    best = evaluate(model, splits["val"], shape, config.validation_episodes).mean
+    assert best == max(row.get("val_accuracy", 0) for row in read_metrics(tmp_path / "run"))
 
 
 def test_training_ends_when_validation_stands_still(tmp_path, config, splits):
