@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from srwm.data import UserError
 from srwm.fewshot.bootstrap import Bootstrap, match_outputs, match_states
 from srwm.fewshot.config import BootstrapConfig, PoolConfig
-from srwm.fewshot.evaluate import to_float
+from srwm.fewshot.images import to_float
 from srwm.fewshot.model import FewShotModel
 from srwm.fewshot.protocols import check_config, with_second
 from srwm.fewshot.synchronous import Synchronous

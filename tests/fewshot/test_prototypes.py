@@ -14,13 +14,14 @@ from srwm.fewshot.baselines import (
     PROTOTYPES,
     PROTOTYPES_NORMALISED,
     evaluate_baselines,
+    nearest_labels,
     predictors,
     prototype_labels,
 )
+from srwm.fewshot.build import build_model
 from srwm.fewshot.config import OptimizerConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
-from srwm.fewshot.evaluate import answer, evaluate, nearest_labels
-from srwm.fewshot.learner import build_model
+from srwm.fewshot.evaluate import answer, evaluate
 from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.prototypes import PrototypicalNetwork
 from srwm.fewshot.report import load_best, score_baselines, score_run
@@ -180,7 +181,7 @@ def test_nearest_labels_are_the_same_in_pieces_and_differ_by_metric(monkeypatch)
     vectors = torch.tensor([[1.0, 0.0], [8.0, 8.0], [10.0, 1.0], [0.0, 9.0]])
     assert nearest_labels(vectors, episode).tolist() == [[0, 0]] * 2
     assert nearest_labels(vectors, episode, "cosine").tolist() == [[1, 0]] * 2
-    monkeypatch.setattr("srwm.fewshot.evaluate._NUMBERS_AT_ONCE", 1)
+    monkeypatch.setattr("srwm.fewshot.baselines._NUMBERS_AT_ONCE", 1)
     assert nearest_labels(vectors, episode).tolist() == [[0, 0]] * 2
 
 

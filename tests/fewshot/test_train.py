@@ -12,10 +12,11 @@ from srwm.data import UserError
 from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.average import WeightAverage
+from srwm.fewshot.build import build_sampler, validation_shape
 from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, PoolConfig, SequentialConfig, StreamConfig
 from srwm.fewshot.episodes import EpisodeShape
-from srwm.fewshot.evaluate import evaluate, to_float
-from srwm.fewshot.learner import build_sampler, validation_shape
+from srwm.fewshot.evaluate import evaluate
+from srwm.fewshot.images import to_float
 from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.plateau import ChanceWatch
 from srwm.fewshot.protocols import build_objective

@@ -11,8 +11,8 @@ import torch
 from srwm.data import UserError
 from srwm.data.files import write_atomically
 from srwm.data.splits import CENTRED
+from srwm.fewshot.build import build_model
 from srwm.fewshot.facts import Facts
-from srwm.fewshot.learner import build_model
 from srwm.fewshot.model import FewShotModel, ModelConfig
 from srwm.training.checkpoint import read_weights, save_weights
 from srwm.training.configuration import config_from_dict

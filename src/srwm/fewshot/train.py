@@ -13,9 +13,9 @@ from tqdm import tqdm
 from srwm.data import ImageClasses, Split, UserError
 from srwm.fewshot.augment import distort
 from srwm.fewshot.average import WeightAverage
+from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.config import TrainConfig
-from srwm.fewshot.evaluate import to_float
-from srwm.fewshot.learner import build_optimizer
+from srwm.fewshot.images import to_float
 from srwm.fewshot.objective import Objective, Sets
 from srwm.fewshot.plateau import ChanceWatch, ways_out
 from srwm.fewshot.progress import Progress

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from srwm.cli import main
 from srwm.data import ImageClasses, UserError
+from srwm.fewshot.build import build_model, validation_shape
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
 from srwm.fewshot.evaluate import embed_all, evaluate, score
@@ -22,7 +23,6 @@ from srwm.fewshot.figures.shift import animate_shift, draw_shift
 from srwm.fewshot.figures.shots import accuracy_per_shot
 from srwm.fewshot.figures.style import label_name, show_change, show_image
 from srwm.fewshot.figures.trace import core_inputs, trace_episode
-from srwm.fewshot.learner import build_model, validation_shape
 from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.report import load_best
 from srwm.nn import CORES, StackConfig, learning_rates

@@ -8,6 +8,7 @@ import torch
 
 from srwm.data import ImageClasses, UserError
 from srwm.fewshot.baselines import predictors
+from srwm.fewshot.build import validation_shape
 from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
 from srwm.fewshot.evaluate import embed_all
@@ -16,7 +17,6 @@ from srwm.fewshot.figures.rates import draw_learning_rates, mean_learning_rates
 from srwm.fewshot.figures.shift import animate_shift, draw_shift
 from srwm.fewshot.figures.shots import accuracy_per_shot, draw_accuracy_per_shot
 from srwm.fewshot.figures.trace import trace_episode
-from srwm.fewshot.learner import validation_shape
 from srwm.fewshot.protocols import STREAMS
 from srwm.fewshot.report import load_best
 
