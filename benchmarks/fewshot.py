@@ -22,9 +22,9 @@ import runs
 from pages import write_section
 from srwm.data.splits import load_splits
 from srwm.fewshot.augment import distort
+from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.config import TrainConfig, read_config
-from srwm.fewshot.evaluate import to_float
-from srwm.fewshot.learner import build_optimizer
+from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols import build_objective
 from srwm.training.runs import read_metrics, write_json

@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+import srwm
 
 
 def printed(program: str) -> str:
@@ -10,6 +13,14 @@ def printed(program: str) -> str:
 
 def test_no_name_no_torch() -> None:
     assert printed("import srwm, sys; print({'torch', 'numpy'} & set(sys.modules))") == "set()\n"
+
+
+def test_every_subpackage_is_there_without_an_import_of_its_own() -> None:
+    packages = sorted(
+        path.parent.name for path in Path(srwm.__file__).parent.glob("*/__init__.py") if path.parent.name != "cli"
+    )
+    program = f"import srwm; print([getattr(srwm, name).__name__ for name in {packages}], set({packages}) <= set(dir(srwm)))"
+    assert printed(program) == f"{[f'srwm.{name}' for name in packages]} True\n"
 
 
 def test_operations_and_layers_cost_little_beside_torch() -> None:

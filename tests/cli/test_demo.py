@@ -1,7 +1,7 @@
 import pytest
 
 from srwm.cli import main
-from srwm.fewshot.learner import build_model
+from srwm.fewshot.build import build_model
 from srwm.fewshot.model import ModelConfig
 from srwm.nn import StackConfig
 

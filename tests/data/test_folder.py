@@ -42,6 +42,13 @@ def test_given_splits_are_kept(tmp_path):
     }
 
 
+def test_a_class_in_two_splits_is_named(tmp_path):
+    for split, names in (("train", ["cat", "dog"]), ("val", ["eel"]), ("test", ["dog", "fox"])):
+        fill(tmp_path / split, names)
+    with pytest.raises(UserError, match="class dog is in two splits"):
+        load_folder(tmp_path)
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA"])
 def test_grey_images_are_small(tmp_path, mode):
     splits = load_folder(fill(tmp_path, mode=mode))

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from srwm.fewshot.augment import AffineConfig, change_colours, change_strokes, distort
@@ -9,6 +10,14 @@ def dot(size=33):
     """One image with a soft dot in its middle, and its coordinates in units of half the width."""
     axis = (2 * torch.arange(size) + 1) / size - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return x, y
+
+
+def pixels(height, width):
+    """Coordinates from the middle of an image, in units of half its shorter side."""
+    half = min(height, width) / 2
+    rows, columns = (torch.arange(side) - (side - 1) / 2 for side in (height, width))
+    y, x = torch.meshgrid(rows / half, columns / half, indexing="ij")
     return x, y
 
 
@@ -52,8 +61,9 @@ def test_scaling_fills_its_range():
     assert 1.2 < ratio.max() <= 1 / 0.8 + 0.02  # interpolation blurs a little
 
 
-def test_rotation_keeps_its_limit():
-    x, y = dot()
+@pytest.mark.parametrize("size", [(33, 33), (64, 128), (128, 64)])
+def test_rotation_keeps_its_limit_whatever_the_ratio_of_the_sides(size):
+    x, y = pixels(*size)
     bar = torch.exp(-(x**2 / 0.2 + y**2 / 0.005)).expand(500, 1, -1, -1)
     turned = distort(bar, AffineConfig(**{**STILL, "degrees": 30.0}), torch.Generator().manual_seed(0))
     weight = turned / turned.sum((-1, -2), keepdim=True)
@@ -61,6 +71,17 @@ def test_rotation_keeps_its_limit():
     angle = torch.rad2deg(0.5 * torch.atan2(2 * xy, xx - yy))
     assert 28 < angle.max() < 30.5
     assert -30.5 < angle.min() < -28
+
+
+@pytest.mark.parametrize("size", [(33, 33), (64, 128), (128, 64)])
+def test_shear_moves_a_row_by_its_height(size):
+    x, y = pixels(*size)
+    bar = torch.exp(-(x**2 / 0.005 + y**2 / 0.05)).expand(500, 1, -1, -1)
+    sheared = distort(bar, AffineConfig(**{**STILL, "shear": 0.2}), torch.Generator().manual_seed(0))
+    weight = sheared / sheared.sum((-1, -2), keepdim=True)
+    slope = (weight * x * y).sum((-1, -2)) / (weight * y * y).sum((-1, -2))
+    assert 0.19 < slope.max() < 0.201
+    assert -0.201 < slope.min() < -0.19
 
 
 def test_half_of_the_images_are_mirrored():

@@ -6,8 +6,9 @@ from torch.nn import functional as F
 
 from srwm.data import UserError
 from srwm.fewshot.bootstrap import Bootstrap, match_outputs, match_states
-from srwm.fewshot.config import BootstrapConfig
-from srwm.fewshot.evaluate import to_float
+from srwm.fewshot.config import BootstrapConfig, PoolConfig
+from srwm.fewshot.images import to_float
+from srwm.fewshot.model import FewShotModel
 from srwm.fewshot.protocols import check_config, with_second
 from srwm.fewshot.synchronous import Synchronous
 
@@ -76,7 +77,7 @@ def test_the_first_round_is_that_of_synchronous_labels(config, splits):
     found = objective(step)
     torch.manual_seed(0)
     plain = Synchronous(config, num_classes=10)
-    episodes = step.episodes._replace(query=step.episodes.query[:, 4:], query_labels=step.episodes.query_labels[:, 4:])
+    episodes = step.episodes._replace(query=step.episodes.query[:, 6:], query_labels=step.episodes.query_labels[:, 6:])
     expected = plain(step._replace(episodes=episodes))
     assert torch.allclose(found.terms["train_loss"], expected.loss)
     assert torch.allclose(found.accuracy, expected.accuracy)
@@ -86,10 +87,36 @@ def test_the_second_round_is_that_of_an_episode_with_all_of_the_examples(config,
     objective, config = bootstrapped(config)
     step = first_step(config, splits)
     support, labels, query, truth = step.episodes
-    more = torch.cat([support, query[:, :4]], 1), torch.cat([labels, truth[:, :4]], 1), query[:, 4:], truth[:, 4:]
+    more = torch.cat([support, query[:, :4]], 1), torch.cat([labels, truth[:, :4]], 1), query[:, 6:], truth[:, 6:]
     torch.manual_seed(0)
     expected = Synchronous(config, num_classes=10)(step._replace(episodes=step.episodes._make(more)))
     assert torch.allclose(objective(step).terms["future_loss"], expected.loss, atol=1e-6)
+
+
+@pytest.mark.parametrize("future", [0, 2, 3, 4])
+@pytest.mark.parametrize("queries", [2, 3, 5])
+def test_future_examples_and_questions_are_spread_evenly_each(config, splits, monkeypatch, future, queries):
+    """Among 3 classes no two numbers of examples, and no two of questions, differ by more than 1."""
+    config = dataclasses.replace(config, queries=queries, pool=PoolConfig(classes=10, images_per_class=5))
+    objective, config = bootstrapped(config, future=future)
+    read, scored = [], []
+    learn, entropy = FewShotModel.learn_features, F.cross_entropy
+
+    def reading(model, features, labels, state=None):
+        read.append(labels)
+        return learn(model, features, labels, state)
+
+    def scoring(logits, labels):
+        scored.append(labels.view(-1, queries))
+        return entropy(logits, labels)
+
+    monkeypatch.setattr(FewShotModel, "learn_features", reading)
+    monkeypatch.setattr("srwm.fewshot.bootstrap.F.cross_entropy", scoring)
+    objective(first_step(config, splits))
+    assert [part.shape[1] for part in read] == [3, future][: 1 + (future > 0)]
+    for labels in (*read, *scored):
+        counts = F.one_hot(labels, 3).sum(1)
+        assert (counts.amax(1) - counts.amin(1) <= 1).all()
 
 
 def test_what_does_not_fit_is_told(config, splits):
@@ -97,5 +124,5 @@ def test_what_does_not_fit_is_told(config, splits):
     with pytest.raises(UserError, match="bootstrap: expected 0 or more"):
         check_config(config, with_second(splits, None))
     _, config = bootstrapped(config, future=40)
-    with pytest.raises(UserError, match="with 43 queries need a pool of 3 classes of 16 images"):
+    with pytest.raises(UserError, match="with 45 queries need a pool of 3 classes of 16 images"):
         check_config(config, with_second(splits, None))

@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional as F
 
 from srwm.data import ImageClasses
+from srwm.fewshot.build import build_model
 from srwm.fewshot.config import StreamConfig
 from srwm.fewshot.delayed import Delayed, Streams, answer_stream
 from srwm.fewshot.episodes import Step
-from srwm.fewshot.learner import build_model
 
 from .recall import Recall
 

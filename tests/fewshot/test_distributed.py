@@ -24,7 +24,7 @@ OPTIONS = {
     "--steps": [str(STEPS)],
     "--threads": ["1"],
     "--accelerator": ["cpu"],
-    "--accumulate": ["2"],
+    "--accumulate": ["4"],
     "--precision": ["float32"],
     "--model.stem": ["none"],
     "--model.stack.d-model": ["16"],

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from srwm.data import ImageClasses, UserError
+from srwm.fewshot.baselines import nearest_neighbour
+from srwm.fewshot.build import build_model
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
-from srwm.fewshot.evaluate import Accuracy, answer, embed_all, evaluate, nearest_neighbour, score, to_float
-from srwm.fewshot.learner import build_model
+from srwm.fewshot.evaluate import Accuracy, answer, embed_all, evaluate, score
+from srwm.fewshot.images import to_float
 
 SHAPE = EpisodeShape(3, 1, 4)
 

@@ -8,7 +8,8 @@ import torch
 
 from srwm.data import UserError
 from srwm.data.normalise import normalised
-from srwm.fewshot.evaluate import embed_all, to_float, to_input
+from srwm.fewshot.evaluate import embed_all
+from srwm.fewshot.images import to_float, to_input
 from srwm.fewshot.protocols import build_objective, with_second
 from srwm.fewshot.sequential import Sequential
 from srwm.fewshot.train import train

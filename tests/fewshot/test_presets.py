@@ -6,8 +6,8 @@ import torch
 
 from srwm.data import ImageClasses
 from srwm.data.normalise import normalised
-from srwm.fewshot.evaluate import to_float
-from srwm.fewshot.learner import build_optimizer
+from srwm.fewshot.build import build_optimizer
+from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols import PROTOCOLS, build_objective, check_config
 

@@ -125,6 +125,22 @@ def test_names_of_the_package_s_checkpoints(model, folder, tmp_path, monkeypatch
         FewShotModel.from_pretrained("letters")
 
 
+@pytest.mark.parametrize("content", ["nothing", "another model"])
+def test_a_folder_of_the_same_name_does_not_hide_a_checkpoint_of_the_package(model, tmp_path, monkeypatch, content) -> None:
+    monkeypatch.chdir(tmp_path)
+    packaged = FewShotModel.from_pretrained()
+    (tmp_path / "characters").mkdir()
+    if content == "another model":
+        model.save_pretrained("characters")
+    assert same(FewShotModel.from_pretrained(), packaged)
+    for name in ("./characters", Path("characters"), tmp_path / "characters"):
+        if content == "another model":
+            assert same(FewShotModel.from_pretrained(name), model)
+        else:
+            with pytest.raises(UserError, match=r"characters: holds no config\.json"):
+                FewShotModel.from_pretrained(name)
+
+
 @pytest.mark.parametrize(
     "name", ["nothing", "./nothing/here", "a/b/c", "../up", "~/home", "/nothing", Path("user/name"), "", "a/"]
 )

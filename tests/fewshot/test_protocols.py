@@ -7,7 +7,7 @@ import torch
 
 from srwm.data import UserError
 from srwm.fewshot.config import BootstrapConfig, SequentialConfig
-from srwm.fewshot.evaluate import to_float
+from srwm.fewshot.images import to_float
 from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.protocols import PROTOCOLS, build_objective, check_config, with_second
 from srwm.nn import StackConfig

@@ -14,13 +14,14 @@ from srwm.fewshot.baselines import (
     PROTOTYPES,
     PROTOTYPES_NORMALISED,
     evaluate_baselines,
+    nearest_labels,
     predictors,
     prototype_labels,
 )
+from srwm.fewshot.build import build_model
 from srwm.fewshot.config import OptimizerConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
-from srwm.fewshot.evaluate import answer, evaluate, nearest_labels
-from srwm.fewshot.learner import build_model
+from srwm.fewshot.evaluate import answer, evaluate
 from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.prototypes import PrototypicalNetwork
 from srwm.fewshot.report import load_best, score_baselines, score_run
@@ -74,6 +75,41 @@ def test_examples_learned_at_once_leave_what_one_after_the_other_does():
         assert_close(model.learn_features(features, labels), model.forward_features(features, labels)[1])
     with pytest.raises(ValueError, match="labels: expected -1"):
         model.learn_features(features, labels + 3)
+
+
+FITTING = {
+    "features": torch.zeros(4, 9, 2),
+    "labels": torch.zeros(4, 9, dtype=torch.long),
+    "state": (torch.zeros(4, 3, 2), torch.zeros(4, 3)),
+    "resets": torch.zeros(4, 9, dtype=torch.bool),
+    "mask": torch.ones(4, 9, dtype=torch.bool),
+}
+TAKES = {
+    "forward_features": FITTING.keys(),
+    "learn_features": ("features", "labels", "state"),
+    "query_features": ("features", "state"),
+}
+UNFIT = [
+    ({"features": torch.zeros(4, 9, 1)}, r"features: expected \(B, [TQ], 2\), got \(4, 9, 1\)"),
+    ({"features": torch.zeros(4, 2)}, r"features: expected \(B, [TQ], 2\), got \(4, 2\)"),
+    ({"state": (torch.zeros(1, 3, 2), torch.zeros(1, 3))}, r"state\[0\]: expected \(4, 3, 2\), got \(1, 3, 2\)"),
+    ({"state": (torch.zeros(4, 3, 2), torch.zeros(4, 1))}, r"state\[1\]: expected \(4, 3\), got \(4, 1\)"),
+    ({"state": torch.zeros(4, 3, 2)}, "state: expected a tuple of 2, got a tensor"),
+    ({"resets": torch.zeros(4, 8, dtype=torch.bool)}, r"resets: expected \(B, T\) = \(4, 9\), got \(4, 8\)"),
+    ({"mask": torch.ones(4, 10, dtype=torch.bool)}, r"mask: expected \(B, T\) = \(4, 9\), got \(4, 10\)"),
+    ({"mask": torch.ones(4, 9)}, r"mask: expected dtype torch\.bool, got torch\.float32"),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "unfit", "message"),
+    [(method, *case) for method in TAKES for case in UNFIT if case[0].keys() <= set(TAKES[method])],
+)
+def test_what_does_not_fit_is_an_error_and_no_answer(method, unfit, message):
+    call = getattr(PrototypicalNetwork(VECTORS), method)
+    call(**{name: FITTING[name] for name in TAKES[method]})
+    with pytest.raises(ValueError, match=message):
+        call(**{name: (FITTING | unfit)[name] for name in TAKES[method]})
 
 
 def test_gradients_reach_the_stem_through_both_prototypes_and_queries():
@@ -145,7 +181,7 @@ def test_nearest_labels_are_the_same_in_pieces_and_differ_by_metric(monkeypatch)
     vectors = torch.tensor([[1.0, 0.0], [8.0, 8.0], [10.0, 1.0], [0.0, 9.0]])
     assert nearest_labels(vectors, episode).tolist() == [[0, 0]] * 2
     assert nearest_labels(vectors, episode, "cosine").tolist() == [[1, 0]] * 2
-    monkeypatch.setattr("srwm.fewshot.evaluate._NUMBERS_AT_ONCE", 1)
+    monkeypatch.setattr("srwm.fewshot.baselines._NUMBERS_AT_ONCE", 1)
     assert nearest_labels(vectors, episode).tolist() == [[0, 0]] * 2
 
 

@@ -1,4 +1,8 @@
 import dataclasses
+import itertools
+import json
+import math
+from contextlib import contextmanager
 
 import pytest
 import safetensors.torch
@@ -8,9 +12,11 @@ from srwm.data import UserError
 from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.average import WeightAverage
+from srwm.fewshot.build import build_sampler, validation_shape
 from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, PoolConfig, SequentialConfig, StreamConfig
-from srwm.fewshot.evaluate import evaluate, to_float
-from srwm.fewshot.learner import build_sampler, validation_shape
+from srwm.fewshot.episodes import EpisodeShape
+from srwm.fewshot.evaluate import evaluate
+from srwm.fewshot.images import to_float
 from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.plateau import ChanceWatch
 from srwm.fewshot.protocols import build_objective
@@ -166,6 +172,23 @@ def test_gradients_of_accumulated_batches_add_up(tmp_path, config, splits, monke
     assert all(torch.allclose(3 * a, b, rtol=1e-4, atol=1e-6) for a, b in zip(once, thrice, strict=True))
 
 
+def test_all_but_the_last_batch_of_a_step_are_read_with_gradients_apart(tmp_path, config, splits, monkeypatch):
+    """DDP decides while it reads a batch whether its gradients are joined."""
+    inside, read = [], []
+
+    @contextmanager
+    def spy(fabric, learner, apart):
+        inside.append(apart)
+        yield
+        inside.pop()
+
+    forward = Synchronous.forward
+    monkeypatch.setattr("srwm.fewshot.train.gradients_apart", spy)
+    monkeypatch.setattr(Synchronous, "forward", lambda self, step: read.append(inside[:]) or forward(self, step))
+    train(dataclasses.replace(config, accumulate=3, steps=2), splits, tmp_path / "run", accelerator="cpu")
+    assert read == 2 * [[True], [True], [False]]
+
+
 def test_a_finished_run_stays_as_it_is(tmp_path, config, splits):
     config = dataclasses.replace(config, steps=3)
     train(config, splits, tmp_path / "run", accelerator="cpu")
@@ -178,8 +201,13 @@ def test_episodes_of_changing_size_train_and_validate(tmp_path, config, splits):
     config = dataclasses.replace(config, fewest_ways=2, most_shots=2, validation_ways=2, queries=2)
     assert train(config, splits, tmp_path / "run", accelerator="cpu")
     accuracy = score_run(tmp_path / "run", splits["test"], 50).accuracy
-    assert 0 < accuracy.mean <= 1
-    assert load_best(tmp_path / "run").config.n_way == 3
+    model, shape = load_best(tmp_path / "run"), EpisodeShape(2, 1, 3, slots=3)
+    assert model.config.n_way == 3
+    assert accuracy == evaluate(model, splits["test"], shape, 50, seed=1)
+    test = json.loads((tmp_path / "run" / "test.json").read_text())
+    assert (test["n_way"], test["slots"]) == (2, 3)
+    best = evaluate(model, splits["val"], shape, config.validation_episodes).mean
+    assert best == max(row.get("val_accuracy", 0) for row in read_metrics(tmp_path / "run"))
 
 
 def test_training_ends_when_validation_stands_still(tmp_path, config, splits):
@@ -262,6 +290,29 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, config, splits):
     )
     with pytest.raises(UserError, match="the loss is not finite at step"):
         train(config, splits, tmp_path / "run", accelerator="cpu")
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_ends_the_run_before_the_weights_change(
+    tmp_path, config, splits, monkeypatch, clip_norm, number
+):
+    """The loss is finite all along, as where the backward pass overflows."""
+    optimizer = dataclasses.replace(config.optimizer, clip_norm=clip_norm)
+    config = dataclasses.replace(config, optimizer=optimizer, schedule="constant")
+    train(dataclasses.replace(config, steps=4), splits, tmp_path / "good", accelerator="cpu")
+    gradients = itertools.count(1)
+
+    def overflowing(config, data):
+        objective = build_objective(config, data)
+        objective.model.out_layer.bias.register_hook(lambda grad: grad * number if next(gradients) >= 8 else grad)
+        return objective
+
+    monkeypatch.setattr("srwm.fewshot.train.build_objective", overflowing)
+    with pytest.raises(UserError, match="the norm of the gradient is not finite at step 8; try a smaller"):
+        train(config, splits, tmp_path / "run", accelerator="cpu")
+    kept, good = weights(tmp_path / "run", 4), weights(tmp_path / "good", 4)
+    assert all(torch.equal(kept[name], good[name]) for name in good)
 
 
 @pytest.mark.parametrize(

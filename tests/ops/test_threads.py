@@ -40,11 +40,12 @@ def test_any_number_of_threads_agrees(recurrence: Recurrence, sizes: Sizes, nati
         assert largest_error(_evaluate(recurrence, sizes, threads), alone) < 1e-6
 
 
-@pytest.mark.parametrize("forward, backward", [(1, 8), (8, 1)])
+@pytest.mark.parametrize(("forward", "backward"), [(1, 8), (8, 1)])
 def test_the_backward_follows_the_threads_of_its_forward(forward: int, backward: int, native: str) -> None:
     """One sequence of heads that stand side by side for one thread, and one by one for eight."""
     sizes = {"batch": 1, "heads": 8, "e": 16, "d": 16}
-    assert side_by_side(**sizes, threads=1) and not side_by_side(**sizes, threads=8)
+    assert side_by_side(**sizes, threads=1)
+    assert not side_by_side(**sizes, threads=8)
     generator = torch.Generator().manual_seed(0)
     x, weight = torch.randn(1, 40, 8, 16, generator=generator), torch.randn(8, 16, 52, generator=generator) / 4
 

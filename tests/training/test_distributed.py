@@ -1,8 +1,30 @@
 """Joining other processes, and leaving them."""
 
+import json
+import subprocess
+import sys
+
 import torch
 
 from srwm.training.distributed import leave
+
+PROCESS = """
+import sys
+from pathlib import Path
+import torch
+from srwm.training.distributed import build_fabric, gradients_apart, leave
+fabric = build_fabric("cpu")
+torch.manual_seed(0)
+learner = fabric.setup(torch.nn.Linear(1, 1, bias=False))
+x = torch.tensor([[1.0 + fabric.global_rank]])
+seen = []
+for apart in (True, True, False):
+    with gradients_apart(fabric, learner, apart):
+        fabric.backward(learner(x).sum())
+    seen.append(learner.weight.grad.item())
+Path(sys.argv[1], str(fabric.global_rank)).write_text(str(seen))
+leave()
+"""
 
 
 def test_leaving_ends_the_group_and_may_be_repeated(tmp_path) -> None:
@@ -10,3 +32,14 @@ def test_leaving_ends_the_group_and_may_be_repeated(tmp_path) -> None:
     leave()
     assert not torch.distributed.is_initialized()
     leave()
+
+
+def test_gradients_are_apart_until_the_last_batch(tmp_path) -> None:
+    """Two processes whose batches have gradients 1 and 2; what they keep to themselves adds up, then they take the mean."""
+    (tmp_path / "process.py").write_text(PROCESS)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*torchrun, tmp_path / "process.py", tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    one, two = (json.loads((tmp_path / str(rank)).read_text()) for rank in range(2))
+    assert one == [1, 2, 4.5]
+    assert two == [2, 4, 4.5]

@@ -14,8 +14,8 @@ from srwm.data.normalise import normalised
 from srwm.data.resize import resized
 from srwm.data.splits import DatasetName, load_splits
 from srwm.fewshot.adaptation import draw_adaptation
+from srwm.fewshot.build import fit_to_data
 from srwm.fewshot.config import TrainConfig, read_config
-from srwm.fewshot.learner import fit_to_data
 from srwm.fewshot.objective import Evaluation
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols import STREAMS

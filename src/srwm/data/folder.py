@@ -9,7 +9,7 @@ from pathlib import Path
 from srwm.data.cache import Decoded, cached_classes, files_key
 from srwm.data.decode import SUFFIXES, all_grey, read_images
 from srwm.data.errors import UserError
-from srwm.data.images import SPLITS, ImageClasses, Split
+from srwm.data.images import SPLITS, ImageClasses, Split, check_apart
 
 COLOUR_SHAPE = (3, 84, 84)
 GREY_SHAPE = (1, 28, 28)
@@ -23,7 +23,8 @@ def load_folder(root: Path) -> dict[Split, ImageClasses]:
     60 % train, the next 20 % validate, the rest test. Images become (1, 28, 28) where all files are greyscale, else
     (3, 84, 84) RGB; their brightness stays as it is. Decoded once into the cache and mapped from there. They go by the name
     of the path as it was given.
-    Raises UserError where there are no such folders, a class has no images, or a file is corrupt, too large or too deep.
+    Raises UserError where there are no such folders, a class is in two splits or has no images, or a file is corrupt, too large
+    or too deep.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
@@ -31,6 +32,7 @@ def load_folder(root: Path) -> dict[Split, ImageClasses]:
     if any(given) and not all(given):
         raise UserError(f"{root}: expected class folders, or the three folders {', '.join(SPLITS)}")
     splits = {split: class_folders(root / split) for split in SPLITS} if all(given) else split_classes(class_folders(root))
+    check_apart(root, splits)
     paths = {split: [path for files in classes.values() for path in files] for split, classes in splits.items()}
     key = files_key(_FORM, root, [path for split in SPLITS for path in paths[split]])
     grey: list[bool] = []

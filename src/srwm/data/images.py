@@ -1,11 +1,14 @@
 """Labelled images in memory: the one form in which samplers see every data set."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from srwm.data.errors import UserError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -73,3 +76,13 @@ def with_rotations(data: ImageClasses) -> ImageClasses:
     offsets = np.concatenate([data.offsets[:-1] + turn * count for turn in range(4)] + [np.array([4 * count])])
     names = tuple(f"{name}@{90 * turn}" for turn in range(4) for name in data.class_names)
     return ImageClasses(data.name, turned, offsets, names)
+
+
+def check_apart(root: Path, splits: Mapping[Split, Iterable[str]]) -> None:
+    """Raise UserError where a class, by its name, is in two splits: those of a test must be new."""
+    seen = [name for names in splits.values() for name in names]
+    if len(set(seen)) < len(seen):
+        raise UserError(
+            f"{root}: class {max(seen, key=seen.count)} is in two splits; a test is of classes that did not train: put each "
+            f"into one of {', '.join(SPLITS)}"
+        )

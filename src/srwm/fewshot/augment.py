@@ -20,9 +20,9 @@ class AffineConfig:
     shear: float = 0.15
     """horizontal shear: shift of a row per unit of its height"""
     shift: float = 1.7 / 28
-    """translation in each direction, as a fraction of the width (1.7 pixels of 28)"""
+    """translation across, as a fraction of the width, and down, of the height (1.7 pixels of 28)"""
     elastic: float = 0.0
-    """standard deviation of an elastic distortion, as a fraction of the width"""
+    """standard deviation of an elastic distortion, as a fraction of the width across and of the height down"""
     stroke: float = 0.0
     """change of stroke width to either side, in pixels, of bright strokes on 0; thin strokes do not vanish"""
     colour: float = 0.0
@@ -44,7 +44,9 @@ def distort(images: Tensor, config: AffineConfig, generator: torch.Generator | N
     angle, scale, shear, right, down = draws
     grow = 1 + scale
     cos, sin = grow * angle.cos(), grow * angle.sin()
-    matrices = torch.stack([cos, shear * cos - sin, right, sin, shear * sin + cos, down], dim=1).view(-1, 2, 3)
+    height, width = images.shape[2:]  # the grid goes from -1 to 1 in both directions
+    across, upright = (shear * cos - sin) * (height / width), sin * (width / height)
+    matrices = torch.stack([cos, across, right, upright, shear * sin + cos, down], dim=1).view(-1, 2, 3)
     if config.mirror:
         mirrored = torch.randint(2, (len(images),), generator=generator).bool()
         matrices[mirrored, 0] *= -1

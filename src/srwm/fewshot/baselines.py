@@ -1,6 +1,7 @@
-"""What needs no memory: nearest neighbours and prototypes on a model's own features, on the same episodes as the model."""
+"""What needs no memory: nearest pixels, and nearest neighbours and prototypes on a model's own features, on its episodes."""
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch.nn import functional as F
 
 from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes, EpisodeShape
-from srwm.fewshot.evaluate import Accuracy, answer, embed_all, nearest_labels, nearest_neighbour, score
+from srwm.fewshot.evaluate import Accuracy, answer, embed_all, score
 from srwm.fewshot.model import EpisodeModel
 from srwm.fewshot.prototypes import class_sums, prototype_logits
 
@@ -20,6 +21,26 @@ NEAREST_FEATURES = "nearest features (cosine)"
 PROTOTYPES = "prototypes (Euclidean)"
 PROTOTYPES_NORMALISED = "prototypes (Euclidean after LayerNorm)"
 BASELINES = (NEAREST_PIXELS, NEAREST_FEATURES, PROTOTYPES, PROTOTYPES_NORMALISED)
+
+_NUMBERS_AT_ONCE = 2**25
+
+
+def nearest_neighbour(data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0) -> Accuracy:
+    """Accuracy, on the episodes of `evaluate`, of the label of the support image with the nearest pixels (Euclidean)."""
+    pixels = torch.from_numpy(data.images).flatten(1)
+    return score(lambda drawn: nearest_labels(pixels, drawn), data, shape, episodes, seed)
+
+
+def nearest_labels(vectors: Tensor, episodes: Episodes, metric: Literal["euclidean", "cosine"] = "euclidean") -> Tensor:
+    """Labels (B, Q) of the nearest support images, by the vectors (P, F) of the images that the episodes point at."""
+    at_once = max(1, _NUMBERS_AT_ONCE // (vectors[0].numel() * (episodes.support.shape[1] + episodes.query.shape[1])))
+    found = []
+    for support, labels, query in zip(*(torch.split(part, at_once) for part in episodes[:3]), strict=True):
+        known, asked = vectors[support].float(), vectors[query].float()
+        if metric == "cosine":
+            known, asked = (F.normalize(part, dim=-1) for part in (known, asked))
+        found.append(labels.gather(1, torch.cdist(asked, known).argmin(-1)))
+    return torch.cat(found)
 
 
 def prototype_labels(features: Tensor, episodes: Episodes) -> Tensor:

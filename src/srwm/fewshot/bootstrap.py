@@ -23,8 +23,8 @@ class Bootstrap(Synchronous):
 
     @classmethod
     def train_shape(cls, config: TrainConfig) -> EpisodeShape:
-        """Episodes with the future examples in front of the questions."""
-        return EpisodeShape(config.model.n_way, config.k_shot, config.bootstrap.future + config.queries)
+        """Episodes with the future examples in front of the questions, and room for examples of every class as often."""
+        return EpisodeShape(config.model.n_way, config.k_shot, _room(config) + config.queries)
 
     @classmethod
     def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:
@@ -39,8 +39,10 @@ class Bootstrap(Synchronous):
         """Read the support, ask; read the future examples, ask again."""
         chosen = self.config.bootstrap
         support, labels, others, other_labels = episodes
-        future, query = torch.split(others, [chosen.future, self.config.queries], dim=1)
-        future_labels, query_labels = torch.split(other_labels, [chosen.future, self.config.queries], dim=1)
+        room = _room(self.config)
+        (future, query), (future_labels, query_labels) = (
+            (part[:, : chosen.future], part[:, room:]) for part in (others, other_labels)
+        )
         embed = F.embedding  # its gradient adds up in a fixed order, unlike that of plain indexing
         questions = embed(query, features)
 
@@ -57,6 +59,11 @@ class Bootstrap(Synchronous):
         total = chosen.query_weight * loss + chosen.future_weight * future_loss + chosen.matching_weight * matching
         terms = {"train_loss": loss, "future_loss": future_loss, "matching_loss": matching}
         return Losses(total, fraction_right(answers, query_labels), terms)
+
+
+def _room(config: TrainConfig) -> int:
+    """Of whole turns of the classes, so that the questions begin with a new one and are spread evenly by themselves."""
+    return -(-config.bootstrap.future // config.model.n_way) * config.model.n_way
 
 
 def match_outputs(logits: Tensor, target: Tensor) -> Tensor:

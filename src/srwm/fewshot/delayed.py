@@ -9,11 +9,11 @@ from torch.nn import functional as F
 
 from srwm.data import ImageClasses, Split, UserError
 from srwm.fewshot.adaptation import measure
+from srwm.fewshot.build import build_sampler
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler, Step, draw_episodes
 from srwm.fewshot.evaluate import Accuracy, embed_all
 from srwm.fewshot.inputs import NO_LABEL
-from srwm.fewshot.learner import build_sampler
 from srwm.fewshot.model import EpisodeModel, FewShotModel
 from srwm.fewshot.objective import Evaluation, Losses, Objective, Sets, fraction_right
 from srwm.training.modes import evaluation_mode

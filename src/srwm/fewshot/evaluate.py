@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,12 +10,12 @@ from torch.nn import functional
 
 from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
+from srwm.fewshot.images import to_input
 from srwm.fewshot.model import EpisodeModel
 from srwm.training.modes import evaluation_mode
 
 _IMAGES_AT_ONCE = 512
 _EPISODES_AT_ONCE = 256
-_NUMBERS_AT_ONCE = 2**25
 
 
 @dataclass(frozen=True)
@@ -38,25 +37,6 @@ class Accuracy:
         return cls(per_episode.mean().item(), 1.96 * spread / math.sqrt(len(per_episode)), len(per_episode))
 
 
-def to_float(images: Tensor) -> Tensor:
-    """Images uint8 in 0 ... 255 -> float32 in [0, 1], channels last in memory."""
-    return images.float().div_(255).contiguous(memory_format=torch.channels_last)
-
-
-def standardise(images: Tensor, normalisation: Tensor | None) -> Tensor:
-    """Images (P, C, H, W) in [0, 1] less the means and over the deviations, (P or 1, 2, C); None leaves them as they are."""
-    if normalisation is None:
-        return images
-    mean, deviation = normalisation[..., None, None].unbind(1)
-    return (images - mean) / deviation
-
-
-def to_input(images: Tensor, data: ImageClasses) -> Tensor:
-    """Images uint8 (P, C, H, W) of a data set as models take them: in [0, 1], or normalised where the data set is."""
-    statistics = None if data.normalisation is None else torch.from_numpy(data.normalisation)[None].to(images.device)
-    return standardise(to_float(images), statistics)
-
-
 @torch.inference_mode()
 def evaluate(
     model: EpisodeModel,
@@ -75,24 +55,6 @@ def evaluate(
     with evaluation_mode(model):
         known = embed_all(model, data) if features is None else features
         return score(lambda drawn: answer(model, known, drawn).argmax(-1), data, shape, episodes, seed)
-
-
-def nearest_neighbour(data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0) -> Accuracy:
-    """Accuracy, on the episodes of `evaluate`, of the label of the support image with the nearest pixels (Euclidean)."""
-    pixels = torch.from_numpy(data.images).flatten(1)
-    return score(lambda drawn: nearest_labels(pixels, drawn), data, shape, episodes, seed)
-
-
-def nearest_labels(vectors: Tensor, episodes: Episodes, metric: Literal["euclidean", "cosine"] = "euclidean") -> Tensor:
-    """Labels (B, Q) of the nearest support images, by the vectors (P, F) of the images that the episodes point at."""
-    at_once = max(1, _NUMBERS_AT_ONCE // (vectors[0].numel() * (episodes.support.shape[1] + episodes.query.shape[1])))
-    found = []
-    for support, labels, query in zip(*(torch.split(part, at_once) for part in episodes[:3]), strict=True):
-        known, asked = vectors[support].float(), vectors[query].float()
-        if metric == "cosine":
-            known, asked = (functional.normalize(part, dim=-1) for part in (known, asked))
-        found.append(labels.gather(1, torch.cdist(asked, known).argmin(-1)))
-    return torch.cat(found)
 
 
 def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: EpisodeShape, episodes: int, seed: int) -> Accuracy:

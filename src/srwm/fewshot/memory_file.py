@@ -46,6 +46,7 @@ def save_memory(path: Path, memory: Memory) -> None:
         "labels": memory.labels.tolist(),
         "declared": None if memory.declared is None else memory.declared.tolist(),
         "dtype": memory.labels.dtype.str,
+        "declared_dtype": None if memory.declared is None else memory.declared.dtype.str,
     }
     tensors = {f"state.{i}": part.cpu().contiguous() for i, part in enumerate(_leaves(memory.state))}
     try:
@@ -89,7 +90,7 @@ def _restored(facts: dict[str, Any], tensors: dict[str, Tensor], fresh: Memory) 
         raise ValueError(f"seed, count: expected numbers from 0 below {MAX_SEED} and {_MAX_COUNT}, got {seed} and {count}")
     columns = None if facts["columns"] is None else int(facts["columns"])
     labels = _labels(facts["labels"], facts["dtype"])
-    declared = None if facts["declared"] is None else np.unique(_labels(facts["declared"], facts["dtype"]))
+    declared = None if facts["declared"] is None else np.unique(_declared(facts))
     parts = iter([tensors[f"state.{i}"].to(fresh.device, copy=True) for i in range(len(tensors))])
     shape = fresh.model.stack.state_shape
     state = _shaped(parts, shape)
@@ -108,6 +109,12 @@ def _restored(facts: dict[str, Any], tensors: dict[str, Tensor], fresh: Memory) 
     if not np.isin(labels, loaded.classes).all():
         raise ValueError(f"labels: expected those of {loaded.classes.tolist()}, got {labels.tolist()}")
     return loaded
+
+
+def _declared(facts: dict[str, Any]) -> Labels:
+    """Declared labels have a type of their own; a file that does not tell it gives that of the values."""
+    dtype = facts.get("declared_dtype")
+    return _labels(facts["declared"], np.array(facts["declared"]).dtype if dtype is None else dtype)
 
 
 def _labels(values: object, dtype: object) -> Labels:

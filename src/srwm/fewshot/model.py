@@ -111,9 +111,12 @@ class EpisodeModel(nn.Module, ABC):
         """Logits (B, Q, N) of Q unlabelled images (B, Q, C, H, W), each asked of the same state, which stays as it is."""
         return self.query_features(self.embed(images), state)
 
-    def _check_steps(self, features: Tensor, labels: Tensor) -> None:
+    def _check_features(self, features: Tensor, axes: str = "B, T") -> None:
         if features.dim() != 3 or features.shape[2] != self.num_features:
-            raise ValueError(f"features: expected (B, T, {self.num_features}), got {tuple(features.shape)}")
+            raise ValueError(f"features: expected ({axes}, {self.num_features}), got {tuple(features.shape)}")
+
+    def _check_steps(self, features: Tensor, labels: Tensor) -> None:
+        self._check_features(features)
         if labels.shape != features.shape[:2] or labels.dtype != torch.long:
             raise ValueError(
                 f"labels: expected int64 (B, T) = {tuple(features.shape[:2])}, got {labels.dtype} {tuple(labels.shape)}"
@@ -184,10 +187,10 @@ class FewShotModel(EpisodeModel):
     def from_pretrained(cls, name: str | Path = "characters", **hub: Any) -> "FewShotModel":
         """A model in evaluation mode, float32, on the CPU.
 
-        `name` is a folder that `save_pretrained` wrote, or a run folder of `srwm fewshot train` (its best weights); else the
-        name of a checkpoint that comes with the package; else a repository of the Hugging Face Hub, `user/name`, for which
+        `name` is the name of a checkpoint that comes with the package; else a folder that `save_pretrained` wrote, or a run
+        folder of `srwm fewshot train` (its best weights); else a repository of the Hugging Face Hub, `user/name`, for which
         `hub` takes revision, token, cache_dir, force_download and local_files_only. Only the last needs `srwm[hub]` and a
-        network; a `Path` never stands for it. Nothing that could execute code is read. Raises UserError where there is no
+        network; a `Path` is always a folder. Nothing that could execute code is read. Raises UserError where there is no
         such model, or it is corrupt or of another version.
         """
         from srwm.fewshot import pretrained

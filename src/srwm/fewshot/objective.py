@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from srwm.data import ImageClasses, Split, UserError
 from srwm.fewshot.adaptation import Adaptation
 from srwm.fewshot.auxiliary import build_auxiliary
+from srwm.fewshot.build import build_model
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, Sampler, Step, draw_episodes
-from srwm.fewshot.evaluate import Accuracy, standardise
-from srwm.fewshot.learner import build_model
+from srwm.fewshot.evaluate import Accuracy
+from srwm.fewshot.images import standardise
 from srwm.fewshot.model import EpisodeModel
 
 Sets: TypeAlias = Sequence[ImageClasses]

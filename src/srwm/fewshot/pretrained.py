@@ -11,8 +11,8 @@ import torch
 from srwm.data import UserError
 from srwm.data.files import write_atomically
 from srwm.data.splits import CENTRED
+from srwm.fewshot.build import build_model
 from srwm.fewshot.facts import Facts
-from srwm.fewshot.learner import build_model
 from srwm.fewshot.model import FewShotModel, ModelConfig
 from srwm.training.checkpoint import read_weights, save_weights
 from srwm.training.configuration import config_from_dict
@@ -47,11 +47,9 @@ def save(model: FewShotModel, folder: Path, dtype: Precision) -> None:
 
 def load(name: str | Path, **hub: Any) -> FewShotModel:
     """Find and read a model; see `FewShotModel.from_pretrained`."""
-    folder = Path(name)
+    folder = packaged().get(name, Path(name)) if isinstance(name, str) else name
     if folder.exists():
         return load_folder(folder)
-    if str(name) in packaged():
-        return load_folder(packaged()[str(name)])
     parts = str(name).split("/")
     if isinstance(name, Path) or len(parts) != 2 or not all(part.strip(".~") for part in parts):
         names = ", ".join(packaged()) or "none in this installation"

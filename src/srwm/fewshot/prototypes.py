@@ -7,6 +7,8 @@ from torch.nn import functional as F
 from srwm.fewshot.inputs import NO_LABEL
 from srwm.fewshot.model import EpisodeModel
 from srwm.nn import State
+from srwm.nn.checks import check_state
+from srwm.ops.checks import check_flags
 from srwm.ops.functions import without_autocast
 
 
@@ -29,10 +31,12 @@ class PrototypicalNetwork(EpisodeModel):
     ) -> tuple[Tensor, State]:
         """`forward` from features (B, T, F) that `embed` gave; an image is answered before it is learned."""
         self._check_steps(features, labels)
+        check_flags("resets", resets, features)
+        check_flags("mask", mask, features)
         real = torch.ones_like(labels, dtype=torch.bool) if mask is None else mask
         features = _at_least_float32(features).masked_fill(~real[..., None], 0)
         one_hot = _one_hot(labels, self.config.n_way).to(features) * real[..., None]
-        sums, counts = self._fresh(features) if state is None else state
+        sums, counts = self._begin(features, state)
         logits = []
         for t in range(features.shape[1]):
             if resets is not None:
@@ -47,16 +51,25 @@ class PrototypicalNetwork(EpisodeModel):
         """The state that `forward_features` leaves, of all examples at once."""
         self._check_steps(features, labels)
         sums, counts = class_sums(_at_least_float32(features), labels, self.config.n_way)
-        return (sums, counts) if state is None else (state[0] + sums, state[1] + counts)
+        if state is None:
+            return sums, counts
+        known, known_counts = self._begin(features, state)
+        return known + sums, known_counts + counts
 
     def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
         """`query` from features (B, Q, F) that `embed` gave."""
+        self._check_features(features, "B, Q")
         features = _at_least_float32(features)
-        return prototype_logits(features, *(self._fresh(features) if state is None else state))
+        return prototype_logits(features, *self._begin(features, state))
 
-    def _fresh(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        batch, _, width = features.shape
-        return features.new_zeros(batch, self.config.n_way, width), features.new_zeros(batch, self.config.n_way)
+    def _begin(self, features: Tensor, state: State | None) -> tuple[Tensor, Tensor]:
+        """The state that was given, if it fits, else a fresh one."""
+        batch, n_way, width = len(features), self.config.n_way, self.num_features
+        if state is None:
+            return features.new_zeros(batch, n_way, width), features.new_zeros(batch, n_way)
+        check_state(state, (torch.Size([n_way, width]), torch.Size([n_way])), batch)
+        sums, counts = state
+        return sums, counts
 
 
 def class_sums(features: Tensor, labels: Tensor, n_way: int) -> tuple[Tensor, Tensor]:

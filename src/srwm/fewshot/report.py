@@ -12,10 +12,10 @@ from srwm.data import ImageClasses, UserError
 from srwm.data.splits import FOLDER, DatasetName
 from srwm.fewshot.adaptation import write_adaptations
 from srwm.fewshot.baselines import evaluate_baselines
+from srwm.fewshot.build import build_model, validation_shape
 from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluate import Accuracy
-from srwm.fewshot.learner import build_model, validation_shape
 from srwm.fewshot.model import EpisodeModel
 from srwm.fewshot.objective import Evaluation
 from srwm.fewshot.protocols import PROTOCOLS, STREAMS

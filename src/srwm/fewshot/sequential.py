@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from srwm.data import Split, UserError
+from srwm.fewshot.build import build_sampler
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.delayed import Delayed, Streams, StreamSampler
 from srwm.fewshot.episodes import Sampler, Step
-from srwm.fewshot.learner import build_sampler
 from srwm.fewshot.objective import Sets
 
 

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from srwm.data import Split, UserError
+from srwm.fewshot.build import build_sampler, validation_shape
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler
 from srwm.fewshot.evaluate import answer, embed_all, evaluate
-from srwm.fewshot.learner import build_sampler, validation_shape
 from srwm.fewshot.model import EpisodeModel
 from srwm.fewshot.objective import Evaluation, Losses, Objective, Sets, fraction_right
 

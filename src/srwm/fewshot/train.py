@@ -13,9 +13,9 @@ from tqdm import tqdm
 from srwm.data import ImageClasses, Split, UserError
 from srwm.fewshot.augment import distort
 from srwm.fewshot.average import WeightAverage
+from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.config import TrainConfig
-from srwm.fewshot.evaluate import to_float
-from srwm.fewshot.learner import build_optimizer
+from srwm.fewshot.images import to_float
 from srwm.fewshot.objective import Objective, Sets
 from srwm.fewshot.plateau import ChanceWatch, ways_out
 from srwm.fewshot.progress import Progress
@@ -44,8 +44,8 @@ def train(
     Under `torchrun` the processes share the batches of each step (`accumulate`) and the first of them writes the folder.
     `second_splits` is the data set `second_data` of the configuration, if there is one.
     Raises UserError where the folder exists (or, with `resume`, is no run, has another configuration or is being
-    trained in), a checkpoint is corrupt or cannot be saved, the configuration does not fit itself or the data, or the loss is
-    not finite.
+    trained in), a checkpoint is corrupt or cannot be saved, the configuration does not fit itself or the data, or the loss or
+    its gradient is not finite: before the weights have changed, and with the checkpoint before still there.
     """
     data = with_second(splits, second_splits)
     check_config(config, data)
@@ -76,6 +76,7 @@ def _train(
     draws = torch.Generator()
     sampler = objective.sampler(config, data["train"], draws)
 
+    clip_norm = math.inf if config.optimizer.clip_norm is None else config.optimizer.clip_norm
     checkpoints = Checkpoints(folder / "checkpoints")
     progress = Progress()
     state = checkpoints.load(model) if resume else None
@@ -116,14 +117,15 @@ def _train(
                 images = to_float(drawn.images)
                 if config.distort:
                     images = distort(images, config.distortion, draws)
-                loss, accuracy, terms = learner(drawn._replace(images=images))
-                if not math.isfinite(loss.item()):
-                    raise UserError(f"the loss is not finite at step {progress.step}; try a smaller --optimizer.lr")
                 with gradients_apart(fabric, learner, seed != batch_seeds[-1]):
+                    loss, accuracy, terms = learner(drawn._replace(images=images))
+                    if not math.isfinite(loss.item()):
+                        raise UserError(f"the loss is not finite at step {progress.step}; try a smaller --optimizer.lr")
                     fabric.backward(fabric.world_size * loss)
                 progress.add({name: value.item() for name, value in {**terms, "train_accuracy": accuracy}.items()})
-            if config.optimizer.clip_norm is not None:
-                fabric.clip_gradients(learner, optimizer, max_norm=config.optimizer.clip_norm)
+            norm = fabric.clip_gradients(learner, optimizer, max_norm=clip_norm, error_if_nonfinite=False)
+            if norm is None or not norm.isfinite():
+                raise UserError(f"the norm of the gradient is not finite at step {progress.step}; try a smaller --optimizer.lr")
             optimizer.step()
             if average is not None:
                 average.update(model, progress.step)

@@ -32,10 +32,18 @@ def _restore(hint: Any, value: Any) -> Any:
         if dataclasses.is_dataclass(option) and isinstance(value, dict):
             return config_from_dict(typing.cast(type[Any], option), value)
         if typing.get_origin(option) is tuple and isinstance(value, list):
-            return tuple(value)
+            return _restore_tuple(typing.get_args(option), value)
         if _fits(option, value):
             return value
     raise TypeError(f"expected {' or '.join(map(_name, options))}, got {value!r}")
+
+
+def _restore_tuple(hints: tuple[Any, ...], values: list[Any]) -> tuple[Any, ...]:
+    if hints[1:] == (...,):
+        hints = hints[:1] * len(values)
+    if len(values) != len(hints):
+        raise TypeError(f"expected {len(hints)} values, got {values!r}")
+    return tuple(_restore(hint, value) for hint, value in zip(hints, values, strict=True))
 
 
 def _name(hint: Any) -> str:

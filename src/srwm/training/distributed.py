@@ -55,7 +55,10 @@ def share(fabric: Fabric, batches: int) -> slice:
 
 
 def gradients_apart(fabric: Fabric, learner: _FabricModule, apart: bool) -> AbstractContextManager[None]:
-    """While it lasts, and if `apart`, processes keep their gradients to themselves."""
+    """While it lasts, and if `apart`, processes keep their gradients to themselves.
+
+    It has to hold both the forward and the backward pass: in forward, DDP decides whether the gradients will be joined.
+    """
     return fabric.no_backward_sync(learner) if apart and fabric.world_size > 1 else nullcontext()
 
 

@@ -1,5 +1,6 @@
 """States in files, and learners from checkpoints."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -39,6 +40,33 @@ def test_labels_keep_their_type_in_a_file(trained, tmp_path, labels) -> None:
     loaded = FewShotLearner(trained).load(tmp_path / "state")
     assert loaded.classes_.dtype == learner.classes_.dtype
     assert np.array_equal(loaded.classes_, learner.classes_)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (np.uint8([0, 1]), [0, 1, 1000]),
+        ([0, 1], [0.0, 0.5, 1.0]),
+        ([False, True], [0, 1, 2, 3]),
+        (np.float32([0.5, 1.5]), [0.1, 0.5, 1.5]),
+        (["a", "b"], ["a", "b", "long"]),
+    ],
+    ids=["small", "whole", "bool", "float32", "text"],
+)
+def test_declared_labels_keep_a_type_of_their_own_in_a_file(trained, tmp_path, labels, classes) -> None:
+    learner = FewShotLearner(trained).partial_fit(points(2, 1, 0)[0], labels, classes=classes)
+    learner.save(tmp_path / "state")
+    loaded = FewShotLearner(trained).load(tmp_path / "state")
+    assert loaded.classes_.tolist() == classes
+    assert loaded.classes_.dtype == learner.classes_.dtype
+    x = points(2, 3, 1)[0]
+    assert np.array_equal(loaded.predict_proba(x), learner.predict_proba(x))
+
+    with safetensors.safe_open(tmp_path / "state", "pt") as file:
+        facts, tensors = json.loads(file.metadata()["srwm"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del facts["declared_dtype"]  # as in files of before
+    safetensors.torch.save_file(tensors, tmp_path / "before", {"srwm": json.dumps(facts)})
+    assert FewShotLearner(trained).load(tmp_path / "before").classes_.tolist() == classes
 
 
 def test_labels_that_json_does_not_hold_are_not_saved(trained, tmp_path) -> None:
@@ -100,6 +128,7 @@ def test_a_corrupt_state_is_refused(trained, tmp_path, monkeypatch, content, mes
         ('"labels": ["a", "b"]', '"labels": {"a": "b"}'),
         ('"labels": ["a", "b"]', '"labels": "a, b, c,"'),
         ('"declared": null', '"declared": ["a"]'.ljust(16)),
+        ('"declared": null', '"declared": [["a"], "b"]'),
         ('"dtype": "<U1"', '"dtype": "|O8"'),
         ('"dtype": "<U1"', '"dtype": "<i8"'),
         ('"dtype": "<U1"', '"dtype": "<V1"'),

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from srwm.cli import main
 from srwm.data import ImageClasses, UserError
+from srwm.fewshot.build import build_model, validation_shape
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
 from srwm.fewshot.evaluate import embed_all, evaluate, score
@@ -22,7 +23,6 @@ from srwm.fewshot.figures.shift import animate_shift, draw_shift
 from srwm.fewshot.figures.shots import accuracy_per_shot
 from srwm.fewshot.figures.style import label_name, show_change, show_image
 from srwm.fewshot.figures.trace import core_inputs, trace_episode
-from srwm.fewshot.learner import build_model
 from srwm.fewshot.model import ModelConfig
 from srwm.fewshot.report import load_best
 from srwm.nn import CORES, StackConfig, learning_rates
@@ -267,13 +267,17 @@ def test_every_core_is_traced_or_has_nothing_to_trace(core):
     assert all(((values > 0) & (values < 1)).all() for values in rates.values())
 
 
-def test_the_curve_of_shots_is_the_evaluation_of_the_run(tmp_path, monkeypatch):
-    make_run(tmp_path / "run", small())
+@pytest.mark.parametrize("ways", [None, 2])
+def test_the_curve_of_shots_is_the_evaluation_of_the_run(tmp_path, monkeypatch, ways):
+    """With fewer classes than the model has ways too: they have different ones of its labels."""
+    config = dataclasses.replace(small(), validation_ways=ways)
+    make_run(tmp_path / "run", config)
     kept = {}
     monkeypatch.setattr("srwm.fewshot.figures.run.draw_accuracy_per_shot", lambda lines, *rest: kept.update(lines))
-    figures = draw_figures(tmp_path / "run", images_of(1), shots=2, episodes=50, seed=7)
-    assert [next(figures).name, next(figures).name] == ["learning_curves.png", "accuracy_per_shot.png"]
-    assert kept["model"][-1] == evaluate(load_best(tmp_path / "run"), images_of(1), EpisodeShape(3, 2, 3), 50, 7)
+    figures = list(draw_figures(tmp_path / "run", images_of(1), shots=2, episodes=50, seed=7))
+    assert [path.name for path in figures] == ["learning_curves.png", "accuracy_per_shot.png", *MATRIX_FIGURES]
+    tested = dataclasses.replace(validation_shape(config), k_shot=2)
+    assert kept["model"][-1] == evaluate(load_best(tmp_path / "run"), images_of(1), tested, 50, 7)
     assert [len(line) for line in kept.values()] == [2, 2, 2, 2]
 
 

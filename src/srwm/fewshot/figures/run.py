@@ -1,12 +1,14 @@
 """All figures of a run."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from srwm.data import ImageClasses, UserError
 from srwm.fewshot.baselines import predictors
+from srwm.fewshot.build import validation_shape
 from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
 from srwm.fewshot.evaluate import embed_all
@@ -15,7 +17,6 @@ from srwm.fewshot.figures.rates import draw_learning_rates, mean_learning_rates
 from srwm.fewshot.figures.shift import animate_shift, draw_shift
 from srwm.fewshot.figures.shots import accuracy_per_shot, draw_accuracy_per_shot
 from srwm.fewshot.figures.trace import trace_episode
-from srwm.fewshot.learner import validation_shape
 from srwm.fewshot.protocols import STREAMS
 from srwm.fewshot.report import load_best
 
@@ -65,7 +66,8 @@ def draw_figures(
     draw_accuracy_per_shot(lines, shape.n_way, (config.k_shot, most_shots), folder.resolve().name, path)
     yield path
 
-    shown = draw_episodes(offsets, EpisodeShape(shape.n_way, config.k_shot, min(_QUESTIONS, shape.queries)), 1, generator)
+    one = replace(shape, k_shot=config.k_shot, queries=min(_QUESTIONS, shape.queries))
+    shown = draw_episodes(offsets, one, 1, generator)
     trace = trace_episode(model, data, shown, layer, head)
     if trace is None:
         return
@@ -85,4 +87,4 @@ def _shape(config: TrainConfig, data: ImageClasses, shots: int | None) -> Episod
     room = int(data.counts.min()) - (tested.images_per_class - tested.k_shot)
     if shots is not None and shots > room:
         raise UserError(f"shots: expected at most {room}, so that {data.name} has images left to ask for, got {shots}")
-    return EpisodeShape(tested.n_way, shots or max(1, min(room, max(5, 2 * config.k_shot))), tested.queries)
+    return replace(tested, k_shot=shots or max(1, min(room, max(5, 2 * config.k_shot))))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from srwm.data import ImageClasses, UserError
 from srwm.fewshot.episodes import Episodes
-from srwm.fewshot.evaluate import to_input
+from srwm.fewshot.images import to_input
 from srwm.fewshot.model import EpisodeModel, FewShotModel
 from srwm.nn import SelfReferential, learning_rates, shifts_over_time
 from srwm.training.modes import evaluation_mode
