@@ -26,3 +26,13 @@ def test_every_subpackage_is_there_without_an_import_of_its_own() -> None:
 def test_operations_and_layers_cost_little_beside_torch() -> None:
     program = "import time, torch; began = time.process_time(); import srwm.ops, srwm.nn; print(time.process_time() - began)"
     assert min(float(printed(program)) for _ in range(3)) < 0.2
+
+
+def test_the_learner_needs_pytorch_numpy_and_safetensors_alone() -> None:
+    others = ["tqdm", "tyro", "lightning_fabric", "PIL", "pooch", "matplotlib", "tensorboard", "huggingface_hub", "sklearn"]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({others})); import numpy; from srwm import FewShotLearner\n"
+        "images = numpy.zeros((2, 28, 28), numpy.uint8); images[0, 4:24, 13:15] = 255; images[1, 13:15, 4:24] = 255\n"
+        "print(*FewShotLearner.from_pretrained().learn(images, ['|', '-']).predict(images))"
+    )
+    assert printed(program) == "| -\n"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from srwm.nn import CORES, Layer, Stack, StackConfig, State, map_state
+from srwm.nn import CORES, Layer, Stack, StackConfig, leaves, map_state
 
 COMPILABLE = [name for name in CORES if name not in ("lstm", "recurrent_delta")]
 STEPS = 2
@@ -17,10 +17,6 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 1, "ff_factor": 2}
 
 def leaf(part: Tensor) -> Tensor:
     return part.detach().requires_grad_(part.is_floating_point())
-
-
-def leaves(state: State) -> list[Tensor]:
-    return [state] if isinstance(state, Tensor) else [part for each in state for part in leaves(each)]
 
 
 def results(run: Layer, stack: Stack) -> list[Tensor]:

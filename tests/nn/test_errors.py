@@ -3,12 +3,29 @@
 import re
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
-from srwm.nn import LSTM, SRWM, DeltaNet, FakeSRWM, LinearTransformer, RecurrentDelta, SRDelta, Stack, StackConfig
+from srwm.nn import (
+    LSTM,
+    SRWM,
+    Block,
+    DeltaNet,
+    FakeSRWM,
+    LinearTransformer,
+    RecurrentDelta,
+    SRDelta,
+    Stack,
+    StackConfig,
+    index,
+    learning_rates,
+    reset,
+    shifts_over_time,
+)
 
 X = torch.zeros(2, 3, 8)
+STATE = (torch.zeros(2, 2, 4), torch.zeros(2))
 SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
 
 
@@ -17,6 +34,16 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
     [
         (lambda: SRWM(8, 2)(X[..., :7]), "x: expected (B, T, 8), got (2, 3, 7)"),
         (lambda: SRWM(8, 2)(X[0]), "x: expected (B, T, 8), got (3, 8)"),
+        (lambda: SRWM(8, 2)(X.numpy()), "x: expected (B, T, 8), got ndarray"),
+        (lambda: SRWM(8, 2)(X.half()), "x: expected torch.float32 as the weights have, or autocast, got torch.float16"),
+        (
+            lambda: LSTM(8).double().query(X.half()),
+            "x: expected torch.float64 as the weights have, or autocast, got torch.float16",
+        ),
+        (
+            lambda: Stack(StackConfig(**SMALL))(X.long()),
+            "x: expected torch.float32 as the weights have, or autocast, got torch.int64",
+        ),
         (lambda: SRWM(8, 2).query(X[..., :7]), "x: expected (B, Q, 8), got (2, 3, 7)"),
         (lambda: SRWM(8, 2)(X, torch.zeros(3, 2, 4, 16)), "state: expected (2, 2, 4, 16), got (3, 2, 4, 16)"),
         (lambda: SRWM(8, 2)(X, (torch.zeros(2, 2, 4, 16),)), "state: expected a tensor (2, 2, 4, 16), got a tuple of 1"),
@@ -29,9 +56,44 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
             lambda: SRWM(8, 2)(X, resets=torch.zeros(2, 4, dtype=torch.bool)),
             "resets: expected (B, T) = (2, 3), got (2, 4)",
         ),
+        (lambda: SRWM(8, 2)(X, resets=np.zeros((2, 3), bool)), "resets: expected (B, T) = (2, 3), got ndarray"),
+        (lambda: LSTM(8)(X, mask=[[True] * 3] * 2), "mask: expected (B, T) = (2, 3), got list"),
         (lambda: LSTM(8)(X, mask=torch.ones(2, 3)), "mask: expected dtype torch.bool, got torch.float32"),
         (lambda: SRWM(8, 3), "num_heads: expected a divisor of d_model = 8, got 3"),
         (lambda: SRDelta(8, 0), "num_heads: expected a divisor of d_model = 8, got 0"),
+        (lambda: SRWM(8, 2.0), "num_heads: expected a whole number, got 2.0"),
+        (lambda: DeltaNet(8.0, 2), "d_model: expected a whole number, got 8.0"),
+        (lambda: SRWM(8, 2, backend="cuda"), "backend: expected one of auto, reference, native, got 'cuda'"),
+        (lambda: SRDelta(8, 2, backend="cuda"), "backend: expected one of auto, reference, native, got 'cuda'"),
+        (lambda: DeltaNet(8, 2, backend="cuda"), "backend: expected one of auto, reference, native, got 'cuda'"),
+        (lambda: LinearTransformer(8, 2, backend="cuda"), "backend: expected one of auto, reference, native, got 'cuda'"),
+        (lambda: RecurrentDelta(8, 2, backend="cuda"), "backend: expected one of auto, reference, native, got 'cuda'"),
+        (lambda: SRWM(8, 2).weight_norm(None), "state: expected a tensor (1, 2, 4, 16), got NoneType"),
+        (lambda: SRWM(8, 2).weight_norm(torch.zeros(3, 4, 16)), "state: expected (3, 2, 4, 16), got (3, 4, 16)"),
+        (lambda: SRDelta(8, 2).weight_norm(None), "state: expected a tuple of 2, got NoneType"),
+        (
+            lambda: SRDelta(8, 2).weight_norm(torch.zeros(3, 2, 4, 25)),
+            "state: expected a tuple of 2, got a tensor (3, 2, 4, 25)",
+        ),
+        (lambda: SRDelta(8, 2).weight_norm(()), "state: expected a tuple of 2, got a tuple of 0"),
+        (lambda: learning_rates(DeltaNet(8, 2), X), "core: expected a self-referential one, SRWM or SRDelta, got DeltaNet"),
+        (
+            lambda: shifts_over_time(Stack(StackConfig(**SMALL)), X),
+            "core: expected a self-referential one, SRWM or SRDelta, got Stack",
+        ),
+        (lambda: shifts_over_time(SRWM(8, 2), X[:, :0], X), "shift: expected (2, 2, 4, 16), got (2, 3, 8)"),
+        (lambda: index(STATE, 0), "which: expected a slice, bools (B,) or integers (B',), got int"),
+        (lambda: index(STATE, torch.tensor(0)), "which: expected a slice, bools (B,) or integers (B',), got ()"),
+        (lambda: reset(STATE, [True, False]), "which: expected (B,) = (2,), got list"),
+        (lambda: reset(STATE, torch.tensor([1, 0])), "which: expected dtype torch.bool, got torch.int64"),
+        (lambda: reset(STATE, torch.tensor([True])), "which: expected (B,) = (2,), got (1,)"),
+        (lambda: Block(SRWM(8, 2), style="residual"), "style: expected one of fewshot, rl, plain, got 'residual'"),
+        (lambda: Block(SRWM(8, 2), ff_factor=-2), "ff_factor: expected 0 or more, got -2"),
+        (
+            lambda: Stack(StackConfig(core="lstm", backend="cuda")),
+            "backend: expected one of auto, reference, native, got 'cuda'",
+        ),
+        (lambda: Stack(StackConfig(ff_factor=-2)), "ff_factor: expected 0 or more, got -2"),
         (lambda: DeltaNet(8, 3), "num_heads: expected a divisor of d_model = 8, got 3"),
         (lambda: LinearTransformer(8, 3), "num_heads: expected a divisor of d_model = 8, got 3"),
         (lambda: RecurrentDelta(8, 3), "num_heads: expected a divisor of d_model = 8, got 3"),
@@ -41,7 +103,7 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
         (lambda: Stack(StackConfig(carry="unroll")), "unroll_length: expected a number exactly if carry is 'unroll', got None"),
         (lambda: Stack(StackConfig(unroll_length=3)), "unroll_length: expected a number exactly if carry is 'unroll', got 3"),
         (lambda: Stack(StackConfig(carry="unroll", unroll_length=0)), "unroll_length: expected 1 or more, got 0"),
-        (lambda: Stack(StackConfig(num_layers=-1)), "num_layers, ff_factor: expected 0 or more, got -1, 4"),
+        (lambda: Stack(StackConfig(num_layers=-1)), "num_layers: expected 0 or more, got -1"),
         (lambda: Stack(StackConfig(d_input=9)), "d_input: expected d_model = 256 for core 'srwm' in style 'fewshot', got 9"),
         (
             lambda: Stack(StackConfig(core="lstm", d_input=9)),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from srwm.nn import Layer, State, detach, index, map_state, reset
+from srwm.nn import CORES, Layer, State, detach, index, leaves, map_state, reset
 
 from .conftest import CARRYING, MakeLayer
 
@@ -26,10 +26,6 @@ def flags(generator: torch.Generator, batch: int, steps: int, chance: float) -> 
 def a_state(layer: Layer, batch: int = 3) -> State:
     x = torch.randn(batch, 4, 6, generator=torch.Generator().manual_seed(7))
     return layer(x)[1]
-
-
-def leaves(state: State) -> list[Tensor]:
-    return [state] if isinstance(state, Tensor) else [leaf for part in state for leaf in leaves(part)]
 
 
 def test_pieces_give_what_the_whole_gives(layer: Layer) -> None:
@@ -105,7 +101,18 @@ def test_detach_cuts_the_graph_and_nothing_else(layer: Layer) -> None:
     cut = detach(state)
     assert_close(cut, state, rtol=0, atol=0)
     assert not any(leaf.requires_grad for leaf in leaves(cut))
-    assert detach(None) is None
+
+
+def test_a_fresh_state_stays_fresh() -> None:
+    which = torch.tensor([True, False])
+    assert detach(None) is index(None, which) is reset(None, which) is None
+    assert leaves(None) == []
+
+
+def test_leaves_are_the_tensors_in_order() -> None:
+    a, b, c = torch.zeros(1), torch.zeros(2), torch.zeros(3)
+    found = leaves((a, (), (b, (c,))))
+    assert [id(leaf) for leaf in found] == [id(a), id(b), id(c)]
 
 
 def test_gradients_flow_through_the_state(carrying_layer: Layer) -> None:
@@ -195,6 +202,14 @@ def test_no_batch_and_no_steps(layer: Layer) -> None:
     y, same = layer(torch.randn(3, 0, 6), state)
     assert y.shape == (3, 0, 6)
     assert_close(same, state, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_a_core_tells_how_it_was_built(name: str, make_layer: MakeLayer) -> None:
+    core = make_layer(name)
+    for argument in ("d_model", "num_heads", "backend"):
+        told = f"{argument}={getattr(core, argument, None)!r}" in repr(core)
+        assert told == hasattr(core, argument)
 
 
 @pytest.mark.parametrize("autocast", [True, False], ids=["autocast", "module"])

@@ -306,16 +306,21 @@ def test_a_changed_stage_goes_by_its_parts() -> None:
     plain = stage()
     plain[1] = nn.BatchNorm2d(16, affine=False)
     assert error(plain(images), stage()(images)) < 1e-5
-    seen: list[tuple[int, ...]] = []
-    hooked = stage()
-    hooked[2].register_forward_hook(lambda _, inputs, output: seen.append(tuple(output.shape)))
-    hooked(images)
-    assert seen == [(4, 16, 8, 8)]
     still = stage()
     still[1].track_running_stats = False
     still(images)
     assert torch.equal(still[1].running_mean, torch.zeros(16))
     assert still[1].num_batches_tracked == 0
+
+
+@pytest.mark.parametrize("part", range(5))
+@pytest.mark.parametrize("kind", ["forward", "forward_pre", "full_backward", "full_backward_pre"])
+def test_a_hook_on_a_part_is_called(kind: str, part: int) -> None:
+    stage, seen = Conv4(16, 3).layers[0], []
+    getattr(stage[part], f"register_{kind}_hook")(lambda *_: seen.append(kind))
+    images = torch.rand(4, 3, 16, 16, requires_grad=True)
+    torch.autograd.grad(stage(images).sum(), images)
+    assert seen == [kind]
 
 
 def test_a_cumulative_average_of_statistics() -> None:

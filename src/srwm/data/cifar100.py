@@ -1,7 +1,6 @@
 """FC100 and CIFAR-FS: the 100 classes x 600 images of CIFAR-100 (Krizhevsky, 2009), split in two ways."""
 
 import functools
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from srwm.data.cache import Decoded, cached_classes, files_key
 from srwm.data.download import fetch_archive, unpack
 from srwm.data.errors import UserError
-from srwm.data.files import cache_dir
+from srwm.data.files import cache_dir, named_folder
 from srwm.data.images import SPLITS, ImageClasses, Split
 from srwm.data.safe_pickle import load_pickle, text
 
@@ -82,7 +81,7 @@ def find_cifar100(data_dir: Path | None = None) -> Path:
 
     Raises UserError where a named folder holds neither, or the download fails.
     """
-    named = data_dir or (Path(os.environ["SRWM_DATA"]) if os.environ.get("SRWM_DATA") else None)
+    named = named_folder(data_dir)
     if named is not None:
         for place in (named / FOLDER, named / "cifar100" / FOLDER, named):
             if all((place / file).is_file() for file in _FILES):

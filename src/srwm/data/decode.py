@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from srwm.data.errors import UserError
 
@@ -27,6 +26,8 @@ def read_images(paths: Sequence[str], image_shape: tuple[int, int, int], what: s
 
     Raises UserError that names the first file which `read_image` refuses.
     """
+    from tqdm import tqdm
+
     bar = tqdm(total=len(paths), desc=what, unit=" images", disable=None, leave=False)
     with ThreadPoolExecutor(_cores()) as pool, bar:
         for start in range(0, len(paths), _AT_ONCE):

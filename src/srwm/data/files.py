@@ -20,6 +20,11 @@ def cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "srwm"
 
 
+def named_folder(data_dir: Path | None) -> Path | None:
+    """The folder that the user names for data: `data_dir`, else `$SRWM_DATA`; None where neither does."""
+    return data_dir or (Path(os.environ["SRWM_DATA"]) if os.environ.get("SRWM_DATA") else None)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Put `content` at `path` as a whole or not at all. Raises as `write_blocks_atomically`."""
     write_blocks_atomically(path, [content])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from srwm.data.cache import Decoded, cached_classes, files_key
 from srwm.data.decode import read_images
 from srwm.data.errors import UserError
-from srwm.data.files import cache_dir
+from srwm.data.files import cache_dir, named_folder
 from srwm.data.folder import class_folders
 from srwm.data.images import SPLITS, ImageClasses, Split
 from srwm.data.safe_pickle import load_pickle, text
@@ -60,7 +60,7 @@ def find_mini_imagenet(data_dir: Path | None = None) -> Path:
 
     Raises UserError, which says how to get the data, where there is none: its licence forbids to hand it on.
     """
-    named = data_dir or Path(os.environ.get("SRWM_DATA") or cache_dir())
+    named = named_folder(data_dir) or cache_dir()
     for root in (named / folder for folder in _FOLDERS):
         if _has_tables(root) or _pickles(root) or all((root / split).is_dir() for split in SPLITS):
             return root

@@ -1,18 +1,17 @@
 """Omniglot (Lake et al., 2015): 1,623 characters x 20 drawers, in the split of Vinyals et al. (2016)."""
 
-import hashlib
 import json
-import os
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from srwm.data.cache import Decoded, cached_classes, files_key
 from srwm.data.download import fetch_archive
 from srwm.data.errors import UserError
-from srwm.data.files import cache_dir, read_cache, write_cache
+from srwm.data.files import cache_dir, named_folder
 from srwm.data.images import ImageClasses, Split, with_rotations
 from srwm.data.ink import normalise_ink
 
@@ -21,8 +20,8 @@ SIDE = 28
 FOLDERS = ("images_background", "images_evaluation")
 _URL = "https://github.com/brendenlake/omniglot/raw/master/python/{}.zip"
 _MD5 = {"images_background": "68d2efa1b9178cc56df9314c21c6e718", "images_evaluation": "6b91aef0f799c5bb55b94e3f2daec811"}
-_FORMAT = f"1: inverted, {SIDE}x{SIDE}, Lanczos"
-_FORMAT_CENTRED = "1: centred"
+_FORM = f"1: inverted, {SIDE}x{SIDE}, Lanczos"
+_FORM_CENTRED = "1: centred"
 
 
 def load_omniglot(data_dir: Path | None = None, *, rotations: bool = True, centred: bool = False) -> dict[Split, ImageClasses]:
@@ -43,7 +42,7 @@ def find_omniglot(data_dir: Path | None = None) -> Path:
     `data_dir` and `$SRWM_DATA` may be that folder or the one above it (with the data in `omniglot/`).
     Raises UserError where a named folder does not hold them, or the download fails.
     """
-    named = data_dir or (Path(os.environ["SRWM_DATA"]) if os.environ.get("SRWM_DATA") else None)
+    named = named_folder(data_dir)
     if named is not None:
         for folder in (named / "omniglot", named):
             if all((folder / part).is_dir() for part in FOLDERS):
@@ -79,24 +78,24 @@ def decode(root: Path, *, centred: bool = False) -> ImageClasses:
 
     With `centred`, `normalise_ink` takes the place of the resize.
 
-    The arrays are kept in the cache under a key made of every file's name, size and time, so a changed file is read again.
+    Kept in the cache under a key made of every file's name, size and time, so a changed file is read again.
     Raises UserError that names the first folder with other than 20 images, or the first image that cannot be read.
     """
     characters = _characters(root)
-    cached = cache_dir() / f"omniglot-{_key(root, characters, centred)}.npz"
-    kept = read_cache(cached)
-    images = _read_images(root, characters, centred) if kept is None else kept["images"]
-    if kept is None:
-        write_cache(cached, {"images": images})
-    groups = images.reshape(len(characters), DRAWERS, 1, SIDE, SIDE)
-    return ImageClasses.from_groups("omniglot-centred" if centred else "omniglot", list(groups), list(characters))
+    paths = [path for images in characters.values() for path in images]
+
+    def read() -> Decoded:
+        return dict.fromkeys(characters, DRAWERS), _images(root.name, paths, centred)
+
+    key = files_key(_FORM_CENTRED if centred else _FORM, root, paths)
+    return cached_classes("omniglot-centred" if centred else "omniglot", key, read)
 
 
-def _characters(root: Path) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
+def _characters(root: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
     for folder in FOLDERS:
         for character in sorted((root / folder).glob("*/character*")):
-            images = sorted(character.glob("*.png"))
+            images = sorted(map(str, character.glob("*.png")))
             if len(images) != DRAWERS:
                 raise UserError(f"{character}: expected {DRAWERS} images, found {len(images)}; the data set is incomplete")
             found[character.relative_to(root).as_posix()] = images
@@ -105,21 +104,14 @@ def _characters(root: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _key(root: Path, characters: dict[str, list[Path]], centred: bool) -> str:
-    digest = hashlib.blake2b((_FORMAT_CENTRED if centred else _FORMAT).encode(), digest_size=8)
-    for path in (path for images in characters.values() for path in images):
-        status = path.stat()
-        digest.update(f"{path.relative_to(root).as_posix()} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+def _images(name: str, paths: list[str], centred: bool) -> Iterator[NDArray[np.uint8]]:
+    from tqdm import tqdm
+
+    for path in tqdm(paths, desc=f"decoding {name}", unit=" images", disable=None, leave=False):
+        yield _read_image(path, centred)[None, None]
 
 
-def _read_images(root: Path, characters: dict[str, list[Path]], centred: bool) -> NDArray[np.uint8]:
-    paths = [path for images in characters.values() for path in images]
-    bar = tqdm(paths, desc=f"decoding {root.name}", unit=" images", disable=None, leave=False)
-    return np.stack([_read_image(path, centred) for path in bar])
-
-
-def _read_image(path: Path, centred: bool) -> NDArray[np.uint8]:
+def _read_image(path: str, centred: bool) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
     try:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from srwm.data.cache import Decoded, cached_classes
 from srwm.data.errors import UserError
@@ -50,6 +49,8 @@ def _cached(data: ImageClasses, image_shape: tuple[int, ...]) -> ImageClasses:
 
 
 def _blocks(data: ImageClasses, image_shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
+    from tqdm import tqdm
+
     with tqdm(total=len(data.images), desc=f"resizing {data.name}", unit=" images", disable=None, leave=False) as bar:
         for start in range(0, len(data.images), _AT_ONCE):
             block = data.images[start : start + _AT_ONCE]

@@ -12,7 +12,7 @@ from srwm.nn.registry import CORES, build_core
 from srwm.nn.sr_delta import SRDelta
 from srwm.nn.srwm import SRWM, SelfReferential
 from srwm.nn.stack import Block, Stack
-from srwm.nn.state import State, detach, index, map_state, reset
+from srwm.nn.state import State, detach, index, leaves, map_state, reset
 from srwm.nn.traces import learning_rates, shifts_over_time
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "detach",
     "index",
     "learning_rates",
+    "leaves",
     "map_state",
     "reset",
     "shifts_over_time",

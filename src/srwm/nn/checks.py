@@ -1,16 +1,28 @@
 """Checks of what goes into a layer; each failure is one line: argument, wanted, got."""
 
+from numbers import Integral
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from srwm.nn.state import Shape, State
+from srwm.ops.checks import shape_or_type
+
+if TYPE_CHECKING:
+    from srwm.nn.layer import Layer
 
 
-def check_input(x: Tensor, axes: str, width: int) -> None:
-    """Check that x is a batch of sequences of vectors of the given width."""
-    if x.dim() != 3 or x.shape[2] != width:
+def check_input(x: Tensor, axes: str, layer: "Layer") -> None:
+    """Check that x is a batch of sequences of vectors as the layer reads them."""
+    if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != layer.d_input:
         batch, steps = axes.split()
-        raise ValueError(f"x: expected ({batch}, {steps}, {width}), got {tuple(x.shape)}")
+        raise ValueError(f"x: expected ({batch}, {steps}, {layer.d_input}), got {shape_or_type(x)}")
+    if x.dtype is not torch.float32:  # the usual one is not worth a search for the weights at every step
+        weights, kind = next(layer.parameters(), x), x.device.type
+        autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        if x.dtype is not weights.dtype and not autocast:
+            raise ValueError(f"x: expected {weights.dtype} as the weights have, or autocast, got {x.dtype}")
 
 
 def check_state(state: State, shape: Shape, batch_size: int, name: str = "state") -> None:
@@ -32,6 +44,9 @@ def head_dim(d_model: int, num_heads: int) -> int:
 
     Raises ValueError where the heads do not share d_model evenly.
     """
+    for name, given in {"d_model": d_model, "num_heads": num_heads}.items():
+        if not isinstance(given, Integral):
+            raise ValueError(f"{name}: expected a whole number, got {given!r}")
     if num_heads < 1 or d_model < 1 or d_model % num_heads:
         raise ValueError(f"num_heads: expected a divisor of d_model = {d_model}, got {num_heads}")
     return d_model // num_heads

@@ -11,6 +11,7 @@ from srwm.nn.checks import head_dim
 from srwm.nn.config import StackConfig
 from srwm.nn.layer import Core
 from srwm.nn.state import State
+from srwm.ops.backend import check_backend
 
 
 class FastWeights(Core):
@@ -22,6 +23,7 @@ class FastWeights(Core):
         self.head_dim = head_dim(d_model, num_heads)
         self.slow_width = slow_width
         self.eps = eps
+        check_backend(backend)
         self.backend = backend
         self.slow_net = nn.Linear(d_model, num_heads * slow_width, bias=False)
         self.out_linear = nn.Linear(d_model, d_model, bias=False)

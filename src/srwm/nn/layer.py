@@ -1,5 +1,6 @@
 """The one interface of everything recurrent: cores, blocks and stacks."""
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import ClassVar, Self
 
@@ -44,9 +45,9 @@ class Layer(nn.Module, ABC):
         Shapes: x (B, T, d_input); resets and mask (B, T) bool, or None; state as `state_shape` with B in front, or None for a
         fresh one. At a reset the state is fresh before x_t is read. A masked step (False) neither reads nor writes the state,
         though a reset there still counts. Returns y (B, T, d_model), zero at masked steps, and the state after the last step.
-        Raises ValueError for shapes or a state that do not fit.
+        Raises ValueError for shapes, a dtype or a state that do not fit.
         """
-        check_input(x, "B T", self.d_input)
+        check_input(x, "B T", self)
         check_flags("resets", resets, x)
         check_flags("mask", mask, x)
         if state is not None:
@@ -61,9 +62,9 @@ class Layer(nn.Module, ABC):
         """Answer Q independent questions, each as if it were the one next step from this state.
 
         Shapes: x (B, Q, d_input), state as in `forward`; returns y (B, Q, d_model). The state stays as it is.
-        Raises ValueError for shapes or a state that do not fit.
+        Raises ValueError for shapes, a dtype or a state that do not fit.
         """
-        check_input(x, "B Q", self.d_input)
+        check_input(x, "B Q", self)
         if state is None:
             state = self.initial_state(len(x))
         check_state(state, self.state_shape, len(x))
@@ -90,6 +91,11 @@ class Core(Layer):
 
     resizes: ClassVar[bool] = False
     """Whether d_input may differ from d_model."""
+
+    def extra_repr(self) -> str:
+        """What the core was built with."""
+        given = inspect.signature(type(self)).parameters
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in given if hasattr(self, name))
 
     @classmethod
     @abstractmethod

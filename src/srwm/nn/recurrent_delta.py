@@ -10,6 +10,7 @@ from srwm.nn.checks import head_dim
 from srwm.nn.config import StackConfig
 from srwm.nn.layer import Core
 from srwm.nn.state import State
+from srwm.ops.backend import check_backend
 
 
 class RecurrentDelta(Core):
@@ -24,6 +25,7 @@ class RecurrentDelta(Core):
         super().__init__(d_model)
         self.num_heads = num_heads
         self.head_dim = head_dim(d_model, num_heads)
+        check_backend(backend)
         self.backend = backend
         self.slow_width = 3 * self.head_dim + 1
         self.slow_net = nn.Linear(d_model, num_heads * self.slow_width, bias=False)

@@ -56,10 +56,6 @@ class SRDelta(SelfReferential):
         """Shapes of shift and fast matrices of one batch element: (H, E, 5E + 5) and (H, E, E)."""
         return self.weight.shape, torch.Size((self.num_heads, self.head_dim, self.head_dim))
 
-    def weight_norm(self, state: tuple[Tensor, Tensor]) -> Tensor:
-        """Frobenius norm of the self-referential matrix W_0 + shift: (B, H)."""
-        return self._matrix_norm(state[0])
-
     def _program(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         q, k, v, beta = y.split_with_sizes([self.head_dim] * 3 + [1], dim=-1)
         return q.softmax(-1), k.softmax(-1), v, beta.squeeze(-1).sigmoid()

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from srwm import ops
-from srwm.nn.checks import head_dim
+from srwm.nn.checks import check_state, head_dim
 from srwm.nn.config import StackConfig
 from srwm.nn.layer import Core
 from srwm.nn.state import State
+from srwm.ops.backend import check_backend
 
 
 class SelfReferential(Core):
@@ -40,6 +41,7 @@ class SelfReferential(Core):
         self.input_softmax = input_softmax
         self.beta_init = beta_init
         self.query_init_std = query_init_std
+        check_backend(backend)
         self.backend = backend
         self.weight = nn.Parameter(torch.empty(num_heads, e, d_out + 2 * e + 4))
         self.out_linear = nn.Linear(d_model, d_model, bias=False)
@@ -53,13 +55,16 @@ class SelfReferential(Core):
             self.weight[..., self.d_out : self.d_out + e] *= self.query_init_std
             self.weight[..., -4:] += self.beta_init
 
+    def weight_norm(self, state: State) -> Tensor:
+        """Frobenius norm of W_t = W_0 + shift: (B, H). Raises ValueError for a state that does not fit."""
+        shift = state[0] if isinstance(state, tuple) and state else state
+        check_state(state, self.state_shape, len(shift) if isinstance(shift, Tensor) and shift.dim() else 1)
+        norm: Tensor = torch.linalg.vector_norm(self.weight + shift, dim=(2, 3))
+        return norm
+
     def _heads(self, x: Tensor) -> Tensor:
         x = x.reshape(*x.shape[:2], self.num_heads, self.head_dim)
         return x.softmax(-1) if self.input_softmax else x
-
-    def _matrix_norm(self, shift: Tensor) -> Tensor:
-        norm: Tensor = torch.linalg.vector_norm(self.weight + shift, dim=(2, 3))
-        return norm
 
 
 class SRWM(SelfReferential):
@@ -106,10 +111,6 @@ class SRWM(SelfReferential):
     def state_shape(self) -> torch.Size:
         """Shape of the shift of one batch element: (H, E, 3E + 4)."""
         return self.weight.shape
-
-    def weight_norm(self, state: Tensor) -> Tensor:
-        """Frobenius norm of W_t = W_0 + shift: state (B, H, E, 3E + 4) -> (B, H)."""
-        return self._matrix_norm(state)
 
     def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         y, shift = ops.srwm(self._heads(x), self.weight, state, resets, mask, backend=self.backend)

@@ -12,13 +12,21 @@ from srwm.nn.feed_forward import FeedForward
 from srwm.nn.layer import Core, Layer
 from srwm.nn.registry import build_core
 from srwm.nn.state import Shape, State, reset
+from srwm.ops.backend import check_backend
 
 
 class Block(Layer):
-    """A core on a residual path, then the feed-forward sub-layer; the state is the core's. See `StackConfig.style`."""
+    """A core on a residual path, then the feed-forward sub-layer; the state is the core's. See `StackConfig.style`.
+
+    Raises ValueError for an unknown style or a negative ff_factor.
+    """
 
     def __init__(self, core: Core, *, style: Style = "fewshot", ff_factor: int = 4, dropout: float = 0.0) -> None:
         super().__init__(core.d_model, core.d_input)
+        if style not in get_args(Style):
+            raise ValueError(f"style: expected one of {', '.join(get_args(Style))}, got {style!r}")
+        if ff_factor < 0:
+            raise ValueError(f"ff_factor: expected 0 or more, got {ff_factor}")
         self.core = core
         self.style = style
         self.norm = nn.LayerNorm(core.d_model) if style == "fewshot" or (style == "rl" and core.pre_norm) else nn.Identity()
@@ -52,7 +60,7 @@ class Stack(Layer):
 
     The state is the tuple of the blocks' states; with `carry="unroll"` a last tensor (B,) counts the steps since the memory
     was fresh. Masked steps do not count, and resets do not restart the count: pieces of fixed length stay in step with it.
-    Raises ValueError for a configuration that names an unknown core, style or carry, or sizes that do not fit.
+    Raises ValueError for a configuration that names an unknown core, style, carry or backend, or sizes that do not fit.
     """
 
     def __init__(self, config: StackConfig) -> None:
@@ -119,13 +127,12 @@ def _unroll(count: Tensor, real: Tensor, length: int) -> tuple[Tensor, Tensor]:
 
 
 def _check(config: StackConfig) -> None:
-    if config.style not in get_args(Style):
-        raise ValueError(f"style: expected one of {', '.join(get_args(Style))}, got {config.style!r}")
+    check_backend(config.backend)  # a core without operations does not look
     if config.carry not in get_args(Carry):
         raise ValueError(f"carry: expected one of {', '.join(get_args(Carry))}, got {config.carry!r}")
     if (config.carry == "unroll") != (config.unroll_length is not None):
         raise ValueError(f"unroll_length: expected a number exactly if carry is 'unroll', got {config.unroll_length}")
     if config.unroll_length is not None and config.unroll_length < 1:
         raise ValueError(f"unroll_length: expected 1 or more, got {config.unroll_length}")
-    if config.num_layers < 0 or config.ff_factor < 0:
-        raise ValueError(f"num_layers, ff_factor: expected 0 or more, got {config.num_layers}, {config.ff_factor}")
+    if config.num_layers < 0:
+        raise ValueError(f"num_layers: expected 0 or more, got {config.num_layers}")

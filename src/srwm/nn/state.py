@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from srwm.ops.checks import check_shape, shape_or_type
+
 State: TypeAlias = Any
 """A tensor, or a tuple of states."""
 
@@ -23,16 +25,38 @@ def map_state(function: Callable[[Tensor], Tensor], state: State) -> State:
     return tuple(map_state(function, part) for part in state)
 
 
+def leaves(state: State) -> list[Tensor]:
+    """The tensors of a state, in order; of None none."""
+    if isinstance(state, Tensor):
+        return [state]
+    return [] if state is None else [leaf for part in state for leaf in leaves(part)]
+
+
 def detach(state: State) -> State:
     """The state cut from the graph that made it, as truncated backpropagation needs it; None stays None."""
     return None if state is None else map_state(Tensor.detach, state)
 
 
 def index(state: State, which: Tensor | slice) -> State:
-    """The state of the chosen batch elements; `which` is a slice, a bool (B,) or integers (B',)."""
-    return map_state(lambda part: part[which], state)
+    """The state of the chosen batch elements; `which` is a slice, a bool (B,) or integers (B',); None stays None.
+
+    Raises ValueError for another `which`.
+    """
+    if not isinstance(which, slice) and not (isinstance(which, Tensor) and which.dim() == 1):
+        raise ValueError(f"which: expected a slice, bools (B,) or integers (B',), got {shape_or_type(which)}")
+    return None if state is None else map_state(lambda part: part[which], state)
 
 
 def reset(state: State, which: Tensor) -> State:
-    """The state, fresh again in the batch elements where `which` (B,) bool is True."""
-    return map_state(lambda part: part.masked_fill(which.view(-1, *[1] * (part.dim() - 1)), 0), state)
+    """The state, fresh again in the batch elements where `which` (B,) bool is True; None stays None.
+
+    Raises ValueError for another `which`.
+    """
+
+    def cleared(part: Tensor) -> Tensor:
+        check_shape("which", which, "(B,)", part.shape[:1])
+        if which.dtype is not torch.bool:
+            raise ValueError(f"which: expected dtype torch.bool, got {which.dtype}")
+        return part.masked_fill(which.view(-1, *[1] * (part.dim() - 1)), 0)
+
+    return None if state is None else map_state(cleared, state)

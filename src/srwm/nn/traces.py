@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from srwm import ops
-from srwm.nn.checks import check_input
+from srwm.nn.checks import check_input, check_state
 from srwm.nn.srwm import SelfReferential
 from srwm.nn.state import reset
 from srwm.ops.checks import check_flags
@@ -17,9 +17,9 @@ def learning_rates(core: SelfReferential, x: Tensor, shift: Tensor | None = None
     """The rates sigma(b_t) with which each step writes into the blocks of columns [y | q | k | beta], in 0 ... 1.
 
     Shapes: x (B, T, d_model), what the core reads; shift (B, H, E, M) carried in, or None; resets (B, T) bool, or None.
-    Returns (B, T, H, 4), without a gradient. Raises ValueError for shapes that do not fit.
+    Returns (B, T, H, 4), without a gradient. Raises ValueError for another core, and for shapes that do not fit.
     """
-    steps = _steps(core, x, shift, resets)
+    steps = _steps(core, x, _first(core, x, shift, resets), resets)
     rates = [(read[:, :, None] @ (core.weight + before)[..., -4:]).squeeze(2).sigmoid() for read, before, _ in steps]
     return torch.stack(rates, dim=1) if rates else x.new_zeros(len(x), 0, core.num_heads, 4)
 
@@ -30,16 +30,25 @@ def shifts_over_time(core: SelfReferential, x: Tensor, shift: Tensor | None = No
 
     Arguments and errors as in `learning_rates`.
     """
-    first = core.weight.new_zeros(len(x), *core.weight.shape) if shift is None else shift
-    return torch.stack([first, *(after for _, _, after in _steps(core, x, shift, resets))], dim=1)
+    first = _first(core, x, shift, resets)
+    return torch.stack([first, *(after for _, _, after in _steps(core, x, first, resets))], dim=1)
 
 
-def _steps(core: SelfReferential, x: Tensor, shift: Tensor | None, resets: Tensor | None) -> Iterator[tuple[Tensor, ...]]:
-    """For each step what the heads read, (B, H, E), and the shift before and after it."""
-    check_input(x, "B T", core.d_input)
+def _first(core: SelfReferential, x: Tensor, shift: Tensor | None, resets: Tensor | None) -> Tensor:
+    """The shift before the first step, once all arguments have been checked."""
+    if not isinstance(core, SelfReferential):
+        raise ValueError(f"core: expected a self-referential one, SRWM or SRDelta, got {type(core).__name__}")
+    check_input(x, "B T", core)
     check_flags("resets", resets, x)
+    if shift is None:
+        return core.weight.new_zeros(len(x), *core.weight.shape)
+    check_state(shift, core.weight.shape, len(x), "shift")
+    return shift
+
+
+def _steps(core: SelfReferential, x: Tensor, shift: Tensor, resets: Tensor | None) -> Iterator[tuple[Tensor, ...]]:
+    """For each step what the heads read, (B, H, E), and the shift before and after it."""
     heads = core._heads(x)
-    shift = core.weight.new_zeros(len(x), *core.weight.shape) if shift is None else shift
     for t in range(x.shape[1]):
         if resets is not None:
             shift = reset(shift, resets[:, t])

@@ -12,6 +12,12 @@ from srwm.ops.native.operators import compiled, transforming
 BACKENDS = ("auto", "reference", "native")
 
 
+def check_backend(backend: str) -> None:
+    """Raise a ValueError for an unknown backend."""
+    if backend not in BACKENDS:
+        raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
+
+
 def runs_native(backend: str, x: Tensor, dtype: torch.dtype) -> bool:
     """Whether the native kernels are to compute this call; the reference does otherwise.
 
@@ -22,8 +28,7 @@ def runs_native(backend: str, x: Tensor, dtype: torch.dtype) -> bool:
         ValueError: an unknown backend, or "native" for another device or for float64.
         RuntimeError: "native" where the library was not compiled, or under such a transform.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
+    check_backend(backend)
     fits = x.device.type == "cpu" and dtype is torch.float32
     if backend == "native":
         if not fits:

@@ -6,14 +6,14 @@ from torch import Tensor
 
 def check_shape(name: str, tensor: Tensor, letters: str, wanted: tuple[int, ...]) -> None:
     """Raise a ValueError unless `tensor` has the shape `wanted`, which `letters` spell out for the message."""
-    if tensor.shape != wanted:
-        raise ValueError(f"{name}: expected {letters} = {tuple(wanted)}, got {tuple(tensor.shape)}")
+    if not isinstance(tensor, Tensor) or tensor.shape != wanted:
+        raise ValueError(f"{name}: expected {letters} = {tuple(wanted)}, got {shape_or_type(tensor)}")
 
 
 def check_rank(name: str, tensor: Tensor, letters: str) -> None:
     """Raise a ValueError unless `tensor` has as many axes as `letters` names."""
-    if tensor.dim() != letters.count(",") + 1:
-        raise ValueError(f"{name}: expected {letters}, got {tuple(tensor.shape)}")
+    if not isinstance(tensor, Tensor) or tensor.dim() != letters.count(",") + 1:
+        raise ValueError(f"{name}: expected {letters}, got {shape_or_type(tensor)}")
 
 
 def check_flags(name: str, flags: Tensor | None, x: Tensor) -> None:
@@ -51,3 +51,8 @@ def computing_dtype(**tensors: Tensor | None) -> torch.dtype:
         if doubles and dtype is not torch.float64:
             raise ValueError(f"{name}: expected torch.float64 as {doubles[0]} has, got {dtype}")
     return torch.float64 if doubles else torch.float32
+
+
+def shape_or_type(given: object) -> str:
+    """What came, for a message: the shape of a tensor, else the name of its type."""
+    return str(tuple(given.shape)) if isinstance(given, Tensor) else type(given).__name__

@@ -91,6 +91,8 @@ def delta_rule(
         ValueError: a shape, dtype or device does not fit; the message names it.
         RuntimeError: backend "native" where the library was not compiled.
     """
+    if beta is None:  # the same call as that of linear attention, from here on
+        raise ValueError("beta: expected (B, T, H), got None")
     return _fast_weights(q, k, v, beta, state, resets, mask, backend)
 
 
@@ -118,6 +120,7 @@ def srwm_query(x: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
     to the y of Q separate one-step calls of `srwm`. Raises ValueError as `srwm` does.
     """
     _check_srwm("x", x, "(B, Q, H, E)", weight, shift)
+    check_rank("shift", shift, "(B, H, E, D + 2E + 4)")
     dtype = computing_dtype(x=x, weight=weight, shift=shift)
     with without_autocast(x):
         return reference.srwm_query(x.to(dtype), weight.to(dtype), shift.to(dtype)).to(x.dtype)
@@ -130,6 +133,8 @@ def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tenso
     ValueError as `delta_rule` does.
     """
     dtype = _check_fast_weights(q, k, v, beta, state, "Q")
+    check_rank("beta", beta, "(B, Q, H)")
+    check_rank("state", state, "(B, H, E, D)")
     with without_autocast(q):
         return reference.delta_rule_query(*(a.to(dtype) for a in (q, k, v, beta, state))).to(q.dtype)
 
@@ -137,6 +142,7 @@ def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tenso
 def linear_attention_query(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> Tensor:
     """What one next step of `linear_attention` would answer from `state`; as `delta_rule_query`, without beta."""
     dtype = _check_fast_weights(q, k, v, None, state, "Q")
+    check_rank("state", state, "(B, H, E, D)")
     with without_autocast(q):
         return reference.linear_attention_query(*(a.to(dtype) for a in (q, k, v, state))).to(q.dtype)
 

@@ -49,13 +49,17 @@ class _Stage(nn.Sequential):
             and type(dropout) is nn.Dropout
             and dropout.training
             and type(rectify) is nn.ReLU
-            and not any(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks for part in rest)
+            and not any(map(_has_hooks, rest))
             and norm_pool.available(y, norm.weight, norm.bias, dropout.p)
         ):
             return _norm_pool(y, norm, dropout.p)
         for part in rest:
             y = part(y)
         return y
+
+
+def _has_hooks(part: nn.Module) -> bool:
+    return any((part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks))
 
 
 def _stage(in_channels: int, channels: int, dropout: float) -> _Stage:
