@@ -20,10 +20,13 @@ def checkpoint_interval(e: int) -> int:
     return max(256, 4 * e)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def num_threads() -> int:
     """PyTorch's number of threads, which a compiled graph keeps from when it was traced."""
     return torch.get_num_threads()
+
+
+# what torch.compiler.assume_constant_result sets, which would import the whole compiler first: a second of processor time
+num_threads._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def side_by_side(batch: int, heads: int, e: int, d: int, threads: int) -> bool:
