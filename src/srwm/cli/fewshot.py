@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from srwm.cli.options import check_least, check_seed, set_threads
+from srwm.cli.options import check_least, set_threads
 from srwm.data.images import ImageClasses, Split
 from srwm.data.normalise import normalised
 from srwm.data.resize import resized
@@ -21,6 +21,7 @@ from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols import STREAMS
 from srwm.fewshot.report import check_other, draw_learning_curve, episode_shape, score_baselines, score_run
 from srwm.fewshot.train import train as train_run
+from srwm.training.configuration import check_seed
 from srwm.training.distributed import is_chief, leave
 
 

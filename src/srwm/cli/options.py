@@ -12,12 +12,6 @@ def check_least(least: int, **counts: int | None) -> None:
             raise UserError(f"{name}: expected {least} or more, got {count}")
 
 
-def check_seed(seed: int) -> None:
-    """Raise UserError for a seed that is not a number from 0 below 2**63."""
-    if not 0 <= seed < 2**63:
-        raise UserError(f"seed: expected a number from 0 below 2**63, got {seed}")
-
-
 def set_threads(threads: int | None) -> None:
     """Let PyTorch use so many threads; None leaves it its own choice. Raises UserError for fewer than one."""
     check_least(1, threads=threads)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from srwm.cli.options import check_least, check_seed, set_threads
+from srwm.cli.options import check_least, set_threads
 from srwm.data.errors import UserError
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvCrashError, build_env
@@ -22,6 +22,7 @@ from srwm.rl.train import check_config
 from srwm.rl.train import train as train_run
 from srwm.rl.watch import film_writer, record, write_film
 from srwm.training.checkpoint import Checkpoints
+from srwm.training.configuration import check_seed
 from srwm.training.distributed import is_chief, leave
 from srwm.training.runs import read_config_of, short_names
 

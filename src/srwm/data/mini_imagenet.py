@@ -14,7 +14,7 @@ from srwm.data.decode import read_images
 from srwm.data.errors import UserError
 from srwm.data.files import cache_dir, named_folder
 from srwm.data.folder import class_folders
-from srwm.data.images import SPLITS, ImageClasses, Split
+from srwm.data.images import SPLITS, ImageClasses, Split, check_apart
 from srwm.data.safe_pickle import load_pickle, text
 
 SIDE = 84
@@ -49,9 +49,7 @@ def load_mini_imagenet(data_dir: Path | None = None) -> dict[Split, ImageClasses
     else:
         listed = {split: _from_table(root, split) if _has_tables(root) else class_folders(root / split) for split in SPLITS}
         splits = {split: _from_files(root, split, files) for split, files in listed.items()}
-    names_seen = [name for data in splits.values() for name in data.class_names]
-    if len(set(names_seen)) < len(names_seen):
-        raise UserError(f"{root}: class {max(names_seen, key=names_seen.count)} is in two splits")
+    check_apart(root, {split: data.class_names for split, data in splits.items()})
     return splits
 
 

@@ -9,7 +9,7 @@ from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape
 from srwm.fewshot.objective import Losses, Sets, fraction_right
 from srwm.fewshot.synchronous import Synchronous
-from srwm.nn import State
+from srwm.nn import State, leaves
 
 
 class Bootstrap(Synchronous):
@@ -74,12 +74,6 @@ def match_outputs(logits: Tensor, target: Tensor) -> Tensor:
 
 def match_states(state: State, target: State) -> Tensor:
     """Mean squared difference, (), over all floating numbers of two states; the target is a constant."""
-    pairs = [(a, b.detach()) for a, b in zip(_tensors(state), _tensors(target), strict=True) if a.is_floating_point()]
+    pairs = [(a, b.detach()) for a, b in zip(leaves(state), leaves(target), strict=True) if a.is_floating_point()]
     total = sum((F.mse_loss(a, b, reduction="sum") for a, b in pairs), torch.zeros(()))
     return total / max(1, sum(a.numel() for a, _ in pairs))
-
-
-def _tensors(state: State) -> list[Tensor]:
-    if isinstance(state, Tensor):
-        return [state]
-    return [tensor for part in state for tensor in _tensors(part)]

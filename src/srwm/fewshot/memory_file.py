@@ -18,7 +18,7 @@ from srwm.data.files import write_atomically
 from srwm.fewshot.memory import MAX_SEED, Memory
 from srwm.fewshot.model import FewShotModel
 from srwm.fewshot.user_labels import Labels
-from srwm.nn import State
+from srwm.nn import State, leaves
 from srwm.nn.checks import check_state
 from srwm.nn.state import Shape
 
@@ -48,7 +48,7 @@ def save_memory(path: Path, memory: Memory) -> None:
         "dtype": memory.labels.dtype.str,
         "declared_dtype": None if memory.declared is None else memory.declared.dtype.str,
     }
-    tensors = {f"state.{i}": part.cpu().contiguous() for i, part in enumerate(_leaves(memory.state))}
+    tensors = {f"state.{i}": part.cpu().contiguous() for i, part in enumerate(leaves(memory.state))}
     try:
         write_atomically(path, safetensors.torch.save(tensors, {"srwm": json.dumps(facts)}))
     except OSError as error:
@@ -95,10 +95,10 @@ def _restored(facts: dict[str, Any], tensors: dict[str, Tensor], fresh: Memory) 
     shape = fresh.model.stack.state_shape
     state = _shaped(parts, shape)
     check_state(state, shape, orders)
-    expected = [part.dtype for part in _leaves(fresh.model.stack.initial_state(1))]
-    if next(parts, None) is not None or [part.dtype for part in _leaves(state)] != expected:
+    expected = [part.dtype for part in leaves(fresh.model.stack.initial_state(1))]
+    if next(parts, None) is not None or [part.dtype for part in leaves(state)] != expected:
         raise ValueError(f"state: expected tensors {expected}")
-    if not all(part.isfinite().all() for part in _leaves(state)):
+    if not all(part.isfinite().all() for part in leaves(state)):
         raise ValueError("state: expected finite numbers, got NaN or infinity")
     loaded = replace(
         fresh, orders=orders, seed=seed, state=state, labels=labels, declared=declared, count=count, columns=columns
@@ -134,14 +134,6 @@ def _fingerprint(model: FewShotModel) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _leaves(state: State) -> Iterator[Tensor]:
-    if isinstance(state, Tensor):
-        yield state
-    else:
-        for part in state:
-            yield from _leaves(part)
 
 
 def _shaped(parts: Iterator[Tensor], shape: Shape) -> State:

@@ -8,6 +8,7 @@ from srwm.fewshot.delayed import Delayed
 from srwm.fewshot.objective import Objective, Sets
 from srwm.fewshot.sequential import Sequential
 from srwm.fewshot.synchronous import Synchronous
+from srwm.training.configuration import check_seed
 
 PROTOCOLS: dict[str, type[Objective]] = {
     "synchronous": Synchronous,
@@ -51,8 +52,7 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     for name, value, least in numbers:
         if value < least:
             raise UserError(f"{name}: expected {least} or more, got {value}")
-    if not 0 <= config.seed < 2**63:
-        raise UserError(f"seed: expected a number from 0 below 2**63, got {config.seed}")
+    check_seed(config.seed)
     synchronous_alone = ("fewest_ways", "most_shots", "validation_ways")
     if config.protocol != "synchronous" and any(getattr(config, name) is not None for name in synchronous_alone):
         raise UserError(f"{', '.join(synchronous_alone)}: only the synchronous protocol has them")

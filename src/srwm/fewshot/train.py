@@ -76,7 +76,6 @@ def _train(
     draws = torch.Generator()
     sampler = objective.sampler(config, data["train"], draws)
 
-    clip_norm = math.inf if config.optimizer.clip_norm is None else config.optimizer.clip_norm
     checkpoints = Checkpoints(folder / "checkpoints")
     progress = Progress()
     state = checkpoints.load(model) if resume else None
@@ -123,9 +122,11 @@ def _train(
                         raise UserError(f"the loss is not finite at step {progress.step}; try a smaller --optimizer.lr")
                     fabric.backward(fabric.world_size * loss)
                 progress.add({name: value.item() for name, value in {**terms, "train_accuracy": accuracy}.items()})
-            norm = fabric.clip_gradients(learner, optimizer, max_norm=clip_norm, error_if_nonfinite=False)
-            if norm is None or not norm.isfinite():
+            norm = torch.nn.utils.get_total_norm([p.grad for p in learner.parameters() if p.grad is not None])
+            if not norm.isfinite():
                 raise UserError(f"the norm of the gradient is not finite at step {progress.step}; try a smaller --optimizer.lr")
+            if config.optimizer.clip_norm is not None:
+                torch.nn.utils.clip_grads_with_norm_(learner.parameters(), config.optimizer.clip_norm, norm)
             optimizer.step()
             if average is not None:
                 average.update(model, progress.step)

@@ -21,6 +21,7 @@ from srwm.rl.supply import Supply
 from srwm.rl.update import Learner
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
+from srwm.training.configuration import check_seed
 from srwm.training.distributed import agree, build_fabric, mean_over_processes
 from srwm.training.runs import MetricsLog, open_run
 from srwm.training.stopping import stop_requests
@@ -169,8 +170,7 @@ def check_config(config: TrainConfig) -> None:
             raise UserError(f"{name}: expected a number from 0 to 1, got {share}")
     if not config.optimizer.eps >= 0:
         raise UserError(f"optimizer.eps: expected 0 or more, got {config.optimizer.eps}")
-    if not 0 <= config.seed < 2**63:
-        raise UserError(f"seed: expected a number from 0 below 2**63, got {config.seed}")
+    check_seed(config.seed)
     if config.algorithm not in ("impala", "ppo"):
         raise UserError(f"algorithm: expected impala or ppo, got {config.algorithm!r}")
     if config.algorithm == "ppo" and not 1 <= config.ppo.minibatches <= config.batch_size:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from srwm.data import UserError
-from srwm.nn import State, map_state
+from srwm.nn import State, leaves
 from srwm.rl.agent import Agent
 from srwm.rl.envs import VectorEnv
 from srwm.rl.rollout import frame_tensors
@@ -111,11 +110,4 @@ def _picture(observation: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _norm(state: State) -> float:
-    squares: list[float] = []
-
-    def add(part: Tensor) -> Tensor:
-        squares.append(part.double().square().sum().item())
-        return part
-
-    map_state(add, state)
-    return float(np.sqrt(sum(squares)))
+    return float(np.sqrt(sum(part.double().square().sum().item() for part in leaves(state))))

@@ -5,6 +5,8 @@ import types
 import typing
 from typing import Any, TypeVar
 
+from srwm.data.errors import UserError
+
 T = TypeVar("T")
 
 
@@ -24,6 +26,12 @@ def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
         except TypeError as error:
             raise TypeError(f"{name}: {error}") from error
     return kind(**restored)
+
+
+def check_seed(seed: int) -> None:
+    """Raise UserError for a seed that is not a number from 0 below 2**63."""
+    if not 0 <= seed < 2**63:
+        raise UserError(f"seed: expected a number from 0 below 2**63, got {seed}")
 
 
 def _restore(hint: Any, value: Any) -> Any:
