@@ -34,6 +34,8 @@ Each section is written by `python benchmarks/cores.py --preset PRESET --runs FO
 names.
 """
 _WIDTH = 128
+_EPISODES = 200
+"""Per task and level set, as `srwm rl evaluate` plays by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +92,7 @@ def run(name: str, seed: int, options: Options) -> None:
 def result(name: str, options: Options) -> dict[str, Any]:
     """What came of one core: frames and scores of each of its seeds, and the scores of chance in the same tasks."""
     folders = [folder_of(name, seed, options) for seed in options.seeds]
-    first = json.loads((folders[0] / scores_file(chance=True)).read_text())["sets"]
+    first = read_scores(folders[0] / scores_file(chance=True))
     return {
         "name": name,
         "normalised": all(map(_is_normalised, first.values())),
@@ -105,13 +107,22 @@ def scores(path: Path) -> dict[str, dict[str, float]]:
 
     A score is the normalised one, times 100, where there is one for several tasks; else the mean return.
     """
-    sets = json.loads(path.read_text())["sets"]
+    sets = read_scores(path)
 
     def of(names: list[str], end: str) -> float:
         return fmean(_score(sets[name], end) for name in names)
 
     groups = {"all": list(sets)} if len(sets) == 1 else {"train": ["train"], "test": [name for name in sets if name != "train"]}
     return {group: {end: of(names, end) for end in ("value", "low", "high")} for group, names in groups.items()}
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """The statistics of each level set. Raises SystemExit where they are of another number of episodes."""
+    found = json.loads(path.read_text())
+    if found["episodes"] != _EPISODES:
+        raise SystemExit(f"{path}: expected {_EPISODES} episodes, got {found['episodes']}; see srwm rl evaluate")
+    sets: dict[str, Any] = found["sets"]
+    return sets
 
 
 def section(rows: list[dict[str, Any]], options: Options) -> str:
@@ -125,8 +136,8 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     folders = [folder_of(row["name"], seed, options) for row in rows for seed in options.seeds]
     about = (
         f"Preset `{options.preset}`{budget}, one thread of {runs.processors(folders)}, "
-        f"seed{'s' if several else ''} {', '.join(map(str, options.seeds))}. Scores{normalised} are of 200 episodes per task "
-        f"and level set after training, {actions}; in brackets {spread}."
+        f"seed{'s' if several else ''} {', '.join(map(str, options.seeds))}. Scores{normalised} are of {_EPISODES} episodes "
+        f"per task and level set after training, {actions}; in brackets {spread}."
     )
     head = " | ".join({"all": "return", "train": "training levels", "test": "test levels"}[group] for group in groups)
     lines = [f"| core | million frames | {head} |", f"|---|---|{'---|' * len(groups)}"]

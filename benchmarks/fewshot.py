@@ -82,6 +82,8 @@ class Options:
 
 def main(options: Options) -> None:
     """Make the runs that have not been made yet, then print the table."""
+    if options.preset not in PRESETS:
+        raise SystemExit(f"--preset: expected one of {', '.join(PRESETS)}, got {options.preset}")
     known = [name for name, (_, changes) in VARIANTS.items() if not changes or not _is_preset(options.preset, changes)]
     unknown = set(options.only) - {*known, LAYOUTS}
     if unknown:

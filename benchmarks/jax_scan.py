@@ -7,6 +7,7 @@ compiles for the arrays in a.npz (x, weight, cotangent) and writes the results a
 the seconds of three calls. The process keeps to the first THREADS of its CPUs, of which XLA makes as many threads.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -14,15 +15,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("threads", type=int, help="CPUs to keep to, and threads of XLA")
+threads = parser.parse_args().threads
 if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 os.environ["JAX_PLATFORMS"] = "cpu"
-if sys.argv[1] == "1":
+if threads == 1:
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
-import jax
-import jax.numpy as jnp
-import numpy as np
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
 
 SMALL_BATCH = 16
 """Matrices (batch x heads) up to which scanning four steps at a time is faster."""

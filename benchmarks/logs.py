@@ -12,6 +12,11 @@ from pathlib import Path
 KEPT = ("*.json", "*.csv")
 
 
+def kept(folder: Path) -> list[Path]:
+    """Files of a folder that make a log."""
+    return [file for pattern in KEPT for file in folder.glob(pattern)]
+
+
 def main() -> None:
     """Copy, and tell how many runs that were."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -25,11 +30,14 @@ def main() -> None:
     inside = arguments.log.resolve().is_relative_to(arguments.run.resolve())
     if inside or any(path.suffix == ".safetensors" or path.name == "checkpoints" for log in logs for path in log.glob("*")):
         parser.error(f"{arguments.log} holds runs, or lies in one: expected the place of a log")
+    for log in logs:
+        if kept(log) and not (log / "config.json").exists():
+            parser.error(f"{log} holds other files than a log's: expected the place of a log")
     for run, log in zip(runs, logs, strict=True):
         log.mkdir(parents=True, exist_ok=True)
-        for file in (file for pattern in KEPT for file in log.glob(pattern)):
+        for file in kept(log):
             file.unlink()
-        for file in (file for pattern in KEPT for file in run.glob(pattern)):
+        for file in kept(run):
             shutil.copy(file, log / file.name)
     print(f"kept the logs of {len(runs)} run{'s' if len(runs) > 1 else ''} in {arguments.log}")
 

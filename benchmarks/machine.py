@@ -1,5 +1,6 @@
 """What the machine is, and how fast it could go."""
 
+import argparse
 import os
 import platform
 import time
@@ -61,6 +62,13 @@ def _read_bandwidth(size: int) -> float:
         best = min(best, time.perf_counter() - start)
     torch.set_num_threads(threads)
     return again.numel() * 4 / best
+
+
+def thread_count(text: str) -> int:
+    """Threads as the command line gives them; for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
+    return int(text)
 
 
 def cpu_model() -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+import machine
 import report
 import suite
 
@@ -41,7 +42,9 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, help="threads of every competitor (default: PyTorch's own choice)")
+    parser.add_argument(
+        "--threads", type=machine.thread_count, help="threads of every competitor (default: PyTorch's own choice)"
+    )
     parser.add_argument("--jax-python", type=Path, help="an interpreter that has jax; without it the JAX column is empty")
     parser.add_argument("--compile-limit", type=float, default=40.0, help="seconds torch.compile may take for one loop")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, few repetitions")

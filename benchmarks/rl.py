@@ -29,14 +29,15 @@ VARIANTS = {
     "loop": "the same agent in float32 with a Python loop over time, reference operations, PyTorch's defaults, in turns",
 }
 _WARM_UP = 3
+Variant = tyro.extras.literal_type_from_choices(list(VARIANTS))
 
 
 @dataclass(frozen=True)
 class Options:
     """Time acting and learning."""
 
-    variants: tuple[str, ...] = tuple(VARIANTS)
-    """which of bf16, bf16-turns, bf16-processes, float32, bf16-lstm, loop"""
+    variants: tuple[Variant, ...] = tuple(VARIANTS)
+    """which to time"""
     updates: int = 6
     """timed updates, of the preset's batch size each; a multiple of 3, so that acting and learning come out even"""
     rounds: int = 2
@@ -47,7 +48,7 @@ class Options:
     """what is timed"""
     json: Path | None = None
     """where the numbers go, besides the terminal"""
-    variant: str | None = None
+    variant: Variant | None = None
     """time this one in this process and print its numbers as JSON"""
 
 

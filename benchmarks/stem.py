@@ -35,7 +35,7 @@ COMPETITORS = ("native", "PyTorch", "torch.compile")
 def main() -> None:
     """Print the table, and write it where that is wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, help="default: PyTorch's own choice")
+    parser.add_argument("--threads", type=machine.thread_count, help="default: PyTorch's own choice")
     parser.add_argument("--seconds", type=float, default=4.0, help="least time for each competitor")
     parser.add_argument("--json", type=Path, help="where to write every figure")
     parser.add_argument("--markdown", type=Path, help="where to write the table")

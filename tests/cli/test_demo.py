@@ -31,21 +31,29 @@ def test_the_demo_tests_beside_baselines_and_draws(tmp_path, save_model, capsys)
     ):
         assert sum(row.strip().startswith(line) for row in shown.splitlines()) == 1
     assert "Armenian and Georgian" in shown
+    assert "it was trained on data that it does not name" in shown
+    assert "a matrix that rewrites itself" in shown
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_model_without_a_matrix_is_tested_all_the_same(tmp_path, save_model, capsys):
     picture, lstm = tmp_path / "picture.png", StackConfig("lstm", d_model=16, num_layers=1, ff_factor=0)
     assert main(["demo", "--model", save_model(stack=lstm), "--figure", str(picture), "--episodes", "20"]) == 0
-    assert "no picture: this model has no self-referential matrix" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "no picture: this model has no self-referential matrix" in shown
+    assert "rewrites itself" not in shown
     assert not picture.exists()
 
 
 def test_mistakes_are_told_before_anything_is_drawn(tmp_path, save_model, capsys):
     assert main(["demo", "--figure", str(tmp_path / "nowhere" / "picture.png")]) == 1
-    assert "there is no such folder" in capsys.readouterr().err
+    assert "nowhere: there is no such folder" in capsys.readouterr().err
     assert main(["demo", "--figure", str(tmp_path / "picture.xyz")]) == 1
     assert "expected a name that ends in .png" in capsys.readouterr().err
+    assert main(["demo", "--seed", "-1"]) == 1
+    assert "seed: expected a number from 0" in capsys.readouterr().err
+    assert main(["demo", "--threads", "0"]) == 1
+    assert "threads: expected 1 or more, got 0" in capsys.readouterr().err
     assert main(["demo", "--episodes", "1"]) == 1
     assert "episodes: expected 2 or more, got 1" in capsys.readouterr().err
     assert main(["demo", "--model", save_model(n_way=3), "--figure", str(tmp_path / "picture.png")]) == 1

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+import srwm
 from srwm.cli import COMMANDS, main
 from srwm.fewshot.presets import PRESETS
 
@@ -28,6 +29,31 @@ def test_help_of_a_group_names_its_commands_alone(capsys):
     shown = capsys.readouterr().out
     assert "srwm fewshot train" in shown
     assert "srwm demo" not in shown
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"srwm {srwm.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["fewshot adaptation", "rl curves"])
+def test_a_figure_of_no_runs_is_wrong_usage(command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(command.split())
+    assert exit_.value.code == 2
+    assert f"no run folder given; see srwm {command} --help" in one_line(capsys)
+
+
+@pytest.mark.parametrize("command", ["fewshot adaptation", "rl curves"])
+def test_a_figure_without_an_ending_is_told(tmp_path, command, capsys):
+    assert main([*command.split(), str(tmp_path), "--figure", str(tmp_path / "figure")]) == 1
+    assert "figure: expected a name that ends in .png" in one_line(capsys)
+
+
+def test_the_home_folder_is_found_behind_an_equals_sign(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["demo", "--figure=~/nowhere/x.png"]) == 1
+    assert f"{tmp_path}/nowhere: there is no such folder" in one_line(capsys)
 
 
 def test_help_is_fast_because_it_imports_no_torch():

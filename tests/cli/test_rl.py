@@ -44,6 +44,14 @@ def test_train_evaluate_watch(tmp_path, capsys) -> None:
     assert (tmp_path / "film.gif").exists()
 
 
+def test_the_decay_of_ppo_is_an_option_without_an_underscore(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["rl", "train", "quick-memory", "--help"])
+    told = capsys.readouterr().out
+    assert "--ppo.lambda " in told
+    assert "lambda_" not in told
+
+
 def test_a_preset_may_be_given_as_an_option_and_help_names_the_cores(capsys) -> None:
     for words in (["--preset=quick-memory"], ["--preset", "quick-memory"]):
         with pytest.raises(SystemExit) as error:
@@ -102,6 +110,13 @@ def test_scores_of_both_kinds_of_actions_and_a_curve_of_something_else(tmp_path,
         assert main(["rl", "evaluate", str(run), "--episodes", "4", *words]) == 0
         assert json.loads((run / f"{name}.json").read_text())["greedy"] == (not words)
     capsys.readouterr()
+    assert main(["rl", "evaluate", str(run), "--episodes", "2"]) == 0
+    shown = capsys.readouterr()
+    assert "2 episodes per task" in shown.out
+    assert "evaluation.json holds 4 episodes per task, more than 2" in shown.err
+    assert json.loads((run / "evaluation.json").read_text())["episodes"] == 4
+    assert main(["rl", "evaluate", str(run), "--episodes", "1"]) == 1
+    assert "episodes: expected 2 or more, got 1" in capsys.readouterr().err
     assert main(["rl", "curves", str(run), str(tmp_path / "nothing")]) == 1
     assert "not a run folder" in capsys.readouterr().err
 

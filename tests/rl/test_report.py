@@ -1,11 +1,13 @@
 """A run's folder as figures."""
 
 import csv
+import json
 
 import pytest
 from matplotlib.figure import Figure
 
-from srwm.rl.report import draw_comparison
+from srwm.data import UserError
+from srwm.rl.report import draw_comparison, load_agent
 from srwm.training.runs import create_run
 
 
@@ -28,3 +30,21 @@ def test_a_curve_has_twenty_five_points_at_most(config, tmp_path, monkeypatch, c
         total = sum(n * each for n, each in enumerate(episodes, 1))
         assert points[0][1] == pytest.approx(total / sum(episodes))
         assert points[-1][0] == pytest.approx(scale * count)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "message"),
+    [
+        ("agent", "features", -32, "agent: features: expected 1 or more, got -32"),
+        ("agent", "frames_at_once", 0, "agent: frames_at_once: expected 1 or more, got 0"),
+        ("env", "names", [3], "env: names: expected str, got 3"),
+    ],
+)
+def test_impossible_values_in_a_run_are_told(env, config, tmp_path, part, name, value, message) -> None:
+    create_run(tmp_path / "run", config)
+    path = tmp_path / "run" / "config.json"
+    content = json.loads(path.read_text())
+    content[part][name] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=message):
+        load_agent(tmp_path / "run", env.spec)

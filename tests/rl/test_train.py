@@ -1,5 +1,6 @@
 """A training run: it learns, ends, and goes on as if it had not been interrupted."""
 
+import math
 import os
 import signal
 import subprocess
@@ -110,7 +111,7 @@ def test_nothing_but_the_unroll_under_way_is_lost_to_kill_9(env, config, tmp_pat
 def test_a_number_that_is_none_ends_the_run_by_name_and_leaves_the_checkpoint(env, config, tmp_path, where) -> None:
     spoil = lambda frame: frame._replace(**{where: getattr(frame, where) * np.nan})  # noqa: E731
     at_step(env, 40, spoil)
-    with pytest.raises(UserError, match=rf"update \d: {where}s: .* NaN .*last checkpoint, of update \d"):
+    with pytest.raises(UserError, match=rf"update \d: {where}s: .* NaN .*last checkpoint, of update \d.*in another --run"):
         train(config, env, tmp_path / "run", accelerator="cpu")
     assert train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
 
@@ -119,6 +120,16 @@ def test_a_number_that_is_none_at_the_first_update_says_that_there_is_no_checkpo
     at_step(env, 2, lambda frame: frame._replace(observation=frame.observation * np.nan))
     with pytest.raises(UserError, match=r"update 1: .*there is no checkpoint yet"):
         train(config, env, tmp_path / "run", accelerator="cpu")
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.0, "all"), (3600.0, "the last")])
+def test_learning_is_told_now_and_then_and_at_the_end(env, config, tmp_path, capsys, monkeypatch, seconds, told) -> None:
+    monkeypatch.setattr("srwm.rl.train._TELL_EVERY", seconds)
+    assert train(config, env, tmp_path / "run", accelerator="cpu")
+    lines, rows = capsys.readouterr().out.splitlines(), read_metrics(tmp_path / "run")
+    assert len(lines) == (len(rows) if told == "all" else 1)
+    assert lines[-1].startswith(f"{rows[-1]['frames']:,.0f} frames, ")
+    assert f"mean return again {rows[-1]['return_again']:.2f}, recall {rows[-1]['return_recall']:.2f}" in lines[-1]
 
 
 def test_the_learning_rate_falls_linearly_to_the_end_of_the_budget(env, config, tmp_path) -> None:
@@ -144,13 +155,15 @@ def test_a_run_begun_otherwise_is_not_continued(env, config, tmp_path) -> None:
         ({"algorithm": "dqn"}, "algorithm"),
         ({"ppo": PPOConfig(epochs=0)}, "ppo.epochs"),
         ({"ppo": PPOConfig(clip=-1)}, "ppo.clip"),
-        ({"ppo": PPOConfig(lambda_=1.5)}, "ppo.lambda_"),
+        ({"ppo": PPOConfig(lambda_=1.5)}, "ppo.lambda"),
         ({"discount": 1.5}, "discount"),
         ({"reward_clip": -1.0}, "reward_clip"),
         ({"seed": -1}, "seed"),
         ({"seed": 2**63}, "seed"),
-        ({"agent": AgentConfig(features=0)}, "agent.features"),
-        ({"agent": AgentConfig(frames_at_once=0)}, "agent.frames_at_once"),
+        ({"agent": AgentConfig(features=0)}, "agent: features"),
+        ({"agent": AgentConfig(frames_at_once=0)}, "agent: frames_at_once"),
+        ({"entropy_cost": math.nan}, "entropy_cost: expected a number, got nan"),
+        ({"agent": AgentConfig(stack=StackConfig(query_init_std=math.nan))}, "agent.stack.query_init_std"),
         ({"optimizer": OptimizerConfig(lr=-1)}, "optimizer.lr"),
         ({"optimizer": OptimizerConfig(clip_norm=0)}, "optimizer.clip_norm"),
         ({"optimizer": OptimizerConfig(alpha=-1)}, "optimizer.alpha"),

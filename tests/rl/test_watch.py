@@ -21,9 +21,10 @@ def test_a_film_has_a_picture_for_each_step_of_one_episode(env, config, tmp_path
     film = record(Agent(config.agent, env.spec), env)
     assert len(film.values) == len(film.observations) == len(film.rewards) == 5
     assert all(len(change) == 2 for change in film.changes)
+    assert film.outcome == f"return {film.rewards[-1]:g}"
     assert film.changes[0] != film.changes[-1]
-    write_film(film, tmp_path / "film.gif", "recall")
-    with Image.open(tmp_path / "film.gif") as picture:
+    write_film(film, tmp_path / "film.GIF", "recall")
+    with Image.open(tmp_path / "film.GIF") as picture:
         assert picture.n_frames == 5
 
 
@@ -31,6 +32,7 @@ def test_a_film_s_sizes_are_those_of_the_shift(env, config) -> None:
     agent = Agent(config.agent, env.spec)
     env = type(env)(num_envs=1, length=3)
     film = record(agent, env, most_frames=1)
+    assert film.outcome == "cut off, return 0 so far"
     _, _, state = agent(*frame_tensors(type(env)(num_envs=1, length=3).observe(), torch.device("cpu")))
     assert film.changes == [[pytest.approx(math.sqrt(part.double().square().sum().item())) for part in state]]
 
@@ -51,7 +53,7 @@ def test_a_film_has_sizes_of_blocks_alone(env, config) -> None:
 
 def test_a_film_of_another_kind_is_refused(env, config, tmp_path) -> None:
     film = record(Agent(config.agent, env.spec), env, most_frames=1)
-    with pytest.raises(UserError, match=r"\.gif or \.mp4"):
+    with pytest.raises(UserError, match=r"\.gif, \.mp4"):
         write_film(film, tmp_path / "film.avi", "recall")
 
 

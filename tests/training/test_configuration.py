@@ -2,16 +2,19 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 
 import pytest
 
-from srwm.training.configuration import config_from_dict
+from srwm.data import UserError
+from srwm.training.configuration import check_no_nan, config_from_dict
 
 
 @dataclass(frozen=True)
 class Inner:
     size: int = 1
+    weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,17 @@ def test_what_became_json_comes_back(config):
 def test_elements_of_tuples_are_as_their_type_says(values, message):
     with pytest.raises(TypeError, match=message):
         config_from_dict(Outer, values)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"), [(Inner(weight=math.nan), "value.weight"), (math.nan, "value"), ((1.0, math.nan), "value")]
+)
+def test_nan_is_told_by_name_wherever_it_is(value, name):
+    @dataclass(frozen=True)
+    class Holder:
+        value: object
+        rest: Inner = Inner()
+
+    with pytest.raises(UserError, match=f"^{name}: expected a number, got"):
+        check_no_nan(Holder(value))
+    check_no_nan(Holder(Inner(weight=math.inf)))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
 
+from srwm import __version__
 from srwm.cli.process import prepare_process
 from srwm.data.errors import UserError
 
@@ -33,10 +34,17 @@ _EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "te
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0; 1 after a failure and 2 after wrong usage, told in one line on stderr."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one command and return its exit code: 0; 1 after a failure, told in one line on stderr; 2 after wrong usage.
+
+    Options that do not parse are explained at more length, and end in SystemExit(2). In `--option=~/path` the ~ is the home
+    folder, as it is in `--option ~/path`, where the shell sees to it.
+    """
+    words = list(map(_at_home, sys.argv[1:] if arguments is None else arguments))
     if not words or words[0] in ("-h", "--help"):
         print(_overview(""))
+        return 0
+    if words == ["--version"]:
+        print(f"srwm {__version__}")
         return 0
     name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
     if name is None:
@@ -68,6 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     return 0
+
+
+def _at_home(word: str) -> str:
+    option, equals, value = word.partition("=")
+    return option + equals + os.path.expanduser(value)
 
 
 def _is_lost_peer(error: RuntimeError) -> bool:

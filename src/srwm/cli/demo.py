@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 import tyro
 
+from srwm.cli.options import check_least, set_threads
 from srwm.data import UserError
 from srwm.data.glyphs import GlyphDrawer
 from srwm.fewshot.baselines import evaluate_baselines
@@ -16,8 +17,11 @@ from srwm.fewshot.evaluate import embed_all, evaluate
 from srwm.fewshot.figures.episode import draw_episode
 from srwm.fewshot.figures.trace import trace_episode
 from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.pretrained import packaged
+from srwm.nn import SelfReferential
+from srwm.training.configuration import check_seed
+from srwm.training.figures import check_figure
 
-_FORMATS = (".png", ".pdf", ".svg", ".jpg")
 _SHAPE = EpisodeShape(n_way=5, k_shot=1, queries=10)
 
 
@@ -33,39 +37,43 @@ class DemoOptions:
     """episodes of the test"""
     seed: int = 0
     """seed of the drawings and of the episodes"""
+    threads: int | None = None
+    """threads of PyTorch; None: its own choice"""
 
 
 def demo(arguments: Sequence[str]) -> None:
     """Test beside baselines on the same episodes, draw."""
     options = tyro.cli(DemoOptions, prog="srwm demo", args=list(arguments))
-    if not options.figure.absolute().parent.is_dir():
-        raise UserError(f"{options.figure}: there is no such folder")
-    if options.figure.suffix not in _FORMATS:
-        raise UserError(f"{options.figure}: expected a name that ends in {', '.join(_FORMATS)}")
-    if options.episodes < 2:
-        raise UserError(f"episodes: expected 2 or more, got {options.episodes}")
+    check_figure(options.figure)
+    check_least(2, episodes=options.episodes)
+    check_seed(options.seed)
+    set_threads(options.threads)
     began = time.monotonic()
     model = FewShotModel.from_pretrained(options.model)
     if model.config.n_way < _SHAPE.n_way or model.config.image_shape != (1, 28, 28):
         raise UserError(f"{options.model}: expected a model of {_SHAPE.n_way} ways or more and images (1, 28, 28)")
-    print(f"the learner: {sum(p.numel() for p in model.parameters()):,} weights that stay as they are, and in each episode a")
-    print("matrix that rewrites itself while it reads five letters, one example each")
+    rewrites = any(isinstance(part, SelfReferential) for part in model.modules())
+    ours = options.model in packaged()
+    origin = "none of these alphabets and typefaces" if ours else model.facts.trained_on or "data that it does not name"
+    print(f"the learner: {sum(p.numel() for p in model.parameters()):,} weights that stay as they are; in each episode it")
+    print(f"reads five letters, one example each{', into a matrix that rewrites itself' if rewrites else ''}")
     unseen = GlyphDrawer().draw("test", options.seed, instances=20)
     print(f"the test: {len(unseen)} letters of Armenian and Georgian in typefaces of their own, drawn by pens of many widths,")
-    print("bent and turned; it was trained on none of these alphabets and typefaces. Which of the five is this?\n")
+    print(f"bent and turned; it was trained on {origin}. Which of the five is this?\n")
     features = embed_all(model, unseen)
     accuracy = evaluate(model, unseen, _SHAPE, options.episodes, options.seed, features)
     baselines = evaluate_baselines(model, unseen, _SHAPE, options.episodes, options.seed, features)
     print(f"  {'chance':<42}{100 / _SHAPE.n_way:5.2f} %")
     for name, found in baselines.items():
         print(f"  {name:<42}{found}")
-    print(f"  {'self-modifying network':<42}{accuracy}")
+    print(f"  {'self-modifying network' if rewrites else 'network with a memory':<42}{accuracy}")
     print(
         f"  (95 % intervals over {accuracy.episodes:,} episodes of {_SHAPE.queries} questions, the same for all; features are"
     )
     print("  those of the learner's own stem)")
     episode = draw_episodes(torch.from_numpy(unseen.offsets), _SHAPE, 1, torch.Generator().manual_seed(options.seed))
-    title = f"Letters of scripts that it was never trained on, one example each (test accuracy {accuracy}, chance 20 %)"
+    scripts = "scripts that it was never trained on" if ours else "Armenian and Georgian"
+    title = f"Letters of {scripts}, one example each (test accuracy {accuracy}, chance 20 %)"
     trace = trace_episode(model, unseen, episode)
     if trace is not None:
         draw_episode(trace, options.figure, title)

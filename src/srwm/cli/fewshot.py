@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from srwm.cli.options import check_least, set_threads
+from srwm.cli.options import check_least, refuse, set_threads
 from srwm.data.images import ImageClasses, Split
 from srwm.data.normalise import normalised
 from srwm.data.resize import resized
@@ -109,8 +109,7 @@ def train(arguments: Sequence[str]) -> None:
         return
     preset, *rest = arguments
     if preset not in PRESETS:
-        print(f"srwm: no preset {preset!r}; there are {', '.join(PRESETS)}", file=sys.stderr)
-        raise SystemExit(2)
+        refuse(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
     options = tyro.cli(
         TrainOptions,
         prog=f"srwm fewshot train {preset}",
@@ -190,6 +189,8 @@ def figures(arguments: Sequence[str]) -> None:
 def adaptation(arguments: Sequence[str]) -> None:
     """Draw what the tests of several runs on streams left."""
     options = tyro.cli(AdaptationOptions, prog="srwm fewshot adaptation", args=list(arguments))
+    if not options.runs:
+        refuse("no run folder given; see srwm fewshot adaptation --help")
     draw_adaptation(options.runs, options.figure)
     print(f"accuracy over positions: {options.figure}")
 

@@ -1,5 +1,8 @@
 """Checks of options that the commands of every laboratory share."""
 
+import sys
+from typing import NoReturn
+
 import torch
 
 from srwm.data.errors import UserError
@@ -10,6 +13,12 @@ def check_least(least: int, **counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < least:
             raise UserError(f"{name}: expected {least} or more, got {count}")
+
+
+def refuse(message: str) -> NoReturn:
+    """End the program for wrong usage, told in one line."""
+    print(f"srwm: {message}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def set_threads(threads: int | None) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from srwm.cli.options import check_least, set_threads
+from srwm.cli.options import check_least, refuse, set_threads
 from srwm.data.errors import UserError
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvCrashError, build_env
@@ -50,7 +50,7 @@ class EvaluateOptions:
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm rl train`"""
     episodes: int = 200
-    """episodes per task and level set"""
+    """episodes per task and level set; fewer than those of an evaluation before are told, but not kept in its place"""
     greedy: bool = True
     """the likeliest action; --no-greedy: actions drawn from the policy"""
     chance: bool = False
@@ -105,9 +105,9 @@ def train(arguments: Sequence[str]) -> None:
         return
     preset, *words = words
     if preset not in PRESETS:
-        _refuse(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+        refuse(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
     if chosen.core not in CORES:
-        _refuse(f"no core {chosen.core!r}; there are {', '.join(CORES)}")
+        refuse(f"no core {chosen.core!r}; there are {', '.join(CORES)}")
     if {"-h", "--help"} & set(words):
         print(f"--core CORE puts another core in place of the preset's own: {', '.join(CORES)}\n")
     run = preset if chosen.core == "srwm" else f"{preset}-{chosen.core}"
@@ -142,7 +142,7 @@ def train(arguments: Sequence[str]) -> None:
 def evaluate(arguments: Sequence[str]) -> None:
     """Score a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm rl evaluate", args=list(arguments))
-    check_least(1, episodes=options.episodes)
+    check_least(2, episodes=options.episodes)
     check_seed(options.seed)
     set_threads(options.threads)
     result = score_run(options.run, options.episodes, greedy=options.greedy, chance=options.chance, seed=options.seed)
@@ -176,14 +176,14 @@ def watch(arguments: Sequence[str]) -> None:
         agent = load_agent(options.run, env.spec)
         film = record(agent, env, greedy=options.greedy, seed=seed, most_frames=options.most_frames)
     write_film(film, options.film, f"{task}, {levels}")
-    print(f"{options.film}: {len(film.values)} steps, return {sum(film.rewards):g}")
+    print(f"{options.film}: {len(film.values)} steps, {film.outcome}")
 
 
 def curves(arguments: Sequence[str]) -> None:
     """Draw several runs."""
     options = tyro.cli(CurvesOptions, prog="srwm rl curves", args=list(arguments))
     if not options.runs:
-        _refuse("no run folder given; see srwm rl curves --help")
+        refuse("no run folder given; see srwm rl curves --help")
     names = short_names(options.runs)
     draw_comparison({name: (run,) for name, run in zip(names, options.runs, strict=True)}, options.figure)
     print(f"returns over frames and minutes: {options.figure}")
@@ -191,8 +191,3 @@ def curves(arguments: Sequence[str]) -> None:
 
 def _told(numbers: dict[str, Any], factor: float = 1.0) -> str:
     return f"{factor * numbers['value']:.2f} [{factor * numbers['low']:.2f}, {factor * numbers['high']:.2f}]"
-
-
-def _refuse(message: str) -> None:
-    print(f"srwm: {message}", file=sys.stderr)
-    raise SystemExit(2)

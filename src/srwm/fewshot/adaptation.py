@@ -16,6 +16,7 @@ from srwm.data import UserError
 from srwm.data.files import write_atomically
 from srwm.fewshot.config import read_config
 from srwm.fewshot.evaluate import Accuracy
+from srwm.training.figures import check_figure
 from srwm.training.runs import short_names, write_json
 
 
@@ -75,11 +76,11 @@ def draw_adaptation(runs: Sequence[Path], path: Path) -> None:
     """Draw the accuracy at every position of the test streams of some runs, one panel for each order of the tasks.
 
     Bands are 95 % intervals; dashed lines mark where a task begins. Runs are told apart by their core, or by their folders.
-    Raises UserError where a run has not been tested on streams, or on others than the first run, or for an unknown kind of
-    picture.
+    Raises UserError where a run has not been tested on streams, or on others than the first run, and as `check_figure`.
     """
     from matplotlib.figure import Figure
 
+    check_figure(path)
     if not runs:
         raise UserError("runs: expected at least one run folder, got none")
     measured = [_read(folder) for folder in runs]
@@ -107,10 +108,7 @@ def draw_adaptation(runs: Sequence[Path], path: Path) -> None:
         axes.set(xlabel="position in the stream", ylabel="accuracy, %", xlim=(0.5, begins - 0.5), ylim=(0, 100))
         axes.grid(alpha=0.3)
         axes.legend(loc="lower right")
-    try:
-        figure.savefig(path, dpi=150)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
+    figure.savefig(path, dpi=150)
 
 
 def _read(folder: Path) -> list[dict[str, Any]]:

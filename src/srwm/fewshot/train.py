@@ -23,9 +23,12 @@ from srwm.fewshot.protocols import build_objective, check_config, with_second
 from srwm.fewshot.schedule import learning_rate
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
+from srwm.training.configuration import check_no_nan
 from srwm.training.distributed import agree, build_fabric, gradients_apart, mean_over_processes, share
 from srwm.training.runs import BEST, MetricsLog, open_run
 from srwm.training.stopping import stop_requests
+
+_WAY_OUT = "try a smaller --optimizer.lr in another --run"
 
 
 def train(
@@ -48,6 +51,7 @@ def train(
     its gradient is not finite: before the weights have changed, and with the checkpoint before still there.
     """
     data = with_second(splits, second_splits)
+    check_no_nan(config)
     check_config(config, data)
     fabric = build_fabric(accelerator)
     mine = share(fabric, config.accumulate)
@@ -119,12 +123,12 @@ def _train(
                 with gradients_apart(fabric, learner, seed != batch_seeds[-1]):
                     loss, accuracy, terms = learner(drawn._replace(images=images))
                     if not math.isfinite(loss.item()):
-                        raise UserError(f"the loss is not finite at step {progress.step}; try a smaller --optimizer.lr")
+                        raise UserError(f"the loss is not finite at step {progress.step}; {_WAY_OUT}")
                     fabric.backward(fabric.world_size * loss)
                 progress.add({name: value.item() for name, value in {**terms, "train_accuracy": accuracy}.items()})
             norm = torch.nn.utils.get_total_norm([p.grad for p in learner.parameters() if p.grad is not None])
             if not norm.isfinite():
-                raise UserError(f"the norm of the gradient is not finite at step {progress.step}; try a smaller --optimizer.lr")
+                raise UserError(f"the norm of the gradient is not finite at step {progress.step}; {_WAY_OUT}")
             if config.optimizer.clip_norm is not None:
                 torch.nn.utils.clip_grads_with_norm_(learner.parameters(), config.optimizer.clip_norm, norm)
             optimizer.step()

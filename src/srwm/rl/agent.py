@@ -39,6 +39,9 @@ class Agent(nn.Module):
 
     def __init__(self, config: AgentConfig, spec: EnvSpec) -> None:
         super().__init__()
+        for name, count in {"features": config.features, "frames_at_once": config.frames_at_once}.items():
+            if count < 1:
+                raise ValueError(f"{name}: expected 1 or more, got {count}")
         self.config = config
         self.spec = spec
         self.stem = _stem(config, spec)

@@ -1,7 +1,9 @@
 """The configuration of a training run."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from srwm.rl.agent import AgentConfig
 from srwm.rl.envs import EnvConfig
@@ -30,7 +32,7 @@ class PPOConfig:
 
     clip: float = 0.2
     """largest change of an action's probability, relative to the acting policy's, that is rewarded"""
-    lambda_: float = 0.95
+    lambda_: Annotated[float, tyro.conf.arg(name="lambda")] = 0.95
     """decay of later temporal differences in an advantage"""
     epochs: int = 3
     """passes over the unrolls of an update"""

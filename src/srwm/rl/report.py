@@ -1,5 +1,7 @@
 """What a run has learned: its agent, its scores, its learning curve."""
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from srwm.rl.evaluate import Scores, estimate, interquartile_mean, level_sets, n
 from srwm.rl.seeds import evaluation_seed
 from srwm.rl.train import WEIGHTS, build_agent
 from srwm.training.checkpoint import Checkpoints, load_weights
+from srwm.training.figures import check_figure
 from srwm.training.runs import read_config_of, read_metrics, write_json
 
 
@@ -31,9 +34,9 @@ def load_agent(folder: Path, spec: EnvSpec) -> Agent:
 def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance: bool = False, seed: int = 1) -> dict[str, Any]:
     """Scores of a run on each level set, also written to `evaluation.json` in the run folder.
 
-    Where actions are drawn from the policy (not `greedy`) it is `evaluation-sampled.json`. With `chance` the scores are those
-    of actions drawn at random in its tasks instead, in `chance.json`. Environments and actions of a `seed` are not those of a
-    training of equal seed.
+    Scores of more episodes that are there already stay, and stderr says so. Where actions are drawn from the policy (not
+    `greedy`) it is `evaluation-sampled.json`. With `chance` the scores are those of actions drawn at random in its tasks
+    instead, in `chance.json`. Environments and actions of a `seed` are not those of a training of equal seed.
 
     Per level set: the mean return of each task; where all have a published range, also normalised, and of the normalised
     scores the mean and the interquartile mean over all tasks; each as {value, low, high}. Raises UserError as `load_agent`.
@@ -46,13 +49,26 @@ def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance:
             returns = play(load_agent(folder, env.spec), env, episodes, greedy=greedy, chance=chance, seed=own)
             sets[name] = summary(returns, env_config)
     result = {"episodes": episodes, "greedy": greedy and not chance, "seed": seed, "sets": sets}
-    write_json(folder / scores_file(greedy=greedy, chance=chance), result)
+    path = folder / scores_file(greedy=greedy, chance=chance)
+    there = _episodes_of(path)
+    if there > episodes:
+        print(f"srwm: not kept: {path} holds {there} episodes per task, more than {episodes}", file=sys.stderr)
+    else:
+        write_json(path, result)
     return result
 
 
 def scores_file(*, greedy: bool = True, chance: bool = False) -> str:
     """The name of the file in a run folder that holds such scores."""
     return "chance.json" if chance else "evaluation.json" if greedy else "evaluation-sampled.json"
+
+
+def _episodes_of(path: Path) -> int:
+    """Of scores that are there already; 0 where there are none."""
+    try:
+        return int(json.loads(path.read_text())["episodes"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return 0
 
 
 def summary(returns: Scores, config: EnvConfig) -> dict[str, Any]:
@@ -93,14 +109,15 @@ def draw_learning_curve(folder: Path) -> Path:
 
 
 def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
-    """Draw the mean return over the tasks of runs, over frames and over minutes, into a PNG: a colour for each group.
+    """Draw the mean return over the tasks of runs, over frames and over minutes: a colour for each group.
 
     A point is the mean over the episodes of a twenty-fifth of a run's rows, rounded up: a run has 25 points at most.
     Minutes are of processor time where every run's budget is. Raises UserError where a folder is not a run or no episode has
-    ended in it, or the file cannot be written.
+    ended in it, and as `check_figure`.
     """
     from matplotlib.figure import Figure
 
+    check_figure(path)
     configs = [read_config_of(folder, TrainConfig) for folders in groups.values() for folder in folders]
     by_cpu = all(config.cpu_minutes for config in configs)
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -121,7 +138,4 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
     axes[0].legend(loc="best", fontsize="small")
     for one in axes:
         one.grid(alpha=0.3)
-    try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot write {path}: {error}") from error
+    figure.savefig(path, dpi=150)

@@ -21,7 +21,7 @@ from srwm.rl.supply import Supply
 from srwm.rl.update import Learner
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
-from srwm.training.configuration import check_seed
+from srwm.training.configuration import check_no_nan, check_seed
 from srwm.training.distributed import agree, build_fabric, mean_over_processes
 from srwm.training.runs import MetricsLog, open_run
 from srwm.training.stopping import stop_requests
@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 WEIGHTS = "weights.safetensors"
 """The trained weights in a run folder; before the end of training the newest are those of the last checkpoint."""
+_TELL_EVERY = 60.0
+"""Seconds between two lines on the learning."""
 
 
 def train(
@@ -80,7 +82,7 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(f"{checkpoints.folder}: not the state of such a run ({type(error).__name__}: {error})") from error
 
-    first_frame, session = progress.frames, time.monotonic()
+    first_frame, session, told = progress.frames, time.monotonic(), progress.seconds
     clock = Clock(progress)
     spent, stopping = agree(fabric, config.spent(progress), False)
     with (
@@ -107,7 +109,9 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
                 kept = (
                     "there is no checkpoint yet" if last is None else f"the last checkpoint, of update {last}, is from before"
                 )
-                raise UserError(f"update {progress.step + 1}: {error}; {kept}; try a smaller --optimizer.lr") from error
+                raise UserError(
+                    f"update {progress.step + 1}: {error}; {kept}; try a smaller --optimizer.lr in another --run"
+                ) from error
             steps, episodes = supply.news()
             progress.step += 1
             progress.frames += fabric.world_size * steps
@@ -120,6 +124,9 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
                 row |= mean_returns(_gather(progress.take_returns(), fabric), env.names)
                 speed = (progress.frames - first_frame) / (time.monotonic() - session)
                 bar.set_postfix_str(_told(row))
+                if chief and (spent >= 1 or progress.seconds - told >= _TELL_EVERY):
+                    told = progress.seconds
+                    tqdm.write(f"{progress.frames:,} frames, {told / 60:.1f} min, {speed:.0f} frames/s: {_told(row)}")
                 if log is not None:
                     log.write(
                         progress.step,
@@ -154,17 +161,17 @@ def build_agent(config: AgentConfig, spec: EnvSpec) -> Agent:
 
 def check_config(config: TrainConfig) -> None:
     """Raise UserError where the configuration does not fit itself."""
+    check_no_nan(config)
     if config.frames is None and config.minutes is None and config.cpu_minutes is None:
         raise UserError("no end to training: give --frames, --minutes or --cpu-minutes")
     counts = ("frames", "minutes", "cpu_minutes", "unroll_length", "batch_size", "log_every", "checkpoint_every", "reward_clip")
     above: dict[str, float | None] = {name: getattr(config, name) for name in counts}
-    above |= {"agent.features": config.agent.features, "agent.frames_at_once": config.agent.frames_at_once}
     above |= {"optimizer.lr": config.optimizer.lr, "optimizer.clip_norm": config.optimizer.clip_norm}
     above |= {"ppo.epochs": config.ppo.epochs, "ppo.clip": config.ppo.clip}
     for name, value in above.items():
         if value is not None and not value > 0:
             raise UserError(f"{name}: expected a number above 0, got {value}")
-    shares = {"discount": config.discount, "ppo.lambda_": config.ppo.lambda_, "optimizer.alpha": config.optimizer.alpha}
+    shares = {"discount": config.discount, "ppo.lambda": config.ppo.lambda_, "optimizer.alpha": config.optimizer.alpha}
     for name, share in shares.items():
         if not 0 <= share <= 1:
             raise UserError(f"{name}: expected a number from 0 to 1, got {share}")
@@ -207,5 +214,5 @@ def _own_part(parts: list[dict[str, Any]], fabric: Fabric) -> dict[str, Any]:
 
 
 def _told(row: dict[str, Any]) -> str:
-    names = [name for name in row if name.startswith("return_")] or ["entropy"]
-    return ", ".join(f"{name.removeprefix('return_')} {row[name]:.2f}" for name in names)
+    returns = ", ".join(f"{name.removeprefix('return_')} {row[name]:.2f}" for name in row if name.startswith("return_"))
+    return f"mean return {returns}" if returns else f"entropy {row['entropy']:.2f}"

@@ -14,6 +14,7 @@ from srwm.nn import State, leaves
 from srwm.rl.agent import Agent
 from srwm.rl.envs import VectorEnv
 from srwm.rl.rollout import frame_tensors
+from srwm.training.figures import check_figure
 from srwm.training.modes import evaluation_mode
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ class Film:
     """per block, the norm of its state: of a self-referential matrix, that of W - W_0"""
     rewards: list[float] = field(default_factory=list)
     """the reward of the action at each frame"""
+    ended: bool = False
+    """whether the episode came to its end within the film"""
+
+    @property
+    def outcome(self) -> str:
+        """Its return, or the rewards so far of an episode that was cut off."""
+        total = f"return {sum(self.rewards):g}"
+        return total if self.ended else f"cut off, {total} so far"
 
 
 @torch.no_grad()
@@ -53,18 +62,18 @@ def record(agent: Agent, env: VectorEnv, *, greedy: bool = True, seed: int = 0, 
             frame = env.observe()
             film.rewards.append(float(frame.reward[0]))
             if frame.first[0]:
+                film.ended = True
                 break
     return film
 
 
 def film_writer(path: Path) -> "type[AbstractMovieWriter]":
-    """What writes a film of this name. Raises UserError for an ending other than .gif and .mp4, or .mp4 without ffmpeg."""
+    """What writes a film of this name, .gif or .mp4. Raises UserError as `check_figure`, and for .mp4 without ffmpeg."""
     from matplotlib.animation import FFMpegWriter, PillowWriter
 
     writers: dict[str, type[AbstractMovieWriter]] = {".gif": PillowWriter, ".mp4": FFMpegWriter}
-    kind = writers.get(path.suffix)
-    if kind is None:
-        raise UserError(f"{path}: expected a name that ends in .gif or .mp4")
+    check_figure(path, writers)
+    kind = writers[path.suffix.lower()]
     if not kind.isAvailable():  # type: ignore[attr-defined]
         raise UserError(f"{path}: {path.suffix} needs ffmpeg, which is not installed; .gif does not")
     return kind
@@ -79,7 +88,7 @@ def write_film(film: Film, path: Path, title: str, frames_per_second: int = 15) 
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplot_mosaic("ab;ac", width_ratios=(1, 1.2))
-    figure.suptitle(f"{title}, return {sum(film.rewards):g}", fontsize="medium")
+    figure.suptitle(f"{title}, {film.outcome}", fontsize="medium")
     picture = axes["a"].imshow(_picture(film.observations[0]), vmin=0, vmax=1)
     axes["a"].axis("off")
     steps = range(len(film.values))

@@ -1,11 +1,15 @@
 """Configurations: dataclasses to and from JSON."""
 
 import dataclasses
+import math
 import types
 import typing
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from srwm.data.errors import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 
@@ -26,6 +30,16 @@ def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
         except TypeError as error:
             raise TypeError(f"{name}: {error}") from error
     return kind(**restored)
+
+
+def check_no_nan(config: "DataclassInstance", prefix: str = "") -> None:
+    """Raise UserError that names the field where a number of a configuration, or of one in it, is NaN."""
+    for field in dataclasses.fields(config):
+        name, value = f"{prefix}{field.name}", getattr(config, field.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            check_no_nan(value, f"{name}.")
+        elif any(isinstance(each, float) and math.isnan(each) for each in (value if isinstance(value, tuple) else (value,))):
+            raise UserError(f"{name}: expected a number, got {value}")
 
 
 def check_seed(seed: int) -> None:

@@ -1,0 +1,49 @@
+"""What a benchmark cannot do it refuses in a line or in tyro's box, before it measures."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def call(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    name, *options = words
+    return subprocess.run([sys.executable, ROOT / "benchmarks" / name, *options], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("stem.py", "--threads", "0"), "--threads: expected 1 or more, got 0"),
+        (("ops.py", "--threads", "-1"), "--threads: expected 1 or more, got -1"),
+        (("fewshot.py", "--preset", "nope", "--runs", "runs"), "--preset: expected one of"),
+        (("rl.py", "--variants", "nope"), "nope"),
+        (("jax_scan.py", "some"), "argument threads: invalid int value"),
+    ],
+    ids=lambda each: each[0] if isinstance(each, tuple) else "",
+)
+def test_a_wrong_option_is_told(words: tuple[str, ...], told: str) -> None:
+    done = call(*words)
+    assert done.returncode in (1, 2)
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_of_the_jax_scan_needs_no_jax() -> None:
+    done = call("jax_scan.py", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_scores_of_fewer_episodes_do_not_go_into_the_table_of_cores(tmp_path: Path) -> None:
+    run = tmp_path / "cpu-memory-minigrid-none-0"
+    shutil.copytree(ROOT / "docs" / "logs" / "memory" / run.name, run)
+    scores = json.loads((run / "evaluation.json").read_text())
+    (run / "evaluation.json").write_text(json.dumps({**scores, "episodes": 1}))
+    done = call("cores.py", "--preset", "cpu-memory-minigrid", "--runs", tmp_path, "--only", "none", "--seeds", "0")
+    assert done.returncode == 1
+    assert "evaluation.json: expected 200 episodes, got 1" in done.stderr
