@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import json
 import math
+import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -195,6 +196,37 @@ def test_a_finished_run_stays_as_it_is(tmp_path, config, splits):
     before = (tmp_path / "run" / "metrics.csv").read_text()
     assert train(config, splits, tmp_path / "run", resume=True, accelerator="cpu")
     assert (tmp_path / "run" / "metrics.csv").read_text() == before
+
+
+def lose(part):
+    return lambda folder: [path.unlink() for path in (folder / "checkpoints").glob(f"*.{part}")]
+
+
+@pytest.mark.parametrize("lost", [lambda folder: shutil.rmtree(folder / "checkpoints"), lose("safetensors"), lose("state.pt")])
+@pytest.mark.parametrize("weights", [True, False])
+def test_a_run_whose_checkpoint_is_lost_does_not_begin_anew(tmp_path, config, splits, lost, weights):
+    folder = tmp_path / "run"
+    train(config, splits, folder, accelerator="cpu")
+    lost(folder)
+    if not weights:
+        (folder / "best.safetensors").unlink()
+    before = (folder / "metrics.csv").read_text()
+    with pytest.raises(UserError, match=r"checkpoints: expected step-N\.safetensors and step-N\.state\.pt .* begin a new run"):
+        train(config, splits, folder, resume=True, accelerator="cpu")
+    assert (folder / "metrics.csv").read_text() == before
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew_and_says_so(tmp_path, config, splits, monkeypatch):
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("srwm.fewshot.train.learning_rate", killed_after_step(3))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, splits, folder, accelerator="cpu")
+    assert read_metrics(folder)
+    with pytest.warns(UserWarning, match="run was ended before its first checkpoint and begins anew"):
+        assert train(config, splits, folder, resume=True, accelerator="cpu")
+    train(config, splits, tmp_path / "whole", accelerator="cpu")
+    assert all(torch.equal(w, weights(folder, 12)[name]) for name, w in weights(tmp_path / "whole", 12).items())
 
 
 def test_episodes_of_changing_size_train_and_validate(tmp_path, config, splits):

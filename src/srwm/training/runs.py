@@ -6,6 +6,7 @@ import io
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 from srwm.data import UserError
 from srwm.data.files import remove_leftovers, write_atomically
+from srwm.training.checkpoint import Checkpoints
 from srwm.training.configuration import config_from_dict
 
 if TYPE_CHECKING:
@@ -44,14 +46,17 @@ def create_run(folder: Path, config: "DataclassInstance") -> None:
 
 
 @contextmanager
-def open_run(fabric: "Fabric", folder: Path, config: "DataclassInstance", resume: bool) -> Iterator[None]:
-    """Make the run folder, or with `resume` check that it is this run's; clear what a kill left.
+def open_run(
+    fabric: "Fabric", folder: Path, config: "DataclassInstance", resume: bool, *, first_checkpoint: int
+) -> Iterator[None]:
+    """Make the run folder, or with `resume` check that it is this run's and can go on; clear what a kill left.
 
-    The first process does so, and is the only writer while it lasts.
-    Raises UserError as `create_run`, `check_same_config` and `only_writer`.
+    The first process does so, and is the only writer while it lasts. first_checkpoint: the step of it.
+    Raises UserError as `create_run`, `check_same_config` and `only_writer`, and where the checkpoint of a run is lost.
     """
     if resume:
         check_same_config(folder, config)
+        _check_goes_on(fabric, folder, first_checkpoint)
     elif fabric.is_global_zero:
         create_run(folder, config)
     fabric.barrier()
@@ -171,6 +176,21 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     most = max((len(path.parts) for path in paths), default=0)
     ends = ([str(Path(*path.parts[-count:])) for path in paths] for count in range(1, most + 1))
     return next((names for names in ends if len(set(names)) == len(set(paths))), [])
+
+
+def _check_goes_on(fabric: "Fabric", folder: Path, first_checkpoint: int) -> None:
+    """Training ends with weights, and goes past the first checkpoint's step only when that is written."""
+    checkpoints = Checkpoints(folder / "checkpoints")
+    if checkpoints.newest() is not None:
+        return
+    steps = [row["step"] for row in read_metrics(folder)]
+    if any(folder.glob("*.safetensors")) or any(step > first_checkpoint for step in steps):
+        raise UserError(
+            f"{checkpoints.folder}: expected step-N.safetensors and step-N.state.pt, of a run that has got this far, and they "
+            "are not both there; put them back, or begin a new run in another folder"
+        )
+    if steps and fabric.is_global_zero:
+        warnings.warn(f"{folder} was ended before its first checkpoint and begins anew", stacklevel=2)
 
 
 def _lock(file: IO[str]) -> None:
