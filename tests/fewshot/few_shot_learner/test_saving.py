@@ -162,6 +162,10 @@ def test_from_pretrained(drawn, images, tmp_path) -> None:
     assert learner.get_params()["model"] == tmp_path / "letters"
     learner.learn(images, LABELS)
     assert learner.model_.facts == Facts("nothing", "ink")
+    settings = {"preprocess": "none", "ensemble": 4, "random_state": 7}
+    chosen = FewShotLearner.from_pretrained(tmp_path / "letters", **settings)
+    assert chosen.get_params() == {"model": tmp_path / "letters", **settings}
+    assert chosen.learn(images, LABELS).state_[0].shape[0] == 4
     by_name = FewShotLearner(str(tmp_path / "letters")).fit(images, LABELS)
     assert np.array_equal(by_name.predict_proba(images), learner.predict_proba(images))
     np.testing.assert_allclose(
