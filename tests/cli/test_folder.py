@@ -66,8 +66,13 @@ def test_a_run_is_tested_on_another_data_set_beside_its_own(folder, tmp_path, ca
     assert (run / "test-glyphs.json").exists()
     assert (run / "test.json").read_text() == own
     assert not (run / "baselines.json").exists()
-    assert main(["fewshot", "evaluate", str(run), "--episodes", "3", "--data", f"folder:{folder}"]) == 0
-    assert json.loads((run / "test.json").read_text())["episodes"] == 3, "its own data set by its name"
+    assert main(["fewshot", "evaluate", str(run), "--episodes", "5", "--data", f"folder:{folder}"]) == 0
+    assert json.loads((run / "test.json").read_text())["episodes"] == 5, "its own data set by its name"
+    kept = {name: (run / name).read_text() for name in ("test.json", "baselines.json")}
+    with pytest.warns(UserWarning, match=r"not kept: .*json stays, which is over 5 episodes, and this over 3") as told:
+        assert main(["fewshot", "evaluate", str(run), "--episodes", "3"]) == 0
+    assert len(told) == 2
+    assert kept == {name: (run / name).read_text() for name in kept}
     assert main(["fewshot", "evaluate", str(run), "--data", "imagenet"]) == 1
     assert "expected omniglot, " in capsys.readouterr().err
 

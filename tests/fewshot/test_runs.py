@@ -1,6 +1,8 @@
 import csv
 import dataclasses
 import json
+import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from srwm.data import UserError
 from srwm.fewshot.config import read_config
 from srwm.fewshot.presets import PRESETS
-from srwm.training.runs import MetricsLog, check_same_config, create_run, read_metrics, short_names
+from srwm.training.runs import MetricsLog, check_same_config, create_run, keep_result, read_metrics, short_names
 
 
 def test_configurations_come_back_equal(tmp_path, config):
@@ -100,6 +102,27 @@ def test_metrics_past_the_checkpoint_are_dropped(tmp_path):
     assert (tmp_path / "metrics.csv").read_text() == before
     with (tmp_path / "metrics.csv").open() as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["2", "4", "6"]
+
+
+@pytest.mark.parametrize(
+    ("before", "older", "kept"),
+    [
+        (None, False, True),
+        ("{", False, True),
+        ('{"episodes": 10}', False, True),
+        ('{"nearest": {"mean": 0.5, "episodes": 11}}', False, False),
+        ('{"nearest": {"mean": 0.5, "episodes": 11}}', True, True),
+    ],
+)
+def test_a_result_over_fewer_episodes_does_not_replace_one_of_the_same_weights(tmp_path, before, older, kept):
+    path, weights = tmp_path / "test.json", tmp_path / "best.safetensors"
+    weights.touch()
+    if before is not None:
+        path.write_text(before)
+        os.utime(path, (0, weights.stat().st_mtime + (-1 if older else 1)))
+    with nullcontext() if kept else pytest.warns(UserWarning, match="over 11 episodes, and this over 10"):
+        assert keep_result(path, {"episodes": 10, "seed": 3}, weights) == kept
+    assert ("seed" in json.loads(path.read_text())) == kept
 
 
 def test_metrics_are_in_tensorboard_too(tmp_path):

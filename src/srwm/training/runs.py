@@ -108,6 +108,22 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
+def keep_result(path: Path, result: dict[str, Any], weights: Path) -> bool:
+    """Write a result as JSON, unless one over more episodes is there, made since `weights` were: a warning tells of that."""
+    try:
+        before = json.loads(path.read_text()) if path.stat().st_mtime >= weights.stat().st_mtime else None
+    except (OSError, ValueError):
+        before = None
+    if _episodes(before) > _episodes(result):
+        warnings.warn(
+            f"not kept: {path} stays, which is over {_episodes(before)} episodes, and this over {_episodes(result)}",
+            stacklevel=2,
+        )
+        return False
+    write_json(path, result)
+    return True
+
+
 class MetricsLog:
     """Appends rows to `metrics.csv` and the same numbers to TensorBoard; each row is on disk when `write` returns."""
 
@@ -191,6 +207,14 @@ def _check_goes_on(fabric: "Fabric", folder: Path, first_checkpoint: int) -> Non
         )
     if steps and fabric.is_global_zero:
         warnings.warn(f"{folder} was ended before its first checkpoint and begins anew", stacklevel=2)
+
+
+def _episodes(result: object) -> int:
+    """The largest number that a result, or a part of it, calls episodes."""
+    if not isinstance(result, dict):
+        return 0
+    own = result.get("episodes")
+    return max([own if isinstance(own, int) else 0, *map(_episodes, result.values())])
 
 
 def _lock(file: IO[str]) -> None:
