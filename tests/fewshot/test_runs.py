@@ -142,6 +142,18 @@ def test_metrics_that_are_no_table_are_told(tmp_path, content):
         read_metrics(tmp_path)
 
 
+def test_metrics_that_a_spreadsheet_saved_are_read(tmp_path):
+    (tmp_path / "metrics.csv").write_bytes(b"\xef\xbb\xbfstep,minutes\r\n1,0.5\r\n")
+    assert read_metrics(tmp_path) == [{"step": 1, "minutes": 0.5}]
+
+
+def test_a_column_that_a_run_does_not_have_is_named_and_the_file_stays(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,minuets\n1,0.5\n")
+    with pytest.raises(UserError, match=r"metrics\.csv: no column minuets; expected step, minutes"):
+        MetricsLog(tmp_path, 1)
+    assert (tmp_path / "metrics.csv").read_text() == "step,minuets\n1,0.5\n"
+
+
 def test_a_configuration_of_endless_depth_is_told(tmp_path):
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match=r"config\.json: not readable"):

@@ -1,11 +1,13 @@
 """A run's folder as figures."""
 
 import csv
+from functools import partial
 
 import pytest
 from matplotlib.figure import Figure
 
-from srwm.rl.report import draw_comparison
+from srwm.data import UserError
+from srwm.rl.report import draw_comparison, draw_learning_curve
 from srwm.training.runs import create_run
 
 
@@ -28,3 +30,14 @@ def test_a_curve_has_twenty_five_points_at_most(config, tmp_path, monkeypatch, c
         total = sum(n * each for n, each in enumerate(episodes, 1))
         assert points[0][1] == pytest.approx(total / sum(episodes))
         assert points[-1][0] == pytest.approx(scale * count)
+
+
+@pytest.mark.parametrize("name", ["frames", "minutes", "episodes"])
+def test_a_column_that_is_missing_is_named(config, tmp_path, name) -> None:
+    run = tmp_path / "run"
+    create_run(run, config)
+    (run / "metrics.csv").write_text("step,frames,minutes,episodes,return\n1,10,0.1,2,0.5\n".replace(name, "other"))
+    draw = [partial(draw_comparison, {"run": [run]}, tmp_path / "curves.png")]
+    for call in draw if name == "episodes" else [*draw, partial(draw_learning_curve, run)]:
+        with pytest.raises(UserError, match=rf"metrics\.csv: not a table of metrics, a row has no {name}"):
+            call()

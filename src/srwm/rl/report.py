@@ -12,7 +12,7 @@ from srwm.rl.evaluate import Scores, estimate, interquartile_mean, level_sets, n
 from srwm.rl.seeds import evaluation_seed
 from srwm.rl.train import WEIGHTS, build_agent
 from srwm.training.checkpoint import Checkpoints, load_weights
-from srwm.training.runs import read_config_of, read_metrics, write_json
+from srwm.training.runs import check_columns, read_config_of, read_metrics, write_json
 
 
 def load_agent(folder: Path, spec: EnvSpec) -> Agent:
@@ -77,6 +77,7 @@ def draw_learning_curve(folder: Path) -> Path:
     tasks = sorted({name for row in rows for name in row if name.startswith("return_")})
     figure = Figure(figsize=(10, 4), layout="constrained")
     minutes = "cpu_minutes" if read_config_of(folder, TrainConfig).cpu_minutes else "minutes"
+    check_columns(folder, rows, "frames", minutes)
     for axes, over in zip(figure.subplots(1, 2, sharey=True), ("frames", minutes), strict=True):
         for task in tasks:
             known = [row for row in rows if task in row]
@@ -102,22 +103,23 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     configs = [read_config_of(folder, TrainConfig) for folders in groups.values() for folder in folders]
-    by_cpu = all(config.cpu_minutes for config in configs)
+    minutes = "cpu_minutes" if all(config.cpu_minutes for config in configs) else "minutes"
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for number, (name, folders) in enumerate(groups.items()):
         for folder in folders:
             rows = [row for row in read_metrics(folder) if "return" in row]
+            check_columns(folder, rows, "episodes", "frames", minutes)
             if not rows:
                 raise UserError(f"{folder}: no row of its metrics has an episode of every task yet")
             size = -(-len(rows) // 25)
             parts = [rows[start : start + size] for start in range(0, len(rows), size)]
             returns = [sum(r["return"] * r["episodes"] for r in part) / sum(r["episodes"] for r in part) for part in parts]
             label = name if folder == folders[0] else None
-            for one, over in zip(axes, ("frames", "cpu_minutes" if by_cpu else "minutes"), strict=True):
+            for one, over in zip(axes, ("frames", minutes), strict=True):
                 one.plot([part[-1][over] for part in parts], returns, f"C{number % 10}", label=label)
     axes[0].set(xlabel="frames", ylabel="mean return of training episodes")
-    axes[1].set(xlabel="minutes of processor time" if by_cpu else "minutes")
+    axes[1].set(xlabel="minutes of processor time" if minutes == "cpu_minutes" else minutes)
     axes[0].legend(loc="best", fontsize="small")
     for one in axes:
         one.grid(alpha=0.3)

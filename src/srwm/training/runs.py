@@ -142,6 +142,8 @@ class MetricsLog:
         self.fields = ("step", *fields)
         self.path = folder / "metrics.csv"
         kept = [row for row in read_metrics(folder) if row["step"] <= last_step]
+        if unknown := {name for row in kept for name in row}.difference(self.fields):
+            raise UserError(f"{self.path}: no column {', '.join(sorted(unknown))}; expected {', '.join(self.fields)}")
         text = io.StringIO()
         writer = csv.DictWriter(text, self.fields, lineterminator="\n")
         writer.writeheader()
@@ -171,19 +173,25 @@ class MetricsLog:
 def read_metrics(folder: Path) -> list[dict[str, float]]:
     """The rows of `metrics.csv`, empty fields left out; a row that was cut off while it was written is dropped.
 
-    Raises UserError where it is no table of numbers with a step in every row.
+    Raises UserError where it is no table of numbers with a step in every row. A spreadsheet may have written it.
     """
     path = folder / "metrics.csv"
     if not path.exists():
         return []
     try:
-        *lines, _ = path.read_text().split("\n")
+        *lines, _ = path.read_text(encoding="utf-8-sig").split("\n")
         rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(lines)]
     except (OSError, TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: not a table of numbers ({error})") from error
-    if not all("step" in row for row in rows):
-        raise UserError(f"{path}: not a table of metrics, a row has no step")
+    check_columns(folder, rows, "step")
     return rows
+
+
+def check_columns(folder: Path, rows: Sequence[dict[str, float]], *columns: str) -> None:
+    """Raise UserError that names a column which some of these rows of `metrics.csv` do not have."""
+    for name in columns:
+        if not all(name in row for row in rows):
+            raise UserError(f"{folder / 'metrics.csv'}: not a table of metrics, a row has no {name}")
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:

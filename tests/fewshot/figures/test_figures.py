@@ -223,6 +223,15 @@ def test_learning_curves_show_every_run_and_chance(tmp_path, monkeypatch):
     assert told[:3] == ["one, 2 steps, best 50.0 %", "two, 2 steps, best 75.0 %", "empty, 0 steps"]
 
 
+@pytest.mark.parametrize("name", ["minutes", "train_loss", "train_accuracy", "val_interval"])
+def test_a_column_that_is_missing_is_named(tmp_path, name):
+    make_run(tmp_path / "run", small())
+    path = tmp_path / "run" / "metrics.csv"
+    path.write_text(path.read_text().replace(name, "other"))
+    with pytest.raises(UserError, match=rf"metrics\.csv: not a table of metrics, a row has no {name}"):
+        draw_learning_curves([tmp_path / "run"], tmp_path / "curves.png")
+
+
 def make_run(folder: Path, config: TrainConfig) -> None:
     """A run folder as training leaves it, without training."""
     torch.manual_seed(0)

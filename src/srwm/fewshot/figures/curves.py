@@ -11,14 +11,15 @@ from matplotlib.lines import Line2D
 
 from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.figures.style import COLORS, GREY, figure_style, mark_chance
-from srwm.training.runs import read_metrics, short_names
+from srwm.training.runs import check_columns, read_metrics, short_names
 
 
 def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
     """Draw accuracy and loss over minutes of training into a PNG: a colour for each run, chance marked.
 
     Minutes are of processor time where the budget of every run is, of wall time elsewhere.
-    Thin lines are training, points are validations with their 95 % intervals. Raises UserError where a folder is not a run.
+    Thin lines are training, points are validations with their 95 % intervals. Raises UserError where a folder is not a run,
+    or its metrics have no such columns.
     """
     configs = [read_config(folder) for folder in folders]
     over, unit = ("cpu_minutes", "processor minutes") if all(c.cpu_minutes for c in configs) else ("minutes", "minutes")
@@ -55,11 +56,13 @@ def _loss_of_guessing(config: TrainConfig) -> float:
 
 def _draw_run(accuracy: Axes, loss: Axes, folder: Path, name: str, over: str, color: str) -> dict[str, Line2D]:
     rows = read_metrics(folder)
+    check_columns(folder, rows, over, "train_accuracy", "train_loss")
     trained: dict[str, Any] = {"color": color, "lw": 1, "alpha": 0.7}
     minutes = [row[over] for row in rows]
     accuracy.plot(minutes, [100 * row["train_accuracy"] for row in rows], **trained)
     loss.plot(minutes, [row["train_loss"] for row in rows], **trained)
     validated = [row for row in rows if "val_accuracy" in row]
+    check_columns(folder, validated, "val_interval")
     accuracy.errorbar(
         [row[over] for row in validated],
         [100 * row["val_accuracy"] for row in validated],
