@@ -28,7 +28,10 @@ def load_best(folder: Path) -> EpisodeModel:
 
     Raises UserError where the folder is not a run or the weights are missing, corrupt or do not fit.
     """
-    model = build_model(read_config(folder).model)
+    config = read_config(folder)
+    if not (folder / BEST).exists():
+        raise UserError(f"{folder}: not validated yet, so there are no best weights; go on training with --resume")
+    model = build_model(config.model)
     load_weights(folder / BEST, model)
     return model.eval()
 
@@ -47,14 +50,16 @@ def score_run(
 
     Episodes are of the run's shape, with `queries` queries or as many as in its validations. A run on streams also leaves the
     accuracy at every step in `adaptation.json` and `adaptation.csv`. Results over more episodes of the same weights stay, and a
-    warning tells so. `other` names the data set where it is not the run's own:
-    its result lies beside the run's, in `test-NAME.json`. Raises UserError as `load_best` and `check_other`, and where there
-    are more or fewer data sets than the protocol has.
+    warning tells so. `other` names the data set where it is not the run's own: its result lies beside the run's, in
+    `test-NAME.json`. Raises UserError as `load_best` and `check_other`, where there are more or fewer data sets than the
+    protocol has, or queries for streams.
     """
     config = read_config(folder)
     check_other(config, other)
     path = _result(folder, "test", other)
     if queries is not None:
+        if config.protocol in STREAMS:
+            raise UserError(f"queries: streams have none, and the protocol is {config.protocol!r}")
         config = dataclasses.replace(config, validation_queries=queries)
     protocol = PROTOCOLS[config.protocol]
     sets = (data,) if second is None else (data, second)

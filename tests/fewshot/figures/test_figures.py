@@ -118,7 +118,7 @@ def test_without_a_choice_the_trace_is_of_the_matrix_that_changes_most(model):
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ({"layer": 3}, "layer: expected one of 1, 2, got 3"),
+        ({"layer": 3}, "layer: expected 1 to 2, got 3"),
         ({"head": 0}, "head: expected 1 to 2, got 0"),
         ({"head": 3}, "got 3"),
     ],
@@ -126,6 +126,29 @@ def test_without_a_choice_the_trace_is_of_the_matrix_that_changes_most(model):
 def test_a_matrix_that_is_not_there_is_told(model, place, message):
     with pytest.raises(UserError, match=message):
         trace_episode(model, images_of(1), one_episode(images_of(1)), **place)
+
+
+@pytest.mark.parametrize(
+    ("core", "place", "message"),
+    [
+        ("srwm", {"layer": 0}, "layer: expected 1 to 2, got 0"),
+        ("lstm", {"head": 1}, "head: expected none for a model without a self-referential matrix, got 1"),
+    ],
+)
+def test_a_matrix_that_is_not_there_is_told_before_anything_is_drawn(tmp_path, core, place, message):
+    make_run(tmp_path / "run", small(core))
+    with pytest.raises(UserError, match=message):
+        list(draw_figures(tmp_path / "run", images_of(1), **place))
+    assert not (tmp_path / "run" / "figures").exists()
+
+
+def test_a_run_that_was_not_validated_yet_has_curves_alone(tmp_path):
+    make_run(tmp_path / "run", small())
+    (tmp_path / "run" / BEST).unlink()
+    figures = draw_figures(tmp_path / "run", images_of(1))
+    assert next(figures).name == "learning_curves.png"
+    with pytest.raises(UserError, match="run: not validated yet, so there are no best weights; go on training with --resume"):
+        next(figures)
 
 
 def test_the_mean_learning_rates_are_those_of_every_episode(model):
