@@ -64,6 +64,8 @@ def test_runs_that_do_not_fit_together_are_told(tmp_path, config):
         draw_adaptation([one, other], tmp_path / "figure.png")
     with pytest.raises(UserError, match=r"adaptation.json: not there; srwm fewshot evaluate .*untested makes it"):
         draw_adaptation([one, tmp_path / "untested"], tmp_path / "figure.png")
+    with pytest.raises(UserError, match="nosuch is not a run folder"):
+        draw_adaptation([one, tmp_path / "nosuch"], tmp_path / "figure.png")
     assert not (tmp_path / "figure.png").exists()
 
 

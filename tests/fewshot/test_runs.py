@@ -60,6 +60,12 @@ def test_an_empty_folder_may_become_a_run_and_a_failed_one_leaves_nothing(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_a_file_is_no_run_folder(tmp_path, config):
+    create_run(tmp_path / "run", config)
+    with pytest.raises(UserError, match=r"config\.json is not a run folder"):
+        read_config(tmp_path / "run" / "config.json")
+
+
 def test_every_differing_field_is_named(tmp_path, config):
     create_run(tmp_path / "run", config)
     stack = dataclasses.replace(config.model.stack, d_model=32)
@@ -75,6 +81,7 @@ def test_every_differing_field_is_named(tmp_path, config):
         ("{", "not readable"),
         ("[]", "not a configuration"),
         ('{"colour": 1}', "unknown field colour"),
+        ('{"env": {}, "seed": 0}', "is a run of srwm rl, which alone"),
         ('{"k_shot": "a"}', "k_shot: expected .*int.*, got 'a'"),
         ('{"k_shot": true}', "k_shot: expected .*int.*, got True"),
         ('{"model": "x"}', "model: expected .*ModelConfig.*, got 'x'"),

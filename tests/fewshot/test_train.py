@@ -11,6 +11,7 @@ import torch
 
 from srwm.data import UserError
 from srwm.fewshot.adaptation import draw_adaptation
+from srwm.fewshot.augment import AffineConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.average import WeightAverage
 from srwm.fewshot.build import build_sampler, validation_shape
@@ -288,7 +289,7 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"steps": -1}, "steps: expected a number above 0, got -1"),
         ({"queries": 0}, "queries: expected 1 or more"),
         ({"validation_queries": 0}, "validation_queries: expected 1 or more"),
-        ({"validation_episodes": 0}, "validation_episodes: expected 1 or more"),
+        ({"validation_episodes": 0}, "validation_episodes: expected 2 or more"),
         ({"average_decay": 1.0}, "average_decay: expected"),
         ({"k_shot": 9}, "need a pool of 3 classes of 10 images"),
         ({"most_shots": 9}, "need a pool of 3 classes of 10 images"),
@@ -303,11 +304,17 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"model": ModelConfig(image_shape=(1, 16, 16), stack=StackConfig(num_heads=3))}, "num_heads: expected a divisor"),
         ({"model": ModelConfig(image_shape=(1, 16, 16), stem_channels=0)}, "stem_channels: expected 1 or more, got 0"),
         ({"minutes": float("nan")}, "minutes: expected a number above 0, got nan"),
+        ({"streams": StreamConfig(hint=0.5)}, r"streams\.hint: expected 0, since only streams have hints"),
         ({"seed": 2**70}, r"seed: expected a number from 0 below 2\*\*63"),
-        ({"optimizer": OptimizerConfig(lr=-1)}, "optimizer: Invalid learning rate"),
+        ({"optimizer": OptimizerConfig(lr=-1)}, r"optimizer\.lr: expected a number above 0"),
+        ({"optimizer": OptimizerConfig(lr=0)}, r"optimizer\.lr: expected a number above 0"),
         ({"optimizer": OptimizerConfig(beta1=2)}, "optimizer: Invalid beta"),
         ({"optimizer": OptimizerConfig(weight_decay=-1)}, r"optimizer\.weight_decay: expected a number from 0 up"),
-        ({"optimizer": OptimizerConfig(clip_norm=-1)}, r"optimizer\.clip_norm: expected a number from 0 up"),
+        ({"optimizer": OptimizerConfig(clip_norm=0)}, r"optimizer\.clip_norm: expected a number above 0"),
+        ({"auxiliary": AuxiliaryConfig(weight=-1)}, r"auxiliary\.weight: expected 0 or more, got -1"),
+        ({"auxiliary": AuxiliaryConfig(temperature=0)}, r"auxiliary\.temperature: expected a number above 0, got 0"),
+        ({"distortion": AffineConfig(degrees=-5)}, r"distortion\.degrees: expected 0 or more, got -5"),
+        ({"distortion": AffineConfig(scale=3)}, r"distortion\.scale: expected a fraction from 0 up to, not with, 1, got 3"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused_before_a_folder_is_made(tmp_path, config, splits, changes, message):

@@ -82,12 +82,12 @@ def draw_adaptation(runs: Sequence[Path], path: Path) -> None:
 
     if not runs:
         raise UserError("runs: expected at least one run folder, got none")
+    cores = [read_config(folder).model.stack.core for folder in runs]
     measured = [_read(folder) for folder in runs]
     shapes = [[[(task["data"], len(task["positions"])) for task in order["tasks"]] for order in found] for found in measured]
     for folder, shape in zip(runs, shapes, strict=True):
         if shape != shapes[0]:
             raise UserError(f"{folder}: tested on other streams than {runs[0]}; they do not go into one figure")
-    cores = [read_config(folder).model.stack.core for folder in runs]
     names = cores if len(set(cores)) == len(cores) else short_names(runs)
     figure = Figure(figsize=(11, 1 + 3.2 * len(measured[0])), layout="constrained")
     panels = figure.subplots(len(measured[0]), 1, squeeze=False)[:, 0]

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import tempfile
+import typing
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BEST = "best.safetensors"
+_LABORATORIES = {"k_shot": "srwm fewshot", "env": "srwm rl"}
+"""Which commands make runs whose configuration has such a field."""
 
 
 def create_run(folder: Path, config: "DataclassInstance") -> None:
@@ -97,8 +100,12 @@ def check_same_config(folder: Path, config: "DataclassInstance") -> None:
 
 def read_config_of(folder: Path, kind: type[T]) -> T:
     """The configuration of a run, of this kind. Raises UserError where the folder is not a run, or of another kind."""
+    content = _read_config(folder)
+    for name, commands in _LABORATORIES.items():
+        if name in content and name not in typing.get_type_hints(kind):
+            raise UserError(f"{folder} is a run of {commands}, which alone knows what to do with it")
     try:
-        return config_from_dict(kind, _read_config(folder))
+        return config_from_dict(kind, content)
     except (TypeError, ValueError, KeyError) as error:
         raise UserError(f"{folder / 'config.json'}: not a configuration of this version ({error})") from error
 
@@ -236,7 +243,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         content = json.loads(path.read_text())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{folder} is not a run folder: it holds no config.json") from error
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable ({error})") from error
