@@ -49,6 +49,18 @@ def test_a_folder_of_ones_own_takes_one_argument(folder, tmp_path, capsys):
     assert main(["fewshot", "evaluate", str(run), "--episodes", "4"]) == 0
 
 
+def test_a_folder_that_is_too_small_is_told_in_one_line(tmp_path, capsys):
+    quick = [f"--{name}={value}" for name, value in QUICK.items()]
+    folder = fill(tmp_path / "photos", 3)
+    assert (
+        main(["fewshot", "train", "cpu-omniglot-1shot", "--run", str(tmp_path / "run"), *quick, "--data", f"folder:{folder}"])
+        == 1
+    )
+    error = capsys.readouterr().err
+    assert "need a pool of 3 classes" in error
+    assert error.count("\n") == 1
+
+
 def test_a_run_is_tested_on_another_data_set_beside_its_own(folder, tmp_path, capsys):
     run, other, twin = tmp_path / "run", fill(tmp_path / "my drawings", 15), fill(tmp_path / "other" / "my drawings", 15)
     quick = [f"--{name}={value}" for name, value in QUICK.items()]
