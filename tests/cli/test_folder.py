@@ -51,11 +51,8 @@ def test_a_folder_of_ones_own_takes_one_argument(folder, tmp_path, capsys):
 
 def test_a_folder_that_is_too_small_is_told_in_one_line(tmp_path, capsys):
     quick = [f"--{name}={value}" for name, value in QUICK.items()]
-    folder = fill(tmp_path / "photos", 3)
-    assert (
-        main(["fewshot", "train", "cpu-omniglot-1shot", "--run", str(tmp_path / "run"), *quick, "--data", f"folder:{folder}"])
-        == 1
-    )
+    given = ["--run", str(tmp_path / "run"), "--data", f"folder:{fill(tmp_path / 'photos', 3)}"]
+    assert main(["fewshot", "train", "cpu-omniglot-1shot", *quick, *given]) == 1
     error = capsys.readouterr().err
     assert "need a pool of 3 classes" in error
     assert error.count("\n") == 1

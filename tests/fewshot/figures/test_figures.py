@@ -15,12 +15,12 @@ from srwm.data import ImageClasses, UserError
 from srwm.fewshot.build import build_model, validation_shape
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
-from srwm.fewshot.evaluate import embed_all, evaluate, score
+from srwm.fewshot.evaluate import Accuracy, embed_all, evaluate, score
 from srwm.fewshot.figures.curves import draw_learning_curves
 from srwm.fewshot.figures.rates import mean_learning_rates
 from srwm.fewshot.figures.run import MATRIX_FIGURES, draw_figures
 from srwm.fewshot.figures.shift import animate_shift, draw_shift
-from srwm.fewshot.figures.shots import accuracy_per_shot
+from srwm.fewshot.figures.shots import accuracy_per_shot, draw_accuracy_per_shot
 from srwm.fewshot.figures.style import label_name, show_change, show_image
 from srwm.fewshot.figures.trace import core_inputs, trace_episode
 from srwm.fewshot.model import ModelConfig
@@ -73,6 +73,15 @@ def test_accuracy_per_shot_ends_with_that_of_whole_episodes_and_counts_examples(
         return drawn.support_labels[:, :1].expand_as(drawn.query_labels)
 
     assert accuracy_per_shot(first_label, data, shape, 50, seed=4)[-1] == score(first_label, data, shape, 50, 4)
+
+
+@pytest.mark.parametrize(("shots", "trained", "most"), [(1, (1, 1), 1), (3, (1, 5), 5), (5, (1, 1), 5)])
+def test_the_axis_of_shots_is_as_wide_as_what_it_shows(tmp_path, monkeypatch, shots, trained, most):
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path: figures.append(self))
+    draw_accuracy_per_shot({"model": [Accuracy(0.5, 0.1, 10)] * shots}, 3, trained, "run", tmp_path / "shots.png")
+    assert figures[0].axes[0].get_xlim() == (0.5, most + 0.5)
+    assert figures[0].axes[0].get_legend() is None, "it would lie on the points"
 
 
 def test_a_trace_is_what_the_model_does(model):
@@ -234,10 +243,10 @@ def test_learning_curves_show_every_run_and_chance(tmp_path, monkeypatch):
         rows = ["1,0.1,0.001,1.0,0.4,,", f"2,0.2,0.001,0.9,0.5,{best},0.01"]
         (tmp_path / name / "metrics.csv").write_text("\n".join([COLUMNS, *rows, ""]))
     create_run(tmp_path / "empty", small())
-    draw_learning_curves([tmp_path / name for name in ("one", "two", "empty")], tmp_path / "curves.png")
+    draw_learning_curves([tmp_path / name for name in ("one", "two", "empty", "two/../one")], tmp_path / "curves.png")
     accuracy, loss = figures[0].axes
     lines = [line.get_xydata().tolist() for line in accuracy.lines]
-    assert [[0.1, 40.0], [0.2, 50.0]] in lines
+    assert lines.count([[0.1, 40.0], [0.2, 50.0]]) == 2, "one each"
     assert [[0.2, 75.0]] in lines
     for axes, chance in ((accuracy, 100 / 3), (loss, math.log(3))):
         levels = [line.get_ydata() for line in axes.lines if line.get_linestyle() == "--"]

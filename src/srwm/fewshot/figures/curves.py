@@ -17,10 +17,11 @@ from srwm.training.runs import check_columns, read_metrics, short_names
 def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
     """Draw accuracy and loss over minutes of training into a PNG: a colour for each run, chance marked.
 
-    Minutes are of processor time where the budget of every run is, of wall time elsewhere.
-    Thin lines are training, points are validations with their 95 % intervals. Raises UserError where a folder is not a run,
-    or its metrics have no such columns.
+    Minutes are of processor time where the budget of every run is, of wall time elsewhere. A run that is named twice is drawn
+    once. Thin lines are training, points are validations with their 95 % intervals. Raises UserError where a folder is not a
+    run, or its metrics have no such columns.
     """
+    folders = list({folder.resolve(): folder for folder in folders}.values())
     configs = [read_config(folder) for folder in folders]
     over, unit = ("cpu_minutes", "processor minutes") if all(c.cpu_minutes for c in configs) else ("minutes", "minutes")
     ways = sorted({config.validation_ways or config.model.n_way for config in configs})
