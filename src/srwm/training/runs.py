@@ -59,7 +59,6 @@ def open_run(
     """
     if resume:
         check_same_config(folder, config)
-        _check_goes_on(fabric, folder, first_checkpoint)
     elif fabric.is_global_zero:
         create_run(folder, config)
     fabric.barrier()
@@ -67,6 +66,7 @@ def open_run(
         if fabric.is_global_zero:
             for part in (folder, folder / "checkpoints"):
                 remove_leftovers(part)
+            _check_goes_on(folder, first_checkpoint)
         yield
 
 
@@ -209,7 +209,7 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     return next((names for names in ends if len(set(names)) == len(set(paths))), [])
 
 
-def _check_goes_on(fabric: "Fabric", folder: Path, first_checkpoint: int) -> None:
+def _check_goes_on(folder: Path, first_checkpoint: int) -> None:
     """Training ends with weights, and goes past the first checkpoint's step only when that is written."""
     checkpoints = Checkpoints(folder / "checkpoints")
     if checkpoints.newest() is not None:
@@ -220,7 +220,7 @@ def _check_goes_on(fabric: "Fabric", folder: Path, first_checkpoint: int) -> Non
             f"{checkpoints.folder}: expected step-N.safetensors and step-N.state.pt, of a run that has got this far, and they "
             "are not both there; put them back, or begin a new run in another folder"
         )
-    if steps and fabric.is_global_zero:
+    if steps:
         warnings.warn(f"{folder} was ended before its first checkpoint and begins anew", stacklevel=2)
 
 
