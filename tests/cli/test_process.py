@@ -50,7 +50,8 @@ def test_what_the_user_set_stays(environment, calls):
     assert "GOMP_SPINCOUNT" not in environment
 
 
-def test_warnings_of_the_package_are_one_line_and_others_stay(environment, calls, monkeypatch):
+def test_warnings_of_the_package_are_one_line_and_others_stay(environment, monkeypatch):
+    environment["MALLOC_ARENA_MAX"] = "1"
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     prepare_process()
     assert warnings.formatwarning("left out", UserWarning, process.__file__, 3) == "srwm: left out\n"

@@ -81,6 +81,7 @@ def test_the_axis_of_shots_is_as_wide_as_what_it_shows(tmp_path, monkeypatch, sh
     monkeypatch.setattr(Figure, "savefig", lambda self, path: figures.append(self))
     draw_accuracy_per_shot({"model": [Accuracy(0.5, 0.1, 10)] * shots}, 3, trained, "run", tmp_path / "shots.png")
     assert figures[0].axes[0].get_xlim() == (0.5, most + 0.5)
+    assert [tick for tick in figures[0].axes[0].get_xticks() if 0.5 < tick < most + 0.5] == list(range(1, most + 1))
     assert figures[0].axes[0].get_legend() is None, "it would lie on the points"
 
 

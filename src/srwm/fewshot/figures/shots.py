@@ -58,7 +58,7 @@ def draw_accuracy_per_shot(
         for trained in {fewest, most}:
             axes.axvline(trained, color=GREY, lw=1, linestyle=":")
         axes.set(xlabel="labelled examples of each class", ylabel="accuracy, %")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(0.5, max(most, *map(len, lines.values())) + 0.5)
         lowest = min(accuracy.mean - accuracy.interval for line in lines.values() for accuracy in line)
         axes.set_ylim(100 * min(lowest, 1 / n_way) - 5, 101)
