@@ -49,6 +49,15 @@ def test_a_folder_of_ones_own_takes_one_argument(folder, tmp_path, capsys):
     assert main(["fewshot", "evaluate", str(run), "--episodes", "4"]) == 0
 
 
+def test_a_folder_that_is_too_small_is_told_in_one_line(tmp_path, capsys):
+    quick = [f"--{name}={value}" for name, value in QUICK.items()]
+    given = ["--run", str(tmp_path / "run"), "--data", f"folder:{fill(tmp_path / 'photos', 3)}"]
+    assert main(["fewshot", "train", "cpu-omniglot-1shot", *quick, *given]) == 1
+    error = capsys.readouterr().err
+    assert "need a pool of 3 classes" in error
+    assert error.count("\n") == 1
+
+
 def test_a_run_is_tested_on_another_data_set_beside_its_own(folder, tmp_path, capsys):
     run, other, twin = tmp_path / "run", fill(tmp_path / "my drawings", 15), fill(tmp_path / "other" / "my drawings", 15)
     quick = [f"--{name}={value}" for name, value in QUICK.items()]
@@ -66,8 +75,13 @@ def test_a_run_is_tested_on_another_data_set_beside_its_own(folder, tmp_path, ca
     assert (run / "test-glyphs.json").exists()
     assert (run / "test.json").read_text() == own
     assert not (run / "baselines.json").exists()
-    assert main(["fewshot", "evaluate", str(run), "--episodes", "3", "--data", f"folder:{folder}"]) == 0
-    assert json.loads((run / "test.json").read_text())["episodes"] == 3, "its own data set by its name"
+    assert main(["fewshot", "evaluate", str(run), "--episodes", "5", "--data", f"folder:{folder}"]) == 0
+    assert json.loads((run / "test.json").read_text())["episodes"] == 5, "its own data set by its name"
+    kept = {name: (run / name).read_text() for name in ("test.json", "baselines.json")}
+    with pytest.warns(UserWarning, match=r"not kept: .*json stays, which is over 5 episodes, and this over 3") as told:
+        assert main(["fewshot", "evaluate", str(run), "--episodes", "3"]) == 0
+    assert len(told) == 2
+    assert kept == {name: (run / name).read_text() for name in kept}
     assert main(["fewshot", "evaluate", str(run), "--data", "imagenet"]) == 1
     assert "expected omniglot, " in capsys.readouterr().err
 

@@ -186,10 +186,12 @@ def test_a_run_on_a_stream_has_figures_of_its_own(tmp_path, capsys):
     run = ["--run", str(tmp_path / "run"), "--validation-episodes", "5", "--test-episodes", "5", "--accelerator", "cpu"]
     assert main(["fewshot", "train", "cpu-omniglot-delayed", *small, *run]) == 0
     assert main(["fewshot", "evaluate", str(tmp_path / "run"), "--episodes", "5"]) == 0
+    assert "nearest" not in capsys.readouterr().out
+    assert main(["fewshot", "evaluate", str(tmp_path / "run"), "--queries", "5"]) == 1
+    assert "queries: streams have none, and the protocol is 'delayed'" in capsys.readouterr().err
     assert main(["fewshot", "figures", str(tmp_path / "run")]) == 0
     assert main(["fewshot", "adaptation", str(tmp_path / "run"), "--figure", str(tmp_path / "adaptation.png")]) == 0
     shown = capsys.readouterr().out
-    assert "nearest" not in shown
     assert "left out, since a stream has no questions" in shown
     assert [path.name for path in (tmp_path / "run" / "figures").iterdir()] == ["learning_curves.png"]
     assert (tmp_path / "adaptation.png").exists()

@@ -1,9 +1,11 @@
 import ctypes
 import os
 import platform
+import warnings
 
 import pytest
 
+from srwm.cli import process
 from srwm.cli.process import prepare_process
 
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_")
@@ -46,6 +48,14 @@ def test_what_the_user_set_stays(environment, calls):
     assert calls == []
     assert environment["OMP_WAIT_POLICY"] == "active"
     assert "GOMP_SPINCOUNT" not in environment
+
+
+def test_warnings_of_the_package_are_one_line_and_others_stay(environment, monkeypatch):
+    environment["MALLOC_ARENA_MAX"] = "1"
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    prepare_process()
+    assert warnings.formatwarning("left out", UserWarning, process.__file__, 3) == "srwm: left out\n"
+    assert warnings.formatwarning("left out", UserWarning, __file__, 3).startswith(f"{__file__}:3: UserWarning: left out")
 
 
 def test_other_c_libraries_are_left_alone(environment, calls, monkeypatch):

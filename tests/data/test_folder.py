@@ -93,7 +93,7 @@ def test_other_files_are_told_and_hidden_ones_passed_over(tmp_path):
     (root / NAMES[2] / "folder.png").mkdir()
     os.mkfifo(root / NAMES[3] / "pipe.png")
     (root / NAMES[4] / "broken.png").symlink_to(root / "nowhere")
-    with pytest.warns(UserWarning, match=r"5 files are no images and left out, such as .*"):
+    with pytest.warns(UserWarning, match=r"left out what is no image: .* and 4 more$"):
         splits = load_folder(root)
     assert sum(len(data.images) for data in splits.values()) == 30
 
@@ -111,7 +111,7 @@ def test_links_to_images_and_classes_are_followed(tmp_path):
 def test_a_class_linked_to_its_own_folder_ends(tmp_path):
     root = fill(tmp_path)
     (root / NAMES[0] / "loop").symlink_to(root)
-    with pytest.warns(UserWarning, match="1 files are no images"):
+    with pytest.warns(UserWarning, match=r"left out what is no image: .*loop$"):
         assert sum(len(data) for data in load_folder(root).values()) == 10
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from srwm.data import UserError
 from srwm.fewshot.adaptation import draw_adaptation, measure, write_adaptations
@@ -51,10 +52,17 @@ def make_tested(folder, config, *names, core="srwm"):
     return folder
 
 
-def test_several_runs_are_drawn_into_one_figure(tmp_path, config):
+def test_several_runs_are_drawn_into_one_figure_with_chance(tmp_path, config, monkeypatch):
+    figures = []
+    savefig = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *given, **how: figures.append(self) or savefig(self, *given, **how))
     runs = [make_tested(tmp_path / core, config, "letters", "digits", core=core) for core in ("srwm", "lstm")]
     draw_adaptation(runs, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert figures[0].get_suptitle().startswith("How fast it adapts")
+    for axes in figures[0].axes:
+        levels = [line.get_ydata() for line in axes.lines if line.get_linestyle() == "--" and line.get_xdata() == [0, 1]]
+        assert levels == [[pytest.approx(100 / 3)] * 2]
 
 
 def test_runs_that_do_not_fit_together_are_told(tmp_path, config):
@@ -64,6 +72,8 @@ def test_runs_that_do_not_fit_together_are_told(tmp_path, config):
         draw_adaptation([one, other], tmp_path / "figure.png")
     with pytest.raises(UserError, match=r"adaptation.json: not there; srwm fewshot evaluate .*untested makes it"):
         draw_adaptation([one, tmp_path / "untested"], tmp_path / "figure.png")
+    with pytest.raises(UserError, match="nosuch is not a run folder"):
+        draw_adaptation([one, tmp_path / "nosuch"], tmp_path / "figure.png")
     assert not (tmp_path / "figure.png").exists()
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from srwm.data import UserError
+from srwm.fewshot.build import build_model
 from srwm.fewshot.model import FewShotModel, ModelConfig
 from srwm.nn import CORES, StackConfig
 
@@ -138,3 +140,8 @@ def test_a_mistake_is_told_in_one_line(call: Callable[[FewShotModel], object], m
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         call(FewShotModel(CONFIGS["conv4"]))
     assert "\n" not in str(caught.value)
+
+
+def test_an_impossible_size_of_a_stored_configuration_is_told() -> None:
+    with pytest.raises(UserError, match=r"model: .*negative"):
+        build_model(ModelConfig(n_way=-1))

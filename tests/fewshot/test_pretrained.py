@@ -112,6 +112,42 @@ def test_a_run_folder_is_taken(model: FewShotModel, tmp_path: Path) -> None:
     assert FewShotModel.from_pretrained(tmp_path / "photographs").facts.preprocess == "none"
 
 
+@pytest.mark.parametrize("content", [None, '{"hidden_size": 768}', "{"])
+def test_the_configuration_of_a_run_or_of_another_program_is_not_replaced(model, tmp_path, content) -> None:
+    create_run(tmp_path / "run", TrainConfig(model=CONFIG, steps=1))
+    path = tmp_path / "run" / "config.json"
+    if content is not None:
+        path.write_text(content)
+    before = path.read_text()
+    with pytest.raises(UserError, match=r"run: holds the config\.json of a run or of another program|not readable"):
+        model.save_pretrained(tmp_path / "run")
+    assert (path.read_text(), (tmp_path / "run" / "model.safetensors").exists()) == (before, False)
+
+
+def test_a_checkpoint_is_replaced_by_another(model, folder) -> None:
+    model.facts = Facts("other letters")
+    model.save_pretrained(folder)
+    assert FewShotModel.from_pretrained(folder).facts == Facts("other letters")
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float8", torch.float16])
+def test_an_unknown_precision_is_refused_before_anything_is_written(model, tmp_path, dtype) -> None:
+    for call in (
+        lambda: model.save_pretrained(tmp_path / "new", dtype=dtype),
+        lambda: model.push_to_hub("user/new", dtype=dtype),
+    ):
+        with pytest.raises(ValueError, match=r"dtype: expected float32, float16, bfloat16, got"):
+            call()
+    assert not (tmp_path / "new").exists()
+
+
+def test_options_that_reading_does_not_have_are_refused(no_network) -> None:
+    with pytest.raises(TypeError, match="foo, revisoin: expected options of the Hub, revision, token, cache_dir"):
+        FewShotModel.from_pretrained("characters", revisoin="x", foo=3)
+    with pytest.raises(TypeError, match="name: expected the name of a checkpoint or a folder, got None"):
+        FewShotModel.from_pretrained(None)
+
+
 def test_names_of_the_package_s_checkpoints(model, folder, tmp_path, monkeypatch, no_network) -> None:
     monkeypatch.setattr(pretrained, "files", lambda package: tmp_path)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
@@ -200,6 +236,12 @@ def test_what_is_pushed_is_what_is_saved(model, tmp_path, monkeypatch) -> None:
     for name in ("config.json", "model.safetensors", "README.md"):
         assert (tmp_path / "uploaded" / name).read_bytes() == (tmp_path / "saved" / name).read_bytes()
     assert len(os.listdir(tmp_path / "uploaded")) == 3
+
+
+def test_a_name_that_the_hub_does_not_take_is_told(model, no_network) -> None:
+    pytest.importorskip("huggingface_hub")
+    with pytest.raises(UserError, match="bad name: the Hugging Face Hub does not take it"):
+        model.push_to_hub("bad name")
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"\xff" * 200])

@@ -1,6 +1,8 @@
 import csv
 import dataclasses
 import json
+import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from srwm.data import UserError
 from srwm.fewshot.config import read_config
 from srwm.fewshot.presets import PRESETS
-from srwm.training.runs import MetricsLog, check_same_config, create_run, read_metrics, short_names
+from srwm.training.runs import MetricsLog, check_same_config, create_run, keep_result, read_metrics, short_names
 
 
 def test_configurations_come_back_equal(tmp_path, config):
@@ -58,6 +60,12 @@ def test_an_empty_folder_may_become_a_run_and_a_failed_one_leaves_nothing(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_a_file_is_no_run_folder(tmp_path, config):
+    create_run(tmp_path / "run", config)
+    with pytest.raises(UserError, match=r"config\.json is not a run folder"):
+        read_config(tmp_path / "run" / "config.json")
+
+
 def test_every_differing_field_is_named(tmp_path, config):
     create_run(tmp_path / "run", config)
     stack = dataclasses.replace(config.model.stack, d_model=32)
@@ -73,6 +81,7 @@ def test_every_differing_field_is_named(tmp_path, config):
         ("{", "not readable"),
         ("[]", "not a configuration"),
         ('{"colour": 1}', "unknown field colour"),
+        ('{"env": {}, "seed": 0}', "is a run of srwm rl, which alone"),
         ('{"k_shot": "a"}', "k_shot: expected .*int.*, got 'a'"),
         ('{"k_shot": true}', "k_shot: expected .*int.*, got True"),
         ('{"model": "x"}', "model: expected .*ModelConfig.*, got 'x'"),
@@ -102,6 +111,27 @@ def test_metrics_past_the_checkpoint_are_dropped(tmp_path):
         assert [row["step"] for row in csv.DictReader(file)] == ["2", "4", "6"]
 
 
+@pytest.mark.parametrize(
+    ("before", "older", "kept"),
+    [
+        (None, False, True),
+        ("{", False, True),
+        ('{"episodes": 10}', False, True),
+        ('{"nearest": {"mean": 0.5, "episodes": 11}}', False, False),
+        ('{"nearest": {"mean": 0.5, "episodes": 11}}', True, True),
+    ],
+)
+def test_a_result_over_fewer_episodes_does_not_replace_one_of_the_same_weights(tmp_path, before, older, kept):
+    path, weights = tmp_path / "test.json", tmp_path / "best.safetensors"
+    weights.touch()
+    if before is not None:
+        path.write_text(before)
+        os.utime(path, (0, weights.stat().st_mtime + (-1 if older else 1)))
+    with nullcontext() if kept else pytest.warns(UserWarning, match="over 11 episodes, and this over 10"):
+        assert keep_result(path, {"episodes": 10, "seed": 3}, weights) == kept
+    assert ("seed" in json.loads(path.read_text())) == kept
+
+
 def test_metrics_are_in_tensorboard_too(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -117,6 +147,18 @@ def test_metrics_that_are_no_table_are_told(tmp_path, content):
     (tmp_path / "metrics.csv").write_bytes(content)
     with pytest.raises(UserError, match=r"metrics\.csv: not a table of"):
         read_metrics(tmp_path)
+
+
+def test_metrics_that_a_spreadsheet_saved_are_read(tmp_path):
+    (tmp_path / "metrics.csv").write_bytes(b"\xef\xbb\xbfstep,minutes\r\n1,0.5\r\n")
+    assert read_metrics(tmp_path) == [{"step": 1, "minutes": 0.5}]
+
+
+def test_a_column_that_a_run_does_not_have_is_named_and_the_file_stays(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,minuets\n1,0.5\n")
+    with pytest.raises(UserError, match=r"metrics\.csv: no column minuets; expected step, minutes"):
+        MetricsLog(tmp_path, 1)
+    assert (tmp_path / "metrics.csv").read_text() == "step,minuets\n1,0.5\n"
 
 
 def test_a_configuration_of_endless_depth_is_told(tmp_path):

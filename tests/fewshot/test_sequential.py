@@ -117,7 +117,7 @@ def test_the_same_data_set_twice_gives_two_different_tasks(config):
     ("changes", "second", "message"),
     [
         ({"trim": 12}, DIGITS, "trim: expected 0 to 11, a task has 12 steps, got 12"),
-        ({}, None, "second_data: expected the name of a second data set with protocol 'sequential'"),
+        ({"trim": 12}, None, "second_data: expected the name of a second data set with protocol 'sequential'"),
     ],
 )
 def test_what_does_not_fit_is_told(config, changes, second, message):

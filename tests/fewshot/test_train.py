@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import json
 import math
+import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from srwm.data import UserError
 from srwm.fewshot.adaptation import draw_adaptation
+from srwm.fewshot.augment import AffineConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.average import WeightAverage
 from srwm.fewshot.build import build_sampler, validation_shape
@@ -197,6 +199,44 @@ def test_a_finished_run_stays_as_it_is(tmp_path, config, splits):
     assert (tmp_path / "run" / "metrics.csv").read_text() == before
 
 
+def lose(part):
+    return lambda folder: [path.unlink() for path in (folder / "checkpoints").glob(f"*.{part}")]
+
+
+@pytest.mark.parametrize("lost", [lambda folder: shutil.rmtree(folder / "checkpoints"), lose("safetensors"), lose("state.pt")])
+@pytest.mark.parametrize("weights", [True, False])
+def test_a_run_whose_checkpoint_is_lost_does_not_begin_anew(tmp_path, config, splits, lost, weights):
+    folder = tmp_path / "run"
+    train(config, splits, folder, accelerator="cpu")
+    lost(folder)
+    if not weights:
+        (folder / "best.safetensors").unlink()
+    before = (folder / "metrics.csv").read_text()
+    with pytest.raises(UserError, match=r"checkpoints: expected step-N\.safetensors and step-N\.state\.pt, .* begin a new run"):
+        train(config, splits, folder, resume=True, accelerator="cpu")
+    assert (folder / "metrics.csv").read_text() == before
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew_and_says_so(tmp_path, config, splits, monkeypatch, best):
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        name, end = ("Checkpoints.save", killed) if best else ("learning_rate", killed_after_step(3))
+        patch.setattr(f"srwm.fewshot.train.{name}", end)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, splits, folder, accelerator="cpu")
+    assert (folder / "best.safetensors").exists() == best
+    assert read_metrics(folder)
+    with pytest.warns(UserWarning, match="run was ended before its first checkpoint and begins anew"):
+        assert train(config, splits, folder, resume=True, accelerator="cpu")
+    train(config, splits, tmp_path / "whole", accelerator="cpu")
+    assert all(torch.equal(w, weights(folder, 12)[name]) for name, w in weights(tmp_path / "whole", 12).items())
+
+
 def test_episodes_of_changing_size_train_and_validate(tmp_path, config, splits):
     config = dataclasses.replace(config, fewest_ways=2, most_shots=2, validation_ways=2, queries=2)
     assert train(config, splits, tmp_path / "run", accelerator="cpu")
@@ -256,7 +296,7 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"steps": -1}, "steps: expected a number above 0, got -1"),
         ({"queries": 0}, "queries: expected 1 or more"),
         ({"validation_queries": 0}, "validation_queries: expected 1 or more"),
-        ({"validation_episodes": 0}, "validation_episodes: expected 1 or more"),
+        ({"validation_episodes": 0}, "validation_episodes: expected 2 or more"),
         ({"average_decay": 1.0}, "average_decay: expected"),
         ({"k_shot": 9}, "need a pool of 3 classes of 10 images"),
         ({"most_shots": 9}, "need a pool of 3 classes of 10 images"),
@@ -272,11 +312,17 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"model": ModelConfig(image_shape=(1, 16, 16), stem_channels=0)}, "stem_channels: expected 1 or more, got 0"),
         ({"minutes": math.nan}, "minutes: expected a number, got nan"),
         ({"auxiliary": AuxiliaryConfig(weight=math.nan)}, r"auxiliary\.weight: expected a number, got nan"),
+        ({"streams": StreamConfig(hint=0.5)}, r"streams\.hint: expected 0, since only streams have hints"),
         ({"seed": 2**70}, r"seed: expected a number from 0 below 2\*\*63"),
-        ({"optimizer": OptimizerConfig(lr=-1)}, "optimizer: Invalid learning rate"),
+        ({"optimizer": OptimizerConfig(lr=-1)}, r"optimizer\.lr: expected a number above 0"),
+        ({"optimizer": OptimizerConfig(lr=0)}, r"optimizer\.lr: expected a number above 0"),
         ({"optimizer": OptimizerConfig(beta1=2)}, "optimizer: Invalid beta"),
         ({"optimizer": OptimizerConfig(weight_decay=-1)}, r"optimizer\.weight_decay: expected a number from 0 up"),
-        ({"optimizer": OptimizerConfig(clip_norm=-1)}, r"optimizer\.clip_norm: expected a number from 0 up"),
+        ({"optimizer": OptimizerConfig(clip_norm=0)}, r"optimizer\.clip_norm: expected a number above 0"),
+        ({"auxiliary": AuxiliaryConfig(weight=-1)}, r"auxiliary\.weight: expected 0 or more, got -1"),
+        ({"auxiliary": AuxiliaryConfig(temperature=0)}, r"auxiliary\.temperature: expected a number above 0, got 0"),
+        ({"distortion": AffineConfig(degrees=-5)}, r"distortion\.degrees: expected 0 or more, got -5"),
+        ({"distortion": AffineConfig(scale=3)}, r"distortion\.scale: expected a fraction from 0 up to, not with, 1, got 3"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused_before_a_folder_is_made(tmp_path, config, splits, changes, message):

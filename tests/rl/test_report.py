@@ -2,12 +2,13 @@
 
 import csv
 import json
+from functools import partial
 
 import pytest
 from matplotlib.figure import Figure
 
 from srwm.data import UserError
-from srwm.rl.report import draw_comparison, load_agent
+from srwm.rl.report import draw_comparison, draw_learning_curve, load_agent
 from srwm.training.runs import create_run
 
 
@@ -48,3 +49,20 @@ def test_impossible_values_in_a_run_are_told(env, config, tmp_path, part, name, 
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=message):
         load_agent(tmp_path / "run", env.spec)
+
+
+@pytest.mark.parametrize("name", ["frames", "minutes", "episodes"])
+def test_a_column_that_is_missing_is_named(config, tmp_path, name) -> None:
+    run = tmp_path / "run"
+    create_run(run, config)
+    (run / "metrics.csv").write_text("step,frames,minutes,episodes,return\n1,10,0.1,2,0.5\n".replace(name, "other"))
+    draw = [partial(draw_comparison, {"run": [run]}, tmp_path / "curves.png")]
+    for call in draw if name == "episodes" else [*draw, partial(draw_learning_curve, run)]:
+        with pytest.raises(UserError, match=rf"metrics\.csv: not a table of metrics, a row has no {name}"):
+            call()
+
+
+def test_a_run_of_the_other_laboratory_is_told(tmp_path) -> None:
+    (tmp_path / "config.json").write_text('{"k_shot": 1, "seed": 0}')
+    with pytest.raises(UserError, match="is a run of srwm fewshot, which alone"):
+        draw_comparison({"run": [tmp_path]}, tmp_path / "curves.png")

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,6 +73,13 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(e
             train(config, victim, tmp_path / f"run{step}", accelerator="cpu")
         assert train(config, type(env)(), tmp_path / f"run{step}", resume=True, accelerator="cpu")
         assert outcome(tmp_path / f"run{step}") == outcome(tmp_path / "whole")
+
+
+def test_a_run_whose_checkpoint_is_lost_does_not_begin_anew(env, config, tmp_path) -> None:
+    train(config, env, tmp_path / "run", accelerator="cpu")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(UserError, match=r"checkpoints: expected step-N\.safetensors and step-N\.state\.pt"):
+        train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
 
 
 def test_a_run_that_is_asked_to_stop_goes_on_as_if_nothing_had_happened(env, config, tmp_path, outcome) -> None:

@@ -65,7 +65,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, files_t
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match=r"cannot save .*step-4\..*: No space left on device; earlier checkpoints are intact"):
+    with pytest.raises(UserError, match=r"cannot save .*step-4\..*: No space left on device; what was saved before is intact"):
         checkpoints.save(4, model(2), {"step": 4})
     other = model(0)
     assert checkpoints.load(other) == {"step": 3}
@@ -82,7 +82,7 @@ def test_a_corrupt_file_is_named(tmp_path, suffix, damage):
     checkpoints.save(3, model(1), STATE)
     path = tmp_path / f"step-3.{suffix}"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=rf"step-3\.{suffix}: not a readable checkpoint"):
+    with pytest.raises(UserError, match=rf"step-3\.{suffix}: not a readable checkpoint \([A-Za-z]"):
         checkpoints.load(model())
 
 

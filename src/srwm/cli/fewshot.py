@@ -18,7 +18,7 @@ from srwm.fewshot.build import fit_to_data
 from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.objective import Evaluation
 from srwm.fewshot.presets import PRESETS
-from srwm.fewshot.protocols import STREAMS
+from srwm.fewshot.protocols import STREAMS, check_config, with_second
 from srwm.fewshot.report import check_other, draw_learning_curve, episode_shape, score_baselines, score_run
 from srwm.fewshot.train import train as train_run
 from srwm.training.configuration import check_seed
@@ -121,6 +121,10 @@ def train(arguments: Sequence[str]) -> None:
     set_threads(options.threads)
     config, sets = _fit(options.config, PRESETS[preset][1], options.data_dir)
     splits, second = sets[0], sets[1] if len(sets) > 1 else None
+    check_config(config, with_second(splits, second))
+    if config.pool != options.config.pool and config.sampler == "pooled":
+        pool = f"{config.pool.classes} classes of {config.pool.images_per_class} images"
+        print(f"srwm: the pool of a step is {pool}; the data has no more", file=sys.stderr)
     ended = train_run(config, splits, options.run, second_splits=second, resume=options.resume, accelerator=options.accelerator)
     leave()
     if not ended:
@@ -226,8 +230,4 @@ def _fit(
     """The configuration and its data, made to fit: one data set keeps its size unless the user named another one."""
     own_size = config.second_data is None and config.model.image_shape == preset.model.image_shape
     sets = _load(config, data_dir, own_size=own_size)
-    fitting = fit_to_data(config, *(splits["train"] for splits in sets))
-    if fitting.pool != config.pool and config.sampler == "pooled":
-        pool = f"{fitting.pool.classes} classes of {fitting.pool.images_per_class} images"
-        print(f"srwm: the pool of a step is {pool}; the data has no more", file=sys.stderr)
-    return fitting, sets
+    return fit_to_data(config, *(splits["train"] for splits in sets)), sets

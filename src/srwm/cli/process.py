@@ -4,21 +4,31 @@ import ctypes
 import os
 import platform
 import warnings
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _THRESHOLD = 2**30
+_RAW_WARNING = warnings.formatwarning
 
 
 def prepare_process() -> None:
     """Let idle OpenMP threads sleep rather than spin, and let the C allocator keep large buffers for the next step.
 
+    Warnings of this package are one line, without the place in its sources.
     What the user has set in the environment stays. Spinning threads slow each other down where cores are shared; an allocator
     that returns large buffers to the system at every step pays for their pages again.
     """
+    warnings.formatwarning = _warning
     if "OMP_WAIT_POLICY" not in os.environ and "GOMP_SPINCOUNT" not in os.environ:
         os.environ.update(OMP_WAIT_POLICY="passive", GOMP_SPINCOUNT="0")
     if platform.libc_ver()[0] == "glibc" and not any(name.startswith("MALLOC_") for name in os.environ):
         _keep_buffers()
+
+
+def _warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    if Path(filename).is_relative_to(Path(__file__).parents[1]):
+        return f"srwm: {message}\n"
+    return _RAW_WARNING(message, category, filename, lineno, line)
 
 
 def _keep_buffers() -> None:

@@ -35,7 +35,7 @@ def write_blocks_atomically(path: Path, blocks: Iterable[bytes | memoryview]) ->
 
     Raises OSError (disk full, no permission...), and what making a block raises; what was at `path` before is then still there.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     try:
         with temporary.open("xb") as file:
             for block in blocks:

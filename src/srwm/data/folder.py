@@ -69,7 +69,8 @@ def class_folders(root: Path) -> dict[str, list[str]]:
     if not classes:
         raise UserError(f"{root}: expected one folder of images for each class, found none")
     if others:
-        warnings.warn(f"{root}: {len(others)} files are no images and left out, such as {others[0]}", stacklevel=2)
+        more = f" and {len(others) - 1} more" if others[1:] else ""
+        warnings.warn(f"{root}: left out what is no image: {others[0]}{more}", stacklevel=2)
     return classes
 
 

@@ -75,22 +75,27 @@ def write_adaptations(folder: Path, adaptations: Sequence[Adaptation]) -> None:
 def draw_adaptation(runs: Sequence[Path], path: Path) -> None:
     """Draw the accuracy at every position of the test streams of some runs, one panel for each order of the tasks.
 
-    Bands are 95 % intervals; dashed lines mark where a task begins. Runs are told apart by their core, or by their folders.
-    Raises UserError where a run has not been tested on streams, or on others than the first run, and as `check_figure`.
+    Bands are 95 % intervals; dashed lines mark chance and where a task begins. Runs are told apart by their core, or by their
+    folders. Raises UserError where a run has not been tested on streams, or on others than the first run, and as
+    `check_figure`.
     """
     from matplotlib.figure import Figure
+
+    from srwm.fewshot.figures.style import mark_chance
 
     check_figure(path)
     if not runs:
         raise UserError("runs: expected at least one run folder, got none")
+    models = [read_config(folder).model for folder in runs]
+    cores = [model.stack.core for model in models]
     measured = [_read(folder) for folder in runs]
     shapes = [[[(task["data"], len(task["positions"])) for task in order["tasks"]] for order in found] for found in measured]
     for folder, shape in zip(runs, shapes, strict=True):
         if shape != shapes[0]:
             raise UserError(f"{folder}: tested on other streams than {runs[0]}; they do not go into one figure")
-    cores = [read_config(folder).model.stack.core for folder in runs]
     names = cores if len(set(cores)) == len(cores) else short_names(runs)
     figure = Figure(figsize=(11, 1 + 3.2 * len(measured[0])), layout="constrained")
+    figure.suptitle("How fast it adapts to another task: each answer is given before its label is known")
     panels = figure.subplots(len(measured[0]), 1, squeeze=False)[:, 0]
     for axes, *orders in zip(panels, *measured, strict=True):
         for name, order in zip(names, orders, strict=True):
@@ -106,6 +111,8 @@ def draw_adaptation(runs: Sequence[Path], path: Path) -> None:
             axes.annotate(task["data"], (begins, 1.01), xycoords=axes.get_xaxis_transform(), va="bottom")
             begins += len(task["positions"])
         axes.set(xlabel="position in the stream", ylabel="accuracy, %", xlim=(0.5, begins - 0.5), ylim=(0, 100))
+        for chance in sorted({100 / model.n_way for model in models}):
+            mark_chance(axes, chance, f"chance, {chance:.0f} %")
         axes.grid(alpha=0.3)
         axes.legend(loc="lower right")
     figure.savefig(path, dpi=150)

@@ -60,8 +60,10 @@ class ClassLoss(nn.Module):
 
 def build_auxiliary(config: AuxiliaryConfig, num_features: int, num_classes: int) -> NeighbourLoss | ClassLoss | None:
     """The loss that the configuration names, or None. Raises ValueError for a configuration that does not fit itself."""
-    if config.weight < 0 or config.temperature <= 0:
-        raise ValueError(f"auxiliary: expected a weight of 0 or more and a temperature above 0, got {config}")
+    if not config.weight >= 0:
+        raise ValueError(f"auxiliary.weight: expected 0 or more, got {config.weight}")
+    if not config.temperature > 0:
+        raise ValueError(f"auxiliary.temperature: expected a number above 0, got {config.temperature}")
     match config.kind:
         case "none":
             return None

@@ -20,7 +20,7 @@ def build_model(config: ModelConfig) -> EpisodeModel:
     """
     try:
         model = PrototypicalNetwork(config) if config.head == "prototypes" else FewShotModel(config)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise UserError(f"model: {error}") from error
     for parameter in model.stem.parameters():
         if parameter.dim() == 4:
@@ -68,10 +68,11 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
 
     Raises UserError for a number out of its range.
     """
-    for name in ("weight_decay", "clip_norm"):
-        value = getattr(config, name)
-        if value is not None and not (value >= 0 and math.isfinite(value)):
-            raise UserError(f"optimizer.{name}: expected a number from 0 up, got {value}")
+    for name, value in {"lr": config.lr, "clip_norm": config.clip_norm}.items():
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"optimizer.{name}: expected a number above 0, got {value}")
+    if not 0 <= config.weight_decay < math.inf:
+        raise UserError(f"optimizer.weight_decay: expected a number from 0 up, got {config.weight_decay}")
     parameters = list(model.parameters())
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},

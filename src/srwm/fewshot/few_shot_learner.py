@@ -3,7 +3,7 @@
 from copy import deepcopy
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, Self
+from typing import Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from srwm.fewshot.estimator import Classifier, not_fitted
 from srwm.fewshot.memory import MAX_SEED, Memory
 from srwm.fewshot.memory_file import load_memory, save_memory
 from srwm.fewshot.model import FewShotModel
-from srwm.fewshot.pretrained import DEFAULT
+from srwm.fewshot.pretrained import DEFAULT, HubOptions
 from srwm.fewshot.user_labels import Labels
 from srwm.nn import State
 
@@ -50,10 +50,18 @@ class FewShotLearner(Classifier):
         self.random_state = random_state
 
     @classmethod
-    def from_pretrained(cls, name: str | Path = DEFAULT, **hub: Any) -> Self:
+    def from_pretrained(
+        cls,
+        name: str | Path = DEFAULT,
+        *,
+        preprocess: Literal["auto", "ink", "none"] = "auto",
+        ensemble: int = 1,
+        random_state: int = 0,
+        **hub: Unpack[HubOptions],
+    ) -> Self:
         """A learner with a model that is read now; `name` and `hub` as in `FewShotModel.from_pretrained`, which may raise."""
         model = FewShotModel.from_pretrained(name, **hub)
-        learner = cls(model if hub else name)
+        learner = cls(model if hub else name, preprocess, ensemble, random_state)
         learner._memory = learner._fresh(model)
         return learner
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ def save_memory(path: Path, memory: Memory) -> None:
         "declared_dtype": None if memory.declared is None else memory.declared.dtype.str,
     }
     tensors = {f"state.{i}": part.cpu().contiguous() for i, part in enumerate(leaves(memory.state))}
+    facts["digest"] = _digest(facts, tensors)
     try:
         write_atomically(path, safetensors.torch.save(tensors, {"srwm": json.dumps(facts)}))
     except OSError as error:
@@ -63,6 +64,9 @@ def load_memory(path: Path, fresh: Memory) -> Memory:
     tensors, facts = _read(path)
     if facts.get("format") != _FORMAT:
         raise UserError(f"{path}: not what a learner of this version of srwm saved")
+    digest = facts.pop("digest", None)
+    if digest is not None and digest != _digest(facts, tensors):
+        raise UserError(f"{path}: damaged, it is not what was saved")
     if facts.get("model") != _fingerprint(fresh.model) or facts.get("preprocess") != fresh.preprocess:
         raise UserError(f"{path}: learned by another model, or with another preprocessing than {fresh.preprocess!r}")
     try:
@@ -128,9 +132,12 @@ def _labels(values: object, dtype: object) -> Labels:
 
 def _fingerprint(model: FewShotModel) -> str:
     """Equal for models that compute the same: configuration, but for the backend, and weights."""
-    config = asdict(replace(model.config, stack=replace(model.config.stack, backend="auto")))
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
+    return _digest(asdict(replace(model.config, stack=replace(model.config.stack, backend="auto"))), model.state_dict())
+
+
+def _digest(facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

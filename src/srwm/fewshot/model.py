@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from srwm.fewshot.facts import Facts
 from srwm.fewshot.inputs import NO_LABEL, BalancedInput, PaperInput
 from srwm.nn import Stack, StackConfig, State
 from srwm.vision import Conv4, DropoutType, ResNet12
+
+if TYPE_CHECKING:
+    from srwm.fewshot.pretrained import HubOptions
 
 
 @dataclass(frozen=True)
@@ -176,22 +179,22 @@ class FewShotModel(EpisodeModel):
     def save_pretrained(self, folder: str | Path, *, dtype: Literal["float32", "float16", "bfloat16"] = "float32") -> None:
         """Write `config.json`, `model.safetensors` and a model card; `facts` go along, so set them before.
 
-        Parameters are stored in `dtype`, buffers in their own. Raises UserError where the folder cannot be written,
-        ValueError for weights beyond the range of `dtype`.
+        Parameters are stored in `dtype`, buffers in their own. Raises UserError where the folder cannot be written or is a
+        run's, ValueError for another `dtype` or weights beyond its range.
         """
         from srwm.fewshot import pretrained
 
         pretrained.save(self, Path(folder), dtype)
 
     @classmethod
-    def from_pretrained(cls, name: str | Path = "characters", **hub: Any) -> "FewShotModel":
+    def from_pretrained(cls, name: str | Path = "characters", **hub: "Unpack[HubOptions]") -> "FewShotModel":
         """A model in evaluation mode, float32, on the CPU.
 
         `name` is the name of a checkpoint that comes with the package; else a folder that `save_pretrained` wrote, or a run
         folder of `srwm fewshot train` (its best weights); else a repository of the Hugging Face Hub, `user/name`, for which
         `hub` takes revision, token, cache_dir, force_download and local_files_only. Only the last needs `srwm[hub]` and a
         network; a `Path` is always a folder. Nothing that could execute code is read. Raises UserError where there is no
-        such model, or it is corrupt or of another version.
+        such model, or it is corrupt or of another version, TypeError for other options.
         """
         from srwm.fewshot import pretrained
 
@@ -201,7 +204,7 @@ class FewShotModel(EpisodeModel):
         """Upload to the Hugging Face Hub what `save_pretrained` writes, and return the commit's address.
 
         `options` are those of `huggingface_hub.ModelHubMixin.push_to_hub`: private, token, branch, commit_message...
-        Raises UserError without `srwm[hub]`.
+        Raises UserError without `srwm[hub]`, or where the Hub does not take it.
         """
         from srwm.fewshot import pretrained
 

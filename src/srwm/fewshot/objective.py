@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from srwm.data import ImageClasses, Split, UserError
+from srwm.data import ImageClasses, Split
 from srwm.fewshot.adaptation import Adaptation
 from srwm.fewshot.auxiliary import build_auxiliary
 from srwm.fewshot.build import build_model
@@ -84,10 +84,7 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:
-        """Raise UserError where the configuration does not fit the protocol or the data."""
-        if len(data["train"]) != cls.num_sets:
-            wanted = "the name of a second data set" if cls.num_sets == 2 else "None"
-            raise UserError(f"second_data: expected {wanted} with protocol {config.protocol!r}, got {config.second_data}")
+        """Raise UserError where the configuration does not fit the protocol or the data, of which there are `num_sets`."""
         cls.sampler(config, data["train"], torch.Generator()).sample()
         for part in (*data["val"], *data["test"]):
             draw_episodes(torch.from_numpy(part.offsets), cls.test_shape(config), 1, torch.Generator())

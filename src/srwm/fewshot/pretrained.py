@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
 import torch
 
@@ -28,6 +28,16 @@ DEFAULT = "characters"
 _FORMAT = 1
 
 
+class HubOptions(TypedDict, total=False):
+    """What reading from the Hugging Face Hub takes, as `huggingface_hub.hf_hub_download` does."""
+
+    revision: str | None
+    token: str | bool | None
+    cache_dir: str | Path | None
+    force_download: bool
+    local_files_only: bool
+
+
 def packaged() -> dict[str, Path]:
     """The checkpoints that came with this package: name -> folder."""
     folder = Path(str(files("srwm.fewshot"))) / "checkpoints"
@@ -36,17 +46,24 @@ def packaged() -> dict[str, Path]:
 
 def save(model: FewShotModel, folder: Path, dtype: Precision) -> None:
     """Write a model with its facts; see `FewShotModel.save_pretrained`."""
+    rounded = _dtype(dtype)
+    if (folder / CONFIG).exists() and "format" not in _read_content(folder):
+        raise UserError(f"{folder}: holds the {CONFIG} of a run or of another program; name another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_weights(folder / WEIGHTS, model, {"format": _FORMAT}, getattr(torch, dtype))
+        save_weights(folder / WEIGHTS, model, {"format": _FORMAT}, rounded)
         write_json(folder / CONFIG, {"format": _FORMAT, "model": asdict(model.config), "facts": asdict(model.facts)})
         write_atomically(folder / CARD, _card(model).encode())
     except OSError as error:
         raise UserError(f"cannot save {folder}: {error.strerror or error}") from error
 
 
-def load(name: str | Path, **hub: Any) -> FewShotModel:
+def load(name: str | Path, **hub: Unpack[HubOptions]) -> FewShotModel:
     """Find and read a model; see `FewShotModel.from_pretrained`."""
+    if unknown := hub.keys() - HubOptions.__annotations__.keys():
+        raise TypeError(f"{', '.join(sorted(unknown))}: expected options of the Hub, {', '.join(HubOptions.__annotations__)}")
+    if not isinstance(name, str | Path):
+        raise TypeError(f"name: expected the name of a checkpoint or a folder, got {name!r}")
     folder = packaged().get(name, Path(name)) if isinstance(name, str) else name
     if folder.exists():
         return load_folder(folder)
@@ -60,7 +77,8 @@ def load(name: str | Path, **hub: Any) -> FewShotModel:
 
 def push(model: FewShotModel, repo_id: str, dtype: Precision, **options: Any) -> str:
     """Upload a model; see `FewShotModel.push_to_hub`."""
-    return str(_hub().HubModel(model, dtype).push_to_hub(repo_id, **options))
+    _dtype(dtype)
+    return str(_hub().HubModel(model, dtype).store(repo_id, **options))
 
 
 def load_folder(folder: Path) -> FewShotModel:
@@ -87,7 +105,14 @@ def load_folder(folder: Path) -> FewShotModel:
     return model.eval()
 
 
-def _read_config(folder: Path) -> tuple[ModelConfig, Facts, str]:
+def _dtype(name: Precision) -> torch.dtype:
+    if name not in get_args(Precision):
+        raise ValueError(f"dtype: expected {', '.join(get_args(Precision))}, got {name!r}")
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def _read_content(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -95,7 +120,14 @@ def _read_config(folder: Path) -> tuple[ModelConfig, Facts, str]:
         raise UserError(f"{folder}: holds no {CONFIG}, so it is neither a checkpoint nor a run") from error
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable ({error})") from error
-    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a configuration of a few-shot model")
+    return content
+
+
+def _read_config(folder: Path) -> tuple[ModelConfig, Facts, str]:
+    path, content = folder / CONFIG, _read_content(folder)
+    if not isinstance(content.get("model"), dict):
         raise UserError(f"{path}: not a configuration of a few-shot model")
     of_run = "format" not in content
     if not of_run and content["format"] != _FORMAT:

@@ -25,41 +25,43 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     """Raise UserError where the configuration does not fit itself or the data."""
     if config.protocol not in PROTOCOLS:
         raise UserError(f"protocol: expected one of {', '.join(PROTOCOLS)}, got {config.protocol!r}")
+    protocol = PROTOCOLS[config.protocol]
+    if len(splits["train"]) != protocol.num_sets:
+        wanted = "the name of a second data set" if protocol.num_sets == 2 else "None"
+        raise UserError(f"second_data: expected {wanted} with protocol {config.protocol!r}, got {config.second_data}")
     budget = {"steps": config.steps, "minutes": config.minutes, "cpu_minutes": config.cpu_minutes}
     if all(value is None for value in budget.values()):
         raise UserError("no end to training: give --steps, --minutes or --cpu-minutes")
     for name, value in {**budget, "patience": config.patience}.items():
         if value is not None and not value > 0:
             raise UserError(f"{name}: expected a number above 0, got {value}")
-    counts = (
-        "log_every",
-        "validate_every",
-        "episodes",
-        "accumulate",
-        "queries",
-        "k_shot",
-        "validation_episodes",
-        "validation_queries",
-    )
-    for name in counts:
-        if getattr(config, name) < 1:
-            raise UserError(f"{name}: expected 1 or more, got {getattr(config, name)}")
+    counts = ("log_every", "validate_every", "episodes", "accumulate", "queries", "k_shot", "validation_queries")
+    limits = ("degrees", "shear", "shift", "elastic", "stroke")
     numbers = (
+        *((name, getattr(config, name), 1) for name in counts),
+        ("validation_episodes", config.validation_episodes, 2),
         ("model.n_way", config.model.n_way, 2),
         ("pool.classes", config.pool.classes, 1),
         ("pool.images_per_class", config.pool.images_per_class, 1),
+        *((f"distortion.{name}", getattr(config.distortion, name), 0) for name in limits),
     )
-    for name, value, least in numbers:
-        if value < least:
-            raise UserError(f"{name}: expected {least} or more, got {value}")
+    for name, number, least in numbers:
+        if not number >= least:
+            raise UserError(f"{name}: expected {least} or more, got {number}")
+    shares = {
+        "distortion.scale": config.distortion.scale,
+        "distortion.colour": config.distortion.colour,
+        "average_decay": config.average_decay,
+    }
+    for name, share in shares.items():
+        if share is not None and not 0 <= share < 1:
+            raise UserError(f"{name}: expected a fraction from 0 up to, not with, 1, got {share}")
     check_seed(config.seed)
+    if config.streams.hint and config.protocol not in STREAMS:
+        raise UserError(f"streams.hint: expected 0, since only streams have hints, and the protocol is {config.protocol!r}")
     synchronous_alone = ("fewest_ways", "most_shots", "validation_ways")
     if config.protocol != "synchronous" and any(getattr(config, name) is not None for name in synchronous_alone):
         raise UserError(f"{', '.join(synchronous_alone)}: only the synchronous protocol has them")
-    if not 0 <= config.distortion.colour < 1:
-        raise UserError(f"distortion.colour: expected a fraction from 0 up to, not with, 1, got {config.distortion.colour}")
-    if config.average_decay is not None and not 0 <= config.average_decay < 1:
-        raise UserError(f"average_decay: expected a number from 0 up to, not with, 1, got {config.average_decay}")
     if config.model.head == "prototypes" and config.protocol in STREAMS:
         raise UserError(f"model: a prototypical network has no use for labels that come late (protocol {config.protocol!r})")
     if config.model.head == "prototypes" and config.model.stem == "none":
@@ -74,7 +76,7 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
         build_auxiliary(config.auxiliary, num_features=1, num_classes=1)
     except ValueError as error:
         raise UserError(str(error)) from error
-    PROTOCOLS[config.protocol].check(config, splits)
+    protocol.check(config, splits)
 
 
 def build_objective(config: TrainConfig, train: Sets) -> Objective:

@@ -20,7 +20,7 @@ from srwm.fewshot.model import EpisodeModel
 from srwm.fewshot.objective import Evaluation
 from srwm.fewshot.protocols import PROTOCOLS, STREAMS
 from srwm.training.checkpoint import load_weights
-from srwm.training.runs import BEST, write_json
+from srwm.training.runs import BEST, keep_result
 
 
 def load_best(folder: Path) -> EpisodeModel:
@@ -28,7 +28,10 @@ def load_best(folder: Path) -> EpisodeModel:
 
     Raises UserError where the folder is not a run or the weights are missing, corrupt or do not fit.
     """
-    model = build_model(read_config(folder).model)
+    config = read_config(folder)
+    if not (folder / BEST).exists():
+        raise UserError(f"{folder}: not validated yet, so there are no best weights; go on training with --resume")
+    model = build_model(config.model)
     load_weights(folder / BEST, model)
     return model.eval()
 
@@ -46,14 +49,17 @@ def score_run(
     """Test of a run's best weights on `data` (and `second`); its accuracy is also written to `test.json` in the run folder.
 
     Episodes are of the run's shape, with `queries` queries or as many as in its validations. A run on streams also leaves the
-    accuracy at every step in `adaptation.json` and `adaptation.csv`. `other` names the data set where it is not the run's own:
-    its result lies beside the run's, in `test-NAME.json`. Raises UserError as `load_best` and `check_other`, and where there
-    are more or fewer data sets than the protocol has.
+    accuracy at every step in `adaptation.json` and `adaptation.csv`. Results over more episodes of the same weights stay, and a
+    warning tells so. `other` names the data set where it is not the run's own: its result lies beside the run's, in
+    `test-NAME.json`. Raises UserError as `load_best` and `check_other`, where there are more or fewer data sets than the
+    protocol has, or queries for streams.
     """
     config = read_config(folder)
     check_other(config, other)
     path = _result(folder, "test", other)
     if queries is not None:
+        if config.protocol in STREAMS:
+            raise UserError(f"queries: streams have none, and the protocol is {config.protocol!r}")
         config = dataclasses.replace(config, validation_queries=queries)
     protocol = PROTOCOLS[config.protocol]
     sets = (data,) if second is None else (data, second)
@@ -62,8 +68,8 @@ def score_run(
     found = protocol.evaluate(config, load_best(folder), sets, episodes, seed)
     shape = dataclasses.asdict(protocol.test_shape(config))
     names = ", ".join(part.name for part in sets)
-    write_json(path, {"data": names, **shape, **dataclasses.asdict(found.accuracy), "seed": seed})
-    if found.adaptations:
+    result = {"data": names, **shape, **dataclasses.asdict(found.accuracy), "seed": seed}
+    if keep_result(path, result, folder / BEST) and found.adaptations:
         write_adaptations(folder, found.adaptations)
     return found
 
@@ -78,7 +84,7 @@ def score_baselines(
     *,
     other: DatasetName | None = None,
 ) -> Mapping[str, Accuracy]:
-    """Accuracy of the baselines on the episodes of `score_run`, by name, also written to `baselines.json` in the run folder.
+    """Accuracy of the baselines on the episodes of `score_run`, by name, also written to `baselines.json`, as its result is.
 
     `features` are those of `score_run`, where it has been called. With `other`, as there, it is `baselines-NAME.json`.
     """
@@ -86,7 +92,7 @@ def score_baselines(
     shape = episode_shape(folder, queries)
     found = evaluate_baselines(load_best(folder), data, shape, episodes, seed, features)
     result = {name: dataclasses.asdict(accuracy) for name, accuracy in found.items()}
-    write_json(path, {"data": data.name, **dataclasses.asdict(shape), **result, "seed": seed})
+    keep_result(path, {"data": data.name, **dataclasses.asdict(shape), **result, "seed": seed}, folder / BEST)
     return found
 
 

@@ -58,7 +58,7 @@ def train(
     torch.manual_seed(config.seed)
     objective = build_objective(config, data["train"])
     optimizer = build_optimizer(objective, config.optimizer)  # what does not fit is told before there is a run folder
-    with open_run(fabric, folder, config, resume):
+    with open_run(fabric, folder, config, resume, first_checkpoint=config.validate_every):
         return _train(config, data, objective, optimizer, fabric, mine, folder, resume)
 
 

@@ -27,14 +27,16 @@ def read_images(
 
     images: an array, a tensor or anything that numpy makes an array of, (n, F) rows with F = C * H * W, (H, W), (n, H, W) or
     (n, C, H, W), or a PIL image, or a list of images of any sizes. bool, uint8, or floating in [0, 1]. `ink` takes colour
-    images too, as `normalise_ink` does, (H, W, 3 or 4). Without it images of another size are resized, smoothly. A model
-    without a stem takes any finite numbers: (n, F), (n, *image_shape), or one (*image_shape).
+    images too: (H, W, 3 or 4), n of them, or n (3 or 4, H, W) in one array or in a list. Without it images of another size are
+    resized, smoothly. A model without a stem takes any finite numbers: (n, F), (n, *image_shape), or one (*image_shape).
     Raises ValueError for other shapes, types and values, or a model that cannot read ink.
     """
     pixels = images if _is_picture(images) else _listed(images)
     rows = None
     if isinstance(pixels, np.ndarray):
-        if pixels.ndim == 2 and pixels.shape[1] == int(np.prod(config.image_shape)):
+        if pixels.shape == (0,):
+            pixels = pixels.reshape(0, *config.image_shape)
+        elif pixels.ndim == 2 and pixels.shape[1] == int(np.prod(config.image_shape)):
             rows = pixels.shape[1]
             pixels = pixels.reshape(-1, *config.image_shape)
         elif pixels.ndim == 2 and columns is not None:
@@ -48,7 +50,7 @@ def read_images(
 
 def _listed(images: object) -> Array | list[object]:
     """One array, or the images one by one where they do not make one."""
-    if isinstance(images, Sequence) and any(_is_picture(image) or hasattr(image, "__array__") for image in images):
+    if isinstance(images, Sequence) and any(map(_is_image, images)):
         parts = [image if _is_picture(image) else _array(image) for image in images]
         shapes = {part.shape if isinstance(part, np.ndarray) else None for part in parts}
         if len(shapes) == 1 and None not in shapes:
@@ -68,7 +70,13 @@ def _array(images: object) -> Array:
         raise ValueError(f"images: expected an array or a list of images, got {type(images).__name__} ({error})") from error
     if array.dtype.kind in "US" or any(isinstance(image, str | os.PathLike) for image in array.flat[:1]):
         raise ValueError("images: expected images, got names of files; open them first, by PIL.Image.open")
+    if array.dtype == object and array.size and not any(map(_is_image, array.flat)):
+        raise ValueError(f"images: expected an array or a list of images, got {type(array.flat[0]).__name__}")
     return array
+
+
+def _is_image(image: object) -> bool:
+    return _is_picture(image) or hasattr(image, "__array__")
 
 
 def _is_picture(image: object) -> bool:
@@ -88,12 +96,19 @@ def _ink(pixels: Any, config: ModelConfig) -> Tensor:
         elif pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[1] == 1):
             made = normalise_ink_images(pixels.reshape(len(pixels), 1, *pixels.shape[-2:]))
             return torch.from_numpy(made).float() / 255
-        elif not (pixels.ndim == 4 and colour):
-            raise ValueError(f"images: expected (H, W), (n, H, W), (n, 1, H, W) or (n, H, W, 3 or 4), got {pixels.shape}")
+        elif pixels.ndim != 4 or not (colour or pixels.shape[1] in (3, 4)):
+            wanted = "(H, W), (n, H, W), (n, 1, 3 or 4, H, W) or (n, H, W, 3 or 4)"
+            raise ValueError(f"images: expected {wanted}, got {pixels.shape}")
     elif _is_picture(pixels):
         pixels = [pixels]
-    made = np.stack([normalise_ink(image) for image in pixels])
+    made = np.stack([normalise_ink(image if _is_picture(image) else _colour_last(image)) for image in pixels])
     return torch.from_numpy(made)[:, None].float() / 255
+
+
+def _colour_last(image: Array) -> Array:
+    """(3 or 4, H, W), the order of tensors, as (H, W, 3 or 4); other shapes as they are."""
+    first = image.ndim == 3 and image.shape[0] in (3, 4) and image.shape[2] not in (3, 4)
+    return image.transpose(1, 2, 0) if first else image
 
 
 def _numbers(values: object, config: ModelConfig) -> Tensor:

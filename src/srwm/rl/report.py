@@ -1,7 +1,5 @@
 """What a run has learned: its agent, its scores, its learning curve."""
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from srwm.rl.seeds import evaluation_seed
 from srwm.rl.train import WEIGHTS, build_agent
 from srwm.training.checkpoint import Checkpoints, load_weights
 from srwm.training.figures import check_figure
-from srwm.training.runs import read_config_of, read_metrics, write_json
+from srwm.training.runs import check_columns, keep_result, read_config_of, read_metrics
 
 
 def load_agent(folder: Path, spec: EnvSpec) -> Agent:
@@ -49,26 +47,13 @@ def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance:
             returns = play(load_agent(folder, env.spec), env, episodes, greedy=greedy, chance=chance, seed=own)
             sets[name] = summary(returns, env_config)
     result = {"episodes": episodes, "greedy": greedy and not chance, "seed": seed, "sets": sets}
-    path = folder / scores_file(greedy=greedy, chance=chance)
-    there = _episodes_of(path)
-    if there > episodes:
-        print(f"srwm: not kept: {path} holds {there} episodes per task, more than {episodes}", file=sys.stderr)
-    else:
-        write_json(path, result)
+    keep_result(folder / scores_file(greedy=greedy, chance=chance), result, folder / WEIGHTS)
     return result
 
 
 def scores_file(*, greedy: bool = True, chance: bool = False) -> str:
     """The name of the file in a run folder that holds such scores."""
     return "chance.json" if chance else "evaluation.json" if greedy else "evaluation-sampled.json"
-
-
-def _episodes_of(path: Path) -> int:
-    """Of scores that are there already; 0 where there are none."""
-    try:
-        return int(json.loads(path.read_text())["episodes"])
-    except (OSError, KeyError, TypeError, ValueError):
-        return 0
 
 
 def summary(returns: Scores, config: EnvConfig) -> dict[str, Any]:
@@ -93,6 +78,7 @@ def draw_learning_curve(folder: Path) -> Path:
     tasks = sorted({name for row in rows for name in row if name.startswith("return_")})
     figure = Figure(figsize=(10, 4), layout="constrained")
     minutes = "cpu_minutes" if read_config_of(folder, TrainConfig).cpu_minutes else "minutes"
+    check_columns(folder, rows, "frames", minutes)
     for axes, over in zip(figure.subplots(1, 2, sharey=True), ("frames", minutes), strict=True):
         for task in tasks:
             known = [row for row in rows if task in row]
@@ -119,22 +105,23 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
 
     check_figure(path)
     configs = [read_config_of(folder, TrainConfig) for folders in groups.values() for folder in folders]
-    by_cpu = all(config.cpu_minutes for config in configs)
+    minutes = "cpu_minutes" if all(config.cpu_minutes for config in configs) else "minutes"
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for number, (name, folders) in enumerate(groups.items()):
         for folder in folders:
             rows = [row for row in read_metrics(folder) if "return" in row]
+            check_columns(folder, rows, "episodes", "frames", minutes)
             if not rows:
                 raise UserError(f"{folder}: no row of its metrics has an episode of every task yet")
             size = -(-len(rows) // 25)
             parts = [rows[start : start + size] for start in range(0, len(rows), size)]
             returns = [sum(r["return"] * r["episodes"] for r in part) / sum(r["episodes"] for r in part) for part in parts]
             label = name if folder == folders[0] else None
-            for one, over in zip(axes, ("frames", "cpu_minutes" if by_cpu else "minutes"), strict=True):
+            for one, over in zip(axes, ("frames", minutes), strict=True):
                 one.plot([part[-1][over] for part in parts], returns, f"C{number % 10}", label=label)
     axes[0].set(xlabel="frames", ylabel="mean return of training episodes")
-    axes[1].set(xlabel="minutes of processor time" if by_cpu else "minutes")
+    axes[1].set(xlabel="minutes of processor time" if minutes == "cpu_minutes" else minutes)
     axes[0].legend(loc="best", fontsize="small")
     for one in axes:
         one.grid(alpha=0.3)

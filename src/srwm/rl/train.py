@@ -58,7 +58,7 @@ def train(
     torch.manual_seed(config.seed)
     agent = build_agent(config.agent, env.spec)
     learner = Learner(agent, config, fabric)
-    with open_run(fabric, folder, config, resume):
+    with open_run(fabric, folder, config, resume, first_checkpoint=config.checkpoint_every):
         return _train(learner, env, folder, resume)
 
 

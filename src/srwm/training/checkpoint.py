@@ -84,7 +84,7 @@ class Checkpoints:
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            raise UserError(f"{path}: not a readable checkpoint ({_first_line(error)})") from error
+            raise UserError(f"{path}: not a readable checkpoint ({_described(error)})") from error
         load_weights(self._weights(step), model)
         return state
 
@@ -110,8 +110,8 @@ def _write(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     except OSError as error:
-        raise UserError(f"cannot save {path}: {error.strerror or error}; earlier checkpoints are intact") from error
+        raise UserError(f"cannot save {path}: {error.strerror or error}; what was saved before is intact") from error
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".removesuffix(": ")

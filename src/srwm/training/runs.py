@@ -6,6 +6,8 @@ import io
 import json
 import os
 import tempfile
+import typing
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 from srwm.data import UserError
 from srwm.data.files import remove_leftovers, write_atomically
+from srwm.training.checkpoint import Checkpoints
 from srwm.training.configuration import config_from_dict
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BEST = "best.safetensors"
+_LABORATORIES = {"k_shot": "srwm fewshot", "env": "srwm rl"}
+"""Which commands make runs whose configuration has such a field."""
 
 
 def create_run(folder: Path, config: "DataclassInstance") -> None:
@@ -44,11 +49,13 @@ def create_run(folder: Path, config: "DataclassInstance") -> None:
 
 
 @contextmanager
-def open_run(fabric: "Fabric", folder: Path, config: "DataclassInstance", resume: bool) -> Iterator[None]:
-    """Make the run folder, or with `resume` check that it is this run's; clear what a kill left.
+def open_run(
+    fabric: "Fabric", folder: Path, config: "DataclassInstance", resume: bool, *, first_checkpoint: int
+) -> Iterator[None]:
+    """Make the run folder, or with `resume` check that it is this run's and can go on; clear what a kill left.
 
-    The first process does so, and is the only writer while it lasts.
-    Raises UserError as `create_run`, `check_same_config` and `only_writer`.
+    The first process does so, and is the only writer while it lasts. first_checkpoint: the step of it.
+    Raises UserError as `create_run`, `check_same_config` and `only_writer`, and where the checkpoint of a run is lost.
     """
     if resume:
         check_same_config(folder, config)
@@ -59,6 +66,7 @@ def open_run(fabric: "Fabric", folder: Path, config: "DataclassInstance", resume
         if fabric.is_global_zero:
             for part in (folder, folder / "checkpoints"):
                 remove_leftovers(part)
+            _check_goes_on(folder, first_checkpoint)
         yield
 
 
@@ -92,8 +100,12 @@ def check_same_config(folder: Path, config: "DataclassInstance") -> None:
 
 def read_config_of(folder: Path, kind: type[T]) -> T:
     """The configuration of a run, of this kind. Raises UserError where the folder is not a run, or of another kind."""
+    content = _read_config(folder)
+    for name, commands in _LABORATORIES.items():
+        if name in content and name not in typing.get_type_hints(kind):
+            raise UserError(f"{folder} is a run of {commands}, which alone knows what to do with it")
     try:
-        return config_from_dict(kind, _read_config(folder))
+        return config_from_dict(kind, content)
     except (TypeError, ValueError, KeyError) as error:
         raise UserError(f"{folder / 'config.json'}: not a configuration of this version ({error})") from error
 
@@ -101,6 +113,22 @@ def read_config_of(folder: Path, kind: type[T]) -> T:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file, atomically."""
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def keep_result(path: Path, result: dict[str, Any], weights: Path) -> bool:
+    """Write a result as JSON, unless one over more episodes is there, made since `weights` were: a warning tells of that."""
+    try:
+        before = json.loads(path.read_text()) if path.stat().st_mtime >= weights.stat().st_mtime else None
+    except (OSError, ValueError):
+        before = None
+    if _episodes(before) > _episodes(result):
+        warnings.warn(
+            f"not kept: {path} stays, which is over {_episodes(before)} episodes, and this over {_episodes(result)}",
+            stacklevel=2,
+        )
+        return False
+    write_json(path, result)
+    return True
 
 
 class MetricsLog:
@@ -121,6 +149,8 @@ class MetricsLog:
         self.fields = ("step", *fields)
         self.path = folder / "metrics.csv"
         kept = [row for row in read_metrics(folder) if row["step"] <= last_step]
+        if unknown := {name for row in kept for name in row}.difference(self.fields):
+            raise UserError(f"{self.path}: no column {', '.join(sorted(unknown))}; expected {', '.join(self.fields)}")
         text = io.StringIO()
         writer = csv.DictWriter(text, self.fields, lineterminator="\n")
         writer.writeheader()
@@ -150,19 +180,25 @@ class MetricsLog:
 def read_metrics(folder: Path) -> list[dict[str, float]]:
     """The rows of `metrics.csv`, empty fields left out; a row that was cut off while it was written is dropped.
 
-    Raises UserError where it is no table of numbers with a step in every row.
+    Raises UserError where it is no table of numbers with a step in every row. A spreadsheet may have written it.
     """
     path = folder / "metrics.csv"
     if not path.exists():
         return []
     try:
-        *lines, _ = path.read_text().split("\n")
+        *lines, _ = path.read_text(encoding="utf-8-sig").split("\n")
         rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(lines)]
     except (OSError, TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: not a table of numbers ({error})") from error
-    if not all("step" in row for row in rows):
-        raise UserError(f"{path}: not a table of metrics, a row has no step")
+    check_columns(folder, rows, "step")
     return rows
+
+
+def check_columns(folder: Path, rows: Sequence[dict[str, float]], *columns: str) -> None:
+    """Raise UserError that names a column which some of these rows of `metrics.csv` do not have."""
+    for name in columns:
+        if not all(name in row for row in rows):
+            raise UserError(f"{folder / 'metrics.csv'}: not a table of metrics, a row has no {name}")
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
@@ -171,6 +207,30 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     most = max((len(path.parts) for path in paths), default=0)
     ends = ([str(Path(*path.parts[-count:])) for path in paths] for count in range(1, most + 1))
     return next((names for names in ends if len(set(names)) == len(set(paths))), [])
+
+
+def _check_goes_on(folder: Path, first_checkpoint: int) -> None:
+    """A run goes past the first checkpoint's step only when that is written, and only the best weights may come before it."""
+    checkpoints = Checkpoints(folder / "checkpoints")
+    if checkpoints.newest() is not None:
+        return
+    steps = [row["step"] for row in read_metrics(folder)]
+    weights = {path.name for path in folder.glob("*.safetensors")}
+    if weights - {BEST} or (weights and not steps) or any(step > first_checkpoint for step in steps):
+        raise UserError(
+            f"{checkpoints.folder}: expected step-N.safetensors and step-N.state.pt, of a run that has got this far, and they "
+            "are not both there; put them back, or begin a new run in another folder"
+        )
+    if steps:
+        warnings.warn(f"{folder} was ended before its first checkpoint and begins anew", stacklevel=2)
+
+
+def _episodes(result: object) -> int:
+    """The largest number that a result, or a part of it, calls episodes."""
+    if not isinstance(result, dict):
+        return 0
+    own = result.get("episodes")
+    return max([own if isinstance(own, int) else 0, *map(_episodes, result.values())])
 
 
 def _lock(file: IO[str]) -> None:
@@ -184,7 +244,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         content = json.loads(path.read_text())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{folder} is not a run folder: it holds no config.json") from error
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable ({error})") from error

@@ -61,6 +61,9 @@ def test_ink_makes_one_form_of_all_sizes_and_colours(drawn, images) -> None:
         np.testing.assert_allclose(learner.predict_proba(given), expected, atol=1e-5)
     np.testing.assert_allclose(learner.predict_proba(colours[0]), expected[:1], atol=1e-5)
     np.testing.assert_allclose(learner.predict_proba(np.stack([colours[1]] * 2)), expected[[1, 1]], atol=1e-5)
+    tensors = [torch.from_numpy(colour).permute(2, 0, 1) for colour in colours]
+    np.testing.assert_allclose(learner.predict_proba(tensors), expected, atol=1e-5)
+    np.testing.assert_allclose(learner.predict_proba(torch.stack([tensors[1]] * 2)), expected[[1, 1]], atol=1e-5)
     assert FewShotLearner(drawn, "auto").fit(images, LABELS).predict_proba(letters)[0] == pytest.approx(expected[0], abs=1e-5)
 
 
@@ -106,7 +109,9 @@ def test_colour_models_read_colour() -> None:
         (["a.png", "b.png"], "got names of files; open them first"),
         ([Path("a.png"), Path("b.png")], "got names of files; open them first"),
         ([[1, 2], [3]], "images: "),
-        (None, "images: expected"),
+        (None, "images: expected an array or a list of images, got NoneType"),
+        ({"a": 1}, "images: expected an array or a list of images, got dict"),
+        ([None], "images: expected an array or a list of images, got NoneType"),
     ],
 )
 def test_what_is_no_image_is_told(drawn, images, preprocess, given, message) -> None:
@@ -120,7 +125,7 @@ def test_what_is_no_image_is_told(drawn, images, preprocess, given, message) -> 
 
 def test_no_images_have_no_labels(trained, drawn, images) -> None:
     learner = FewShotLearner(drawn).fit(images, LABELS)
-    for none in (images[:0], images[:0].reshape(0, 784)):
+    for none in (images[:0], images[:0].reshape(0, 784), []):
         assert learner.predict(none).shape == (0,)
         assert learner.predict(none).dtype == learner.classes_.dtype
         assert learner.predict_proba(none).shape == (0, 3)

@@ -64,7 +64,7 @@ def test_declared_labels_keep_a_type_of_their_own_in_a_file(trained, tmp_path, l
 
     with safetensors.safe_open(tmp_path / "state", "pt") as file:
         facts, tensors = json.loads(file.metadata()["srwm"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    del facts["declared_dtype"]  # as in files of before
+    del facts["declared_dtype"], facts["digest"]  # as in files of before
     safetensors.torch.save_file(tensors, tmp_path / "before", {"srwm": json.dumps(facts)})
     assert FewShotLearner(trained).load(tmp_path / "before").classes_.tolist() == classes
 
@@ -75,8 +75,9 @@ def test_labels_that_json_does_not_hold_are_not_saved(trained, tmp_path) -> None
         learner.save(tmp_path / "state")
     with pytest.raises(ValueError, match="not fitted"):
         FewShotLearner(trained).save(tmp_path / "state")
-    with pytest.raises(UserError, match="cannot save"):
-        FewShotLearner(trained).learn(points(1, 1, 0)[0], ["a"]).save(tmp_path)
+    for folder in (tmp_path, "."):
+        with pytest.raises(UserError, match="cannot save"):
+            FewShotLearner(trained).learn(points(1, 1, 0)[0], ["a"]).save(folder)
 
 
 def test_a_state_of_another_model_is_refused(trained, drawn, images, tmp_path) -> None:
@@ -142,7 +143,9 @@ def test_a_corrupt_state_is_refused(trained, tmp_path, monkeypatch, content, mes
 def test_a_state_that_was_tampered_with_is_refused(trained, tmp_path, old, new) -> None:
     FewShotLearner(trained).learn(points(2, 1, 0)[0], ["a", "b"]).save(tmp_path / "state")
     with safetensors.safe_open(tmp_path / "state", "pt") as file:
-        facts, tensors = file.metadata()["srwm"], {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        facts, tensors = json.loads(file.metadata()["srwm"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del facts["digest"]
+    facts = json.dumps(facts)
     assert facts.count(old) == 1
     safetensors.torch.save_file(tensors, tmp_path / "state", {"srwm": facts.replace(old, new)})
     learner = FewShotLearner(trained)
@@ -156,12 +159,29 @@ def test_a_state_that_was_tampered_with_is_refused(trained, tmp_path, old, new) 
             learner.load(tmp_path / "state")
 
 
+@pytest.mark.parametrize("place", [-40, -1, 2000])
+def test_a_damaged_file_is_refused(trained, tmp_path, place) -> None:
+    learner = FewShotLearner(trained).learn(points(2, 1, 0)[0], ["a", "b"])
+    learner.save(tmp_path / "state")
+    content = bytearray((tmp_path / "state").read_bytes())
+    content[place] ^= 1
+    (tmp_path / "state").write_bytes(content)
+    before = learner.predict_proba(points(2, 1, 0)[0])
+    with pytest.raises(UserError, match="state: damaged"):
+        learner.load(tmp_path / "state")
+    assert np.array_equal(learner.predict_proba(points(2, 1, 0)[0]), before)
+
+
 def test_from_pretrained(drawn, images, tmp_path) -> None:
     drawn.save_pretrained(tmp_path / "letters", dtype="float16")
     learner = FewShotLearner.from_pretrained(tmp_path / "letters")
     assert learner.get_params()["model"] == tmp_path / "letters"
     learner.learn(images, LABELS)
     assert learner.model_.facts == Facts("nothing", "ink")
+    settings = {"preprocess": "none", "ensemble": 4, "random_state": 7}
+    chosen = FewShotLearner.from_pretrained(tmp_path / "letters", **settings)
+    assert chosen.get_params() == {"model": tmp_path / "letters", **settings}
+    assert chosen.learn(images, LABELS).state_[0].shape[0] == 4
     by_name = FewShotLearner(str(tmp_path / "letters")).fit(images, LABELS)
     assert np.array_equal(by_name.predict_proba(images), learner.predict_proba(images))
     np.testing.assert_allclose(

@@ -15,12 +15,12 @@ from srwm.data import ImageClasses, UserError
 from srwm.fewshot.build import build_model, validation_shape
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
-from srwm.fewshot.evaluate import embed_all, evaluate, score
+from srwm.fewshot.evaluate import Accuracy, embed_all, evaluate, score
 from srwm.fewshot.figures.curves import draw_learning_curves
 from srwm.fewshot.figures.rates import mean_learning_rates
 from srwm.fewshot.figures.run import MATRIX_FIGURES, draw_figures
 from srwm.fewshot.figures.shift import animate_shift, draw_shift
-from srwm.fewshot.figures.shots import accuracy_per_shot
+from srwm.fewshot.figures.shots import accuracy_per_shot, draw_accuracy_per_shot
 from srwm.fewshot.figures.style import label_name, show_change, show_image
 from srwm.fewshot.figures.trace import core_inputs, trace_episode
 from srwm.fewshot.model import ModelConfig
@@ -75,6 +75,16 @@ def test_accuracy_per_shot_ends_with_that_of_whole_episodes_and_counts_examples(
     assert accuracy_per_shot(first_label, data, shape, 50, seed=4)[-1] == score(first_label, data, shape, 50, 4)
 
 
+@pytest.mark.parametrize(("shots", "trained", "most"), [(1, (1, 1), 1), (3, (1, 5), 5), (5, (1, 1), 5)])
+def test_the_axis_of_shots_is_as_wide_as_what_it_shows(tmp_path, monkeypatch, shots, trained, most):
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path: figures.append(self))
+    draw_accuracy_per_shot({"model": [Accuracy(0.5, 0.1, 10)] * shots}, 3, trained, "run", tmp_path / "shots.png")
+    assert figures[0].axes[0].get_xlim() == (0.5, most + 0.5)
+    assert [tick for tick in figures[0].axes[0].get_xticks() if 0.5 < tick < most + 0.5] == list(range(1, most + 1))
+    assert figures[0].axes[0].get_legend() is None, "it would lie on the points"
+
+
 def test_a_trace_is_what_the_model_does(model):
     data, drawn = images_of(1), one_episode(images_of(1))
     trace = trace_episode(model, data, drawn, layer=2, head=1)
@@ -118,7 +128,7 @@ def test_without_a_choice_the_trace_is_of_the_matrix_that_changes_most(model):
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ({"layer": 3}, "layer: expected one of 1, 2, got 3"),
+        ({"layer": 3}, "layer: expected 1 to 2, got 3"),
         ({"head": 0}, "head: expected 1 to 2, got 0"),
         ({"head": 3}, "got 3"),
     ],
@@ -126,6 +136,29 @@ def test_without_a_choice_the_trace_is_of_the_matrix_that_changes_most(model):
 def test_a_matrix_that_is_not_there_is_told(model, place, message):
     with pytest.raises(UserError, match=message):
         trace_episode(model, images_of(1), one_episode(images_of(1)), **place)
+
+
+@pytest.mark.parametrize(
+    ("core", "place", "message"),
+    [
+        ("srwm", {"layer": 0}, "layer: expected 1 to 2, got 0"),
+        ("lstm", {"head": 1}, "head: expected none for a model without a self-referential matrix, got 1"),
+    ],
+)
+def test_a_matrix_that_is_not_there_is_told_before_anything_is_drawn(tmp_path, core, place, message):
+    make_run(tmp_path / "run", small(core))
+    with pytest.raises(UserError, match=message):
+        list(draw_figures(tmp_path / "run", images_of(1), **place))
+    assert not (tmp_path / "run" / "figures").exists()
+
+
+def test_a_run_that_was_not_validated_yet_has_curves_alone(tmp_path):
+    make_run(tmp_path / "run", small())
+    (tmp_path / "run" / BEST).unlink()
+    figures = draw_figures(tmp_path / "run", images_of(1))
+    assert next(figures).name == "learning_curves.png"
+    with pytest.raises(UserError, match="run: not validated yet, so there are no best weights; go on training with --resume"):
+        next(figures)
 
 
 def test_the_mean_learning_rates_are_those_of_every_episode(model):
@@ -211,16 +244,43 @@ def test_learning_curves_show_every_run_and_chance(tmp_path, monkeypatch):
         rows = ["1,0.1,0.001,1.0,0.4,,", f"2,0.2,0.001,0.9,0.5,{best},0.01"]
         (tmp_path / name / "metrics.csv").write_text("\n".join([COLUMNS, *rows, ""]))
     create_run(tmp_path / "empty", small())
-    draw_learning_curves([tmp_path / name for name in ("one", "two", "empty")], tmp_path / "curves.png")
+    draw_learning_curves([tmp_path / name for name in ("one", "two", "empty", "two/../one")], tmp_path / "curves.png")
     accuracy, loss = figures[0].axes
     lines = [line.get_xydata().tolist() for line in accuracy.lines]
-    assert [[0.1, 40.0], [0.2, 50.0]] in lines
+    assert lines.count([[0.1, 40.0], [0.2, 50.0]]) == 2, "one each"
     assert [[0.2, 75.0]] in lines
     for axes, chance in ((accuracy, 100 / 3), (loss, math.log(3))):
         levels = [line.get_ydata() for line in axes.lines if line.get_linestyle() == "--"]
         assert levels == [[pytest.approx(chance)] * 2]
     told = [text.get_text() for text in figures[0].legends[0].get_texts()]
     assert told[:3] == ["one, 2 steps, best 50.0 %", "two, 2 steps, best 75.0 %", "empty, 0 steps"]
+
+
+@pytest.mark.parametrize("best", [1.0, 0.5])
+def test_accuracies_near_all_and_nothing_are_told_apart_and_within_the_axis(tmp_path, monkeypatch, best):
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path: figures.append(self))
+    create_run(tmp_path / "run", small())
+    (tmp_path / "run" / "metrics.csv").write_text(f"{COLUMNS}\n1,0.1,0.001,1.0,0.0,,\n2,0.2,0.001,0.9,{best},{best},0.01\n")
+    draw_learning_curves([tmp_path / "run"], tmp_path / "curves.png")
+    axes = figures[0].axes[0]
+    places = axes.transData.transform([(0, percent) for percent in (0, 1, 40, 41, 99, 100)])[:, 1]
+    assert np.isfinite(places).all()
+    assert places[5] - places[4] > 10 * (places[3] - places[2])
+    assert places[1] - places[0] == pytest.approx(places[5] - places[4])
+    low, high = axes.get_ylim()
+    assert 0 < low < 100 / 3
+    assert 100 * best <= high <= 100
+    assert [tick for tick in axes.get_yticks() if low <= tick <= high] == axes.get_yticks().tolist()
+
+
+@pytest.mark.parametrize("name", ["minutes", "train_loss", "train_accuracy", "val_interval"])
+def test_a_column_that_is_missing_is_named(tmp_path, name):
+    make_run(tmp_path / "run", small())
+    path = tmp_path / "run" / "metrics.csv"
+    path.write_text(path.read_text().replace(name, "other"))
+    with pytest.raises(UserError, match=rf"metrics\.csv: not a table of metrics, a row has no {name}"):
+        draw_learning_curves([tmp_path / "run"], tmp_path / "curves.png")
 
 
 def make_run(folder: Path, config: TrainConfig) -> None:

@@ -5,21 +5,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.figures.style import COLORS, GREY, figure_style, mark_chance
-from srwm.training.runs import read_metrics, short_names
+from srwm.training.runs import check_columns, read_metrics, short_names
+
+_TICKS = (0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.5, 100)
+_MARGIN = 0.2
+"""What keeps log odds finite, in percent."""
 
 
 def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
     """Draw accuracy and loss over minutes of training into a PNG: a colour for each run, chance marked.
 
-    Minutes are of processor time where the budget of every run is, of wall time elsewhere.
-    Thin lines are training, points are validations with their 95 % intervals. Raises UserError where a folder is not a run.
+    The axis of accuracy is one of log odds, on which 98 and 99 % are about as far apart as 68 and 80 %.
+    Minutes are of processor time where the budget of every run is, of wall time elsewhere. A run that is named twice is drawn
+    once. Thin lines are training, points are validations with their 95 % intervals. Raises UserError where a folder is not a
+    run, or its metrics have no such columns.
     """
+    folders = list({folder.resolve(): folder for folder in folders}.values())
     configs = [read_config(folder) for folder in folders]
     over, unit = ("cpu_minutes", "processor minutes") if all(c.cpu_minutes for c in configs) else ("minutes", "minutes")
     ways = sorted({config.validation_ways or config.model.n_way for config in configs})
@@ -34,7 +42,11 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
         guessing = sorted({_loss_of_guessing(config) for config in configs})
         for nats in guessing:
             mark_chance(loss, nats, f"chance, {nats:.2f} nats")
-        accuracy.set(ylabel="accuracy, %", ylim=(max(0, 100 / max(ways) - 8), 101))
+        top = max((point for line in accuracy.lines for point in line.get_ydata()), default=100.0)
+        accuracy.set_yscale("function", functions=(_log_odds, _percent))
+        accuracy.set(ylabel="accuracy, %", ylim=(0.7 * 100 / max(ways), min(100.0, _percent(_log_odds(top) + 0.2))))
+        low, high = accuracy.get_ylim()
+        accuracy.set_yticks(ticks := [tick for tick in _TICKS if low <= tick <= high], [f"{tick:g}" for tick in ticks])
         loss.set(ylabel="training loss, nats", ylim=(0, 1.25 * guessing[-1]))
         for axes in (accuracy, loss):
             axes.set(xlabel=f"{unit} of training", xlim=(0, None))
@@ -47,6 +59,16 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
         figure.savefig(path)
 
 
+def _log_odds(percent: Any) -> Any:
+    """Of a percentage, kept finite at 0 and 100; the end of an interval beyond these is as they are."""
+    percent = np.clip(percent, 0, 100)
+    return np.log((percent + _MARGIN) / (100 + _MARGIN - percent))
+
+
+def _percent(log_odds: Any) -> Any:
+    return (100 + 2 * _MARGIN) / (1 + np.exp(-log_odds)) - _MARGIN
+
+
 def _loss_of_guessing(config: TrainConfig) -> float:
     """Cross-entropy in training, in nats, the mean over its numbers of classes."""
     ways = range(config.fewest_ways or config.model.n_way, config.model.n_way + 1)
@@ -55,11 +77,13 @@ def _loss_of_guessing(config: TrainConfig) -> float:
 
 def _draw_run(accuracy: Axes, loss: Axes, folder: Path, name: str, over: str, color: str) -> dict[str, Line2D]:
     rows = read_metrics(folder)
+    check_columns(folder, rows, over, "train_accuracy", "train_loss")
     trained: dict[str, Any] = {"color": color, "lw": 1, "alpha": 0.7}
     minutes = [row[over] for row in rows]
     accuracy.plot(minutes, [100 * row["train_accuracy"] for row in rows], **trained)
     loss.plot(minutes, [row["train_loss"] for row in rows], **trained)
     validated = [row for row in rows if "val_accuracy" in row]
+    check_columns(folder, validated, "val_interval")
     accuracy.errorbar(
         [row[over] for row in validated],
         [100 * row["val_accuracy"] for row in validated],

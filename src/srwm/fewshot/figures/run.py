@@ -16,7 +16,7 @@ from srwm.fewshot.figures.curves import draw_learning_curves
 from srwm.fewshot.figures.rates import draw_learning_rates, mean_learning_rates
 from srwm.fewshot.figures.shift import animate_shift, draw_shift
 from srwm.fewshot.figures.shots import accuracy_per_shot, draw_accuracy_per_shot
-from srwm.fewshot.figures.trace import trace_episode
+from srwm.fewshot.figures.trace import check_place, trace_episode
 from srwm.fewshot.protocols import STREAMS
 from srwm.fewshot.report import load_best
 
@@ -42,9 +42,11 @@ def draw_figures(
 
     `learning_curves.png`, with those of the runs `compare`; `accuracy_per_shot.png`, up to `shots` examples per class over
     `episodes` episodes; and `MATRIX_FIGURES`, of `layer` and `head` (from 1) or where most changes. Raises UserError where a
-    folder is not a run, its weights do not fit, the data is too small, or there is no such layer or head.
+    folder is not a run, its weights do not fit, the data is too small, or, before anything is drawn, there is no such layer or
+    head.
     """
-    config, model = read_config(folder), load_best(folder)
+    config = read_config(folder)
+    check_place(config.model, layer, head)
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
     generator = torch.Generator().manual_seed(seed)
@@ -56,6 +58,7 @@ def draw_figures(
     if config.protocol in STREAMS:
         return
 
+    model = load_best(folder)
     with torch.inference_mode():
         features = embed_all(model, data)
     shape, most_shots = _shape(config, data, shots), config.most_shots or config.k_shot

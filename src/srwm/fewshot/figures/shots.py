@@ -58,7 +58,8 @@ def draw_accuracy_per_shot(
         for trained in {fewest, most}:
             axes.axvline(trained, color=GREY, lw=1, linestyle=":")
         axes.set(xlabel="labelled examples of each class", ylabel="accuracy, %")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlim(0.5, max(most, *map(len, lines.values())) + 0.5)
         lowest = min(accuracy.mean - accuracy.interval for line in lines.values() for accuracy in line)
         axes.set_ylim(100 * min(lowest, 1 / n_way) - 5, 101)
         mark_chance(axes, 100 / n_way, f"chance, {100 / n_way:.0f} %")
@@ -71,6 +72,6 @@ def draw_accuracy_per_shot(
             color=GREY,
         )
         axes.grid(alpha=0.3)
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.1), title="with the fewest → with the most examples")
+        figure.legend(loc="outside lower center", ncols=2, title="with the fewest → with the most examples")
         axes.set_title(f"What another example is worth ({n_way} new classes, same questions, 95 % intervals)", loc="left")
         figure.savefig(path)

@@ -11,8 +11,8 @@ from torch import Tensor
 from srwm.data import ImageClasses, UserError
 from srwm.fewshot.episodes import Episodes
 from srwm.fewshot.images import to_input
-from srwm.fewshot.model import EpisodeModel, FewShotModel
-from srwm.nn import SelfReferential, learning_rates, shifts_over_time
+from srwm.fewshot.model import EpisodeModel, FewShotModel, ModelConfig
+from srwm.nn import CORES, NoMemory, SelfReferential, learning_rates, shifts_over_time
 from srwm.training.modes import evaluation_mode
 
 
@@ -90,6 +90,16 @@ def core_inputs(model: EpisodeModel, features: Tensor, labels: Tensor) -> list[C
     return read
 
 
+def check_place(config: ModelConfig, layer: int | None, head: int | None) -> None:
+    """Raise UserError for a layer or head, counted from 1, where such a model has no self-referential matrix."""
+    referential = config.head == "memory" and issubclass(CORES.get(config.stack.core, NoMemory), SelfReferential)
+    for name, chosen, count in (("layer", layer, config.stack.num_layers), ("head", head, config.stack.num_heads)):
+        if chosen is not None and not referential:
+            raise UserError(f"{name}: expected none for a model without a self-referential matrix, got {chosen}")
+        if chosen is not None and not 1 <= chosen <= count:
+            raise UserError(f"{name}: expected 1 to {count}, got {chosen}")
+
+
 @torch.inference_mode()
 def trace_episode(
     model: EpisodeModel, data: ImageClasses, episode: Episodes, layer: int | None = None, head: int | None = None
@@ -99,6 +109,7 @@ def trace_episode(
     `layer` and `head` count from 1; None is the one that changed most by the end of the support, relative to W_0. The model
     is in evaluation mode meanwhile. Raises UserError for a layer or head that the model does not have.
     """
+    check_place(model.config, layer, head)
     with evaluation_mode(model):
         return _trace(model, data, episode, layer, head)
 
@@ -114,7 +125,6 @@ def _trace(
     read = core_inputs(model, known, labels)
     if not read:
         return None
-    _check(read, layer, head)
     changes = {
         (found.layer, number): float(shift[-1].norm() / weight.norm())
         for found in read
@@ -142,12 +152,3 @@ def _trace(
         layer=chosen[0],
         head=chosen[1],
     )
-
-
-def _check(read: list[CoreInput], layer: int | None, head: int | None) -> None:
-    layers = [found.layer for found in read]
-    if layer not in (None, *layers):
-        raise UserError(f"layer: expected one of {', '.join(map(str, layers))}, got {layer}")
-    heads = read[0].core.num_heads
-    if head is not None and not 1 <= head <= heads:
-        raise UserError(f"head: expected 1 to {heads}, got {head}")
