@@ -120,13 +120,22 @@ def test_rates_are_told_as_validated(log: str) -> None:
         assert cell.strip() == ("" if value is None or not cell.strip() else f"{100 * value:.1f} %")
 
 
-@pytest.mark.parametrize("run", sorted(LOGS.glob("sequential/*")), ids=lambda run: run.name)
+@pytest.mark.parametrize("run", sorted(LOGS.glob("sequential*/*")), ids=lambda run: f"{run.parent.name}-{run.name}")
 def test_accuracies_of_adaptation_are_told_as_measured(run: Path) -> None:
-    line = row(section(run), f"`{run.name}`")
+    line = row(section(run), f"`{run.name}`{', 12 minutes' if run.parent.name == 'sequential-12' else ' |'}")
     tasks = [task["total"] for order in read(run / "adaptation.json")["orders"] for task in order["tasks"]]
     assert all(total["episodes"] >= 10_000 for total in tasks)
     told = [f"{100 * total['mean']:.1f} ± {100 * total['interval']:.1f} %" for total in tasks]
     assert [cell.strip() for cell in line.split("|")[2:6]] == told
+
+
+@pytest.mark.parametrize("run", sorted(LOGS.glob("sequential/*")), ids=lambda run: run.name)
+def test_accuracies_per_shot_of_second_tasks_are_told_as_measured(run: Path) -> None:
+    for order in read(run / "adaptation.json")["orders"]:
+        task = order["tasks"][1]
+        name = {"omniglot-test": "Omniglot", "mini-imagenet-test": "Mini-ImageNet"}[task["data"]]
+        cells = [cell.strip() for cell in row(section(run), f"{name} | `{run.name}`").strip("|").split("|")[2:]]
+        assert cells == [f"{100 * task['shots'][shot - 1]['mean']:.1f} %" for shot in (1, 2, 3, 5, 10, 15)]
 
 
 @pytest.mark.parametrize("core", CORES)
