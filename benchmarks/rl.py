@@ -60,6 +60,13 @@ def main(options: Options) -> None:
         if is_chief():
             print(json.dumps(measured))
         return
+    from srwm.rl.presets import PRESETS
+
+    if options.preset not in PRESETS:
+        raise SystemExit(f"--preset: expected one of {', '.join(PRESETS)}, got {options.preset}")
+    for name in ("updates", "rounds", "threads"):
+        if getattr(options, name) < 1:
+            raise SystemExit(f"--{name}: expected 1 or more, got {getattr(options, name)}")
     rounds = [{name: in_process_of_its_own(name, options) for name in options.variants} for _ in range(options.rounds)]
     results = {name: summary([measured[name] for measured in rounds]) for name in options.variants}
     print(f"{'variant':<14} {'frames/s':>9} {'range':>13} {'acting':>8} {'core':>6} {'checkpoint':>11}")

@@ -23,6 +23,8 @@ def call(*words: str | Path) -> subprocess.CompletedProcess[str]:
         (("ops.py", "--threads", "-1"), "--threads: expected 1 or more, got -1"),
         (("fewshot.py", "--preset", "nope", "--runs", "runs"), "--preset: expected one of"),
         (("rl.py", "--variants", "nope"), "nope"),
+        (("rl.py", "--preset", "nope"), "--preset: expected one of"),
+        (("rl.py", "--threads", "0"), "--threads: expected 1 or more, got 0"),
         (("jax_scan.py", "some"), "argument threads: invalid int value"),
     ],
     ids=lambda each: each[0] if isinstance(each, tuple) else "",
