@@ -35,7 +35,7 @@ names.
 """
 _WIDTH = 128
 _EPISODES = 200
-"""Per task and level set, as `srwm rl evaluate` plays by itself."""
+"""Of an evaluation, per task and level set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def run(name: str, seed: int, options: Options) -> None:
     folder = folder_of(name, seed, options)
     words = [f"--{word}" if index % 2 == 0 else word for index, word in enumerate(options.budget)]
     train = ["rl", "train", options.preset, *VARIANTS[name], *words, "--seed", str(seed)]
-    evaluate = ["rl", "evaluate", str(folder)]
+    evaluate = ["rl", "evaluate", str(folder), "--episodes", str(_EPISODES)]
     results = {
         scores_file(greedy=not options.sampled): [*evaluate, *(["--no-greedy"] if options.sampled else [])],
         scores_file(chance=True): [*evaluate, "--chance"],

@@ -8,7 +8,7 @@ from srwm.fewshot.delayed import Delayed
 from srwm.fewshot.objective import Objective, Sets
 from srwm.fewshot.sequential import Sequential
 from srwm.fewshot.synchronous import Synchronous
-from srwm.training.configuration import check_seed
+from srwm.training.configuration import check_no_nan, check_seed
 
 PROTOCOLS: dict[str, type[Objective]] = {
     "synchronous": Synchronous,
@@ -23,6 +23,7 @@ STREAMS = ("delayed", "sequential")
 
 def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     """Raise UserError where the configuration does not fit itself or the data."""
+    check_no_nan(config)
     if config.protocol not in PROTOCOLS:
         raise UserError(f"protocol: expected one of {', '.join(PROTOCOLS)}, got {config.protocol!r}")
     protocol = PROTOCOLS[config.protocol]

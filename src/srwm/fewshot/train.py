@@ -23,7 +23,6 @@ from srwm.fewshot.protocols import build_objective, check_config, with_second
 from srwm.fewshot.schedule import learning_rate
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
-from srwm.training.configuration import check_no_nan
 from srwm.training.distributed import agree, build_fabric, gradients_apart, mean_over_processes, share
 from srwm.training.runs import BEST, MetricsLog, open_run
 from srwm.training.stopping import stop_requests
@@ -51,7 +50,6 @@ def train(
     its gradient is not finite: before the weights have changed, and with the checkpoint before still there.
     """
     data = with_second(splits, second_splits)
-    check_no_nan(config)
     check_config(config, data)
     fabric = build_fabric(accelerator)
     mine = share(fabric, config.accumulate)
