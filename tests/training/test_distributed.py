@@ -9,6 +9,8 @@ import torch
 from srwm.training.distributed import leave
 
 PROCESS = """
+import json
+import os
 import sys
 from pathlib import Path
 import torch
@@ -22,8 +24,12 @@ for apart in (True, True, False):
     with gradients_apart(fabric, learner, apart):
         fabric.backward(learner(x).sum())
     seen.append(learner.weight.grad.item())
-Path(sys.argv[1], str(fabric.global_rank)).write_text(str(seen))
+cycle = [learner]
+cycle.append(cycle)
+del learner, cycle
 leave()
+threads = [Path("/proc/self/task", thread, "comm").read_text().strip() for thread in os.listdir("/proc/self/task")]
+Path(sys.argv[1], os.environ["RANK"]).write_text(json.dumps([seen, threads]))
 """
 
 
@@ -35,11 +41,15 @@ def test_leaving_ends_the_group_and_may_be_repeated(tmp_path) -> None:
 
 
 def test_gradients_are_apart_until_the_last_batch(tmp_path) -> None:
-    """Two processes whose batches have gradients 1 and 2; what they keep to themselves adds up, then they take the mean."""
+    """Two processes whose batches have gradients 1 and 2; what they keep to themselves adds up, then they take the mean.
+
+    When they have left, no thread of gloo is alive: one that is may abort the process at its end.
+    """
     (tmp_path / "process.py").write_text(PROCESS)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run([*torchrun, tmp_path / "process.py", tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    one, two = (json.loads((tmp_path / str(rank)).read_text()) for rank in range(2))
+    (one, threads), (two, others) = (json.loads((tmp_path / str(rank)).read_text()) for rank in range(2))
     assert one == [1, 2, 4.5]
     assert two == [2, 4, 4.5]
+    assert not [name for name in threads + others if "gloo" in name]

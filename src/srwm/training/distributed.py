@@ -1,5 +1,6 @@
 """Training by several processes: those that `torchrun` started, joined by Fabric."""
 
+import gc
 import os
 from contextlib import AbstractContextManager, nullcontext
 
@@ -29,8 +30,13 @@ def build_fabric(accelerator: str) -> Fabric:
 
 
 def leave() -> None:
-    """End this process's part in the others' work, if it has one: left to the interpreter's end, its threads may abort it."""
+    """End this process's part in the others' work, if it has one, and the threads that did it.
+
+    Threads that are left to the interpreter's end may abort it. They live as long as any module that Fabric has set up: call
+    this where there is none any more. What only waits to be collected is collected here.
+    """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()
         torch.distributed.destroy_process_group()
 
 
