@@ -67,8 +67,9 @@ def main(options: Options) -> None:
 
 
 def draw(figure: Path, options: Options) -> str:
-    """Returns over frames and time."""
-    draw_comparison({name: [folder_of(name, seed, options) for seed in options.seeds] for name in options.only}, figure)
+    """Returns over frames and time, of the one thread that each run has."""
+    groups = {name: [folder_of(name, seed, options) for seed in options.seeds] for name in options.only}
+    draw_comparison(groups, figure, processor_time=True)
     return "Return of training episodes, a colour for each core, a line for each seed"
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -31,6 +32,23 @@ def test_a_curve_has_twenty_five_points_at_most(config, tmp_path, monkeypatch, c
         total = sum(n * each for n, each in enumerate(episodes, 1))
         assert points[0][1] == pytest.approx(total / sum(episodes))
         assert points[-1][0] == pytest.approx(scale * count)
+
+
+@pytest.mark.parametrize(
+    ("budget", "chosen", "of_processor"),
+    [("frames", None, False), ("frames", True, True), ("cpu_minutes", None, True), ("cpu_minutes", False, False)],
+)
+def test_minutes_are_of_the_time_that_is_asked_for_or_that_the_budget_is_in(
+    config, tmp_path, monkeypatch, budget, chosen, of_processor
+) -> None:
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, dpi: figures.append(self))
+    create_run(tmp_path / "run", replace(config, **{"frames": None, "minutes": None, "cpu_minutes": None, budget: 10}))
+    (tmp_path / "run" / "metrics.csv").write_text("step,frames,minutes,cpu_minutes,episodes,return\n1,10,7,3,2,0.5\n")
+    draw_comparison({"run": [tmp_path / "run"]}, tmp_path / "curves.png", processor_time=chosen)
+    axes = figures[0].axes[1]
+    assert axes.lines[0].get_xdata().tolist() == [3 if of_processor else 7]
+    assert axes.get_xlabel() == ("minutes of processor time" if of_processor else "minutes")
 
 
 @pytest.mark.parametrize(

@@ -94,18 +94,20 @@ def draw_learning_curve(folder: Path) -> Path:
     return path
 
 
-def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
+def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, processor_time: bool | None = None) -> None:
     """Draw the mean return over the tasks of runs, over frames and over minutes: a colour for each group.
 
     A point is the mean over the episodes of a twenty-fifth of a run's rows, rounded up: a run has 25 points at most.
-    Minutes are of processor time where every run's budget is. Raises UserError where a folder is not a run or no episode has
-    ended in it, and as `check_figure`.
+    Minutes are of `processor_time` or of wall time; None: of processor time where every run's budget is. Raises UserError where
+    a folder is not a run or no episode has ended in it, and as `check_figure`.
     """
     from matplotlib.figure import Figure
 
     check_figure(path)
     configs = [read_config_of(folder, TrainConfig) for folders in groups.values() for folder in folders]
-    minutes = "cpu_minutes" if all(config.cpu_minutes for config in configs) else "minutes"
+    if processor_time is None:
+        processor_time = all(config.cpu_minutes for config in configs)
+    minutes = "cpu_minutes" if processor_time else "minutes"
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for number, (name, folders) in enumerate(groups.items()):
@@ -121,7 +123,7 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path) -> None:
             for one, over in zip(axes, ("frames", minutes), strict=True):
                 one.plot([part[-1][over] for part in parts], returns, f"C{number % 10}", label=label)
     axes[0].set(xlabel="frames", ylabel="mean return of training episodes")
-    axes[1].set(xlabel="minutes of processor time" if minutes == "cpu_minutes" else minutes)
+    axes[1].set(xlabel="minutes of processor time" if processor_time else minutes)
     axes[0].legend(loc="best", fontsize="small")
     for one in axes:
         one.grid(alpha=0.3)
