@@ -39,7 +39,12 @@ RATES = {
     "lr-0.001-half-pool": "`--optimizer.lr 0.001 --pool",
     "lr-0.002-half-pool": "`--pool.classes 20",
 }
-PROCGEN_SCORES = sorted(path for path in LOGS.glob("procgen/*/*.json") if path.stem != "config")
+PROCGEN_SCORES = [
+    (page, path)
+    for page, logs in (("rl.md", "procgen/*"), ("results.md", "procgen-cores/cpu-procgen-starpilot-*"))
+    for path in sorted(LOGS.glob(f"{logs}/*.json"))
+    if path.stem not in ("config", "machine")
+]
 TASKS = ("repeat-previous", "repeat-first", "minigrid")
 CORES = {
     "srwm": "`srwm` |",
@@ -151,15 +156,25 @@ def test_the_control_of_equal_frames_is_told_as_measured() -> None:
     assert f"{value['value']:.2f} [{value['low']:.2f}, {value['high']:.2f}]" in section(run)
 
 
+def page_section(*options: str) -> str:
+    """What `benchmarks/cores.py` prints with these options."""
+    command = [sys.executable, "benchmarks/cores.py", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_the_page_on_memory_is_what_its_logs_give(task: str) -> None:
     preset, runs = f"cpu-memory-{task}", LOGS / "memory"
     assert all((runs / f"{preset}-{core}-{seed}" / "machine.json").exists() for core in CORES for seed in range(3))
-    options = ["--preset", preset, "--runs", str(runs), "--seeds", "0", "1", "2"]
-    said = subprocess.run(
-        [sys.executable, "benchmarks/cores.py", *options], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert said.stdout.strip() in (ROOT / "docs" / "rl-memory.md").read_text()
+    given = page_section("--preset", preset, "--runs", str(runs), "--seeds", "0", "1", "2")
+    assert given in (ROOT / "docs" / "rl-memory.md").read_text()
+
+
+def test_the_page_on_procgen_is_what_its_logs_give() -> None:
+    preset, runs, cores = "cpu-procgen-starpilot", LOGS / "procgen-cores", ("srwm", "none")
+    assert all((runs / f"{preset}-{core}-0" / "machine.json").exists() for core in cores)
+    given = page_section("--preset", preset, "--only", *cores, "--sampled", "--runs", str(runs))
+    assert given in (ROOT / "docs" / "rl-procgen.md").read_text()
 
 
 @pytest.mark.parametrize("run", sorted(LOGS.glob("procgen/*")), ids=lambda run: run.name)
@@ -169,9 +184,11 @@ def test_frames_in_procgen_are_told_as_counted(run: Path) -> None:
     assert any(text in PAGES["rl.md"] for text in told)
 
 
-@pytest.mark.parametrize("scores", PROCGEN_SCORES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_returns_in_procgen_are_told_as_measured(scores: Path) -> None:
+@pytest.mark.parametrize(
+    ("page", "scores"), PROCGEN_SCORES, ids=lambda part: part if isinstance(part, str) else str(part.relative_to(LOGS))
+)
+def test_returns_in_procgen_are_told_as_measured(page: str, scores: Path) -> None:
     """In a row each, a cell for each set of levels."""
     found = [next(iter(levels["returns"].values())) for levels in read(scores)["sets"].values()]
     cells = " | ".join(f"{each['value']:.2f} [{each['low']:.2f}, {each['high']:.2f}]" for each in found)
-    assert PAGES["rl.md"].count(f"| {cells} |") == 1
+    assert PAGES[page].count(f"| {cells} |") == 1
