@@ -39,12 +39,15 @@ RATES = {
     "lr-0.001-half-pool": "`--optimizer.lr 0.001 --pool",
     "lr-0.002-half-pool": "`--pool.classes 20",
 }
-PROCGEN_SCORES = [
-    (page, path)
-    for page, logs in (("rl.md", "procgen/*"), ("results.md", "procgen-cores/cpu-procgen-starpilot-*"))
-    for path in sorted(LOGS.glob(f"{logs}/*.json"))
-    if path.stem not in ("config", "machine")
-]
+PROCGEN_SCORES = sorted(path for path in LOGS.glob("procgen/*/*.json") if path.stem != "config")
+STARPILOT_ROWS = {
+    ("srwm", "evaluation-sampled"): "`srwm`, actions drawn",
+    ("none", "evaluation-sampled"): "`none`, actions drawn",
+    ("srwm", "evaluation"): "`srwm`, the likeliest",
+    ("none", "evaluation"): "`none`, the likeliest",
+    ("srwm", "chance"): "actions at random",
+    ("none", "chance"): "actions at random",
+}
 TASKS = ("repeat-previous", "repeat-first", "minigrid")
 CORES = {
     "srwm": "`srwm` |",
@@ -184,11 +187,29 @@ def test_frames_in_procgen_are_told_as_counted(run: Path) -> None:
     assert any(text in PAGES["rl.md"] for text in told)
 
 
-@pytest.mark.parametrize(
-    ("page", "scores"), PROCGEN_SCORES, ids=lambda part: part if isinstance(part, str) else str(part.relative_to(LOGS))
-)
-def test_returns_in_procgen_are_told_as_measured(page: str, scores: Path) -> None:
-    """In a row each, a cell for each set of levels."""
+def level_cells(scores: Path) -> str:
+    """A cell for each set of levels."""
     found = [next(iter(levels["returns"].values())) for levels in read(scores)["sets"].values()]
-    cells = " | ".join(f"{each['value']:.2f} [{each['low']:.2f}, {each['high']:.2f}]" for each in found)
-    assert PAGES[page].count(f"| {cells} |") == 1
+    return " | ".join(f"{each['value']:.2f} [{each['low']:.2f}, {each['high']:.2f}]" for each in found)
+
+
+@pytest.mark.parametrize("scores", PROCGEN_SCORES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_returns_in_procgen_are_told_as_measured(scores: Path) -> None:
+    assert PAGES["rl.md"].count(f"| {level_cells(scores)} |") == 1
+
+
+@pytest.mark.parametrize(("core", "scores"), STARPILOT_ROWS)
+def test_returns_in_starpilot_are_told_as_measured(core: str, scores: str) -> None:
+    run = LOGS / "procgen-cores" / f"cpu-procgen-starpilot-{core}-0"
+    assert row(section(run), STARPILOT_ROWS[core, scores]).endswith(f"| {level_cells(run / f'{scores}.json')} |")
+
+
+def test_the_overview_of_starpilot_is_what_the_page_on_procgen_says() -> None:
+    page = PAGES["rl-procgen.md"].partition("## cpu-procgen-starpilot")[2]
+    found = {
+        name: re.findall(r"(\d+\.\d+) \[", row(page, label))
+        for name, label in (("matrix", "`srwm`"), ("no memory", "`none`"), ("chance", "actions at random"))
+    }
+    (line,) = [line for line in OVERVIEW.splitlines() if "(#procgen-starpilot)" in line]
+    for name, (known, new) in found.items():
+        assert f"{name} {float(known):.1f} and {float(new):.1f}" in line

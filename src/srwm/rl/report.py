@@ -98,8 +98,8 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
     """Draw the mean return over the tasks of runs, over frames and over minutes: a colour for each group.
 
     A point is the mean over the episodes of a twenty-fifth of a run's rows, rounded up: a run has 25 points at most.
-    Minutes are of `processor_time` or of wall time; None: of processor time where every run's budget is. Raises UserError where
-    a folder is not a run or no episode has ended in it, and as `check_figure`.
+    Minutes are of processor time if `processor_time`, of wall time if it is False; None: of processor time where every run's
+    budget is in it. Raises UserError where a folder is not a run or no episode has ended in it, and as `check_figure`.
     """
     from matplotlib.figure import Figure
 
