@@ -173,10 +173,14 @@ def test_the_page_on_memory_is_what_its_logs_give(task: str) -> None:
     assert given in (ROOT / "docs" / "rl-memory.md").read_text()
 
 
-def test_the_page_on_procgen_is_what_its_logs_give() -> None:
-    preset, runs, cores = "cpu-procgen-starpilot", LOGS / "procgen-cores", ("srwm", "none")
+@pytest.mark.parametrize(
+    ("preset", "cores", "budget"),
+    [("cpu-procgen-starpilot", ("srwm", "none"), ()), ("cpu-procgen-easy6", ("none",), ("--budget", "frames", "1800000"))],
+)
+def test_the_page_on_procgen_is_what_its_logs_give(preset: str, cores: tuple[str, ...], budget: tuple[str, ...]) -> None:
+    runs = LOGS / "procgen-cores"
     assert all((runs / f"{preset}-{core}-0" / "machine.json").exists() for core in cores)
-    given = page_section("--preset", preset, "--only", *cores, "--sampled", "--runs", str(runs))
+    given = page_section("--preset", preset, "--only", *cores, *budget, "--sampled", "--runs", str(runs))
     assert given in (ROOT / "docs" / "rl-procgen.md").read_text()
 
 
@@ -205,7 +209,7 @@ def test_returns_in_starpilot_are_told_as_measured(core: str, scores: str) -> No
 
 
 def test_the_overview_of_starpilot_is_what_the_page_on_procgen_says() -> None:
-    page = PAGES["rl-procgen.md"].partition("## cpu-procgen-starpilot")[2]
+    page = PAGES["rl-procgen.md"].partition("## cpu-procgen-starpilot")[2].partition("\n## ")[0]
     found = {
         name: re.findall(r"(\d+\.\d+) \[", row(page, label))
         for name, label in (("matrix", "`srwm`"), ("no memory", "`none`"), ("chance", "actions at random"))
