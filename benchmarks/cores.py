@@ -15,12 +15,15 @@ from statistics import fmean
 from textwrap import fill
 from typing import Any
 
+import numpy as np
 import tyro
 
 import runs
+from srwm.rl.config import TrainConfig
+from srwm.rl.evaluate import estimate, normalise
 from srwm.rl.presets import CORES, PRESETS
 from srwm.rl.report import draw_comparison, scores_file
-from srwm.training.runs import read_metrics
+from srwm.training.runs import read_config_of, read_metrics
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "srwm": (),
@@ -78,29 +81,50 @@ def folder_of(name: str, seed: int, options: Options) -> Path:
 
 
 def run(name: str, seed: int, options: Options) -> None:
-    """Train and evaluate one core with one seed, unless that has been done."""
-    folder = folder_of(name, seed, options)
+    """Train and evaluate one core with one seed, and chance in its tasks, unless that has been done: chance for any core."""
+    folder, chance = folder_of(name, seed, options), scores_file(chance=True)
     words = [f"--{word}" if index % 2 == 0 else word for index, word in enumerate(options.budget)]
     train = ["rl", "train", options.preset, *VARIANTS[name], *words, "--seed", str(seed)]
     evaluate = ["rl", "evaluate", str(folder), "--episodes", str(_EPISODES)]
     results = {
         scores_file(greedy=not options.sampled): [*evaluate, *(["--no-greedy"] if options.sampled else [])],
-        scores_file(chance=True): [*evaluate, "--chance"],
+        chance: [*evaluate, "--chance"],
     }
+    if any(options.runs.glob(f"{options.preset}-*/{chance}")):
+        del results[chance]
     runs.make(folder, train, results)
 
 
 def result(name: str, options: Options) -> dict[str, Any]:
     """What came of one core: frames and scores of each of its seeds, and the scores of chance in the same tasks."""
     folders = [folder_of(name, seed, options) for seed in options.seeds]
-    first = read_scores(folders[0] / scores_file(chance=True))
+    chance = min(options.runs.glob(f"{options.preset}-*/{scores_file(chance=True)}"))
     return {
         "name": name,
-        "normalised": all(map(_is_normalised, first.values())),
+        "normalised": all(map(_is_normalised, read_scores(chance).values())),
         "frames": [read_metrics(folder)[-1]["frames"] for folder in folders],
         "scores": [scores(folder / scores_file(greedy=not options.sampled)) for folder in folders],
-        "chance": scores(folders[0] / scores_file(chance=True)),
+        "chance": scores(chance),
+        "games": [training_returns(folder) for folder in folders],
     }
+
+
+def training_returns(folder: Path) -> dict[str, dict[str, Any]]:
+    """Of training episodes in the first and in the last fifth of a run: each task's mean return, and the normalised score.
+
+    Of the rows of metrics in which every task has an episode, alike. The score is the mean over tasks with its 95 % interval
+    (bootstrap over rows), where it is defined for several tasks, else None.
+    """
+    config = read_config_of(folder, TrainConfig).env
+    rows = [row for row in read_metrics(folder) if "return" in row]
+    size = len(rows) // 5
+    parts = {}
+    for name, part in {"first": rows[:size], "last": rows[-size:]}.items():
+        returns = {task: np.array([row[f"return_{task}"] for row in part]) for task in sorted(set(config.names))}
+        normalised = normalise(returns, config) if len(returns) > 1 else None
+        means = {task: float(values.mean()) for task, values in returns.items()}
+        parts[name] = {"returns": means, "score": None if normalised is None else vars(estimate(normalised))}
+    return parts
 
 
 def scores(path: Path) -> dict[str, dict[str, float]]:
@@ -146,7 +170,24 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
         f"| `{row['name']}` | {fmean(row['frames']) / 1e6:.2f} | {_cells(row['scores'], groups, several)} |" for row in rows
     ]
     lines.append(f"| actions at random | | {_cells([rows[0]['chance']], groups, several=False)} |")
-    return f"## {options.preset}\n\n{fill(about, _WIDTH)}\n\n" + "\n".join(lines) + "\n"
+    text = f"## {options.preset}\n\n{fill(about, _WIDTH)}\n\n" + "\n".join(lines) + "\n"
+    return text + (_games(rows) if rows[0]["normalised"] and not several else "")
+
+
+def _games(rows: list[dict[str, Any]]) -> str:
+    """What training episodes earned in each of several games."""
+    about = (
+        "Training episodes, in the first fifth of the frames and in the last: mean return in each game, and normalised score, "
+        "times 100, with its 95 % bootstrap interval."
+    )
+    tasks = list(rows[0]["games"][0]["first"]["returns"])
+    lines = [f"| core | | {' | '.join(tasks)} | normalised |", f"|---|---|{'---|' * len(tasks)}---|"]
+    for row in rows:
+        for name, part in row["games"][0].items():
+            returns = " | ".join(f"{value:.2f}" for value in part["returns"].values())
+            value, low, high = (100 * part["score"][end] for end in ("value", "low", "high"))
+            lines.append(f"| `{row['name']}` | {name} | {returns} | {value:.2f} [{low:.2f}, {high:.2f}] |")
+    return f"\n{fill(about, _WIDTH)}\n\n" + "\n".join(lines) + "\n"
 
 
 def _is_normalised(measured: dict[str, Any]) -> bool:

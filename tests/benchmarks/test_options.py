@@ -49,3 +49,18 @@ def test_scores_of_fewer_episodes_do_not_go_into_the_table_of_cores(tmp_path: Pa
     done = call("cores.py", "--preset", "cpu-memory-minigrid", "--runs", tmp_path, "--only", "none", "--seeds", "0")
     assert done.returncode == 1
     assert "evaluation.json: expected 200 episodes, got 1" in done.stderr
+
+
+def test_cores_of_a_preset_share_what_chance_earns(tmp_path: Path) -> None:
+    """Chance is measured once: a run without it is not evaluated again, and the table is the same."""
+    for core in ("lstm", "none"):
+        run = f"cpu-memory-minigrid-{core}-0"
+        shutil.copytree(ROOT / "docs" / "logs" / "memory" / run, tmp_path / run)
+    words = ("cores.py", "--preset", "cpu-memory-minigrid", "--runs", tmp_path, "--only", "lstm", "none", "--seeds", "0")
+    both = call(*words)
+    (tmp_path / "cpu-memory-minigrid-lstm-0" / "chance.json").unlink()
+    one = call(*words)
+    assert (one.returncode, one.stderr) == (0, "")
+    assert one.stdout == both.stdout
+    assert "actions at random" in one.stdout
+    assert not (tmp_path / "cpu-memory-minigrid-lstm-0" / "chance.json").exists()

@@ -34,6 +34,23 @@ def test_a_curve_has_twenty_five_points_at_most(config, tmp_path, monkeypatch, c
         assert points[-1][0] == pytest.approx(scale * count)
 
 
+def test_several_tasks_have_a_panel_each(config, tmp_path, monkeypatch) -> None:
+    """The mean over the rows of a point; a run of other tasks beside it has no line there."""
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, dpi: figures.append(self))
+    for run, names in {"both": ("a", "b"), "one": ("b",)}.items():
+        create_run(tmp_path / run, config)
+        with (tmp_path / run / "metrics.csv").open("w") as file:
+            log = csv.writer(file)
+            log.writerow(("step", "frames", "minutes", "episodes", "return", *(f"return_{name}" for name in names)))
+            log.writerows((n, 100 * n, 0.1 * n, 2, n, *((n, -n)[-len(names) :])) for n in range(1, 51))
+    draw_comparison({run: [tmp_path / run] for run in ("both", "one")}, tmp_path / "curves.png")
+    panels = {axes.get_title(): axes for axes in figures[0].axes}
+    assert {name: len(axes.lines) for name, axes in panels.items() if name} == {"a": 1, "b": 2}
+    assert panels["a"].lines[0].get_xydata().tolist() == [[100.0 * n, n - 0.5] for n in range(2, 51, 2)]
+    assert panels["b"].lines[0].get_xydata().tolist() == [[100.0 * n, 0.5 - n] for n in range(2, 51, 2)]
+
+
 @pytest.mark.parametrize(
     ("budget", "chosen", "of_processor"),
     [("frames", None, False), ("frames", True, True), ("cpu_minutes", None, True), ("cpu_minutes", False, False)],

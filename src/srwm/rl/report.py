@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from srwm.data import UserError
@@ -14,6 +15,9 @@ from srwm.rl.train import WEIGHTS, build_agent
 from srwm.training.checkpoint import Checkpoints, load_weights
 from srwm.training.figures import check_figure
 from srwm.training.runs import check_columns, keep_result, read_config_of, read_metrics
+
+_PANELS = 3
+"""Of single tasks, side by side."""
 
 
 def load_agent(folder: Path, spec: EnvSpec) -> Agent:
@@ -97,22 +101,34 @@ def draw_learning_curve(folder: Path) -> Path:
 def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, processor_time: bool | None = None) -> None:
     """Draw the mean return over the tasks of runs, over frames and over minutes: a colour for each group.
 
-    A point is the mean over the episodes of a twenty-fifth of a run's rows, rounded up: a run has 25 points at most.
+    A point is the mean over the episodes of a twenty-fifth of a run's rows, rounded up: a run has 25 points at most. Where
+    there are several tasks, each has a panel besides, over frames, where a point is the mean over those rows.
     Minutes are of processor time if `processor_time`, of wall time if it is False; None: of processor time where every run's
     budget is in it. Raises UserError where a folder is not a run or no episode has ended in it, and as `check_figure`.
     """
     from matplotlib.figure import Figure
 
     check_figure(path)
-    configs = [read_config_of(folder, TrainConfig) for folders in groups.values() for folder in folders]
+    configs = {folder: read_config_of(folder, TrainConfig) for folders in groups.values() for folder in folders}
     if processor_time is None:
-        processor_time = all(config.cpu_minutes for config in configs)
+        processor_time = all(config.cpu_minutes for config in configs.values())
     minutes = "cpu_minutes" if processor_time else "minutes"
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
+    logs = {folder: [row for row in read_metrics(folder) if "return" in row] for folder in configs}
+    tasks = sorted({name for rows in logs.values() for row in rows for name in row if name.startswith("return_")})
+    lines = -(-len(tasks) // _PANELS) if len(tasks) > 1 else 0
+    figure = Figure(figsize=(10, 4 + 2.5 * lines), layout="constrained")
+    grid = figure.add_gridspec(1 + lines, 2 * _PANELS, height_ratios=[4, *lines * [2.5]])
+    over_frames = figure.add_subplot(grid[0, :_PANELS])
+    over_minutes = figure.add_subplot(grid[0, _PANELS:], sharey=over_frames)
+    over_minutes.tick_params(labelleft=False)
+    panels = {}
+    for number, task in enumerate(tasks if lines else ()):
+        line, column = divmod(number, _PANELS)
+        title = task.removeprefix("return_")
+        panels[task] = figure.add_subplot(grid[1 + line, 2 * column : 2 * column + 2], title=title, xlabel="frames")
     for number, (name, folders) in enumerate(groups.items()):
         for folder in folders:
-            rows = [row for row in read_metrics(folder) if "return" in row]
+            rows = logs[folder]
             check_columns(folder, rows, "episodes", "frames", minutes)
             if not rows:
                 raise UserError(f"{folder}: no row of its metrics has an episode of every task yet")
@@ -120,11 +136,15 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
             parts = [rows[start : start + size] for start in range(0, len(rows), size)]
             returns = [sum(r["return"] * r["episodes"] for r in part) / sum(r["episodes"] for r in part) for part in parts]
             label = name if folder == folders[0] else None
-            for one, over in zip(axes, ("frames", minutes), strict=True):
+            for one, over in ((over_frames, "frames"), (over_minutes, minutes)):
                 one.plot([part[-1][over] for part in parts], returns, f"C{number % 10}", label=label)
-    axes[0].set(xlabel="frames", ylabel="mean return of training episodes")
-    axes[1].set(xlabel="minutes of processor time" if processor_time else minutes)
-    axes[0].legend(loc="best", fontsize="small")
-    for one in axes:
+            for task, panel in panels.items():
+                if task in rows[0]:
+                    points = [fmean(row[task] for row in part) for part in parts]
+                    panel.plot([part[-1]["frames"] for part in parts], points, f"C{number % 10}", lw=1)
+    over_frames.set(xlabel="frames", ylabel="mean return of training episodes")
+    over_minutes.set(xlabel="minutes of processor time" if processor_time else minutes)
+    over_frames.legend(loc="best", fontsize="small")
+    for one in figure.axes:
         one.grid(alpha=0.3)
     figure.savefig(path, dpi=150)
