@@ -112,8 +112,8 @@ def result(name: str, options: Options) -> dict[str, Any]:
 def training_returns(folder: Path) -> dict[str, dict[str, Any]]:
     """Of training episodes in the first and in the last fifth of a run: each task's mean return, and the normalised score.
 
-    Of the rows of metrics in which every task has an episode, alike. The score is the mean over tasks with its 95 % interval
-    (bootstrap over rows), where it is defined for several tasks, else None.
+    Of the rows of metrics in which every task has an episode, all of one weight. The score is the mean over tasks with its 95 %
+    interval (bootstrap over rows), where it is defined for several tasks, else None.
     """
     config = read_config_of(folder, TrainConfig).env
     rows = [row for row in read_metrics(folder) if "return" in row]
@@ -171,23 +171,25 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     ]
     lines.append(f"| actions at random | | {_cells([rows[0]['chance']], groups, several=False)} |")
     text = f"## {options.preset}\n\n{fill(about, _WIDTH)}\n\n" + "\n".join(lines) + "\n"
-    return text + (_games(rows) if rows[0]["normalised"] and not several else "")
+    return text + ("" if several or len(rows[0]["games"][0]["first"]["returns"]) == 1 else _games(rows))
 
 
 def _games(rows: list[dict[str, Any]]) -> str:
     """What training episodes earned in each of several games."""
-    about = (
-        "Training episodes, in the first fifth of the frames and in the last: mean return in each game, and normalised score, "
-        "times 100, with its 95 % bootstrap interval."
-    )
     tasks = list(rows[0]["games"][0]["first"]["returns"])
-    lines = [f"| core | | {' | '.join(tasks)} | normalised |", f"|---|---|{'---|' * len(tasks)}---|"]
+    about, columns = "Training episodes, in the first fifth of the frames and in the last: mean return in each game", tasks
+    if rows[0]["normalised"]:
+        about += ", and normalised score, times 100, with its 95 % bootstrap interval"
+        columns = [*tasks, "normalised"]
+    lines = [f"| core | | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
     for row in rows:
         for name, part in row["games"][0].items():
-            returns = " | ".join(f"{value:.2f}" for value in part["returns"].values())
-            value, low, high = (100 * part["score"][end] for end in ("value", "low", "high"))
-            lines.append(f"| `{row['name']}` | {name} | {returns} | {value:.2f} [{low:.2f}, {high:.2f}] |")
-    return f"\n{fill(about, _WIDTH)}\n\n" + "\n".join(lines) + "\n"
+            cells = [f"{part['returns'][task]:.2f}" for task in tasks]
+            if rows[0]["normalised"]:
+                value, low, high = (100 * part["score"][end] for end in ("value", "low", "high"))
+                cells.append(f"{value:.2f} [{low:.2f}, {high:.2f}]")
+            lines.append(f"| `{row['name']}` | {name} | {' | '.join(cells)} |")
+    return f"\n{fill(f'{about}.', _WIDTH)}\n\n" + "\n".join(lines) + "\n"
 
 
 def _is_normalised(measured: dict[str, Any]) -> bool:
