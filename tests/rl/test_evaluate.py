@@ -9,6 +9,7 @@ import torch
 from srwm.rl.agent import Agent
 from srwm.rl.envs import EnvConfig, EnvCrashError, ProcgenConfig
 from srwm.rl.evaluate import estimate, interquartile_mean, level_sets, mean, normalise, play
+from srwm.rl.rollout import frame_tensors
 
 
 @pytest.mark.parametrize("greedy", [True, False])
@@ -64,6 +65,28 @@ def test_short_episodes_are_not_favoured(env, config) -> None:
 
     env.observe = slow
     assert play(Agent(config.agent, env.spec), env, 8)["again"].mean() == pytest.approx(0.5, abs=0.13)
+
+
+def test_an_environment_that_has_played_its_share_is_not_shown_again(env, config, monkeypatch) -> None:
+    """And what the agent does in the others is what it does with all of them in view."""
+    agent = Agent(config.agent, env.spec).eval()
+    start, forward, act = env.get_state(), agent.forward, env.act
+    shown, acted = [], []
+    monkeypatch.setattr(agent, "forward", lambda *frame: shown.append(len(frame[0])) or forward(*frame))
+    monkeypatch.setattr(env, "act", lambda actions: acted.append(actions) or act(actions))
+    play(agent, env, 7)
+    env.set_state(start)
+    left, state = np.array([4, 4, 3, 3]), agent.core.initial_state(4)
+    for count, actions in zip(shown, acted, strict=True):
+        playing = left > 0
+        assert count == playing.sum()
+        with torch.no_grad():
+            logits, _, state = forward(*frame_tensors(env.observe(), torch.device("cpu")), state)
+        assert (actions == logits[:, 0].argmax(-1).numpy())[playing].all()
+        act(actions)
+        left -= env.first
+    assert not (left > 0).any()
+    assert len(set(shown)) > 2
 
 
 def test_interquartile_mean_by_hand() -> None:

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from srwm.nn import index
 from srwm.rl.agent import Agent
-from srwm.rl.envs import EnvConfig, ProcgenConfig, VectorEnv
+from srwm.rl.envs import EnvConfig, Frame, ProcgenConfig, VectorEnv
 from srwm.rl.rollout import frame_tensors
 from srwm.training.modes import evaluation_mode
 
@@ -64,8 +65,8 @@ def play(
     """Returns of `episodes` episodes of each task.
 
     Each environment of a task plays its share of them, the same number give or take one, so that short episodes are not
-    favoured. Actions are the likeliest (greedy) or drawn from the policy, or from all alike (chance). The agent is in
-    evaluation mode meanwhile.
+    favoured; the agent does not see one that has. Actions are the likeliest (greedy) or drawn from the policy, or from all
+    alike (chance). The agent is in evaluation mode meanwhile.
     """
     device = next(agent.parameters()).device
     generator = torch.Generator().manual_seed(seed)
@@ -73,16 +74,19 @@ def play(
     returns: dict[str, list[float]] = {name: [] for name in sorted(set(env.names))}
     totals = np.zeros(env.num_envs)
     state, frame = agent.core.initial_state(env.num_envs), env.observe()
+    playing = np.arange(env.num_envs)
     with (
         evaluation_mode(agent),
         tqdm(total=int(left.sum()), unit=" episodes", leave=False, disable=None, dynamic_ncols=True) as bar,
     ):
         while left.any():
-            if chance:
-                policy = torch.ones(env.num_envs, env.spec.num_actions)
-            else:
-                logits, _, state = agent(*frame_tensors(frame, device), state)
-                policy = logits[:, 0].float().softmax(-1).cpu()
+            policy = torch.ones(env.num_envs, env.spec.num_actions)
+            if not chance:
+                go_on = left[playing] > 0
+                if not go_on.all():
+                    playing, state = playing[go_on], index(state, torch.from_numpy(go_on).to(device))
+                logits, _, state = agent(*frame_tensors(Frame(*(part[playing] for part in frame)), device), state)
+                policy[playing] = logits[:, 0].float().softmax(-1).cpu()
             actions = policy.argmax(-1) if greedy and not chance else torch.multinomial(policy, 1, generator=generator)[:, 0]
             env.act(actions.numpy())
             frame = env.observe()
