@@ -48,6 +48,7 @@ STARPILOT_ROWS = {
     ("srwm", "chance"): "actions at random",
     ("none", "chance"): "actions at random",
 }
+SIX_GAMES = ("srwm", "srwm-no-carry", "fake_srwm", "deltanet", "lstm", "none")
 TASKS = ("repeat-previous", "repeat-first", "minigrid")
 CORES = {
     "srwm": "`srwm` |",
@@ -68,6 +69,17 @@ def section(folder: Path) -> str:
     places = [str(place.relative_to(LOGS.parent)) for place in (folder, *folder.parents) if place.is_relative_to(LOGS)]
     (found,) = [text for text in SECTIONS if any(f"]({place}/)" in text for place in places if place != "logs")]
     return found
+
+
+def titled(title: str) -> str:
+    """The section of a title."""
+    (found,) = [text for text in SECTIONS if text.startswith(f"{title}\n")]
+    return found
+
+
+def cells(line: str) -> list[str]:
+    """Of a row of a table."""
+    return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
 def row(text: str, label: str) -> str:
@@ -123,9 +135,9 @@ def test_rates_are_told_as_validated(log: str) -> None:
     folder = LOGS / "mini-imagenet-1shot-rates" / log
     line = row(section(folder), RATES[log])
     found = {step["cpu_minutes"]: step["val_accuracy"] for step in read_metrics(folder) if "val_accuracy" in step}
-    for cell, (low, high) in zip(line.split("|")[2:4], ((4.5, 6), (9.5, 11)), strict=True):
+    for cell, (low, high) in zip(cells(line)[1:3], ((4.5, 6), (9.5, 11)), strict=True):
         (value,) = [value for minutes, value in found.items() if low < minutes < high] or [None]
-        assert cell.strip() == ("" if value is None or not cell.strip() else f"{100 * value:.1f} %")
+        assert cell == ("" if value is None or not cell else f"{100 * value:.1f} %")
 
 
 @pytest.mark.parametrize("run", sorted(LOGS.glob("sequential*/*")), ids=lambda run: f"{run.parent.name}-{run.name}")
@@ -134,7 +146,7 @@ def test_accuracies_of_adaptation_are_told_as_measured(run: Path) -> None:
     tasks = [task["total"] for order in read(run / "adaptation.json")["orders"] for task in order["tasks"]]
     assert all(total["episodes"] >= 10_000 for total in tasks)
     told = [f"{100 * total['mean']:.1f} ± {100 * total['interval']:.1f} %" for total in tasks]
-    assert [cell.strip() for cell in line.split("|")[2:6]] == told
+    assert cells(line)[1:5] == told
 
 
 @pytest.mark.parametrize("run", sorted(LOGS.glob("sequential/*")), ids=lambda run: run.name)
@@ -142,15 +154,15 @@ def test_accuracies_per_shot_of_second_tasks_are_told_as_measured(run: Path) -> 
     for order in read(run / "adaptation.json")["orders"]:
         task = order["tasks"][1]
         name = {"omniglot-test": "Omniglot", "mini-imagenet-test": "Mini-ImageNet"}[task["data"]]
-        cells = [cell.strip() for cell in row(section(run), f"{name} | `{run.name}`").strip("|").split("|")[2:]]
-        assert cells == [f"{100 * task['shots'][shot - 1]['mean']:.1f} %" for shot in (1, 2, 3, 5, 10, 15)]
+        told = cells(row(section(run), f"{name} | `{run.name}`"))[2:]
+        assert told == [f"{100 * task['shots'][shot - 1]['mean']:.1f} %" for shot in (1, 2, 3, 5, 10, 15)]
 
 
 @pytest.mark.parametrize("core", CORES)
 def test_returns_of_memories_are_told_as_measured(core: str) -> None:
-    cells = row(section(LOGS / "memory"), CORES[core]).strip("| ").split("|")[-3:]
-    for cell, task in zip(cells, TASKS, strict=True):
-        assert cell.strip() == returns([LOGS / "memory" / f"cpu-memory-{task}-{core}-{seed}" for seed in range(3)])
+    told = cells(row(section(LOGS / "memory"), CORES[core]))[-3:]
+    for cell, task in zip(told, TASKS, strict=True):
+        assert cell == returns([LOGS / "memory" / f"cpu-memory-{task}-{core}-{seed}" for seed in range(3)])
 
 
 def test_the_control_of_equal_frames_is_told_as_measured() -> None:
@@ -174,7 +186,7 @@ def test_the_page_on_memory_is_what_its_logs_give(task: str) -> None:
 
 @pytest.mark.parametrize(
     ("preset", "cores", "budget"),
-    [("cpu-procgen-starpilot", ("srwm", "none"), ()), ("cpu-procgen-easy6", ("none",), ("--budget", "frames", "1800000"))],
+    [("cpu-procgen-starpilot", ("srwm", "none"), ()), ("cpu-procgen-easy6", SIX_GAMES, ("--budget", "frames", "1800000"))],
 )
 def test_the_page_on_procgen_is_what_its_logs_give(preset: str, cores: tuple[str, ...], budget: tuple[str, ...]) -> None:
     runs = LOGS / "procgen-cores"
@@ -204,7 +216,9 @@ def test_returns_in_procgen_are_told_as_measured(scores: Path) -> None:
 @pytest.mark.parametrize(("core", "scores"), STARPILOT_ROWS)
 def test_returns_in_starpilot_are_told_as_measured(core: str, scores: str) -> None:
     run = LOGS / "procgen-cores" / f"cpu-procgen-starpilot-{core}-0"
-    assert row(section(run), STARPILOT_ROWS[core, scores]).endswith(f"| {level_cells(run / f'{scores}.json')} |")
+    assert row(titled("ProcGen, starpilot"), STARPILOT_ROWS[core, scores]).endswith(
+        f"| {level_cells(run / f'{scores}.json')} |"
+    )
 
 
 def test_the_overview_of_starpilot_is_what_the_page_on_procgen_says() -> None:
@@ -216,3 +230,17 @@ def test_the_overview_of_starpilot_is_what_the_page_on_procgen_says() -> None:
     (line,) = [line for line in OVERVIEW.splitlines() if "(#procgen-starpilot)" in line]
     for name, (known, new) in found.items():
         assert f"{name} {float(known):.1f} and {float(new):.1f}" in line
+
+
+@pytest.mark.parametrize("core", [*SIX_GAMES, None])
+def test_six_games_are_told_as_on_the_page_on_procgen(core: str | None) -> None:
+    """Scores, and what training episodes of starpilot and leaper earned in the first and in the last fifth of a run."""
+    page = PAGES["rl-procgen.md"].partition("## cpu-procgen-easy6")[2].partition("\n## ")[0]
+    label = "actions at random" if core is None else f"`{core}` |"
+    names = cells(row(page, "core | | "))
+    scores, *training = [cells(line) for line in page.splitlines() if line.startswith(f"| {label}")]
+    told = cells(row(titled("ProcGen, six games at once"), label))
+    assert told[2:4] == scores[-2:]
+    for cell, game in zip(told[4:] if training else (), ("starpilot", "leaper"), strict=bool(training)):
+        first, last = (fifth[names.index(game)] for fifth in training)
+        assert cell == f"{first}, {last}"
