@@ -10,6 +10,7 @@ command then prints the whole table.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import hypot
 from pathlib import Path
 from statistics import fmean
 from textwrap import fill
@@ -81,7 +82,7 @@ def folder_of(name: str, seed: int, options: Options) -> Path:
 
 
 def run(name: str, seed: int, options: Options) -> None:
-    """Train and evaluate one core with one seed, and chance in its tasks, unless that has been done: chance for any core."""
+    """Train and evaluate one core with one seed, unless that has been done, and chance, once for all cores."""
     folder, chance = folder_of(name, seed, options), scores_file(chance=True)
     words = [f"--{word}" if index % 2 == 0 else word for index, word in enumerate(options.budget)]
     train = ["rl", "train", options.preset, *VARIANTS[name], *words, "--seed", str(seed)]
@@ -99,29 +100,33 @@ def result(name: str, options: Options) -> dict[str, Any]:
     """What came of one core: frames and scores of each of its seeds, and the scores of chance in the same tasks."""
     folders = [folder_of(name, seed, options) for seed in options.seeds]
     chance = min(options.runs.glob(f"{options.preset}-*/{scores_file(chance=True)}"))
+    several_tasks = len(read_config_of(folders[0], TrainConfig).env.names) > 1
     return {
         "name": name,
         "normalised": all(map(_is_normalised, read_scores(chance).values())),
         "frames": [read_metrics(folder)[-1]["frames"] for folder in folders],
         "scores": [scores(folder / scores_file(greedy=not options.sampled)) for folder in folders],
         "chance": scores(chance),
-        "games": [training_returns(folder) for folder in folders],
+        "games": training_returns(folders[0]) if len(folders) == 1 and several_tasks else None,
     }
 
 
 def training_returns(folder: Path) -> dict[str, dict[str, Any]]:
     """Of training episodes in the first and in the last fifth of a run: each task's mean return, and the normalised score.
 
-    Of the rows of metrics in which every task has an episode, all of one weight. The score is the mean over tasks with its 95 %
-    interval (bootstrap over rows), where it is defined for several tasks, else None.
+    Of the rows of metrics in which every task has an episode, all of one weight, a short last row left out. The score is the
+    mean over tasks with its 95 % interval (bootstrap over rows), where it is defined, else None. Raises SystemExit where the
+    run has fewer than five such rows.
     """
-    config = read_config_of(folder, TrainConfig).env
-    rows = [row for row in read_metrics(folder) if "return" in row]
+    config = read_config_of(folder, TrainConfig)
+    rows = [row for row in read_metrics(folder) if "return" in row and row["step"] % config.log_every == 0]
     size = len(rows) // 5
+    if not size:
+        raise SystemExit(f"{folder}: too short a run, expected five rows of metrics with an episode of every task in each")
     parts = {}
     for name, part in {"first": rows[:size], "last": rows[-size:]}.items():
-        returns = {task: np.array([row[f"return_{task}"] for row in part]) for task in sorted(set(config.names))}
-        normalised = normalise(returns, config) if len(returns) > 1 else None
+        returns = {task: np.array([row[f"return_{task}"] for row in part]) for task in sorted(set(config.env.names))}
+        normalised = normalise(returns, config.env)
         means = {task: float(values.mean()) for task, values in returns.items()}
         parts[name] = {"returns": means, "score": None if normalised is None else vars(estimate(normalised))}
     return parts
@@ -130,15 +135,21 @@ def training_returns(folder: Path) -> dict[str, dict[str, Any]]:
 def scores(path: Path) -> dict[str, dict[str, float]]:
     """Of training levels and of test levels, or of the tasks where there are no levels: mean score and its interval.
 
-    A score is the normalised one, times 100, where there is one for several tasks; else the mean return.
+    A score is the normalised one, times 100, where there is one for several tasks; else the mean return. The interval of the
+    mean of several level sets is that of independent ones.
     """
     sets = read_scores(path)
 
-    def of(names: list[str], end: str) -> float:
-        return fmean(_score(sets[name], end) for name in names)
+    def of(names: list[str]) -> dict[str, float]:
+        value = fmean(_score(sets[name], "value") for name in names)
+        below, above = (
+            hypot(*(_score(sets[name], "value") - _score(sets[name], end) for name in names)) / len(names)
+            for end in ("low", "high")
+        )
+        return {"value": value, "low": value - below, "high": value + above}
 
     groups = {"all": list(sets)} if len(sets) == 1 else {"train": ["train"], "test": [name for name in sets if name != "train"]}
-    return {group: {end: of(names, end) for end in ("value", "low", "high")} for group, names in groups.items()}
+    return {group: of(names) for group, names in groups.items()}
 
 
 def read_scores(path: Path) -> dict[str, Any]:
@@ -156,7 +167,11 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     several = len(options.seeds) > 1
     actions = "actions drawn from the policy" if options.sampled else "the likeliest action"
     normalised = " (normalised, times 100)" if rows[0]["normalised"] else ""
-    spread = "the range over seeds" if several else "95 % bootstrap intervals over episodes (of several level sets, their mean)"
+    spread = (
+        "the range over seeds"
+        if several
+        else "95 % bootstrap intervals over episodes (of test levels, of the mean of three sets)"
+    )
     budget = f" {' '.join(options.budget)}" if options.budget else ""
     folders = [folder_of(row["name"], seed, options) for row in rows for seed in options.seeds]
     about = (
@@ -171,19 +186,19 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     ]
     lines.append(f"| actions at random | | {_cells([rows[0]['chance']], groups, several=False)} |")
     text = f"## {options.preset}\n\n{fill(about, _WIDTH)}\n\n" + "\n".join(lines) + "\n"
-    return text + ("" if several or len(rows[0]["games"][0]["first"]["returns"]) == 1 else _games(rows))
+    return text + (_games(rows) if rows[0]["games"] else "")
 
 
 def _games(rows: list[dict[str, Any]]) -> str:
     """What training episodes earned in each of several games."""
-    tasks = list(rows[0]["games"][0]["first"]["returns"])
+    tasks = list(rows[0]["games"]["first"]["returns"])
     about, columns = "Training episodes, in the first fifth of the frames and in the last: mean return in each game", tasks
     if rows[0]["normalised"]:
         about += ", and normalised score, times 100, with its 95 % bootstrap interval"
         columns = [*tasks, "normalised"]
     lines = [f"| core | | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
     for row in rows:
-        for name, part in row["games"][0].items():
+        for name, part in row["games"].items():
             cells = [f"{part['returns'][task]:.2f}" for task in tasks]
             if rows[0]["normalised"]:
                 value, low, high = (100 * part["score"][end] for end in ("value", "low", "high"))

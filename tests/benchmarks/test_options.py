@@ -64,3 +64,33 @@ def test_cores_of_a_preset_share_what_chance_earns(tmp_path: Path) -> None:
     assert one.stdout == both.stdout
     assert "actions at random" in one.stdout
     assert not (tmp_path / "cpu-memory-minigrid-lstm-0" / "chance.json").exists()
+
+
+TRAINING_RETURNS = """
+import json, sys
+from pathlib import Path
+import cores
+print(json.dumps(cores.training_returns(Path(sys.argv[1]))))
+"""
+RANGES = {"bigfish": 39, "fruitbot": 33.9, "leaper": 7, "maze": 5, "plunder": 25.5, "starpilot": 61.5}
+
+
+def test_training_returns_by_hand_and_of_too_short_a_run(tmp_path: Path) -> None:
+    """The first and the last of five rows; a short last row and one without an episode of every task do not count."""
+    run = tmp_path / "run"
+    shutil.copytree(ROOT / "docs" / "logs" / "procgen-cores" / "cpu-procgen-easy6-none-0", run)
+    head = ",".join(["step", "return", *(f"return_{game}" for game in RANGES)])
+    rows = [f"{10 * n},{n},{','.join(str(n + k) for k in range(6))}" for n in range(1, 6)]
+    others = [f"60,,{'9,' * 5}", f"62,7{',7' * 6}"]
+
+    def measured(lines: list[str]) -> subprocess.CompletedProcess[str]:
+        (run / "metrics.csv").write_text("\n".join([head, *lines]) + "\n")
+        command = [sys.executable, "-c", TRAINING_RETURNS, run]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT / "benchmarks")
+
+    found = json.loads(measured(rows + others).stdout)
+    assert found["first"]["returns"] == {game: 1.0 + k for k, game in enumerate(RANGES)}
+    assert found["last"]["returns"] == {game: 5.0 + k for k, game in enumerate(RANGES)}
+    rise = found["last"]["score"]["value"] - found["first"]["score"]["value"]
+    assert abs(rise - sum(4 / size for size in RANGES.values()) / 6) < 1e-9
+    assert "too short a run, expected five rows" in measured(rows[:4]).stderr

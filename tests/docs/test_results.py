@@ -233,14 +233,20 @@ def test_the_overview_of_starpilot_is_what_the_page_on_procgen_says() -> None:
 
 
 @pytest.mark.parametrize("core", [*SIX_GAMES, None])
-def test_six_games_are_told_as_on_the_page_on_procgen(core: str | None) -> None:
-    """Scores, and what training episodes of starpilot and leaper earned in the first and in the last fifth of a run."""
+def test_six_games_are_told_as_measured(core: str | None) -> None:
+    """Scores as on the page on ProcGen, and the returns of two games over all levels; chance has been measured once."""
     page = PAGES["rl-procgen.md"].partition("## cpu-procgen-easy6")[2].partition("\n## ")[0]
     label = "actions at random" if core is None else f"`{core}` |"
-    names = cells(row(page, "core | | "))
-    scores, *training = [cells(line) for line in page.splitlines() if line.startswith(f"| {label}")]
-    told = cells(row(titled("ProcGen, six games at once"), label))
-    assert told[2:4] == scores[-2:]
-    for cell, game in zip(told[4:] if training else (), ("starpilot", "leaper"), strict=bool(training)):
-        first, last = (fifth[names.index(game)] for fifth in training)
-        assert cell == f"{first}, {last}"
+    run = LOGS / "procgen-cores" / f"cpu-procgen-easy6-{core or 'none'}-0"
+    sets = read(run / ("chance.json" if core is None else "evaluation-sampled.json"))["sets"].values()
+    minutes = "" if core is None else f"{read_metrics(run)[-1]['cpu_minutes']:.0f}"
+    (scores, *_) = [cells(line) for line in page.splitlines() if line.startswith(f"| {label}")]
+    means = [f"{fmean(levels['returns'][game]['value'] for levels in sets):.2f}" for game in ("starpilot", "maze")]
+    assert cells(row(titled("ProcGen, six games at once"), label))[1:] == [minutes, *scores[-2:], *means]
+
+
+def test_the_overview_of_six_games_is_what_its_section_says() -> None:
+    (line,) = [line for line in OVERVIEW.splitlines() if "(#procgen-six-games-at-once)" in line]
+    for name, label in (("matrix", "`srwm` |"), ("DeltaNet", "`deltanet`"), ("no memory", "`none`"), ("chance", "actions at")):
+        score = float(cells(row(titled("ProcGen, six games at once"), label))[3].split()[0])
+        assert f"{name} {score:.1f}" in line

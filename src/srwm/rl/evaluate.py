@@ -65,8 +65,8 @@ def play(
     """Returns of `episodes` episodes of each task.
 
     Each environment of a task plays its share of them, the same number give or take one, so that short episodes are not
-    favoured; the agent does not see one that has. Actions are the likeliest (greedy) or drawn from the policy, or from all
-    alike (chance). The agent is in evaluation mode meanwhile.
+    favoured; the agent is not shown one that has played its share. Actions are the likeliest (greedy) or drawn from the
+    policy, or from all alike (chance). The agent is in evaluation mode meanwhile.
     """
     device = next(agent.parameters()).device
     generator = torch.Generator().manual_seed(seed)
