@@ -21,9 +21,8 @@ import tyro
 
 import runs
 from srwm.rl.config import TrainConfig
-from srwm.rl.evaluate import estimate, normalise
 from srwm.rl.presets import CORES, PRESETS
-from srwm.rl.report import draw_comparison, scores_file
+from srwm.rl.report import draw_comparison, scores_file, summary
 from srwm.training.runs import read_config_of, read_metrics
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -83,27 +82,32 @@ def folder_of(name: str, seed: int, options: Options) -> Path:
 
 def run(name: str, seed: int, options: Options) -> None:
     """Train and evaluate one core with one seed, unless that has been done, and chance, once for all cores."""
-    folder, chance = folder_of(name, seed, options), scores_file(chance=True)
+    folder = folder_of(name, seed, options)
     words = [f"--{word}" if index % 2 == 0 else word for index, word in enumerate(options.budget)]
     train = ["rl", "train", options.preset, *VARIANTS[name], *words, "--seed", str(seed)]
     evaluate = ["rl", "evaluate", str(folder), "--episodes", str(_EPISODES)]
     results = {
         scores_file(greedy=not options.sampled): [*evaluate, *(["--no-greedy"] if options.sampled else [])],
-        chance: [*evaluate, "--chance"],
     }
-    if any(options.runs.glob(f"{options.preset}-*/{chance}")):
-        del results[chance]
+    if not scores_of_chance(options):
+        results[scores_file(chance=True)] = [*evaluate, "--chance"]
     runs.make(folder, train, results)
+
+
+def scores_of_chance(options: Options) -> list[Path]:
+    """Where they are; those of any core and seed, since the tasks are those of the preset."""
+    return sorted(options.runs.glob(f"{options.preset}-*/{scores_file(chance=True)}"))
 
 
 def result(name: str, options: Options) -> dict[str, Any]:
     """What came of one core: frames and scores of each of its seeds, and the scores of chance in the same tasks."""
     folders = [folder_of(name, seed, options) for seed in options.seeds]
-    chance = min(options.runs.glob(f"{options.preset}-*/{scores_file(chance=True)}"))
-    several_tasks = len(read_config_of(folders[0], TrainConfig).env.names) > 1
+    chance, *_ = scores_of_chance(options)
+    sets = read_scores(chance).values()
+    several_tasks = all(len(measured["returns"]) > 1 for measured in sets)
     return {
         "name": name,
-        "normalised": all(map(_is_normalised, read_scores(chance).values())),
+        "normalised": all(map(_is_normalised, sets)),
         "frames": [read_metrics(folder)[-1]["frames"] for folder in folders],
         "scores": [scores(folder / scores_file(greedy=not options.sampled)) for folder in folders],
         "chance": scores(chance),
@@ -112,24 +116,22 @@ def result(name: str, options: Options) -> dict[str, Any]:
 
 
 def training_returns(folder: Path) -> dict[str, dict[str, Any]]:
-    """Of training episodes in the first and in the last fifth of a run: each task's mean return, and the normalised score.
+    """The statistics of training episodes in the first and in the last fifth of a run, as an evaluation's of a level set.
 
-    Of the rows of metrics in which every task has an episode, all of one weight, a short last row left out. The score is the
-    mean over tasks with its 95 % interval (bootstrap over rows), where it is defined, else None. Raises SystemExit where the
-    run has fewer than five such rows.
+    Of the rows of metrics in which every task has an episode, all of one weight, a short last row left out; intervals are from
+    a bootstrap over rows. Raises SystemExit where the run has fewer than five such rows.
     """
     config = read_config_of(folder, TrainConfig)
     rows = [row for row in read_metrics(folder) if "return" in row and row["step"] % config.log_every == 0]
     size = len(rows) // 5
     if not size:
         raise SystemExit(f"{folder}: too short a run, expected five rows of metrics with an episode of every task in each")
-    parts = {}
-    for name, part in {"first": rows[:size], "last": rows[-size:]}.items():
-        returns = {task: np.array([row[f"return_{task}"] for row in part]) for task in sorted(set(config.env.names))}
-        normalised = normalise(returns, config.env)
-        means = {task: float(values.mean()) for task, values in returns.items()}
-        parts[name] = {"returns": means, "score": None if normalised is None else vars(estimate(normalised))}
-    return parts
+
+    def of(part: list[dict[str, float]]) -> dict[str, Any]:
+        returns = {task: np.array([row[f"return_{task}"] for row in part]) for task in sorted(config.env.names)}
+        return summary(returns, config.env)
+
+    return {"first": of(rows[:size]), "last": of(rows[-size:])}
 
 
 def scores(path: Path) -> dict[str, dict[str, float]]:
@@ -167,11 +169,8 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     several = len(options.seeds) > 1
     actions = "actions drawn from the policy" if options.sampled else "the likeliest action"
     normalised = " (normalised, times 100)" if rows[0]["normalised"] else ""
-    spread = (
-        "the range over seeds"
-        if several
-        else "95 % bootstrap intervals over episodes (of test levels, of the mean of three sets)"
-    )
+    bootstrap = "95 % bootstrap intervals over episodes (of test levels, of the mean of three sets)"
+    spread = "the range over seeds" if several else bootstrap
     budget = f" {' '.join(options.budget)}" if options.budget else ""
     folders = [folder_of(row["name"], seed, options) for row in rows for seed in options.seeds]
     about = (
@@ -199,9 +198,9 @@ def _games(rows: list[dict[str, Any]]) -> str:
     lines = [f"| core | | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
     for row in rows:
         for name, part in row["games"].items():
-            cells = [f"{part['returns'][task]:.2f}" for task in tasks]
+            cells = [f"{part['returns'][task]['value']:.2f}" for task in tasks]
             if rows[0]["normalised"]:
-                value, low, high = (100 * part["score"][end] for end in ("value", "low", "high"))
+                value, low, high = (_score(part, end) for end in ("value", "low", "high"))
                 cells.append(f"{value:.2f} [{low:.2f}, {high:.2f}]")
             lines.append(f"| `{row['name']}` | {name} | {' | '.join(cells)} |")
     return f"\n{fill(f'{about}.', _WIDTH)}\n\n" + "\n".join(lines) + "\n"

@@ -77,6 +77,17 @@ def titled(title: str) -> str:
     return found
 
 
+def overview(title: str) -> str:
+    """The row of the overview that points to a section."""
+    (found,) = [line for line in OVERVIEW.splitlines() if f"(#{anchor(title)})" in line]
+    return found
+
+
+def procgen_page(preset: str) -> str:
+    """The section of a preset on the page on ProcGen."""
+    return PAGES["rl-procgen.md"].partition(f"## {preset}\n")[2].partition("\n## ")[0]
+
+
 def cells(line: str) -> list[str]:
     """Of a row of a table."""
     return [cell.strip() for cell in line.split("|")[1:-1]]
@@ -118,8 +129,7 @@ def test_a_run_is_told_as_measured(run: Path) -> None:
     assert test["episodes"] >= 10_000
     assert text.count(percent(test)) == 1
     assert f"{steps:,} steps" in text
-    link = anchor(text.partition("\n")[0])
-    (line,) = [line for line in OVERVIEW.splitlines() if f"(#{link})" in line]
+    line = overview(text.partition("\n")[0])
     assert percent(test) in line
     for other in (read(path) for path in run.glob("test-*.json")):
         assert other["episodes"] >= 10_000
@@ -222,31 +232,28 @@ def test_returns_in_starpilot_are_told_as_measured(core: str, scores: str) -> No
 
 
 def test_the_overview_of_starpilot_is_what_the_page_on_procgen_says() -> None:
-    page = PAGES["rl-procgen.md"].partition("## cpu-procgen-starpilot")[2].partition("\n## ")[0]
+    page = procgen_page("cpu-procgen-starpilot")
     found = {
         name: re.findall(r"(\d+\.\d+) \[", row(page, label))
         for name, label in (("matrix", "`srwm`"), ("no memory", "`none`"), ("chance", "actions at random"))
     }
-    (line,) = [line for line in OVERVIEW.splitlines() if "(#procgen-starpilot)" in line]
     for name, (known, new) in found.items():
-        assert f"{name} {float(known):.1f} and {float(new):.1f}" in line
+        assert f"{name} {float(known):.1f} and {float(new):.1f}" in overview("ProcGen, starpilot")
 
 
 @pytest.mark.parametrize("core", [*SIX_GAMES, None])
 def test_six_games_are_told_as_measured(core: str | None) -> None:
     """Scores as on the page on ProcGen, and the returns of two games over all levels; chance has been measured once."""
-    page = PAGES["rl-procgen.md"].partition("## cpu-procgen-easy6")[2].partition("\n## ")[0]
     label = "actions at random" if core is None else f"`{core}` |"
     run = LOGS / "procgen-cores" / f"cpu-procgen-easy6-{core or 'none'}-0"
     sets = read(run / ("chance.json" if core is None else "evaluation-sampled.json"))["sets"].values()
     minutes = "" if core is None else f"{read_metrics(run)[-1]['cpu_minutes']:.0f}"
-    (scores, *_) = [cells(line) for line in page.splitlines() if line.startswith(f"| {label}")]
+    (scores, *_) = [cells(line) for line in procgen_page("cpu-procgen-easy6").splitlines() if line.startswith(f"| {label}")]
     means = [f"{fmean(levels['returns'][game]['value'] for levels in sets):.2f}" for game in ("starpilot", "maze")]
     assert cells(row(titled("ProcGen, six games at once"), label))[1:] == [minutes, *scores[-2:], *means]
 
 
 def test_the_overview_of_six_games_is_what_its_section_says() -> None:
-    (line,) = [line for line in OVERVIEW.splitlines() if "(#procgen-six-games-at-once)" in line]
     for name, label in (("matrix", "`srwm` |"), ("DeltaNet", "`deltanet`"), ("no memory", "`none`"), ("chance", "actions at")):
         score = float(cells(row(titled("ProcGen, six games at once"), label))[3].split()[0])
-        assert f"{name} {score:.1f}" in line
+        assert f"{name} {score:.1f}" in overview("ProcGen, six games at once")

@@ -103,9 +103,9 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
 
     A point is the mean over the episodes of a twenty-fifth of a run's rows, rounded up, the last with what remains: a run has
     25 points at most. Where there are several tasks, each has a panel besides, over frames, where a point is the mean over
-    those rows.
-    Minutes are of processor time if `processor_time`, of wall time if it is False; None: of processor time where every run's
-    budget is in it. Raises UserError where a folder is not a run or no episode has ended in it, and as `check_figure`.
+    those rows. Minutes are of processor time if `processor_time`, of wall time if it is False; None: of processor time where
+    every run's budget is in it. Raises UserError where a folder is not a run or no episode has ended in it, and as
+    `check_figure`.
     """
     from matplotlib.figure import Figure
 
@@ -116,14 +116,15 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
     minutes = "cpu_minutes" if processor_time else "minutes"
     logs = {folder: [row for row in read_metrics(folder) if "return" in row] for folder in configs}
     tasks = sorted({name for rows in logs.values() for row in rows for name in row if name.startswith("return_")})
-    panel_rows = -(-len(tasks) // _PANELS) if len(tasks) > 1 else 0
+    single = tasks if len(tasks) > 1 else []
+    panel_rows = -(-len(single) // _PANELS)
     figure = Figure(figsize=(10, 4 + 2.5 * panel_rows), layout="constrained")
     grid = figure.add_gridspec(1 + panel_rows, 2 * _PANELS, height_ratios=[4, *panel_rows * [2.5]])
     over_frames = figure.add_subplot(grid[0, :_PANELS])
     over_minutes = figure.add_subplot(grid[0, _PANELS:], sharey=over_frames)
     over_minutes.tick_params(labelleft=False)
     panels = {}
-    for number, task in enumerate(tasks if panel_rows else ()):
+    for number, task in enumerate(single):
         panel_row, column = divmod(number, _PANELS)
         title = task.removeprefix("return_")
         panels[task] = figure.add_subplot(grid[1 + panel_row, 2 * column : 2 * column + 2], title=title, xlabel="frames")
@@ -134,8 +135,8 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
             if not rows:
                 raise UserError(f"{folder}: no row of its metrics has an episode of every task yet")
             size = -(-len(rows) // 25)
-            starts = range(0, len(rows) - size + 1, size)
-            parts = [rows[start : None if start == starts[-1] else start + size] for start in starts]
+            *starts, last = range(0, len(rows) - size + 1, size)
+            parts = [*(rows[start : start + size] for start in starts), rows[last:]]
             returns = [sum(r["return"] * r["episodes"] for r in part) / sum(r["episodes"] for r in part) for part in parts]
             label = name if folder == folders[0] else None
             for one, over in ((over_frames, "frames"), (over_minutes, minutes)):
