@@ -53,9 +53,9 @@ def test_several_tasks_have_a_panel_each(config, tmp_path, monkeypatch) -> None:
 
 @pytest.mark.parametrize(
     ("budget", "chosen", "of_processor"),
-    [("frames", None, False), ("frames", True, True), ("cpu_minutes", None, True), ("cpu_minutes", False, False)],
+    [("frames", False, False), ("frames", True, True), ("cpu_minutes", False, True), ("cpu_minutes", True, True)],
 )
-def test_minutes_are_of_the_time_that_is_asked_for_or_that_the_budget_is_in(
+def test_minutes_are_of_processor_time_where_asked_for_or_where_the_budget_is_in_it(
     config, tmp_path, monkeypatch, budget, chosen, of_processor
 ) -> None:
     figures = []

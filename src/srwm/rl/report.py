@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srwm.data import UserError
 from srwm.rl.agent import Agent
@@ -16,8 +16,14 @@ from srwm.training.checkpoint import Checkpoints, load_weights
 from srwm.training.figures import check_figure
 from srwm.training.runs import check_columns, keep_result, read_config_of, read_metrics
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 _PANELS = 3
 """Of single tasks, side by side."""
+_POINTS = 25
+"""Of a run in a comparison, at most."""
 
 
 def load_agent(folder: Path, spec: EnvSpec) -> Agent:
@@ -98,45 +104,33 @@ def draw_learning_curve(folder: Path) -> Path:
     return path
 
 
-def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, processor_time: bool | None = None) -> None:
+def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, processor_time: bool = False) -> None:
     """Draw the mean return over the tasks of runs, over frames and over minutes: a colour for each group.
 
     A point is the mean over the episodes of a twenty-fifth of a run's rows, rounded up, the last with what remains: a run has
     25 points at most. Where there are several tasks, each has a panel besides, over frames, where a point is the mean over
-    those rows. Minutes are of processor time if `processor_time`, of wall time if it is False; None: of processor time where
-    every run's budget is in it. Raises UserError where a folder is not a run or no episode has ended in it, and as
-    `check_figure`.
+    those rows. Minutes are of processor time if `processor_time` or where every run's budget is in it, else of wall time.
+    Raises UserError where a folder is not a run or no episode has ended in it, and as `check_figure`.
     """
     from matplotlib.figure import Figure
 
     check_figure(path)
     configs = {folder: read_config_of(folder, TrainConfig) for folders in groups.values() for folder in folders}
-    if processor_time is None:
-        processor_time = all(config.cpu_minutes for config in configs.values())
-    minutes = "cpu_minutes" if processor_time else "minutes"
+    if processor_time or all(config.cpu_minutes for config in configs.values()):
+        minutes, label_of_minutes = "cpu_minutes", "minutes of processor time"
+    else:
+        minutes = label_of_minutes = "minutes"
     logs = {folder: [row for row in read_metrics(folder) if "return" in row] for folder in configs}
     tasks = sorted({name for rows in logs.values() for row in rows for name in row if name.startswith("return_")})
-    single = tasks if len(tasks) > 1 else []
-    panel_rows = -(-len(single) // _PANELS)
-    figure = Figure(figsize=(10, 4 + 2.5 * panel_rows), layout="constrained")
-    grid = figure.add_gridspec(1 + panel_rows, 2 * _PANELS, height_ratios=[4, *panel_rows * [2.5]])
-    over_frames = figure.add_subplot(grid[0, :_PANELS])
-    over_minutes = figure.add_subplot(grid[0, _PANELS:], sharey=over_frames)
-    over_minutes.tick_params(labelleft=False)
-    panels = {}
-    for number, task in enumerate(single):
-        panel_row, column = divmod(number, _PANELS)
-        title = task.removeprefix("return_")
-        panels[task] = figure.add_subplot(grid[1 + panel_row, 2 * column : 2 * column + 2], title=title, xlabel="frames")
+    figure = Figure(layout="constrained")
+    over_frames, over_minutes, panels = _axes_of_comparison(figure, tasks)
     for number, (name, folders) in enumerate(groups.items()):
         for folder in folders:
             rows = logs[folder]
             check_columns(folder, rows, "episodes", "frames", minutes)
             if not rows:
                 raise UserError(f"{folder}: no row of its metrics has an episode of every task yet")
-            size = -(-len(rows) // 25)
-            *starts, last = range(0, len(rows) - size + 1, size)
-            parts = [*(rows[start : start + size] for start in starts), rows[last:]]
+            parts = _parts(rows)
             returns = [sum(r["return"] * r["episodes"] for r in part) / sum(r["episodes"] for r in part) for part in parts]
             label = name if folder == folders[0] else None
             for one, over in ((over_frames, "frames"), (over_minutes, minutes)):
@@ -145,9 +139,32 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
                 if task in rows[0]:
                     points = [fmean(row[task] for row in part) for part in parts]
                     panel.plot([part[-1]["frames"] for part in parts], points, f"C{number % 10}", lw=1)
-    over_frames.set(xlabel="frames", ylabel="mean return of training episodes")
-    over_minutes.set(xlabel="minutes of processor time" if processor_time else minutes)
+    over_minutes.set(xlabel=label_of_minutes)
     over_frames.legend(loc="best", fontsize="small")
-    for one in figure.axes:
-        one.grid(alpha=0.3)
     figure.savefig(path, dpi=150)
+
+
+def _axes_of_comparison(figure: "Figure", tasks: Sequence[str]) -> tuple["Axes", "Axes", dict[str, "Axes"]]:
+    """Those over frames and over minutes, side by side, and below them a panel for each task where there are several."""
+    single = tasks if len(tasks) > 1 else []
+    panel_rows = -(-len(single) // _PANELS)
+    figure.set_size_inches(10, 4 + 2.5 * panel_rows)
+    grid = figure.add_gridspec(1 + panel_rows, 2 * _PANELS, height_ratios=[4, *panel_rows * [2.5]])
+    over_frames = figure.add_subplot(grid[0, :_PANELS], xlabel="frames", ylabel="mean return of training episodes")
+    over_minutes = figure.add_subplot(grid[0, _PANELS:], sharey=over_frames)
+    over_minutes.tick_params(labelleft=False)
+    panels = {}
+    for number, task in enumerate(single):
+        panel_row, column = divmod(number, _PANELS)
+        title = task.removeprefix("return_")
+        panels[task] = figure.add_subplot(grid[1 + panel_row, 2 * column : 2 * column + 2], title=title, xlabel="frames")
+    for axes in figure.axes:
+        axes.grid(alpha=0.3)
+    return over_frames, over_minutes, panels
+
+
+def _parts(rows: list[dict[str, float]]) -> list[list[dict[str, float]]]:
+    """Rows in parts of a twenty-fifth of them, rounded up; the last has what remains besides."""
+    size = -(-len(rows) // _POINTS)
+    *starts, last = range(0, len(rows) - size + 1, size)
+    return [*(rows[start : start + size] for start in starts), rows[last:]]
