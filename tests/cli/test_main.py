@@ -36,7 +36,7 @@ def test_the_version_is_told(capsys):
     assert capsys.readouterr().out == f"srwm {srwm.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["fewshot adaptation", "rl curves"])
+@pytest.mark.parametrize("command", ["fewshot adaptation", "fewshot curves", "rl curves"])
 def test_a_figure_of_no_runs_is_wrong_usage(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(command.split())
@@ -44,7 +44,7 @@ def test_a_figure_of_no_runs_is_wrong_usage(command, capsys):
     assert f"no run folder given; see srwm {command} --help" in one_line(capsys)
 
 
-@pytest.mark.parametrize("command", ["fewshot adaptation", "rl curves"])
+@pytest.mark.parametrize("command", ["fewshot adaptation", "fewshot curves", "rl curves"])
 def test_a_figure_without_an_ending_is_told(tmp_path, command, capsys):
     assert main([*command.split(), str(tmp_path), "--figure", str(tmp_path / "figure")]) == 1
     assert "figure: expected a name that ends in .png" in one_line(capsys)

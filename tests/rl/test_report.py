@@ -5,10 +5,12 @@ import json
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from srwm.data import UserError
+from srwm.rl.envs import EnvConfig
 from srwm.rl.report import draw_comparison, draw_learning_curve, load_agent
 from srwm.training.runs import create_run
 
@@ -47,8 +49,24 @@ def test_several_tasks_have_a_panel_each(config, tmp_path, monkeypatch) -> None:
     draw_comparison({run: [tmp_path / run] for run in ("both", "one")}, tmp_path / "curves.png")
     panels = {axes.get_title(): axes for axes in figures[0].axes}
     assert {name: len(axes.lines) for name, axes in panels.items() if name} == {"a": 1, "b": 2}
-    assert panels["a"].lines[0].get_xydata().tolist() == [[100.0 * n, n - 0.5] for n in range(2, 51, 2)]
-    assert panels["b"].lines[0].get_xydata().tolist() == [[100.0 * n, 0.5 - n] for n in range(2, 51, 2)]
+    assert panels["a"].lines[0].get_xydata().tolist() == [[100.0 * n, n - 2] for n in range(5, 51, 5)]
+    assert panels["b"].lines[0].get_xydata().tolist() == [[100.0 * n, 2 - n] for n in range(5, 51, 5)]
+    assert figures[0].axes[0].get_ylabel() == "mean return of training episodes"
+
+
+def test_several_games_with_published_ranges_are_drawn_normalised(config, tmp_path, monkeypatch) -> None:
+    """Starpilot's range is 2.5 to 64, maze's 5 to 10; a point is the mean over ten rows, by their episodes."""
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, dpi: figures.append(self))
+    create_run(tmp_path / "run", replace(config, env=EnvConfig(kind="procgen", names=("maze", "starpilot"))))
+    with (tmp_path / "run" / "metrics.csv").open("w") as file:
+        log = csv.writer(file)
+        log.writerow(("step", "frames", "minutes", "episodes", "return", "return_maze", "return_starpilot"))
+        log.writerows((n, 100 * n, 0.1 * n, 1 + n % 2, 0, 5 + 5 * (n % 2), 2.5) for n in range(1, 101))
+    draw_comparison({"run": [tmp_path / "run"]}, tmp_path / "curves.png")
+    axes, *_ = figures[0].axes
+    assert axes.get_ylabel() == "normalised score of training episodes"
+    assert axes.lines[0].get_xydata() == pytest.approx(np.array([[1000 * n, 1 / 3] for n in range(1, 11)]))
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ COMMANDS = {
     "fewshot train": Command("train a few-shot learner, from a preset", "srwm.cli.fewshot", "train"),
     "fewshot evaluate": Command("test accuracy of a trained run, and of baselines", "srwm.cli.fewshot", "evaluate"),
     "fewshot adaptation": Command("draw how fast several runs adapt to new tasks", "srwm.cli.fewshot", "adaptation"),
+    "fewshot curves": Command("draw the learning curves of several runs into one figure", "srwm.cli.fewshot", "curves"),
     "fewshot figures": Command("draw a trained run: curves, accuracy per shot, matrices", "srwm.cli.fewshot", "figures"),
     "rl train": Command("train an agent on many tasks at once, from a preset", "srwm.cli.rl", "train"),
     "rl evaluate": Command("returns of a trained agent, on training and test levels", "srwm.cli.rl", "evaluate"),

@@ -1,4 +1,4 @@
-"""`srwm fewshot train`, `evaluate`, `figures` and `adaptation`."""
+"""`srwm fewshot train`, `evaluate`, `adaptation`, `curves` and `figures`."""
 
 import sys
 from collections.abc import Sequence
@@ -101,6 +101,16 @@ class AdaptationOptions:
     """where the figure goes"""
 
 
+@dataclass(frozen=True)
+class CurvesOptions:
+    """One figure of several runs: accuracy and loss over minutes of training."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """run folders of `srwm fewshot train`, of which the configuration and the metrics are read; their names are the labels"""
+    figure: Path = Path("learning-curves.png")
+    """where the figure goes"""
+
+
 def train(arguments: Sequence[str]) -> None:
     """Train from a preset, then test."""
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -197,6 +207,17 @@ def adaptation(arguments: Sequence[str]) -> None:
         refuse("no run folder given; see srwm fewshot adaptation --help")
     draw_adaptation(options.runs, options.figure)
     print(f"accuracy over positions: {options.figure}")
+
+
+def curves(arguments: Sequence[str]) -> None:
+    """Draw how several runs learned."""
+    from srwm.fewshot.figures.curves import draw_learning_curves
+
+    options = tyro.cli(CurvesOptions, prog="srwm fewshot curves", args=list(arguments))
+    if not options.runs:
+        refuse("no run folder given; see srwm fewshot curves --help")
+    draw_learning_curves(options.runs, options.figure)
+    print(f"accuracy and loss over minutes: {options.figure}")
 
 
 def _test(

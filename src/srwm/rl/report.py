@@ -5,6 +5,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from srwm.data import UserError
 from srwm.rl.agent import Agent
 from srwm.rl.config import TrainConfig
@@ -22,8 +25,10 @@ if TYPE_CHECKING:
 
 _PANELS = 3
 """Of single tasks, side by side."""
-_POINTS = 25
-"""Of a run in a comparison, at most."""
+_IN_LEGEND = 6
+"""Labels side by side."""
+_POINTS = {False: 25, True: 10}
+"""Of a run in a comparison, at most; fewer where there are several tasks, each of which has but a part of the episodes."""
 
 
 def load_agent(folder: Path, spec: EnvSpec) -> Agent:
@@ -108,9 +113,10 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
     """Draw the mean return over the tasks of runs, over frames and over minutes: a colour for each group.
 
     A point is the mean over the episodes of a twenty-fifth of a run's rows, rounded up, the last with what remains: a run has
-    25 points at most. Where there are several tasks, each has a panel besides, over frames, where a point is the mean over
-    those rows. Minutes are of processor time if `processor_time` or where every run's budget is in it, else of wall time.
-    Raises UserError where a folder is not a run or no episode has ended in it, and as `check_figure`.
+    25 points at most. Where there are several tasks, it is of a tenth of the rows, of the normalised score if every run's tasks
+    have one, and each task has a panel besides, over frames, where a point is the mean return over those rows. Minutes are of
+    processor time if `processor_time` or where every run's budget is in it, else of wall time. Raises UserError where a folder
+    is not a run or no episode has ended in it, and as `check_figure`.
     """
     from matplotlib.figure import Figure
 
@@ -124,23 +130,29 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
     tasks = sorted({name for rows in logs.values() for row in rows for name in row if name.startswith("return_")})
     figure = Figure(layout="constrained")
     over_frames, over_minutes, panels = _axes_of_comparison(figure, tasks)
+    scores = {folder: _normalised(rows, configs[folder].env) for folder, rows in logs.items()}
+    normalised = bool(panels) and all(found.size for found in scores.values())
     for number, (name, folders) in enumerate(groups.items()):
         for folder in folders:
             rows = logs[folder]
             check_columns(folder, rows, "episodes", "frames", minutes)
             if not rows:
                 raise UserError(f"{folder}: no row of its metrics has an episode of every task yet")
-            parts = _parts(rows)
-            returns = [sum(r["return"] * r["episodes"] for r in part) / sum(r["episodes"] for r in part) for part in parts]
+            parts = _parts(len(rows), _POINTS[bool(panels)])
+            values = scores[folder] if normalised else np.array([row["return"] for row in rows])
+            weights = np.array([row["episodes"] for row in rows])
+            points = [np.average(values[part], weights=weights[part]) for part in parts]
             label = name if folder == folders[0] else None
+            ends = [rows[part][-1] for part in parts]
             for one, over in ((over_frames, "frames"), (over_minutes, minutes)):
-                one.plot([part[-1][over] for part in parts], returns, f"C{number % 10}", label=label)
+                one.plot([row[over] for row in ends], points, f"C{number % 10}", label=label)
             for task, panel in panels.items():
                 if task in rows[0]:
-                    points = [fmean(row[task] for row in part) for part in parts]
-                    panel.plot([part[-1]["frames"] for part in parts], points, f"C{number % 10}", lw=1)
+                    means = [fmean(row[task] for row in rows[part]) for part in parts]
+                    panel.plot([row["frames"] for row in ends], means, f"C{number % 10}", lw=1)
+    over_frames.set(ylabel=f"{'normalised score' if normalised else 'mean return'} of training episodes")
     over_minutes.set(xlabel=label_of_minutes)
-    over_frames.legend(loc="best", fontsize="small")
+    figure.legend(*over_frames.get_legend_handles_labels(), loc="outside upper center", ncols=_IN_LEGEND, fontsize="small")
     figure.savefig(path, dpi=150)
 
 
@@ -150,7 +162,7 @@ def _axes_of_comparison(figure: "Figure", tasks: Sequence[str]) -> tuple["Axes",
     panel_rows = -(-len(single) // _PANELS)
     figure.set_size_inches(10, 4 + 2.5 * panel_rows)
     grid = figure.add_gridspec(1 + panel_rows, 2 * _PANELS, height_ratios=[4, *panel_rows * [2.5]])
-    over_frames = figure.add_subplot(grid[0, :_PANELS], xlabel="frames", ylabel="mean return of training episodes")
+    over_frames = figure.add_subplot(grid[0, :_PANELS], xlabel="frames")
     over_minutes = figure.add_subplot(grid[0, _PANELS:], sharey=over_frames)
     over_minutes.tick_params(labelleft=False)
     panels = {}
@@ -163,8 +175,16 @@ def _axes_of_comparison(figure: "Figure", tasks: Sequence[str]) -> tuple["Axes",
     return over_frames, over_minutes, panels
 
 
-def _parts(rows: list[dict[str, float]]) -> list[list[dict[str, float]]]:
-    """Rows in parts of a twenty-fifth of them, rounded up; the last has what remains besides."""
-    size = -(-len(rows) // _POINTS)
-    *starts, last = range(0, len(rows) - size + 1, size)
-    return [*(rows[start : start + size] for start in starts), rows[last:]]
+def _parts(count: int, most: int) -> list[slice]:
+    """So many things in `most` parts or fewer, of equal size, the last with what remains."""
+    size = -(-count // most)
+    *starts, last = range(0, count - size + 1, size)
+    return [*(slice(start, start + size) for start in starts), slice(last, None)]
+
+
+def _normalised(rows: list[dict[str, float]], config: EnvConfig) -> NDArray[np.float64]:
+    """The normalised score of each row, the mean over the tasks; of none where a task has none or is not in the rows."""
+    if any(f"return_{task}" not in row for row in rows for task in config.names):
+        return np.empty(0)
+    found = normalise({task: np.array([row[f"return_{task}"] for row in rows]) for task in config.names}, config)
+    return np.empty(0) if found is None else np.mean(list(found.values()), axis=0)

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.figures.style import COLORS, GREY, figure_style, mark_chance
+from srwm.training.figures import check_figure
 from srwm.training.runs import check_columns, read_metrics, short_names
 
 _TICKS = (0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.5, 100)
@@ -25,8 +26,9 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
     The axis of accuracy is one of log odds, on which 98 and 99 % are about as far apart as 68 and 80 %.
     Minutes are of processor time where the budget of every run is, of wall time elsewhere. A run that is named twice is drawn
     once. Thin lines are training, points are validations with their 95 % intervals. Raises UserError where a folder is not a
-    run, or its metrics have no such columns.
+    run, or its metrics have no such columns, and as `check_figure`.
     """
+    check_figure(path)
     folders = list({folder.resolve(): folder for folder in folders}.values())
     configs = [read_config(folder) for folder in folders]
     over, unit = ("cpu_minutes", "processor minutes") if all(c.cpu_minutes for c in configs) else ("minutes", "minutes")
