@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from srwm.cli import main
 from srwm.fewshot.baselines import NEAREST_FEATURES, NEAREST_PIXELS, PROTOTYPES, PROTOTYPES_NORMALISED
 from srwm.fewshot.evaluate import Accuracy
 from srwm.training.runs import read_metrics
@@ -58,6 +59,9 @@ CORES = {
     "lstm": "`lstm` |",
     "none": "`none`",
 }
+
+
+CURVES = re.findall(r"^    srwm (fewshot curves .+) --figure (\S+)$", RESULTS, re.MULTILINE)
 
 
 def read(path: Path) -> Any:
@@ -138,6 +142,17 @@ def test_a_run_is_told_as_measured(run: Path) -> None:
         for name, label in ROWS.items():
             assert measured[name]["episodes"] >= 10_000
             assert percent(measured[name]) in row(text, label)
+
+
+@pytest.mark.parametrize(("command", "figure"), CURVES, ids=[figure for _, figure in CURVES])
+def test_a_figure_is_drawn_by_the_command_beside_it(command: str, figure: str, tmp_path: Path) -> None:
+    """From the logs, without the runs; the page shows it in the same section."""
+    runs = [str(path) for word in command.split()[2:] for path in sorted(ROOT.glob(word))]
+    assert main(["fewshot", "curves", *runs, "--figure", str(tmp_path / figure)]) == 0
+    assert (tmp_path / figure).stat().st_size > 10_000
+    (shown,) = [text for text in SECTIONS if f"--figure {figure}\n" in text]
+    assert f"]({figure})" in shown
+    assert (ROOT / "docs" / figure).exists()
 
 
 @pytest.mark.parametrize("log", RATES)
