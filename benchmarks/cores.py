@@ -21,8 +21,9 @@ import tyro
 
 import runs
 from srwm.rl.config import TrainConfig
+from srwm.rl.curves import draw_comparison
 from srwm.rl.presets import CORES, PRESETS
-from srwm.rl.report import draw_comparison, scores_file, summary
+from srwm.rl.report import scores_file, summary
 from srwm.training.runs import read_config_of, read_metrics
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -73,7 +74,7 @@ def draw(figure: Path, options: Options) -> str:
     """Returns over frames and time, of the one thread that each run has."""
     groups = {name: [folder_of(name, seed, options) for seed in options.seeds] for name in options.only}
     draw_comparison(groups, figure, processor_time=True)
-    return "Return of training episodes, a colour for each core, a line for each seed"
+    return "Training episodes: a colour for each core, a line for each seed"
 
 
 def folder_of(name: str, seed: int, options: Options) -> Path:

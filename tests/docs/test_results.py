@@ -8,7 +8,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from srwm.cli import main
 from srwm.fewshot.baselines import NEAREST_FEATURES, NEAREST_PIXELS, PROTOTYPES, PROTOTYPES_NORMALISED
@@ -59,9 +61,8 @@ CORES = {
     "lstm": "`lstm` |",
     "none": "`none`",
 }
-
-
-CURVES = re.findall(r"^    srwm (fewshot curves .+) --figure (\S+)$", RESULTS, re.MULTILINE)
+CURVES = re.findall(r"^    srwm (fewshot curves .+) --figure (docs/\S+)$", RESULTS, re.MULTILINE)
+FIGURES = {f"docs/{name}" for name in re.findall(r"\]\(([a-z0-9-]+\.png)\)", RESULTS)}
 
 
 def read(path: Path) -> Any:
@@ -144,15 +145,21 @@ def test_a_run_is_told_as_measured(run: Path) -> None:
             assert percent(measured[name]) in row(text, label)
 
 
+def test_every_learning_curve_has_its_command() -> None:
+    others = {"docs/adaptation.png", *(name for name in FIGURES if name.startswith("docs/rl-"))}
+    assert {figure for _, figure in CURVES} == FIGURES - others
+
+
 @pytest.mark.parametrize(("command", "figure"), CURVES, ids=[figure for _, figure in CURVES])
-def test_a_figure_is_drawn_by_the_command_beside_it(command: str, figure: str, tmp_path: Path) -> None:
+def test_a_learning_curve_is_drawn_by_its_command(command: str, figure: str, tmp_path: Path) -> None:
     """From the logs, without the runs; the page shows it in the same section."""
     runs = [str(path) for word in command.split()[2:] for path in sorted(ROOT.glob(word))]
-    assert main(["fewshot", "curves", *runs, "--figure", str(tmp_path / figure)]) == 0
-    assert (tmp_path / figure).stat().st_size > 10_000
-    (shown,) = [text for text in SECTIONS if f"--figure {figure}\n" in text]
-    assert f"]({figure})" in shown
-    assert (ROOT / "docs" / figure).exists()
+    assert main(["fewshot", "curves", *runs, "--figure", str(tmp_path / "drawn.png")]) == 0
+    drawn, shown = (np.asarray(Image.open(path).convert("RGB"), float) for path in (tmp_path / "drawn.png", ROOT / figure))
+    assert drawn.shape == shown.shape
+    assert (abs(drawn - shown) > 64).mean() < 0.01
+    (text,) = [section for section in SECTIONS if f"--figure {figure}\n" in section]
+    assert f"]({Path(figure).name})" in text
 
 
 @pytest.mark.parametrize("log", RATES)
@@ -163,6 +170,16 @@ def test_rates_are_told_as_validated(log: str) -> None:
     for cell, (low, high) in zip(cells(line)[1:3], ((4.5, 6), (9.5, 11)), strict=True):
         (value,) = [value for minutes, value in found.items() if low < minutes < high] or [None]
         assert cell == ("" if value is None or not cell else f"{100 * value:.1f} %")
+
+
+@pytest.mark.parametrize("heads", [16, 8, 4])
+def test_heads_are_told_as_validated(heads: int) -> None:
+    """The matrix of 16 heads is that of the learners; its first validation after as many steps."""
+    folder = LOGS / ("omniglot-1shot-learners/srwm-16-heads" if heads == 16 else f"omniglot-1shot-heads/{heads}")
+    (found,) = [step for step in read_metrics(folder) if step["step"] == 500 and "val_accuracy" in step]
+    told = cells(row(titled("Omniglot with other learners"), f"matrix, {heads} heads"))[1:]
+    accuracy = f"{100 * found['val_accuracy']:.1f} ± {100 * found['val_interval']:.1f} %"
+    assert told == [accuracy, f"{found['cpu_minutes']:.1f}"]
 
 
 @pytest.mark.parametrize("run", sorted(LOGS.glob("sequential*/*")), ids=lambda run: f"{run.parent.name}-{run.name}")

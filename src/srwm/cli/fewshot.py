@@ -73,8 +73,6 @@ class FiguresOptions:
 
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm fewshot train`; the figures go into its folder `figures`"""
-    compare: tuple[Path, ...] = ()
-    """further runs, for the learning curves"""
     shots: int | None = None
     """largest number of examples per class; None: 5, or twice that of training, as far as the data goes"""
     layer: int | None = None
@@ -184,7 +182,6 @@ def figures(arguments: Sequence[str]) -> None:
     for path in draw_figures(
         options.run,
         data,
-        compare=options.compare,
         shots=options.shots,
         layer=options.layer,
         head=options.head,

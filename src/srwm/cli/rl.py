@@ -13,10 +13,11 @@ import tyro
 from srwm.cli.options import check_least, refuse, set_threads
 from srwm.data.errors import UserError
 from srwm.rl.config import TrainConfig
+from srwm.rl.curves import draw_comparison, draw_learning_curve
 from srwm.rl.envs import EnvCrashError, build_env
 from srwm.rl.evaluate import level_sets
 from srwm.rl.presets import CORES, PRESETS, with_core
-from srwm.rl.report import draw_comparison, draw_learning_curve, load_agent, score_run
+from srwm.rl.report import load_agent, score_run
 from srwm.rl.seeds import evaluation_seed, process_seed
 from srwm.rl.train import check_config
 from srwm.rl.train import train as train_run
@@ -83,7 +84,7 @@ class WatchOptions:
 
 @dataclass(frozen=True)
 class CurvesOptions:
-    """Draw the returns of several runs into one figure, over frames and over minutes."""
+    """Draw the returns of several runs, or normalised scores of several games, over frames and over minutes."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """run folders of `srwm rl train`; their names are the labels"""
@@ -186,7 +187,7 @@ def curves(arguments: Sequence[str]) -> None:
         refuse("no run folder given; see srwm rl curves --help")
     names = short_names(options.runs)
     draw_comparison({name: (run,) for name, run in zip(names, options.runs, strict=True)}, options.figure)
-    print(f"returns over frames and minutes: {options.figure}")
+    print(f"training episodes over frames and minutes: {options.figure}")
 
 
 def _told(numbers: dict[str, Any], factor: float = 1.0) -> str:

@@ -21,7 +21,7 @@ _MARGIN = 0.2
 
 
 def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
-    """Draw accuracy and loss over minutes of training into a PNG: a colour for each run, chance marked.
+    """Draw accuracy and loss over minutes of training into a picture: a colour for each run, chance marked.
 
     The axis of accuracy is one of log odds, on which 98 and 99 % are about as far apart as 68 and 80 %.
     Minutes are of processor time where the budget of every run is, of wall time elsewhere. A run that is named twice is drawn

@@ -1,6 +1,6 @@
 """All figures of a run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +31,6 @@ def draw_figures(
     folder: Path,
     data: ImageClasses,
     *,
-    compare: Sequence[Path] = (),
     shots: int | None = None,
     layer: int | None = None,
     head: int | None = None,
@@ -40,7 +39,7 @@ def draw_figures(
 ) -> Iterator[Path]:
     """Draw the figures of a run's best weights on `data` into its folder `figures`; yields each path when it is there.
 
-    `learning_curves.png`, with those of the runs `compare`; `accuracy_per_shot.png`, up to `shots` examples per class over
+    `learning_curves.png`; `accuracy_per_shot.png`, up to `shots` examples per class over
     `episodes` episodes; and `MATRIX_FIGURES`, of `layer` and `head` (from 1) or where most changes. Raises UserError where a
     folder is not a run, its weights do not fit, the data is too small, or, before anything is drawn, there is no such layer or
     head.
@@ -53,7 +52,7 @@ def draw_figures(
     offsets = torch.from_numpy(data.offsets)
 
     path = figures / "learning_curves.png"
-    draw_learning_curves([folder, *compare], path)
+    draw_learning_curves([folder], path)
     yield path
     if config.protocol in STREAMS:
         return
