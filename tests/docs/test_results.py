@@ -37,7 +37,7 @@ RATES = {
     "lr-0.0005": "`--optimizer.lr 0.0005` ",
     "lr-0.0005-neighbours": "`--optimizer.lr 0.0005 --auxiliary.kind",
     "lr-0.001": "`--optimizer.lr 0.001` ",
-    "lr-0.002": "the preset (0.002)",
+    "lr-0.002": "`--optimizer.lr 0.002`",
     "lr-0.0005-half-pool": "`--optimizer.lr 0.0005 --pool",
     "lr-0.001-half-pool": "`--optimizer.lr 0.001 --pool",
     "lr-0.002-half-pool": "`--pool.classes 20",

@@ -128,7 +128,7 @@ _CPU_MINI_IMAGENET = replace(
     pool=PoolConfig(classes=40, images_per_class=6, turned=0.25),
     distortion=_PHOTO_DISTORTION,
     auxiliary=AuxiliaryConfig("classes", weight=0.5),
-    optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.05),
+    optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.5),
     average_decay=0.999,
     validate_every=500,
     minutes=60,
