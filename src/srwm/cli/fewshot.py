@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from srwm.cli.options import check_least, refuse, set_threads
+from srwm.cli.options import check_least, check_runs, refuse, set_threads
 from srwm.data.images import ImageClasses, Split
 from srwm.data.normalise import normalised
 from srwm.data.resize import resized
@@ -200,8 +200,7 @@ def figures(arguments: Sequence[str]) -> None:
 def adaptation(arguments: Sequence[str]) -> None:
     """Draw what the tests of several runs on streams left."""
     options = tyro.cli(AdaptationOptions, prog="srwm fewshot adaptation", args=list(arguments))
-    if not options.runs:
-        refuse("no run folder given; see srwm fewshot adaptation --help")
+    check_runs(options.runs, "srwm fewshot adaptation")
     draw_adaptation(options.runs, options.figure)
     print(f"accuracy over positions: {options.figure}")
 
@@ -211,8 +210,7 @@ def curves(arguments: Sequence[str]) -> None:
     from srwm.fewshot.figures.curves import draw_learning_curves
 
     options = tyro.cli(CurvesOptions, prog="srwm fewshot curves", args=list(arguments))
-    if not options.runs:
-        refuse("no run folder given; see srwm fewshot curves --help")
+    check_runs(options.runs, "srwm fewshot curves")
     draw_learning_curves(options.runs, options.figure)
     print(f"accuracy and loss over minutes: {options.figure}")
 

@@ -1,6 +1,8 @@
 """Checks of options that the commands of every laboratory share."""
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import torch
@@ -19,6 +21,12 @@ def refuse(message: str) -> NoReturn:
     """End the program for wrong usage, told in one line."""
     print(f"srwm: {message}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def check_runs(runs: Sequence[Path], command: str) -> None:
+    """Refuse a figure of no run."""
+    if not runs:
+        refuse(f"no run folder given; see {command} --help")
 
 
 def set_threads(threads: int | None) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from srwm.cli.options import check_least, refuse, set_threads
+from srwm.cli.options import check_least, check_runs, refuse, set_threads
 from srwm.data.errors import UserError
 from srwm.rl.config import TrainConfig
 from srwm.rl.curves import draw_comparison, draw_learning_curve
@@ -183,8 +183,7 @@ def watch(arguments: Sequence[str]) -> None:
 def curves(arguments: Sequence[str]) -> None:
     """Draw several runs."""
     options = tyro.cli(CurvesOptions, prog="srwm rl curves", args=list(arguments))
-    if not options.runs:
-        refuse("no run folder given; see srwm rl curves --help")
+    check_runs(options.runs, "srwm rl curves")
     names = short_names(options.runs)
     draw_comparison({name: (run,) for name, run in zip(names, options.runs, strict=True)}, options.figure)
     print(f"training episodes over frames and minutes: {options.figure}")

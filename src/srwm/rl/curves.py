@@ -1,6 +1,6 @@
 """Learning curves of one or several runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -25,6 +25,8 @@ _POINTS = 25
 """Of a run in a comparison, at most."""
 _POINTS_OF_SEVERAL = 10
 """The same where there are several tasks, each of which has fewer episodes."""
+_LABELS = {"frames": "frames", "minutes": "minutes", "cpu_minutes": "minutes of processor time"}
+"""Of an axis, by the column of metrics."""
 
 
 def draw_learning_curve(folder: Path) -> Path:
@@ -35,7 +37,7 @@ def draw_learning_curve(folder: Path) -> Path:
     from matplotlib.figure import Figure
 
     rows = read_metrics(folder)
-    tasks = sorted({name for row in rows for name in row if name.startswith("return_")})
+    tasks = _tasks(rows)
     figure = Figure(figsize=(10, 4), layout="constrained")
     minutes = "cpu_minutes" if read_config_of(folder, TrainConfig).cpu_minutes else "minutes"
     check_columns(folder, rows, "frames", minutes)
@@ -43,9 +45,7 @@ def draw_learning_curve(folder: Path) -> Path:
         for task in tasks:
             known = [row for row in rows if task in row]
             axes.plot([row[over] for row in known], [row[task] for row in known], lw=1, label=task.removeprefix("return_"))
-        axes.set(
-            xlabel="minutes of processor time" if over == "cpu_minutes" else over, ylabel="mean return of training episodes"
-        )
+        axes.set(xlabel=_LABELS[over], ylabel="mean return of training episodes")
         axes.grid(alpha=0.3)
     if tasks:
         figure.axes[0].legend(loc="best", fontsize="small")
@@ -67,13 +67,11 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
 
     check_figure(path)
     configs = {folder: read_config_of(folder, TrainConfig) for folders in groups.values() for folder in folders}
-    if processor_time or all(config.cpu_minutes for config in configs.values()):
-        minutes, label_of_minutes = "cpu_minutes", "minutes of processor time"
-    else:
-        minutes = label_of_minutes = "minutes"
+    processor_time = processor_time or all(config.cpu_minutes for config in configs.values())
+    minutes = "cpu_minutes" if processor_time else "minutes"
     logs = {folder: [row for row in read_metrics(folder) if "return" in row] for folder in configs}
-    tasks = sorted({name for rows in logs.values() for row in rows for name in row if name.startswith("return_")})
     figure = Figure(layout="constrained")
+    tasks = _tasks(row for rows in logs.values() for row in rows)
     over_frames, over_minutes, panels = _axes_of_comparison(figure, tasks, list(groups))
     scores = {folder: _normalised(rows, configs[folder].env) for folder, rows in logs.items()}
     normalised = bool(panels) and all(found.size for found in scores.values())
@@ -96,7 +94,7 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
                 means = [fmean(rows[row][task] for row in part) for part in parts]
                 panels[task].plot([row["frames"] for row in ends], means, f"C{number % 10}", lw=1)
     over_frames.set(ylabel=f"{'normalised score' if normalised else 'mean return'} of training episodes")
-    over_minutes.set(xlabel=label_of_minutes)
+    over_minutes.set(xlabel=_LABELS[minutes])
     lines, labels = over_frames.get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside upper center", ncols=_columns(labels), fontsize="small")
     figure.savefig(path, dpi=150)
@@ -121,6 +119,11 @@ def _axes_of_comparison(
     for axes in figure.axes:
         axes.grid(alpha=0.3)
     return over_frames, over_minutes, panels
+
+
+def _tasks(rows: Iterable[dict[str, float]]) -> list[str]:
+    """The columns of single tasks' returns."""
+    return sorted({name for row in rows for name in row if name.startswith("return_")})
 
 
 def _columns(labels: Sequence[str]) -> int:

@@ -39,10 +39,9 @@ def draw_figures(
 ) -> Iterator[Path]:
     """Draw the figures of a run's best weights on `data` into its folder `figures`; yields each path when it is there.
 
-    `learning_curves.png`; `accuracy_per_shot.png`, up to `shots` examples per class over
-    `episodes` episodes; and `MATRIX_FIGURES`, of `layer` and `head` (from 1) or where most changes. Raises UserError where a
-    folder is not a run, its weights do not fit, the data is too small, or, before anything is drawn, there is no such layer or
-    head.
+    `learning_curves.png`; `accuracy_per_shot.png`, up to `shots` examples per class over `episodes` episodes; and
+    `MATRIX_FIGURES`, of `layer` and `head` (from 1) or where most changes. Raises UserError where the folder is not a run, its
+    weights do not fit, the data is too small, or, before anything is drawn, there is no such layer or head.
     """
     config = read_config(folder)
     check_place(config.model, layer, head)
