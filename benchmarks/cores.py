@@ -82,7 +82,7 @@ def folder_of(name: str, seed: int, options: Options) -> Path:
 
 
 def run(name: str, seed: int, options: Options) -> None:
-    """Train and evaluate one core with one seed, unless that has been done, and chance, once for all cores."""
+    """Train and evaluate one core with one seed, and chance unless another core's run has it, where that has not been done."""
     folder = folder_of(name, seed, options)
     words = [f"--{word}" if index % 2 == 0 else word for index, word in enumerate(options.budget)]
     train = ["rl", "train", options.preset, *VARIANTS[name], *words, "--seed", str(seed)]

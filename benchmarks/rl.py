@@ -62,18 +62,21 @@ def main(options: Options) -> None:
         return
     from srwm.rl.presets import PRESETS
 
-    if options.preset not in PRESETS:
-        raise SystemExit(f"--preset: expected one of {', '.join(PRESETS)}, got {options.preset}")
+    presets = [name for name, (_, config) in PRESETS.items() if config.env.kind == "procgen"]
+    if options.preset not in presets:
+        raise SystemExit(f"--preset: expected one of {', '.join(presets)}, got {options.preset}")
     for name in ("updates", "rounds", "threads"):
         if getattr(options, name) < 1:
             raise SystemExit(f"--{name}: expected 1 or more, got {getattr(options, name)}")
+    if options.updates % 3:
+        raise SystemExit(f"--updates: expected a multiple of 3, got {options.updates}")
     rounds = [{name: in_process_of_its_own(name, options) for name in options.variants} for _ in range(options.rounds)]
     results = {name: summary([measured[name] for measured in rounds]) for name in options.variants}
-    print(f"{'variant':<14} {'frames/s':>9} {'range':>13} {'acting':>8} {'core':>6} {'checkpoint':>11}")
+    print(f"{'variant':<14} {'frames/s':>9} {'range':>13} {'waiting':>8} {'core':>6} {'checkpoint':>11}")
     for name, row in results.items():
         span = f"{row['slowest']:.0f} to {row['fastest']:.0f}"
         print(
-            f"{name:<14} {row['frames_per_second']:9.0f} {span:>13} {row['acting']:8.1%} {row['core']:6.1%} "
+            f"{name:<14} {row['frames_per_second']:9.0f} {span:>13} {row['waiting']:8.1%} {row['core']:6.1%} "
             f"{row['checkpoint']:11.1%}   {VARIANTS[name]}"
         )
     if options.json is not None:
@@ -130,22 +133,24 @@ def measure(name: str, options: Options) -> dict[str, float]:
         agent = plain_agent(config.agent, env.spec) if name == "loop" else Agent(config.agent, env.spec)
         learner = Learner(agent, config, fabric)
         with Supply(agent, env, config.unroll_length, torch.Generator().manual_seed(0), overlap=config.overlap) as supply:
-            acting = 0.0
+            waited = 0.0
             for update in range(_WARM_UP + options.updates):
                 if update == _WARM_UP:
-                    acting, begun, processor = 0.0, time.perf_counter(), time.process_time()
+                    waited, begun, processor = 0.0, time.perf_counter(), time.process_time()
                 asked = time.perf_counter()
                 unrolls = supply.take(config.batch_size)
-                acting += time.perf_counter() - asked
+                waited += time.perf_counter() - asked
                 with supply.ahead(config.batch_size):
                     learner.update(unrolls, config.optimizer.lr)
+                    learned = time.perf_counter()
+                waited += time.perf_counter() - learned
             total, processor = time.perf_counter() - begun, time.process_time() - processor
             saving = checkpoint_seconds(agent, learner, supply)
     frames = options.updates * config.batch_size * config.unroll_length
     per_frame = core_seconds(agent, config, env.num_envs) / (env.num_envs * config.unroll_length)
     return {
         "frames_per_second": fabric.world_size * frames / total,
-        "acting": acting / total,
+        "waiting": waited / total,
         "core": per_frame * frames / total,
         "checkpoint": saving / (total / options.updates),
         "checkpoint_seconds": saving,

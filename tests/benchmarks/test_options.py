@@ -24,6 +24,8 @@ def call(*words: str | Path) -> subprocess.CompletedProcess[str]:
         (("fewshot.py", "--preset", "nope", "--runs", "runs"), "--preset: expected one of"),
         (("rl.py", "--variants", "nope"), "nope"),
         (("rl.py", "--preset", "nope"), "--preset: expected one of"),
+        (("rl.py", "--preset", "quick-memory"), "--preset: expected one of cpu-procgen-starpilot,"),
+        (("rl.py", "--updates", "4"), "--updates: expected a multiple of 3, got 4"),
         (("rl.py", "--threads", "0"), "--threads: expected 1 or more, got 0"),
         (("jax_scan.py", "some"), "argument threads: invalid int value"),
     ],

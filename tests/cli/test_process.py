@@ -27,7 +27,7 @@ def calls(monkeypatch):
         @staticmethod
         def mallopt(option, value):
             made.append((option, value))
-            return len(made) < 2
+            return option == -3 and value == 2**25
 
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Library)
     monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
@@ -37,7 +37,7 @@ def calls(monkeypatch):
 def test_a_refused_setting_is_a_warning(environment, calls):
     with pytest.warns(RuntimeWarning, match="refused"):
         prepare_process()
-    assert calls == [(-3, 2**30), (-1, 2**30)]
+    assert calls == [(-3, 2**30), (-3, 2**25), (-1, 2**30), (-1, 2**25)]
     assert environment["OMP_WAIT_POLICY"] == "passive"
     assert environment["GOMP_SPINCOUNT"] == "0"
 

@@ -102,6 +102,26 @@ def test_a_crash_says_whether_there_is_a_checkpoint(tmp_path, capsys, monkeypatc
     assert ("there was no checkpoint yet" in told) != resumed
 
 
+@pytest.mark.parametrize("command", ["evaluate", "watch"])
+def test_a_crash_while_a_run_is_shown_is_told_in_a_line(tmp_path, capsys, monkeypatch, command) -> None:
+    pytest.importorskip("popgym", exc_type=ImportError)
+    from srwm.rl.envs import EnvCrashError
+    from srwm.rl.envs.local import LocalEnv
+
+    run = tmp_path / "run"
+    assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL]) == 0
+
+    def crash(self, actions) -> None:
+        raise EnvCrashError("environment 0 has its own traceback")
+
+    monkeypatch.setattr(LocalEnv, "_start", crash)
+    film = ["--film", str(tmp_path / "film.gif")] if command == "watch" else []
+    assert main(["rl", command, str(run), *film]) == 1
+    told = capsys.readouterr().err
+    assert "environment 0 has its own traceback" in told
+    assert told.endswith("srwm: an environment failed\n")
+
+
 def test_scores_of_both_kinds_of_actions_and_a_curve_of_something_else(tmp_path, capsys) -> None:
     pytest.importorskip("popgym", exc_type=ImportError)
     run = tmp_path / "run"

@@ -1,4 +1,4 @@
-"""Scores: every environment plays its share, statistics are those of the literature, intervals hold what they should."""
+"""Scores: every environment plays its share, statistics are those that they are called, intervals hold what they should."""
 
 from types import SimpleNamespace
 
@@ -129,3 +129,18 @@ def test_level_sets_of_procgen_are_the_published_ones() -> None:
         (1400, 200),
     ]
     assert list(level_sets(EnvConfig(kind="gymnasium", names=("CartPole-v1",)), 10)) == ["tasks"]
+
+
+@pytest.mark.parametrize(
+    ("start", "count", "left"),
+    [(0, 1000, 3), (0, 1001, 2), (1100, 250, 1), (1599, 9, 2), (1600, 9, 3), (0, 5000, 0), (0, 0, 3)],
+)
+@pytest.mark.filterwarnings("ignore:no test on levels")
+def test_levels_of_training_are_no_test(start, count, left) -> None:
+    config = EnvConfig(procgen=ProcgenConfig(num_levels=count, start_level=start))
+    assert len(level_sets(config, 10)) == 1 + left
+
+
+def test_levels_that_are_no_test_are_told() -> None:
+    with pytest.warns(UserWarning, match="no test on levels 1000 to 1199, 1200 to 1399: training has levels 1100 to 1299"):
+        level_sets(EnvConfig(procgen=ProcgenConfig(num_levels=200, start_level=1100)), 10)

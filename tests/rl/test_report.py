@@ -5,8 +5,24 @@ import json
 import pytest
 
 from srwm.data import UserError
+from srwm.rl import report
+from srwm.rl.agent import Agent
+from srwm.rl.evaluate import play
 from srwm.rl.report import load_agent
 from srwm.training.runs import create_run
+
+
+def test_all_level_sets_are_played_with_the_same_weights(env, config, tmp_path, monkeypatch) -> None:
+    """Also where a training writes newer ones meanwhile."""
+    create_run(tmp_path / "run", config)
+    agents = [Agent(config.agent, env.spec)]
+    played = []
+    monkeypatch.setattr(report, "level_sets", lambda *_: {"first": config.env, "second": config.env})
+    monkeypatch.setattr(report, "build_env", lambda *_: type(env)())
+    monkeypatch.setattr(report, "load_agent", lambda *_: agents.pop())
+    monkeypatch.setattr(report, "play", lambda agent, *more, **options: played.append(agent) or play(agent, *more, **options))
+    assert list(report.score_run(tmp_path / "run", 4)["sets"]) == ["first", "second"]
+    assert played[0] is played[1]
 
 
 @pytest.mark.parametrize(

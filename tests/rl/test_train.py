@@ -20,7 +20,7 @@ from srwm.rl.agent import AgentConfig
 from srwm.rl.config import OptimizerConfig, PPOConfig
 from srwm.rl.envs import EnvCrashError
 from srwm.rl.progress import mean_returns
-from srwm.rl.train import train
+from srwm.rl.train import WEIGHTS, train
 from srwm.training.runs import only_writer, read_metrics
 
 
@@ -119,7 +119,9 @@ def test_nothing_but_the_unroll_under_way_is_lost_to_kill_9(env, config, tmp_pat
 def test_a_number_that_is_none_ends_the_run_by_name_and_leaves_the_checkpoint(env, config, tmp_path, where) -> None:
     spoil = lambda frame: frame._replace(**{where: getattr(frame, where) * np.nan})  # noqa: E731
     at_step(env, 40, spoil)
-    with pytest.raises(UserError, match=rf"update \d: {where}s: .* NaN .*last checkpoint, of update \d.*in another --run"):
+    with pytest.raises(
+        UserError, match=rf"update \d: {where}s: .* NaN .*checkpoint, of update \d.*; the environment gave them"
+    ):
         train(config, env, tmp_path / "run", accelerator="cpu")
     assert train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
 
@@ -146,6 +148,29 @@ def test_the_learning_rate_falls_linearly_to_the_end_of_the_budget(env, config, 
     before = [0.0, *(row["frames"] for row in rows)]
     assert [row["learning_rate"] for row in rows] == pytest.approx([3e-3 * (1 - frames / 300) for frames in before[:-1]])
     assert len(rows) > 5
+
+
+def test_a_number_that_learning_has_spoilt_comes_with_a_way_out(env, config, tmp_path) -> None:
+    optimizer = OptimizerConfig(name="adam", lr=1e30, eps=1e-5, clip_norm=None)
+    with pytest.raises(UserError, match=r"NaN or infinite; .*; try a smaller --optimizer\.lr in another --run"):
+        train(replace(config, optimizer=optimizer), env, tmp_path / "run", accelerator="cpu")
+
+
+def test_a_run_that_has_ended_is_left_as_it_is(env, config, tmp_path) -> None:
+    assert train(config, env, tmp_path / "run", accelerator="cpu")
+    weights = tmp_path / "run" / WEIGHTS
+    made = weights.stat().st_mtime_ns
+    assert train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
+    assert weights.stat().st_mtime_ns == made
+    weights.unlink()
+    assert train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
+    assert weights.exists()
+
+
+def test_a_run_goes_on_with_other_workers_and_threads(env, config, tmp_path) -> None:
+    train(config, env, tmp_path / "run", accelerator="cpu")
+    other = replace(config.env, workers=3, procgen=replace(config.env.procgen, threads=2))
+    assert train(replace(config, env=other), type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
 
 
 def test_a_run_begun_otherwise_is_not_continued(env, config, tmp_path) -> None:

@@ -64,6 +64,23 @@ def test_a_loss_that_is_not_finite_is_named_and_changes_nothing(env, config, alg
     assert all((weight == before[name]).all() for name, weight in agent.state_dict().items())
 
 
+def test_a_loss_of_a_later_minibatch_that_is_not_finite_changes_nothing_more(env, config, monkeypatch) -> None:
+    """What the minibatches before have learned stays."""
+    learner, unrolls = build(env, replace(config, algorithm="ppo", ppo=PPOConfig(epochs=1, minibatches=2)))
+    losses, weights = [], []
+
+    def spoil(*arguments, **options):
+        weights.append({name: weight.clone() for name, weight in learner.agent.state_dict().items()})
+        losses.append(ppo_losses(*arguments, **options))
+        return losses[-1]._replace(value=losses[-1].value * (torch.nan if len(losses) == 2 else 1))
+
+    monkeypatch.setattr("srwm.rl.update.ppo_losses", spoil)
+    with pytest.raises(NotFiniteError, match="value loss"):
+        learner.update(unrolls, 1e-3)
+    assert any((weight != weights[0][name]).any() for name, weight in weights[1].items())
+    assert all((weight == weights[1][name]).all() for name, weight in learner.agent.state_dict().items())
+
+
 @pytest.mark.parametrize("algorithm", ["impala", "ppo"])
 def test_an_update_tells_how_it_goes(env, config, algorithm) -> None:
     """From the policy that acted there is no divergence yet; ratios are clipped by PPO alone."""

@@ -51,6 +51,21 @@ def test_states_come_back_as_they_were(tmp_path):
     assert loaded == {name: value for name, value in STATE.items() if name != "tensor"}
 
 
+def test_a_pair_that_makes_way_for_a_newer_one_while_it_is_read_is_let_go(tmp_path, monkeypatch):
+    checkpoints, other = Checkpoints(tmp_path), model(0)
+    checkpoints.save(3, model(1), {"step": 3})
+    load = torch.load
+
+    def late(*arguments, **options):
+        monkeypatch.undo()
+        checkpoints.save(4, model(2), {"step": 4})
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(torch, "load", late)
+    assert checkpoints.load(other) == {"step": 4}
+    assert same(other, model(2))
+
+
 @pytest.mark.parametrize("files_that_fit", [0, 1])
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, files_that_fit):
     checkpoints = Checkpoints(tmp_path)

@@ -7,7 +7,8 @@ import warnings
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_THRESHOLD = 2**30
+_THRESHOLDS = 2**30, 2**25
+"""Bytes; older versions of glibc take no more than the second."""
 _RAW_WARNING = warnings.formatwarning
 
 
@@ -35,5 +36,5 @@ def _keep_buffers() -> None:
     mallopt = ctypes.CDLL(None).mallopt
     mallopt.argtypes, mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
     for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
-        if mallopt(option, _THRESHOLD) != 1:
+        if not any(mallopt(option, size) == 1 for size in _THRESHOLDS):
             warnings.warn("the C allocator refused its settings; training may be slower", RuntimeWarning, stacklevel=3)

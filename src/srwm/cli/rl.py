@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -124,14 +125,13 @@ def train(arguments: Sequence[str]) -> None:
     checkpoints = Checkpoints(options.run / "checkpoints")
     seed = process_seed(options.config.seed, int(os.environ.get("RANK", "0")))
     resumed_at = checkpoints.newest() if options.resume else None
-    try:
-        with build_env(options.config.env, seed, resumed_at or 0) as env:
-            ended = train_run(options.config, env, options.run, resume=options.resume, accelerator=options.accelerator)
-    except EnvCrashError as error:
-        print(error, file=sys.stderr)
+
+    def way_on() -> str:
         last = checkpoints.newest()
-        where = "there was no checkpoint yet" if last is None else f"--resume goes on from update {last} in {options.run}"
-        raise UserError(f"an environment failed; {where}") from error
+        return "; there was no checkpoint yet" if last is None else f"; --resume goes on from update {last} in {options.run}"
+
+    with _crash_is_told(way_on), build_env(options.config.env, seed, resumed_at or 0) as env:
+        ended = train_run(options.config, env, options.run, resume=options.resume, accelerator=options.accelerator)
     leave()
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
@@ -146,7 +146,8 @@ def evaluate(arguments: Sequence[str]) -> None:
     check_least(2, episodes=options.episodes)
     check_seed(options.seed)
     set_threads(options.threads)
-    result = score_run(options.run, options.episodes, greedy=options.greedy, chance=options.chance, seed=options.seed)
+    with _crash_is_told():
+        result = score_run(options.run, options.episodes, greedy=options.greedy, chance=options.chance, seed=options.seed)
     for name, scores in result["sets"].items():
         print(f"{name}, {options.episodes} episodes per task:")
         for task, numbers in scores["returns"].items():
@@ -173,7 +174,7 @@ def watch(arguments: Sequence[str]) -> None:
     if task not in config.names:
         raise UserError(f"task: expected one of {', '.join(config.names)}, got {task!r}")
     seed = evaluation_seed(options.seed)
-    with build_env(replace(config, names=(task,), num_envs=1, workers=0), seed) as env:
+    with _crash_is_told(), build_env(replace(config, names=(task,), num_envs=1, workers=0), seed) as env:
         agent = load_agent(options.run, env.spec)
         film = record(agent, env, greedy=options.greedy, seed=seed, most_frames=options.most_frames)
     write_film(film, options.film, f"{task}, {levels}")
@@ -187,6 +188,16 @@ def curves(arguments: Sequence[str]) -> None:
     names = short_names(options.runs)
     draw_comparison({name: (run,) for name, run in zip(names, options.runs, strict=True)}, options.figure)
     print(f"training episodes over frames and minutes: {options.figure}")
+
+
+@contextmanager
+def _crash_is_told(way_on: Callable[[], str] = str) -> Iterator[None]:
+    """Print the traceback of an environment that fails, and raise UserError with how to go on."""
+    try:
+        yield
+    except EnvCrashError as error:
+        print(error, file=sys.stderr)
+        raise UserError(f"an environment failed{way_on()}") from error
 
 
 def _told(numbers: dict[str, Any], factor: float = 1.0) -> str:

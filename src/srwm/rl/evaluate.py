@@ -1,5 +1,6 @@
 """Returns of a trained agent: per task, normalised, and over all tasks with bootstrap intervals."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -29,6 +30,9 @@ RANGES = {
 """Returns of ProcGen's easy games that count as 0 and as 1: Cobbe et al. (2020)."""
 
 _TEST_LEVELS = (1000, 1200, 1400)
+"""The first of each set of test levels."""
+_LEVELS = 200
+"""In each set of test levels."""
 _ENVS_PER_TASK = 32
 _RESAMPLES = 2000
 
@@ -47,15 +51,23 @@ class Estimate:
 
 
 def level_sets(config: EnvConfig, episodes: int) -> dict[str, EnvConfig]:
-    """The environments to evaluate in: of ProcGen the training levels and three sets of test levels, else the same tasks."""
+    """The environments to evaluate in: of ProcGen the training levels and three sets of test levels, else the same tasks.
+
+    A set of test levels with levels among those of training is left out, and a warning says so.
+    """
     config = replace(config, num_envs=len(config.names) * min(episodes, _ENVS_PER_TASK))
     if config.kind != "procgen":
         return {"tasks": config}
 
     def levels(start: int) -> ProcgenConfig:
-        return replace(config.procgen, num_levels=200, start_level=start)
+        return replace(config.procgen, num_levels=_LEVELS, start_level=start)
 
-    return {"train": config} | {f"test from {start}": replace(config, procgen=levels(start)) for start in _TEST_LEVELS}
+    first, end = config.procgen.start_level, config.procgen.start_level + config.procgen.num_levels
+    new = [start for start in _TEST_LEVELS if start >= end or start + _LEVELS <= first or not config.procgen.num_levels]
+    if len(new) < len(_TEST_LEVELS):
+        known = ", ".join(f"{start} to {start + _LEVELS - 1}" for start in _TEST_LEVELS if start not in new)
+        warnings.warn(f"no test on levels {known}: training has levels {first} to {end - 1}", stacklevel=2)
+    return {"train": config} | {f"test from {start}": replace(config, procgen=levels(start)) for start in new}
 
 
 @torch.no_grad()
@@ -115,7 +127,11 @@ def mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def interquartile_mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of the middle half of the last axis: a quarter of the numbers, rounded down, is left out at either end."""
+    """The mean of the middle half of the last axis: a quarter of the numbers, rounded down, is left out at either end.
+
+    Agarwal et al. (2021) have it over several runs' scores in each task; where the numbers are episodes, as here, one run's
+    best and worst episodes are left out.
+    """
     count = scores.shape[-1]
     return mean(np.sort(scores, -1)[..., count // 4 : count - count // 4])
 

@@ -35,14 +35,17 @@ def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance:
     instead, in `chance.json`. Environments and actions of a `seed` are not those of a training of equal seed.
 
     Per level set: the mean return of each task; where all have a published range, also normalised, and of the normalised
-    scores the mean and the interquartile mean over all tasks; each as {value, low, high}. Raises UserError as `load_agent`.
+    scores the mean and the interquartile mean over all tasks' episodes; each as {value, low, high}. Raises UserError as
+    `load_agent`, EnvCrashError where an environment fails.
     """
     config = read_config_of(folder, TrainConfig)
     sets: dict[str, Any] = {}
     own = evaluation_seed(seed)
+    agent: Agent | None = None
     for name, env_config in level_sets(config.env, episodes).items():
         with build_env(env_config, own) as env:
-            returns = play(load_agent(folder, env.spec), env, episodes, greedy=greedy, chance=chance, seed=own)
+            agent = agent or load_agent(folder, env.spec)  # once: a training under way writes others
+            returns = play(agent, env, episodes, greedy=greedy, chance=chance, seed=own)
             sets[name] = summary(returns, env_config)
     result = {"episodes": episodes, "greedy": greedy and not chance, "seed": seed, "sets": sets}
     keep_result(folder / scores_file(greedy=greedy, chance=chance), result, folder / WEIGHTS)

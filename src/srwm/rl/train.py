@@ -82,7 +82,7 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(f"{checkpoints.folder}: not the state of such a run ({type(error).__name__}: {error})") from error
 
-    first_frame, session, told = progress.frames, time.monotonic(), progress.seconds
+    first_step, first_frame, session, told = progress.step, progress.frames, time.monotonic(), progress.seconds
     clock = Clock(progress)
     spent, stopping = agree(fabric, config.spent(progress), False)
     with (
@@ -109,9 +109,9 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
                 kept = (
                     "there is no checkpoint yet" if last is None else f"the last checkpoint, of update {last}, is from before"
                 )
-                raise UserError(
-                    f"update {progress.step + 1}: {error}; {kept}; try a smaller --optimizer.lr in another --run"
-                ) from error
+                from_env = error.name in ("observations", "rewards")
+                cause = "the environment gave them" if from_env else "try a smaller --optimizer.lr in another --run"
+                raise UserError(f"update {progress.step + 1}: {error}; {kept}; {cause}") from error
             steps, episodes = supply.news()
             progress.step += 1
             progress.frames += fabric.world_size * steps
@@ -146,7 +146,8 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
                 content = {"optimizer": learner.optimizer.state_dict(), "processes": _gather(own, fabric)}
                 if chief:
                     checkpoints.save(progress.step, agent, content)
-    if chief and spent >= 1:
+    ended_before = progress.step == first_step and (folder / WEIGHTS).exists()
+    if chief and spent >= 1 and not ended_before:
         save_weights(folder / WEIGHTS, agent, {"step": progress.step, "frames": progress.frames})
     return spent >= 1
 

@@ -40,7 +40,7 @@ class Learner:
     def update(self, unrolls: Unrolls, learning_rate: float) -> dict[str, float]:
         """Learn from B unrolls; returns losses and entropy, as means per step, the norm of the gradient, and `diagnostics`.
 
-        Raises NotFiniteError, before the weights have changed, where a loss or a gradient is not finite.
+        Raises NotFiniteError where a loss or a gradient is not finite, before the gradient step that it would have spoilt.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate

@@ -25,21 +25,17 @@ def vtrace(
     discounts: Tensor,
     values: Tensor,
     bootstrap: Tensor,
-    *,
-    rho_clip: float = 1.0,
-    c_clip: float = 1.0,
 ) -> Returns:
-    """V-trace; Espeholt et al. (2018), equation 1.
+    """V-trace; Espeholt et al. (2018), equation 1, with both of its limits at 1.
 
     log_ratios: log-probability of each action by the learner's policy, less that by the actor's. With discounts g, and ratios
-    clipped to rho and c: targets v_t = V_t + δ_t + g_t c_t (v_{t+1} - V_{t+1}) with δ_t = rho_t (r_t + g_t V_{t+1} - V_t);
+    clipped at 1, rho: targets v_t = V_t + δ_t + g_t rho_t (v_{t+1} - V_{t+1}) with δ_t = rho_t (r_t + g_t V_{t+1} - V_t);
     advantages rho_t (r_t + g_t v_{t+1} - V_t).
     """
-    ratios = log_ratios.exp()
-    rho, c = ratios.clamp(max=rho_clip), ratios.clamp(max=c_clip)
+    rho = log_ratios.exp().clamp(max=1)
     next_values = torch.cat([values[:, 1:], bootstrap[:, None]], 1)
     deltas = rho * (rewards + discounts * next_values - values)
-    targets = values + _backwards(deltas, discounts * c)
+    targets = values + _backwards(deltas, discounts * rho)
     next_targets = torch.cat([targets[:, 1:], bootstrap[:, None]], 1)
     return Returns(targets, rho * (rewards + discounts * next_targets - values))
 

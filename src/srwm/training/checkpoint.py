@@ -77,9 +77,15 @@ class Checkpoints:
 
         Raises UserError where a file is corrupt or does not fit the model.
         """
-        step = self.newest()
-        if step is None:
-            return None
+        while (step := self.newest()) is not None:
+            try:
+                return self._load(step, model)
+            except UserError:
+                if self.newest() == step:
+                    raise  # else another process has put a newer pair in its place
+        return None
+
+    def _load(self, step: int, model: nn.Module) -> dict[str, Any]:
         path = self._state(step)
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+NO_OUTCOME = {"outcome": False}
+"""The metadata of a field on which no outcome depends, so that a run may go on with another value."""
+
 
 def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
     """Build a configuration dataclass from what `dataclasses.asdict` and JSON made of it.

@@ -1,5 +1,11 @@
+import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 import time
+import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -151,6 +157,19 @@ def test_processes_end_with_their_environment():
     pytest.fail("the process lives on")
 
 
+def test_a_signal_to_all_processes_is_left_to_the_first_one():
+    with build_env(config("CartPole-v1", workers=1), seed=0) as env:
+        env.observe()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            os.kill(multiprocessing.active_children()[0].pid, each)
+        assert len(list(frames(env, 20))) == 21
+
+
+def test_a_program_ends_that_leaves_its_environments_open():
+    program = "from srwm.rl.envs.remote import RemoteEnv\nenv = RemoteEnv(['CartPole-v1'], [0])\n"
+    assert subprocess.run([sys.executable, "-c", program], check=True, timeout=60).returncode == 0
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unknown_id_is_the_users_mistake(workers):
     with pytest.raises(UserError, match="NoSuchTask"):
@@ -214,6 +233,27 @@ def test_minigrid_is_seen_as_its_own_wrapper_encodes_it():
         for action in (2, 0, 2, 1, 2):
             env.act([action])
             np.testing.assert_array_equal(env.observe().observation[0], by_hand.step(action)[0]["image"].ravel())
+
+
+@pytest.mark.parametrize(("name", "told"), [("MiniGrid-GoToDoor-5x5-v0", True), ("MiniGrid-MemoryS7-v0", False)])
+def test_missions_that_are_not_seen_are_told(name, told):
+    pytest.importorskip("minigrid", reason="the extra srwm[rl] is not installed")
+    seen = pytest.warns(UserWarning, match=f"{name}: its episodes differ in their mission") if told else no_warning()
+    with seen, build_env(config(name, num_envs=1), seed=0):
+        pass
+
+
+@contextmanager
+def no_warning():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "its episodes differ")
+        yield
+
+
+def test_a_missing_package_of_tasks_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "popgym", None)
+    with pytest.raises(UserError, match=r"RepeatFirstEasy-v0: popgym is not installed: pip install 'srwm\[rl\]'"):
+        build_env(config("popgym-RepeatFirstEasy-v0"), seed=0)
 
 
 @pytest.mark.parametrize(

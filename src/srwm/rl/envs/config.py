@@ -9,6 +9,7 @@ from srwm.data import UserError
 from srwm.rl.envs.interface import VectorEnv
 from srwm.rl.envs.procgen import ProcgenConfig, ProcgenEnv
 from srwm.rl.envs.round_robin import RoundRobin
+from srwm.training.configuration import NO_OUTCOME
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class EnvConfig:
     """number of environments, at least one for each task"""
     procgen: ProcgenConfig = field(default_factory=ProcgenConfig)
     """levels of the ProcGen games"""
-    workers: int = 0
+    workers: int = field(default=0, metadata=NO_OUTCOME)
     """processes that step gymnasium environments; 0: this process"""
 
 

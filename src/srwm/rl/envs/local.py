@@ -94,7 +94,7 @@ def _observations(env: gymnasium.Env[Any, Any], name: str) -> Observations:
     if _package(name) == "minigrid":
         from srwm.rl.envs.minigrid import symbols_of
 
-        return symbols_of(cast(Any, env.observation_space)["image"])
+        return symbols_of(cast(Any, env.observation_space), name)
     return observations_of(env.observation_space, name)
 
 
@@ -104,6 +104,9 @@ def _make(name: str) -> gymnasium.Env[Any, Any]:
         if package is not None:
             import_module(package)
         return gymnasium.make(name, disable_env_checker=True)
+    except ModuleNotFoundError as error:
+        hint = f"{error.name} is not installed: pip install 'srwm[rl]'" if error.name == package else error
+        raise UserError(f"{name}: {hint}") from error
     except Exception as error:  # an environment's own constructor may raise anything
         raise UserError(f"{name}: {error}") from error
 

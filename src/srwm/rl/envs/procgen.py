@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -19,6 +19,7 @@ from srwm.data import UserError
 from srwm.rl.envs.interface import EnvSpec, Frame
 from srwm.rl.envs.state import pack, unpack
 from srwm.rl.envs.stepped import SteppedEnv
+from srwm.training.configuration import NO_OUTCOME
 
 GAMES = (
     *("bigfish", "bossfight", "caveflyer", "chaser", "climber", "coinrun", "dodgeball", "fruitbot"),
@@ -43,7 +44,7 @@ class ProcgenConfig:
     """different levels, drawn with equal chances; 0: all 2^31 - 1"""
     start_level: int = 0
     """number of the first level; without meaning where num_levels is 0"""
-    threads: int = 1
+    threads: int = field(default=1, metadata=NO_OUTCOME)
     """threads that step the environments of one game; the games step at the same time"""
 
 

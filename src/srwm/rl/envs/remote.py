@@ -1,9 +1,11 @@
 """gymnasium environments, stepped in a process of their own."""
 
+import atexit
 import contextlib
-import multiprocessing
+import multiprocessing.util
 import signal
 import traceback
+import weakref
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -15,6 +17,15 @@ from srwm.data import UserError
 from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Frame
 from srwm.rl.envs.local import LocalEnv
 from srwm.rl.envs.stepped import SteppedEnv
+
+_OPEN: "weakref.WeakSet[RemoteEnv]" = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Before multiprocessing's own function at exit, registered when it was imported, waits for processes that wait for us."""
+    for env in list(_OPEN):
+        env.close()
 
 
 class RemoteEnv(SteppedEnv):
@@ -30,6 +41,7 @@ class RemoteEnv(SteppedEnv):
         self._process = context.Process(target=_serve, args=(far_end, tuple(names), tuple(seeds)), daemon=True)
         self._process.start()
         far_end.close()
+        _OPEN.add(self)
         super().__init__(EnvSpec((), "float32", 0), names)
         try:
             self.spec = self._receive()
@@ -71,7 +83,8 @@ class RemoteEnv(SteppedEnv):
 
 def _serve(pipe: Connection, names: tuple[str, ...], seeds: tuple[int, ...]) -> None:
     """Answer with the EnvSpec, the first frame, and a frame for every array of actions, until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the other process's to handle
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)  # where it goes to all processes, the other one handles it and closes the pipe
     with contextlib.suppress(EOFError, OSError):
         try:
             with LocalEnv(names, seeds) as env:
