@@ -46,6 +46,9 @@ def test_a_folder_of_ones_own_takes_one_argument(folder, tmp_path, capsys):
     assert f"(95 % interval, 4 episodes, {folder}-test)" in shown.out
     assert "srwm: the pool of a step is 12 classes of 4 images; the data has no more\n" in shown.err
     assert read_config(run).model.image_shape == (3, 84, 84)
+    small = ["--data", f"folder:{folder}", "--model.image-shape", "1", "28", "28"]
+    assert main(["fewshot", "train", "cpu-omniglot-1shot", "--run", str(tmp_path / "small"), *quick, *small]) == 0
+    assert read_config(tmp_path / "small").model.image_shape == (1, 28, 28)
     assert main(["fewshot", "evaluate", str(run), "--episodes", "4"]) == 0
 
 

@@ -128,6 +128,18 @@ def test_a_checkpoint_is_replaced_by_another(model, folder) -> None:
     model.facts = Facts("other letters")
     model.save_pretrained(folder)
     assert FewShotModel.from_pretrained(folder).facts == Facts("other letters")
+    assert "Trained on: other letters" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_page_that_is_not_the_card_of_what_is_there_stays(model, folder, tmp_path, beside) -> None:
+    """The user's own in a folder without a model, or a card with the user's changes."""
+    place = folder if beside else tmp_path
+    (place / "README.md").write_text("# My project\n" + ((folder / "README.md").read_text() if beside else ""))
+    with pytest.warns(UserWarning, match=r"README\.md stays as it is"):
+        model.save_pretrained(place)
+    assert (place / "README.md").read_text().startswith("# My project\n")
+    assert same(FewShotModel.from_pretrained(place), model)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float8", torch.float16])

@@ -68,5 +68,5 @@ def test_bfloat16_and_an_auxiliary_loss(config, splits, protocol):
 
 
 def test_an_unknown_protocol_is_told(config, splits):
-    with pytest.raises(UserError, match="protocol: expected one of synchronous, delayed, sequential, bootstrap, got 'other'"):
+    with pytest.raises(UserError, match="protocol: expected synchronous or delayed or sequential or bootstrap, got 'other'"):
         check_config(dataclasses.replace(config, protocol="other"), with_second(splits, None))

@@ -60,6 +60,13 @@ def test_an_empty_folder_may_become_a_run_and_a_failed_one_leaves_nothing(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_the_empty_folder_that_one_is_in_may_become_a_run(tmp_path, config, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    create_run(Path(), config)
+    assert read_config(Path()) == config
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
 def test_a_file_is_no_run_folder(tmp_path, config):
     create_run(tmp_path / "run", config)
     with pytest.raises(UserError, match=r"config\.json is not a run folder"):

@@ -69,6 +69,18 @@ def test_sr_delta(x: Tensor) -> None:
     assert_close(y, torch.zeros_like(y), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_head_of_deltanet_of_which_nothing_is_left_is_not_none(dtype: torch.dtype) -> None:
+    """Far below 0 elu + 1 is 0 in floating point, and so is its sum over a head."""
+    layer = DeltaNet(HEADS * E, HEADS).to(dtype)
+    x = torch.ones(1, 4, HEADS * E, dtype=dtype, requires_grad=True)
+    with torch.no_grad():
+        layer.slow_net.weight.fill_(-100.0)
+    y, fast = layer(x)
+    gradient = torch.autograd.grad(y.sum() + fast.sum(), [x, *layer.parameters()])
+    assert all(part.isfinite().all() for part in (y, fast, *gradient))
+
+
 @pytest.mark.parametrize("eps", [0.0, 1e-5])
 def test_deltanet(x: Tensor, eps: float) -> None:
     layer = DeltaNet(HEADS * E, HEADS, eps=eps).double()

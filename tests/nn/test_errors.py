@@ -44,6 +44,28 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
             lambda: Stack(StackConfig(**SMALL))(X.long()),
             "x: expected torch.float32 as the weights have, or autocast, got torch.int64",
         ),
+        *(
+            (call, f"x: expected {dtype} as the weights have, or autocast, got torch.float32")
+            for dtype in (torch.bfloat16, torch.float64)
+            for call in (
+                lambda dtype=dtype: DeltaNet(8, 2).to(dtype)(X),
+                lambda dtype=dtype: SRWM(8, 2).to(dtype).query(X) if dtype is torch.bfloat16 else FakeSRWM(8, 2).to(dtype)(X),
+                lambda dtype=dtype: RecurrentDelta(8, 2).to(dtype)(X, mask=torch.ones(2, 3, dtype=torch.bool)),
+                lambda dtype=dtype: Stack(StackConfig(**SMALL)).to(dtype)(X),
+                lambda dtype=dtype: Stack(StackConfig(**SMALL)).to(dtype).query(X),
+            )
+        ),
+        (lambda: LSTM(8)(X, (torch.zeros(2, 8).long(),) * 2), "state[0]: expected a floating dtype, got torch.int64"),
+        (lambda: Stack(StackConfig(num_layers=1.5)), "num_layers: expected a whole number, got 1.5"),
+        (lambda: Stack(StackConfig(ff_factor=1.5)), "ff_factor: expected a whole number, got 1.5"),
+        (
+            lambda: Stack(StackConfig(carry="unroll", unroll_length=1.5)),
+            "unroll_length: expected a whole number, got 1.5",
+        ),
+        (
+            lambda: Stack(StackConfig(d_model=8, num_layers=0, d_input=5)),
+            "num_layers: expected 1 or more, so that d_input = 5 becomes d_model, got 0",
+        ),
         (lambda: SRWM(8, 2).query(X[..., :7]), "x: expected (B, Q, 8), got (2, 3, 7)"),
         (lambda: SRWM(8, 2)(X, torch.zeros(3, 2, 4, 16)), "state: expected (2, 2, 4, 16), got (3, 2, 4, 16)"),
         (lambda: SRWM(8, 2)(X, (torch.zeros(2, 2, 4, 16),)), "state: expected a tensor (2, 2, 4, 16), got a tuple of 1"),

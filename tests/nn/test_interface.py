@@ -225,3 +225,17 @@ def test_bfloat16_keeps_a_float32_state(layer: Layer, autocast: bool) -> None:
     assert all(leaf.dtype in (torch.float32, torch.long) for leaf in [*leaves(state), *leaves(after)])
     for low in (low_y, answers):
         assert (low.float() - y[:, 3:]).norm() < 0.05 * y[:, 3:].norm()
+
+
+def test_every_module_with_parameters_of_its_own_draws_them_anew(layer: Layer) -> None:
+    """As a model that was built without memory needs it: `to_empty`, then `reset_parameters` of each module."""
+    for module in layer.modules():
+        assert hasattr(module, "reset_parameters") or not list(module.parameters(recurse=False))
+
+
+def test_another_default_device_changes_nothing(layer: Layer) -> None:
+    x, resets = torch.randn(2, 4, 6), torch.zeros(2, 4, dtype=torch.bool)
+    resets[0, 2] = True
+    wanted = layer(x, resets=resets)[0]
+    with torch.device("meta"):
+        assert torch.equal(layer(x, resets=resets)[0], wanted)

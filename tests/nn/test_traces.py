@@ -46,6 +46,17 @@ def test_rates_and_shifts_are_those_of_the_definition(core, carried):
     assert_close(shifts_over_time(core, x, *given), shifts)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_small_dtypes_and_autocast_compute_as_the_layer_does(dtype):
+    core, x = SRWM(D_MODEL, HEADS), torch.randn(B, T, D_MODEL)
+    wanted = learning_rates(core, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(learning_rates(core, x), wanted)
+    small = learning_rates(core.to(dtype), x.to(dtype))
+    assert small.dtype is torch.float32
+    assert_close(small, wanted, rtol=0.05, atol=0.02)
+
+
 def test_the_last_shift_is_the_state_that_the_layer_returns(core):
     x = torch.randn(B, T, D_MODEL).double()
     state = core(x)[1]

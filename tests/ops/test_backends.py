@@ -1,7 +1,9 @@
 """Which backend runs: "auto" chooses, a named one runs or raises, and a missing library is told once."""
 
+import re
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +19,9 @@ SIZES = Sizes(2, 3, 2, 4, 5)
 
 @pytest.fixture
 def no_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(library, "LIBRARY", None)
+    missing, reason = library.load(Path("no such file"))
+    monkeypatch.setattr(library, "LIBRARY", missing)
+    monkeypatch.setattr(library, "MISSING", reason)
     backends._warn_once.cache_clear()
     yield
     backends._warn_once.cache_clear()
@@ -85,6 +89,13 @@ def test_a_missing_library_is_one_warning(recurrence: Recurrence) -> None:
     for y, state in results:
         assert torch.equal(y, wanted[0])
         assert torch.equal(state, wanted[1])
+
+
+def test_a_library_that_cannot_be_loaded_is_none_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "other.so").write_bytes(b"no library")
+    missing, reason = library.load(tmp_path / "other.so")
+    assert missing is None
+    assert re.match(r"the compiled library of srwm cannot be loaded \(.*other\.so", reason)
 
 
 def test_inference_keeps_nothing(recurrence: Recurrence, native: str) -> None:

@@ -183,6 +183,7 @@ def test_a_run_begun_otherwise_is_not_continued(env, config, tmp_path) -> None:
     ("change", "message"),
     [
         ({"frames": None}, "no end"),
+        ({"frames": 1.5}, "frames: expected int or None, got 1.5"),
         ({"frames": None, "cpu_minutes": -1}, "cpu_minutes"),
         ({"batch_size": 0}, "batch_size"),
         ({"algorithm": "dqn"}, "algorithm"),

@@ -107,3 +107,18 @@ def test_weights_that_do_not_fit_are_told(tmp_path):
         load_weights(tmp_path / "weights.safetensors", nn.Linear(3, 3))
     with pytest.raises(UserError, match="no such checkpoint"):
         load_weights(tmp_path / "other.safetensors", nn.Linear(3, 3))
+
+
+def test_a_byte_that_has_changed_is_no_traceback(tmp_path):
+    """Loaded or told: whatever the damaged instructions in the file do."""
+    checkpoints, told = Checkpoints(tmp_path), 0
+    checkpoints.save(3, model(1), STATE)
+    path = tmp_path / "step-3.state.pt"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x21]) + whole[place + 1 :])
+        try:
+            checkpoints.load(model())
+        except UserError:
+            told += 1
+    assert told

@@ -127,7 +127,8 @@ def train(arguments: Sequence[str]) -> None:
     )
     check_least(2, test_episodes=options.test_episodes)
     set_threads(options.threads)
-    config, sets = _fit(options.config, PRESETS[preset][1], options.data_dir)
+    size_named = any(word.replace("_", "-").startswith("--model.image-shape") for word in rest)
+    config, sets = _fit(options.config, options.data_dir, size_named=size_named)
     splits, second = sets[0], sets[1] if len(sets) > 1 else None
     check_config(config, with_second(splits, second))
     if config.pool != options.config.pool and config.sampler == "pooled":
@@ -241,9 +242,8 @@ def _load(config: TrainConfig, data_dir: Path | None, *, own_size: bool = False)
 
 
 def _fit(
-    config: TrainConfig, preset: TrainConfig, data_dir: Path | None
+    config: TrainConfig, data_dir: Path | None, *, size_named: bool
 ) -> tuple[TrainConfig, list[dict[Split, ImageClasses]]]:
     """The configuration and its data, made to fit: one data set keeps its size unless the user named another one."""
-    own_size = config.second_data is None and config.model.image_shape == preset.model.image_shape
-    sets = _load(config, data_dir, own_size=own_size)
+    sets = _load(config, data_dir, own_size=config.second_data is None and not size_named)
     return fit_to_data(config, *(splits["train"] for splits in sets)), sets

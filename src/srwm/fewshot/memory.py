@@ -14,6 +14,7 @@ from srwm.fewshot.model import FewShotModel
 from srwm.fewshot.user_images import read_images
 from srwm.fewshot.user_labels import Labels, join_labels, positions, read_labels
 from srwm.nn import State
+from srwm.nn.state import leaves
 
 MAX_SEED = 2**32
 _IMAGES_AT_ONCE = 512
@@ -68,7 +69,10 @@ class Memory:
 
     @torch.no_grad()
     def after(self, images: object, labels: object) -> Self:
-        """With labelled images read. Raises ValueError for images and labels that do not fit, or too many classes."""
+        """With labelled images read.
+
+        Raises ValueError for images and labels that do not fit, too many classes, or numbers that the memory cannot hold.
+        """
         pixels, columns = self._read(images)
         given = read_labels(labels)
         if len(given) != len(pixels):
@@ -84,13 +88,15 @@ class Memory:
         slots = torch.from_numpy(positions(given, known)).to(self.device)
         order = self._order(len(given)).to(self.device)
         state = self.model.learn_features(features[order], slots[order], self.state)
+        if not all(part.isfinite().all() for part in leaves(state)):
+            raise ValueError("images: expected numbers of which the memory stays finite, got too large ones")
         return replace(self, state=state, labels=known, count=self.count + len(given), columns=columns or self.columns)
 
     @torch.inference_mode()
     def probabilities(self, images: object) -> NDArray[np.float64]:
         """Probability of each of `classes` for each image, (n, classes); exactly 0 where a class has not been learned.
 
-        Raises ValueError for images that do not fit, or where nothing has been learned.
+        Raises ValueError for images that do not fit, or too large numbers, or where nothing has been learned.
         """
         if self.labels is None:
             raise ValueError("images: expected to be shown labelled ones first")
@@ -101,6 +107,8 @@ class Memory:
         def answer(part: Tensor) -> Tensor:
             features = self.model.embed(part)
             logits = self.model.query_features(features.expand(self.orders, *features.shape), self.state)
+            if not logits.isfinite().all():
+                raise ValueError("images: expected numbers of which answers are finite, got too large ones")
             return logits[..., :slots].double().softmax(-1).mean(0)
 
         if len(pixels):

@@ -1,6 +1,7 @@
 """Models as others get them: a folder with `config.json`, `model.safetensors` and a model card, or the same on the Hub."""
 
 import json
+import warnings
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -49,11 +50,15 @@ def save(model: FewShotModel, folder: Path, dtype: Precision) -> None:
     rounded = _dtype(dtype)
     if (folder / CONFIG).exists() and "format" not in _read_content(folder):
         raise UserError(f"{folder}: holds the {CONFIG} of a run or of another program; name another folder")
+    with_card = _has_no_card_but_its_own(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(folder / WEIGHTS, model, {"format": _FORMAT}, rounded)
         write_json(folder / CONFIG, {"format": _FORMAT, "model": asdict(model.config), "facts": asdict(model.facts)})
-        write_atomically(folder / CARD, _card(model).encode())
+        if with_card:
+            write_atomically(folder / CARD, _card(model).encode())
+        else:
+            warnings.warn(f"{folder / CARD} stays as it is: it is not the card of the model that was there", stacklevel=3)
     except OSError as error:
         raise UserError(f"cannot save {folder}: {error.strerror or error}") from error
 
@@ -177,6 +182,16 @@ learner.learn(images, labels)
 learner.predict(more_images)
 ```
 """
+
+
+def _has_no_card_but_its_own(folder: Path) -> bool:
+    """Whether a model card may be written: none is there, or the one of the model that is there, word for word."""
+    try:
+        return (folder / CARD).read_bytes() == _card(load_folder(folder)).encode()
+    except UserError:
+        return False
+    except OSError:
+        return not (folder / CARD).exists()
 
 
 def _hub() -> "ModuleType":

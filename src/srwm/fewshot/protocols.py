@@ -8,7 +8,7 @@ from srwm.fewshot.delayed import Delayed
 from srwm.fewshot.objective import Objective, Sets
 from srwm.fewshot.sequential import Sequential
 from srwm.fewshot.synchronous import Synchronous
-from srwm.training.configuration import check_no_nan, check_seed
+from srwm.training.configuration import check_no_nan, check_seed, check_types
 
 PROTOCOLS: dict[str, type[Objective]] = {
     "synchronous": Synchronous,
@@ -16,16 +16,15 @@ PROTOCOLS: dict[str, type[Objective]] = {
     "sequential": Sequential,
     "bootstrap": Bootstrap,
 }
-"""Every protocol a configuration can name. A protocol of one's own is one more entry."""
+"""Every protocol a configuration can name. A protocol of one's own is one more entry, and one more `ProtocolName`."""
 STREAMS = ("delayed", "sequential")
 """Those without questions: their runs have learning curves, and a figure of adaptation of their own."""
 
 
 def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     """Raise UserError where the configuration does not fit itself or the data."""
+    check_types(config)
     check_no_nan(config)
-    if config.protocol not in PROTOCOLS:
-        raise UserError(f"protocol: expected one of {', '.join(PROTOCOLS)}, got {config.protocol!r}")
     protocol = PROTOCOLS[config.protocol]
     if len(splits["train"]) != protocol.num_sets:
         wanted = "the name of a second data set" if protocol.num_sets == 2 else "None"

@@ -115,9 +115,11 @@ def _numbers(values: object, config: ModelConfig) -> Tensor:
     if not isinstance(values, np.ndarray) or values.shape[1:] != config.image_shape:
         got = values.shape if isinstance(values, np.ndarray) else "images of different sizes"
         raise ValueError(f"images: expected (n, {int(np.prod(config.image_shape))}) or (n, *{config.image_shape}), got {got}")
-    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
-        raise ValueError(f"images: expected finite numbers, got {_described(values)}")
-    return torch.from_numpy(values.astype(np.float32))
+    with np.errstate(over="ignore"):
+        made = values.astype(np.float32) if values.dtype.kind in "biuf" else None
+    if made is None or not np.isfinite(made).all():
+        raise ValueError(f"images: expected numbers that are finite in float32, got {_described(values)}")
+    return torch.from_numpy(made)
 
 
 def _pixels(pixels: Any, config: ModelConfig) -> Tensor:

@@ -19,10 +19,15 @@ def check_input(x: Tensor, axes: str, layer: "Layer") -> None:
         batch, steps = axes.split()
         raise ValueError(f"x: expected ({batch}, {steps}, {layer.d_input}), got {shape_or_type(x)}")
     if x.dtype is not torch.float32:  # the usual one is not worth a search for the weights at every step
-        weights, kind = next(layer.parameters(), x), x.device.type
-        autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-        if x.dtype is not weights.dtype and not autocast:
-            raise ValueError(f"x: expected {weights.dtype} as the weights have, or autocast, got {x.dtype}")
+        check_dtype(x, layer)
+
+
+def check_dtype(x: Tensor, layer: "Layer") -> None:
+    """Check that x has the dtype of the layer's weights, where autocast does not see to that."""
+    weights, kind = next(layer.parameters(), x), x.device.type
+    autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    if x.dtype is not weights.dtype and not autocast:
+        raise ValueError(f"x: expected {weights.dtype} as the weights have, or autocast, got {x.dtype}")
 
 
 def check_state(state: State, shape: Shape, batch_size: int, name: str = "state") -> None:
@@ -32,6 +37,8 @@ def check_state(state: State, shape: Shape, batch_size: int, name: str = "state"
             raise ValueError(f"{name}: expected a tensor {(batch_size, *shape)}, got {_describe(state)}")
         if state.shape != (batch_size, *shape):
             raise ValueError(f"{name}: expected {(batch_size, *shape)}, got {tuple(state.shape)}")
+        if shape and not state.is_floating_point():  # a number for each batch element may be a count
+            raise ValueError(f"{name}: expected a floating dtype, got {state.dtype}")
         return
     if not isinstance(state, tuple) or len(state) != len(shape):
         raise ValueError(f"{name}: expected a tuple of {len(shape)}, got {_describe(state)}")

@@ -40,7 +40,8 @@ class FastWeights(Core):
 
     def _phi(self, z: Tensor) -> Tensor:
         positive = F.elu(z.contiguous()) + 1  # elementwise operations are several times slower on a slice
-        return positive / (positive.sum(-1, keepdim=True) + self.eps)
+        total = positive.sum(-1, keepdim=True) + self.eps
+        return positive / total.clamp(min=torch.finfo(z.dtype).eps / 2)  # where rounding leaves a head nothing, 0 and not 0 / 0
 
 
 class DeltaNet(FastWeights):

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from srwm.nn.checks import check_input, check_state
+from srwm.nn.checks import check_dtype, check_input, check_state
 from srwm.nn.config import StackConfig
 from srwm.nn.state import Shape, State
 from srwm.ops.checks import check_flags
@@ -52,11 +52,15 @@ class Layer(nn.Module, ABC):
         check_flags("mask", mask, x)
         if state is not None:
             check_state(state, self.state_shape, len(x))
-        if mask is None:
-            return self._run(x, state, resets, mask)
-        padding = ~mask[..., None]
-        y, state = self._run(x.masked_fill(padding, 0), state, resets, mask)
-        return y.masked_fill(padding, 0), state
+        try:
+            if mask is None:
+                return self._run(x, state, resets, mask)
+            padding = ~mask[..., None]
+            y, state = self._run(x.masked_fill(padding, 0), state, resets, mask)
+            return y.masked_fill(padding, 0), state
+        except RuntimeError:
+            check_dtype(x, self)
+            raise
 
     def query(self, x: Tensor, state: State | None = None) -> Tensor:
         """Answer Q independent questions, each as if it were the one next step from this state.
@@ -68,7 +72,11 @@ class Layer(nn.Module, ABC):
         if state is None:
             state = self.initial_state(len(x))
         check_state(state, self.state_shape, len(x))
-        return self._answer(x, state)
+        try:
+            return self._answer(x, state)
+        except RuntimeError:
+            check_dtype(x, self)
+            raise
 
     def initial_state(self, batch_size: int) -> State:
         """A fresh state: zeros, float32 (float64 in a float64 layer), on the layer's device."""

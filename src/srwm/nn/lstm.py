@@ -61,7 +61,7 @@ class LSTM(Core):
 
 def _cuts(steps: int, resets: Tensor | None, mask: Tensor | None) -> list[int]:
     """The steps at which a piece begins, and `steps`: where any batch element is reset or its mask changes."""
-    begins = torch.zeros(steps, dtype=torch.bool)
+    begins = torch.zeros(steps, dtype=torch.bool, device="cpu")
     begins[:1] = True
     if resets is not None:
         begins |= resets.any(0).cpu()

@@ -31,6 +31,10 @@ class RecurrentDelta(Core):
         self.slow_net = nn.Linear(d_model, num_heads * self.slow_width, bias=False)
         self.recurrent = nn.Parameter(torch.empty(num_heads, self.head_dim, self.slow_width))
         self.out_linear = nn.Linear(d_model, d_model, bias=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw R anew."""
         nn.init.normal_(self.recurrent, std=self.head_dim**-0.5)
 
     @classmethod

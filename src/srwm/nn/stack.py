@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from numbers import Integral
 from typing import cast, get_args
 
 import torch
@@ -130,9 +131,14 @@ def _check(config: StackConfig) -> None:
     check_backend(config.backend)  # a core without operations does not look
     if config.carry not in get_args(Carry):
         raise ValueError(f"carry: expected one of {', '.join(get_args(Carry))}, got {config.carry!r}")
+    for name in ("num_layers", "ff_factor", "unroll_length"):
+        if not isinstance(number := getattr(config, name), Integral | None):
+            raise ValueError(f"{name}: expected a whole number, got {number!r}")
     if (config.carry == "unroll") != (config.unroll_length is not None):
         raise ValueError(f"unroll_length: expected a number exactly if carry is 'unroll', got {config.unroll_length}")
     if config.unroll_length is not None and config.unroll_length < 1:
         raise ValueError(f"unroll_length: expected 1 or more, got {config.unroll_length}")
     if config.num_layers < 0:
         raise ValueError(f"num_layers: expected 0 or more, got {config.num_layers}")
+    if config.num_layers == 0 and config.d_input not in (None, config.d_model):
+        raise ValueError(f"num_layers: expected 1 or more, so that d_input = {config.d_input} becomes d_model, got 0")

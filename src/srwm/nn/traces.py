@@ -20,8 +20,15 @@ def learning_rates(core: SelfReferential, x: Tensor, shift: Tensor | None = None
     Returns (B, T, H, 4), without a gradient. Raises ValueError for another core, and for shapes that do not fit.
     """
     steps = _steps(core, x, _first(core, x, shift, resets), resets)
-    rates = [(read[:, :, None] @ (core.weight + before)[..., -4:]).squeeze(2).sigmoid() for read, before, _ in steps]
+    rates = [_rates(read, core.weight + before) for read, before, _ in steps]
     return torch.stack(rates, dim=1) if rates else x.new_zeros(len(x), 0, core.num_heads, 4)
+
+
+def _rates(read: Tensor, matrix: Tensor) -> Tensor:
+    """(B, H, 4) in the dtype in which the recurrence computes."""
+    dtype = torch.promote_types(matrix.dtype, torch.float32)
+    with torch.autocast(read.device.type, enabled=False):
+        return (read[:, :, None].to(dtype) @ matrix[..., -4:].to(dtype)).squeeze(2).sigmoid()
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ def runs_native(backend: str, x: Tensor, dtype: torch.dtype) -> bool:
 
     Raises:
         ValueError: an unknown backend, or "native" for another device or for float64.
-        RuntimeError: "native" where the library was not compiled, or under such a transform.
+        RuntimeError: "native" where there is no library, or under such a transform.
     """
     check_backend(backend)
     fits = x.device.type == "cpu" and dtype is torch.float32
@@ -48,8 +48,7 @@ def runs_native(backend: str, x: Tensor, dtype: torch.dtype) -> bool:
 @functools.cache
 def _warn_once() -> None:
     warnings.warn(
-        "srwm was installed without its compiled library: operations run on the slow reference. "
-        "Reinstall where a C++ compiler with OpenMP is found.",
+        f"{library.MISSING}: operations run on the slow reference. Reinstall srwm where a C++ compiler with OpenMP is found.",
         RuntimeWarning,
         stacklevel=4,
     )

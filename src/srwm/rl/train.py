@@ -21,7 +21,7 @@ from srwm.rl.supply import Supply
 from srwm.rl.update import Learner
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
-from srwm.training.configuration import check_no_nan, check_seed
+from srwm.training.configuration import check_no_nan, check_seed, check_types
 from srwm.training.distributed import agree, build_fabric, mean_over_processes
 from srwm.training.runs import MetricsLog, open_run
 from srwm.training.stopping import stop_requests
@@ -162,6 +162,7 @@ def build_agent(config: AgentConfig, spec: EnvSpec) -> Agent:
 
 def check_config(config: TrainConfig) -> None:
     """Raise UserError where the configuration does not fit itself."""
+    check_types(config)
     check_no_nan(config)
     if config.frames is None and config.minutes is None and config.cpu_minutes is None:
         raise UserError("no end to training: give --frames, --minutes or --cpu-minutes")
@@ -179,8 +180,6 @@ def check_config(config: TrainConfig) -> None:
     if not config.optimizer.eps >= 0:
         raise UserError(f"optimizer.eps: expected 0 or more, got {config.optimizer.eps}")
     check_seed(config.seed)
-    if config.algorithm not in ("impala", "ppo"):
-        raise UserError(f"algorithm: expected impala or ppo, got {config.algorithm!r}")
     if config.algorithm == "ppo" and not 1 <= config.ppo.minibatches <= config.batch_size:
         raise UserError(f"ppo.minibatches: expected 1 to batch_size = {config.batch_size}, got {config.ppo.minibatches}")
 

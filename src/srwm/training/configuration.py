@@ -35,6 +35,20 @@ def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
     return kind(**restored)
 
 
+def check_types(config: "DataclassInstance", prefix: str = "") -> None:
+    """Raise UserError that names the field whose value is not as its type says, in a configuration or one in it."""
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        name, value = f"{prefix}{field.name}", getattr(config, field.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            check_types(value, f"{name}.")
+            continue
+        try:
+            _restore(hints[field.name], list(value) if isinstance(value, tuple) else value)
+        except TypeError as error:
+            raise UserError(f"{name}: {error}") from error
+
+
 def check_no_nan(config: "DataclassInstance", prefix: str = "") -> None:
     """Raise UserError that names the field where a number of a configuration, or of one in it, is NaN."""
     for field in dataclasses.fields(config):

@@ -39,6 +39,9 @@ def create_run(folder: Path, config: "DataclassInstance") -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder} exists already; continue it with --resume, or name another run folder")
+        if folder.exists():
+            write_json(folder / "config.json", dataclasses.asdict(config))
+            return
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
             whole = Path(temporary) / "run"
             whole.mkdir()

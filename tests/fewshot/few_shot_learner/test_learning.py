@@ -62,6 +62,19 @@ def test_what_was_not_learned_has_probability_zero(trained) -> None:
     assert (learner.predict_proba(x)[:, 3] == 0).all()
 
 
+@pytest.mark.parametrize("size", [1e300, 3e38])
+def test_numbers_too_large_for_the_memory_leave_it_as_it_was(trained, size) -> None:
+    """Beyond float32, and within it but beyond what the model computes with them."""
+    x, y = points(WAYS, 2, 0)
+    learner = FewShotLearner(trained).fit(x, y)
+    before = learner.predict_proba(x)
+    alternating = size * (-1.0) ** np.arange(WIDTH)[None]
+    for call in (lambda: learner.learn(alternating, [0]), lambda: learner.predict(alternating)):
+        with pytest.raises(ValueError, match="images: expected numbers"):
+            call()
+    np.testing.assert_array_equal(learner.predict_proba(x), before)
+
+
 def test_forgetting(trained) -> None:
     x, y = points(3, 4, 0)
     learner = FewShotLearner(trained).learn(x, y).forget().learn(x[:4], y[:4])

@@ -118,11 +118,16 @@ def _pointers(tensors: Sequence[Tensor | None]) -> list[int]:
     return [0 if a is None else a.data_ptr() for a in tensors]
 
 
-def _load() -> Library | None:
-    suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
-    path = Path(__file__).with_name(f"libsrwm_native{suffix}")
-    return Library(path) if path.exists() else None
+def load(path: Path) -> tuple[Library | None, str]:
+    """The compiled library, or None and why there is none: it was not built, or cannot be loaded here."""
+    if not path.exists():
+        return None, "srwm was installed without its compiled library"
+    try:
+        return Library(path), ""
+    except (OSError, ImportError, AttributeError) as error:
+        return None, f"the compiled library of srwm cannot be loaded ({error})"
 
 
-LIBRARY = _load()
-"""The compiled library, or None where it was not built."""
+_SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+LIBRARY, MISSING = load(Path(__file__).with_name(f"libsrwm_native{_SUFFIX}"))
+"""The compiled library, or None; and why, where there is none."""

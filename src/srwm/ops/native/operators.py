@@ -18,10 +18,10 @@ def compiled() -> library.Library:
     """The compiled library.
 
     Raises:
-        RuntimeError: this installation has none.
+        RuntimeError: there is none, or it cannot be loaded.
     """
     if library.LIBRARY is None:
-        raise RuntimeError("backend: 'native' needs the compiled library, which was not built with this installation")
+        raise RuntimeError(f"backend: 'native' needs the compiled library; {library.MISSING}")
     return library.LIBRARY
 
 
