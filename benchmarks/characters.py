@@ -36,7 +36,7 @@ RELATED = ("Gurmukhi", "Malayalam", "Old_Church_Slavonic_(Cyrillic)", "Syriac_(S
 
 @dataclass(frozen=True)
 class Options:
-    """Test a checkpoint on unseen scripts."""
+    """Test a checkpoint on scripts that did not train it."""
 
     fonts: tuple[Path, ...] = ()
     """variable fonts that have letters of Khmer, Tamil, Telugu or Thai"""

@@ -35,7 +35,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 TITLE = """# Cores side by side
 
 Each section is written by `python benchmarks/cores.py --preset PRESET --runs FOLDER --markdown PAGE`, with the options that it
-names.
+names. Cores are those of `srwm rl train --core`; `srwm-softmax` reads its input through a softmax, `srwm-detached` has no
+gradient from step to step, and `srwm-no-carry` begins every step with a fresh matrix.
 """
 _WIDTH = 128
 _EPISODES = 200

@@ -1,6 +1,6 @@
 """Learners side by side in few-shot learning: runs of equal processor time that differ from a preset in what learns.
 
-    python benchmarks/learners.py --preset cpu-omniglot-1shot --cpu-minutes 45 --runs FOLDER --markdown docs/fewshot-learners.md
+    python benchmarks/learners.py --preset cpu-omniglot-1shot --cpu-minutes 45 --runs FOLDER --markdown learners.md
 
 Runs are those of `srwm fewshot train`, one thread each, `--jobs` of them side by side; what has ended is not repeated. `--only
 NAME...` and `--seeds` make and show a part, so that several machines or a queue can share the work; the whole command then

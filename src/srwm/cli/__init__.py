@@ -20,13 +20,13 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("show a trained learner letters of scripts that it never saw", "srwm.cli.demo", "demo"),
+    "demo": Command("show a trained learner letters of scripts that did not train it", "srwm.cli.demo", "demo"),
     "fewshot train": Command("train a few-shot learner, from a preset", "srwm.cli.fewshot", "train"),
     "fewshot evaluate": Command("test accuracy of a trained run, and of baselines", "srwm.cli.fewshot", "evaluate"),
     "fewshot adaptation": Command("draw how fast several runs adapt to new tasks", "srwm.cli.fewshot", "adaptation"),
     "fewshot curves": Command("draw the learning curves of several runs into one figure", "srwm.cli.fewshot", "curves"),
     "fewshot figures": Command("draw a trained run: curves, accuracy per shot, matrices", "srwm.cli.fewshot", "figures"),
-    "rl train": Command("train an agent on many tasks at once, from a preset", "srwm.cli.rl", "train"),
+    "rl train": Command("train an agent on one task or many at once, from a preset", "srwm.cli.rl", "train"),
     "rl evaluate": Command("returns of a trained agent, on training and test levels", "srwm.cli.rl", "evaluate"),
     "rl watch": Command("write a film of an episode of a trained agent", "srwm.cli.rl", "watch"),
     "rl curves": Command("draw the returns of several runs into one figure", "srwm.cli.rl", "curves"),

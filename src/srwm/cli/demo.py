@@ -1,4 +1,4 @@
-"""`srwm demo`: a trained learner meets characters that it never saw, in well under two minutes and without a download."""
+"""`srwm demo`: a trained learner meets characters that did not train it, in well under two minutes and without a download."""
 
 import time
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _SHAPE = EpisodeShape(n_way=5, k_shot=1, queries=10)
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """A trained learner is shown one example each of letters of scripts it never saw, then asked for them."""
+    """A trained learner is shown one example each of letters of scripts that did not train it, then asked for them."""
 
     model: str = "characters"
     """a checkpoint of the package, a run folder or a folder with a checkpoint, for images of 28x28 with bright ink"""
@@ -57,12 +57,12 @@ def demo(arguments: Sequence[str]) -> None:
     origin = "none of these alphabets and typefaces" if ours else model.facts.trained_on or "data that it does not name"
     print(f"the learner: {sum(p.numel() for p in model.parameters()):,} weights that stay as they are; in each episode it")
     print(f"reads five letters, one example each{', into a matrix that rewrites itself' if rewrites else ''}")
-    unseen = GlyphDrawer().draw("test", options.seed, instances=20)
-    print(f"the test: {len(unseen)} letters of Armenian and Georgian in typefaces of their own, drawn by pens of many widths,")
+    letters = GlyphDrawer().draw("test", options.seed, instances=20)
+    print(f"the test: {len(letters)} letters of Armenian and Georgian in typefaces of their own, drawn by pens of many widths,")
     print(f"bent and turned; it was trained on {origin}. Which of the five is this?\n")
-    features = embed_all(model, unseen)
-    accuracy = evaluate(model, unseen, _SHAPE, options.episodes, options.seed, features)
-    baselines = evaluate_baselines(model, unseen, _SHAPE, options.episodes, options.seed, features)
+    features = embed_all(model, letters)
+    accuracy = evaluate(model, letters, _SHAPE, options.episodes, options.seed, features)
+    baselines = evaluate_baselines(model, letters, _SHAPE, options.episodes, options.seed, features)
     print(f"  {'chance':<42}{100 / _SHAPE.n_way:5.2f} %")
     for name, found in baselines.items():
         print(f"  {name:<42}{found}")
@@ -71,10 +71,10 @@ def demo(arguments: Sequence[str]) -> None:
         f"  (95 % intervals over {accuracy.episodes:,} episodes of {_SHAPE.queries} questions, the same for all; features are"
     )
     print("  those of the learner's own stem)")
-    episode = draw_episodes(torch.from_numpy(unseen.offsets), _SHAPE, 1, torch.Generator().manual_seed(options.seed))
+    episode = draw_episodes(torch.from_numpy(letters.offsets), _SHAPE, 1, torch.Generator().manual_seed(options.seed))
     scripts = "scripts that it was never trained on" if ours else "Armenian and Georgian"
     title = f"Letters of {scripts}, one example each (test accuracy {accuracy}, chance 20 %)"
-    trace = trace_episode(model, unseen, episode)
+    trace = trace_episode(model, letters, episode)
     if trace is not None:
         draw_episode(trace, options.figure, title)
     picture = f"picture: {options.figure}" if trace is not None else "no picture: this model has no self-referential matrix"

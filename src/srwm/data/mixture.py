@@ -23,8 +23,9 @@ def load_tests(data_dir: Path | None = None, instances: int = 20, seed: int = 0)
     """What a learner of the mixture is tested on, apart: characters of Omniglot, drawn glyphs, printed glyphs.
 
     No character of theirs trains or validates, and no script or face of the glyphs trains, in either part of the mixture.
-    Two alphabets of Omniglot's test have a relative in training (Vinyals et al. cut Gurmukhi in two; Old Church Slavonic is
-    Cyrillic), and its validation, which chooses the weights, has Armenian and Mkhedruli drawn by hand.
+    Four alphabets of Omniglot's test have a relative in training (the rest of Gurmukhi; Malayalam: Grantha; Old Church
+    Slavonic: Cyrillic; Syriac Serto: Estrangelo), and its validation, which chooses the weights, has Armenian and Mkhedruli
+    drawn by hand.
     Raises UserError as `load_omniglot` does.
     """
     drawer = GlyphDrawer()

@@ -20,7 +20,7 @@ class AffineConfig:
     shear: float = 0.15
     """horizontal shear: shift of a row per unit of its height"""
     shift: float = 1.7 / 28
-    """translation across, as a fraction of the width, and down, of the height (1.7 pixels of 28)"""
+    """translation across, as a fraction of the width, and down, of the height"""
     elastic: float = 0.0
     """standard deviation of an elastic distortion, as a fraction of the width across and of the height down"""
     stroke: float = 0.0

@@ -71,8 +71,8 @@ class SRWM(SelfReferential):
     """Self-referential weight matrix, multi-head: y = out_linear(reads of the matrix); Irie et al. (2022), section 3.
 
     The state is the shift W_t - W_0, (B, H, E, 3E + 4). The rule does not bound W: over very long sequences it can grow by
-    orders of magnitude (a thousandfold in 100,000 random steps), so look at `weight_norm` where sequences are long.
-    Raises ValueError where num_heads does not divide d_model.
+    orders of magnitude (three hundredfold in 100,000 random steps, and at times far more), so look at `weight_norm` where
+    sequences are long. Raises ValueError where num_heads does not divide d_model.
     """
 
     def __init__(
