@@ -64,6 +64,7 @@ def test_a_run_learns_and_leaves_what_it_promises(tmp_path, config, splits):
     expected = {
         ".lock",
         "config.json",
+        "data.json",
         "metrics.csv",
         "tensorboard",
         "checkpoints",

@@ -14,6 +14,7 @@ from srwm.fewshot.adaptation import write_adaptations
 from srwm.fewshot.baselines import evaluate_baselines
 from srwm.fewshot.build import build_model, validation_shape
 from srwm.fewshot.config import TrainConfig, read_config
+from srwm.fewshot.data_of_run import check_data
 from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluate import Accuracy
 from srwm.fewshot.model import EpisodeModel
@@ -51,8 +52,8 @@ def score_run(
     Episodes are of the run's shape, with `queries` queries or as many as in its validations. A run on streams also leaves the
     accuracy at every step in `adaptation.json` and `adaptation.csv`. Results over more episodes of the same weights stay, and a
     warning tells so. `other` names the data set where it is not the run's own: its result lies beside the run's, in
-    `test-NAME.json`. Raises UserError as `load_best` and `check_other`, where there are more or fewer data sets than the
-    protocol has, or queries for streams.
+    `test-NAME.json`. Raises UserError as `load_best`, `check_other` and, for the run's own data, `check_data`, where there are
+    more or fewer data sets than the protocol has, or queries for streams.
     """
     config = read_config(folder)
     check_other(config, other)
@@ -65,6 +66,8 @@ def score_run(
     sets = (data,) if second is None else (data, second)
     if len(sets) != protocol.num_sets:
         raise UserError(f"second: expected a data set exactly if the protocol has two, it is {config.protocol!r}")
+    if other is None:
+        check_data(folder, {"test": sets})
     found = protocol.evaluate(config, load_best(folder), sets, episodes, seed)
     shape = dataclasses.asdict(protocol.test_shape(config))
     names = ", ".join(part.name for part in sets)

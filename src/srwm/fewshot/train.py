@@ -15,6 +15,7 @@ from srwm.fewshot.augment import distort
 from srwm.fewshot.average import WeightAverage
 from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.data_of_run import keep_data
 from srwm.fewshot.images import to_float
 from srwm.fewshot.objective import Objective, Sets
 from srwm.fewshot.plateau import ChanceWatch, ways_out
@@ -45,7 +46,7 @@ def train(
     budget in steps, to bit-identical weights. The weights of the best validation are in `best.safetensors`.
     Under `torchrun` the processes share the batches of each step (`accumulate`) and the first of them writes the folder.
     `second_splits` is the data set `second_data` of the configuration, if there is one.
-    Raises UserError where the folder exists (or, with `resume`, is no run, has another configuration or is being
+    Raises UserError where the folder exists (or, with `resume`, is no run, has another configuration or other data, or is being
     trained in), a checkpoint is corrupt or cannot be saved, the configuration does not fit itself or the data, or the loss or
     its gradient is not finite: before the weights have changed, and with the checkpoint before still there.
     """
@@ -57,6 +58,8 @@ def train(
     objective = build_objective(config, data["train"])
     optimizer = build_optimizer(objective, config.optimizer)  # what does not fit is told before there is a run folder
     with open_run(fabric, folder, config, resume, first_checkpoint=config.validate_every):
+        if fabric.is_global_zero:
+            keep_data(folder, data)
         return _train(config, data, objective, optimizer, fabric, mine, folder, resume)
 
 
