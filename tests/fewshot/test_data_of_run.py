@@ -42,7 +42,7 @@ def test_a_run_is_not_tested_on_other_data_as_on_its_own(run, splits):
 def test_a_run_of_before_is_trusted_and_a_damaged_file_is_told(run, config, splits):
     (run / "data.json").unlink()
     score_run(run, blobs("other", 8, 6, 2), 20)
-    for content in ("{", json.dumps({"train": 3}), json.dumps({"train": [], "val": []})):
+    for content in ("{", json.dumps({"train": 3}), json.dumps({"train": [{"digest": "x"}], "val": []})):
         (run / "data.json").write_text(content)
-        with pytest.raises(UserError, match=r"data\.json: not readable|begun with other data"):
+        with pytest.raises(UserError, match=r"data\.json: not readable"):
             train(config, splits, run, resume=True, accelerator="cpu")

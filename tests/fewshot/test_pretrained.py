@@ -131,8 +131,25 @@ def test_a_checkpoint_is_replaced_by_another(model, folder) -> None:
     assert "Trained on: other letters" in (folder / "README.md").read_text()
 
 
+def test_a_card_that_was_written_when_the_configuration_was_not_is_replaced(model, folder, monkeypatch) -> None:
+    """And so is one of a version with other words."""
+    model.facts = Facts("letters of another time")
+    monkeypatch.setattr(pretrained, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        model.save_pretrained(folder)
+    monkeypatch.undo()
+    (folder / "README.md").write_text(pretrained._sealed("A card of an older version\n"))
+    model.save_pretrained(folder)
+    assert "letters of another time" in (folder / "README.md").read_text()
+
+
+def test_the_card_of_the_package_is_that_of_its_checkpoint() -> None:
+    place = pretrained.packaged()["characters"]
+    assert (place / "README.md").read_text() == pretrained._card(FewShotModel.from_pretrained("characters"))
+
+
 @pytest.mark.parametrize("beside", [False, True])
-def test_a_page_that_is_not_the_card_of_what_is_there_stays(model, folder, tmp_path, beside) -> None:
+def test_a_page_that_is_no_card_or_that_was_changed_stays(model, folder, tmp_path, beside) -> None:
     """The user's own in a folder without a model, or a card with the user's changes."""
     place = folder if beside else tmp_path
     (place / "README.md").write_text("# My project\n" + ((folder / "README.md").read_text() if beside else ""))

@@ -316,6 +316,8 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"schedule": "cosine"}, "schedule: expected .*, got 'cosine'"),
         ({"model": ModelConfig(image_shape=(1, 16, 16), head="proto")}, r"model\.head: expected .*, got 'proto'"),
         ({"bootstrap": BootstrapConfig(matching="states")}, r"bootstrap\.matching: expected .*, got 'states'"),
+        ({"optimizer": {"lr": 0.1}}, r"optimizer: expected OptimizerConfig, got \{'lr': 0.1\}"),
+        ({"model": StackConfig()}, "model: expected ModelConfig, got StackConfig"),
         ({"steps": 1.5}, "steps: expected int or None, got 1.5"),
         ({"minutes": math.nan}, "minutes: expected a number, got nan"),
         ({"auxiliary": AuxiliaryConfig(weight=math.nan)}, r"auxiliary\.weight: expected a number, got nan"),

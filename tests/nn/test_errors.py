@@ -58,6 +58,7 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
         (lambda: LSTM(8)(X, (torch.zeros(2, 8).long(),) * 2), "state[0]: expected a floating dtype, got torch.int64"),
         (lambda: Stack(StackConfig(num_layers=1.5)), "num_layers: expected a whole number, got 1.5"),
         (lambda: Stack(StackConfig(ff_factor=1.5)), "ff_factor: expected a whole number, got 1.5"),
+        (lambda: Stack(StackConfig(num_layers=None)), "num_layers: expected a whole number, got None"),
         (
             lambda: Stack(StackConfig(carry="unroll", unroll_length=1.5)),
             "unroll_length: expected a whole number, got 1.5",

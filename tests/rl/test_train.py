@@ -168,7 +168,12 @@ def test_a_run_that_has_ended_is_left_as_it_is(env, config, tmp_path) -> None:
 
 
 def test_a_run_goes_on_with_other_workers_and_threads(env, config, tmp_path) -> None:
-    train(config, env, tmp_path / "run", accelerator="cpu")
+    def ask(frame):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return frame
+
+    at_step(env, 40, ask)
+    assert not train(config, env, tmp_path / "run", accelerator="cpu")
     other = replace(config.env, workers=3, procgen=replace(config.env.procgen, threads=2))
     assert train(replace(config, env=other), type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
 

@@ -16,6 +16,7 @@ from srwm.data.splits import DatasetName, load_splits
 from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.build import fit_to_data
 from srwm.fewshot.config import TrainConfig, read_config
+from srwm.fewshot.data_of_run import check_data
 from srwm.fewshot.objective import Evaluation
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols import STREAMS, check_config, with_second
@@ -178,11 +179,12 @@ def figures(arguments: Sequence[str]) -> None:
     check_seed(options.seed)
     set_threads(options.threads)
     config = read_config(options.run)
-    data = _load(config, options.data_dir)[0]["test"]
+    sets = tuple(splits["test"] for splits in _load(config, options.data_dir))
+    check_data(options.run, {"test": sets})
     drawn = []
     for path in draw_figures(
         options.run,
-        data,
+        sets[0],
         shots=options.shots,
         layer=options.layer,
         head=options.head,

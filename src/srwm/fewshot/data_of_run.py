@@ -31,15 +31,14 @@ def check_data(folder: Path, data: Mapping[Split, Sets]) -> None:
     try:
         kept = json.loads((folder / _FILE).read_text())
         found = {split: list(map(_described, sets)) for split, sets in data.items()}
-        differing = [split for split in data if _digests(kept[split]) != _digests(found[split])]
+        differing = [(_told(kept[split]), _told(found[split]), split) for split in data if kept[split] != found[split]]
     except FileNotFoundError:
         return
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{folder / _FILE}: not readable ({error})") from error
-    if differing:
-        split = differing[0]
+    for was, now, split in differing:
         raise UserError(
-            f"{folder} was begun with other data: the {split} split was {_told(kept[split])}, and is {_told(found[split])}; "
+            f"{folder} was begun with other data: the {split} split was {was}, and is {now}; "
             "give the folder of the data that it had"
         )
 
@@ -48,10 +47,6 @@ def _described(data: ImageClasses) -> dict[str, str | int]:
     classes = json.dumps([data.class_names, data.counts.tolist()])
     digest = blake2b(classes.encode(errors="surrogateescape"), digest_size=8).hexdigest()
     return {"name": data.name, "classes": len(data), "images": len(data.images), "digest": digest}
-
-
-def _digests(sets: list[dict[str, str | int]]) -> list[str | int]:
-    return [each["digest"] for each in sets]
 
 
 def _told(sets: list[dict[str, str | int]]) -> str:

@@ -179,8 +179,9 @@ class FewShotModel(EpisodeModel):
     def save_pretrained(self, folder: str | Path, *, dtype: Literal["float32", "float16", "bfloat16"] = "float32") -> None:
         """Write `config.json`, `model.safetensors` and a model card; `facts` go along, so set them before.
 
-        Parameters are stored in `dtype`, buffers in their own. Raises UserError where the folder cannot be written or is a
-        run's, ValueError for another `dtype` or weights beyond its range.
+        A README.md that is no card as this writes it, or that was changed since, stays; a warning says so. Parameters are
+        stored in `dtype`, buffers in their own. Raises UserError where the folder cannot be written or is a run's, ValueError
+        for another `dtype` or weights beyond its range.
         """
         from srwm.fewshot import pretrained
 
@@ -203,8 +204,9 @@ class FewShotModel(EpisodeModel):
     def push_to_hub(self, repo_id: str, *, dtype: Literal["float32", "float16", "bfloat16"] = "float32", **options: Any) -> str:
         """Upload to the Hugging Face Hub what `save_pretrained` writes, and return the commit's address.
 
-        `options` are those of `huggingface_hub.ModelHubMixin.push_to_hub`: private, token, branch, commit_message...
-        Raises UserError without `srwm[hub]`, or where the Hub does not take it.
+        It takes the place of what is there, a README.md too. `options` are those of
+        `huggingface_hub.ModelHubMixin.push_to_hub`: private, token, branch, commit_message... Raises UserError without
+        `srwm[hub]`, or where the Hub does not take it.
         """
         from srwm.fewshot import pretrained
 

@@ -3,6 +3,7 @@
 import json
 import warnings
 from dataclasses import asdict
+from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
@@ -50,7 +51,7 @@ def save(model: FewShotModel, folder: Path, dtype: Precision) -> None:
     rounded = _dtype(dtype)
     if (folder / CONFIG).exists() and "format" not in _read_content(folder):
         raise UserError(f"{folder}: holds the {CONFIG} of a run or of another program; name another folder")
-    with_card = _has_no_card_but_its_own(folder)
+    with_card = _may_write_card(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(folder / WEIGHTS, model, {"format": _FORMAT}, rounded)
@@ -58,7 +59,7 @@ def save(model: FewShotModel, folder: Path, dtype: Precision) -> None:
         if with_card:
             write_atomically(folder / CARD, _card(model).encode())
         else:
-            warnings.warn(f"{folder / CARD} stays as it is: it is not the card of the model that was there", stacklevel=3)
+            warnings.warn(f"{folder / CARD} stays as it is: it is no model card as srwm writes it", stacklevel=3)
     except OSError as error:
         raise UserError(f"cannot save {folder}: {error.strerror or error}") from error
 
@@ -155,7 +156,7 @@ def _card(model: FewShotModel) -> str:
     config, facts = model.config, model.facts
     numbers = sum(parameter.numel() for parameter in model.parameters())
     results = "".join(f"\n- {what}: {came_out}" for what, came_out in facts.results.items())
-    return f"""---
+    return _sealed(f"""---
 library_name: srwm
 tags:
 - few-shot-learning
@@ -181,17 +182,24 @@ learner = FewShotLearner.from_pretrained("FOLDER OR HUB NAME OF THIS MODEL")
 learner.learn(images, labels)
 learner.predict(more_images)
 ```
-"""
+
+""")
 
 
-def _has_no_card_but_its_own(folder: Path) -> bool:
-    """Whether a model card may be written: none is there, or the one of the model that is there, word for word."""
+def _may_write_card(folder: Path) -> bool:
+    """Whether no page is there, or a card that was written here and not changed since, as its last line tells."""
     try:
-        return (folder / CARD).read_bytes() == _card(load_folder(folder)).encode()
-    except UserError:
+        text = (folder / CARD).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
         return False
-    except OSError:
-        return not (folder / CARD).exists()
+    return text == _sealed(text[: text.rfind("<!--")])
+
+
+def _sealed(text: str) -> str:
+    """With a last line, not shown, that holds only for this text."""
+    return f"{text}<!-- written by srwm, {blake2b(text.encode(), digest_size=8).hexdigest()} -->\n"
 
 
 def _hub() -> "ModuleType":

@@ -131,8 +131,12 @@ def _check(config: StackConfig) -> None:
     check_backend(config.backend)  # a core without operations does not look
     if config.carry not in get_args(Carry):
         raise ValueError(f"carry: expected one of {', '.join(get_args(Carry))}, got {config.carry!r}")
-    for name in ("num_layers", "ff_factor", "unroll_length"):
-        if not isinstance(number := getattr(config, name), Integral | None):
+    for name, number in (
+        ("num_layers", config.num_layers),
+        ("ff_factor", config.ff_factor),
+        ("unroll_length", config.unroll_length),
+    ):
+        if not isinstance(number, Integral) and (number is not None or name != "unroll_length"):
             raise ValueError(f"{name}: expected a whole number, got {number!r}")
     if (config.carry == "unroll") != (config.unroll_length is not None):
         raise ValueError(f"unroll_length: expected a number exactly if carry is 'unroll', got {config.unroll_length}")

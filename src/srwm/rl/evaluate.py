@@ -53,7 +53,8 @@ class Estimate:
 def level_sets(config: EnvConfig, episodes: int) -> dict[str, EnvConfig]:
     """The environments to evaluate in: of ProcGen the training levels and three sets of test levels, else the same tasks.
 
-    A set of test levels with levels among those of training is left out, and a warning says so.
+    A set of test levels with levels among those of training is left out, and a warning says so; not where training has all
+    2^31 - 1 levels, of which one in four million is in the tests.
     """
     config = replace(config, num_envs=len(config.names) * min(episodes, _ENVS_PER_TASK))
     if config.kind != "procgen":

@@ -39,12 +39,14 @@ def check_types(config: "DataclassInstance", prefix: str = "") -> None:
     """Raise UserError that names the field whose value is not as its type says, in a configuration or one in it."""
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
-        name, value = f"{prefix}{field.name}", getattr(config, field.name)
+        name, value, hint = f"{prefix}{field.name}", getattr(config, field.name), hints[field.name]
+        if dataclasses.is_dataclass(hint) and not isinstance(value, typing.cast(type[Any], hint)):
+            raise UserError(f"{name}: expected {_name(hint)}, got {value!r}")
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             check_types(value, f"{name}.")
             continue
         try:
-            _restore(hints[field.name], list(value) if isinstance(value, tuple) else value)
+            _restore(hint, list(value) if isinstance(value, tuple) else value)
         except TypeError as error:
             raise UserError(f"{name}: {error}") from error
 

@@ -39,7 +39,7 @@ def create_run(folder: Path, config: "DataclassInstance") -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder} exists already; continue it with --resume, or name another run folder")
-        if folder.exists():
+        if folder.exists() and folder.samefile(Path.cwd()):  # another folder in its place would not be the one we are in
             write_json(folder / "config.json", dataclasses.asdict(config))
             return
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:

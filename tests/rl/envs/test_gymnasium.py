@@ -47,6 +47,27 @@ for fault in ("raise", "die", "hang"):
 """
 
 
+STARTING = """
+import subprocess
+import gymnasium, numpy as np
+
+class Starting(gymnasium.Env):
+    observation_space, action_space = gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.Discrete(2)
+
+    def __init__(self):
+        self.program = subprocess.Popen(["sleep", "30"])
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2, np.float32), {}
+
+    def close(self):
+        self.program.terminate()
+        self.program.wait()
+
+gymnasium.register("Starting-v0", Starting)
+"""
+
+
 def config(*names, num_envs=2, workers=0):
     return EnvConfig("gymnasium", names, num_envs, workers=workers)
 
@@ -167,7 +188,27 @@ def test_a_signal_to_all_processes_is_left_to_the_first_one():
 
 def test_a_program_ends_that_leaves_its_environments_open():
     program = "from srwm.rl.envs.remote import RemoteEnv\nenv = RemoteEnv(['CartPole-v1'], [0])\n"
-    assert subprocess.run([sys.executable, "-c", program], check=True, timeout=60).returncode == 0
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_what_an_environment_starts_can_be_ended(tmp_path, monkeypatch):
+    (tmp_path / "starting.py").write_text(STARTING)
+    monkeypatch.syspath_prepend(tmp_path)
+    env = RemoteEnv(["starting:Starting-v0"], [0])
+    env.observe()
+    begun = time.monotonic()
+    env.close()
+    assert time.monotonic() - begun < 4
+
+
+def test_a_process_that_is_dropped_ends():
+    env = RemoteEnv(["CartPole-v1"], [0])
+    process = env._process
+    pid = process.pid
+    env.observe()
+    del env
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -1,11 +1,11 @@
 """gymnasium environments, stepped in a process of their own."""
 
-import atexit
 import contextlib
+import multiprocessing.process
 import multiprocessing.util
+import os
 import signal
 import traceback
-import weakref
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -17,15 +17,6 @@ from srwm.data import UserError
 from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Frame
 from srwm.rl.envs.local import LocalEnv
 from srwm.rl.envs.stepped import SteppedEnv
-
-_OPEN: "weakref.WeakSet[RemoteEnv]" = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    """Before multiprocessing's own function at exit, registered when it was imported, waits for processes that wait for us."""
-    for env in list(_OPEN):
-        env.close()
 
 
 class RemoteEnv(SteppedEnv):
@@ -41,7 +32,8 @@ class RemoteEnv(SteppedEnv):
         self._process = context.Process(target=_serve, args=(far_end, tuple(names), tuple(seeds)), daemon=True)
         self._process.start()
         far_end.close()
-        _OPEN.add(self)
+        # by `close`, where the environment is dropped, or at exit before multiprocessing waits for processes that wait for us
+        self._end = multiprocessing.util.Finalize(self, _end, (self._pipe, self._process), exitpriority=10)
         super().__init__(EnvSpec((), "float32", 0), names)
         try:
             self.spec = self._receive()
@@ -73,18 +65,29 @@ class RemoteEnv(SteppedEnv):
         return ", ".join(dict.fromkeys(self.names))
 
     def _shut(self) -> None:
-        self._pipe.close()
-        self._process.join(timeout=5)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        self._process.close()
+        self._end()
+
+
+def _end(pipe: Connection, process: multiprocessing.process.BaseProcess) -> None:
+    pipe.close()
+    process.join(timeout=5)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    process.close()
 
 
 def _serve(pipe: Connection, names: tuple[str, ...], seeds: tuple[int, ...]) -> None:
     """Answer with the EnvSpec, the first frame, and a frame for every array of actions, until the other end is closed."""
+    parent = os.getppid()
+
+    def leave_to_parent(number: int, frame: object) -> None:
+        """A signal to all processes: the other one handles it and closes the pipe, if it lives."""
+        if os.getppid() != parent:
+            os._exit(128 + number)
+
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)  # where it goes to all processes, the other one handles it and closes the pipe
+        signal.signal(each, leave_to_parent)  # not SIG_IGN, which programs that an environment starts would inherit
     with contextlib.suppress(EOFError, OSError):
         try:
             with LocalEnv(names, seeds) as env:
