@@ -145,6 +145,13 @@ def test_a_run_is_told_as_measured(run: Path) -> None:
             assert percent(measured[name]) in row(text, label)
 
 
+def test_what_the_readme_says_was_measured_is_on_a_page() -> None:
+    """Accuracies with intervals."""
+    measured = re.findall(r"\d+\.\d+ ± \d+\.\d+ %", (ROOT / "README.md").read_text().partition("## Measured")[2])
+    assert len(measured) > 10
+    assert [each for each in measured if not any(each in page for page in PAGES.values())] == []
+
+
 def test_every_learning_curve_has_its_command() -> None:
     others = {"docs/adaptation.png", *(name for name in FIGURES if name.startswith("docs/rl-"))}
     assert {figure for _, figure in CURVES} == FIGURES - others
