@@ -170,7 +170,8 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     groups = list(rows[0]["chance"])
     several = len(options.seeds) > 1
     actions = "actions drawn from the policy" if options.sampled else "the likeliest action"
-    normalised = " (normalised, times 100)" if rows[0]["normalised"] else ""
+    games = "" if rows[0]["games"] is None else " (mean returns of the games)"
+    normalised = " (normalised, times 100)" if rows[0]["normalised"] else games
     bootstrap = "95 % bootstrap intervals over episodes (of test levels, of the mean of three sets)"
     spread = "the range over seeds" if several else bootstrap
     budget = f" {' '.join(options.budget)}" if options.budget else ""
@@ -213,9 +214,13 @@ def _is_normalised(measured: dict[str, Any]) -> bool:
 
 
 def _score(measured: dict[str, Any], end: str) -> float:
+    """Of a level set, times 100 if normalised, else the mean over tasks, whose interval is that of independent ones."""
     if _is_normalised(measured):
         return 100 * float(measured["normalised mean"][end])
-    return fmean(float(task[end]) for task in measured["returns"].values())
+    tasks = measured["returns"].values()
+    value = fmean(float(task["value"]) for task in tasks)
+    spread = hypot(*(task["value"] - task[end] for task in tasks)) / len(tasks)
+    return value - spread if end == "low" else value + spread
 
 
 def _cells(found: list[dict[str, dict[str, float]]], groups: list[str], several: bool) -> str:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from math import hypot
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -52,6 +53,7 @@ STARPILOT_ROWS = {
     ("none", "chance"): "actions at random",
 }
 SIX_GAMES = ("srwm", "srwm-no-carry", "fake_srwm", "deltanet", "lstm", "none")
+MEMORY_GAMES = ("srwm",)
 TASKS = ("repeat-previous", "repeat-first", "minigrid")
 CORES = {
     "srwm": "`srwm` |",
@@ -235,7 +237,11 @@ def test_the_page_on_memory_is_what_its_logs_give(task: str) -> None:
 
 @pytest.mark.parametrize(
     ("preset", "cores", "budget"),
-    [("cpu-procgen-starpilot", ("srwm", "none"), ()), ("cpu-procgen-easy6", SIX_GAMES, ("--budget", "frames", "1800000"))],
+    [
+        ("cpu-procgen-starpilot", ("srwm", "none"), ()),
+        ("cpu-procgen-easy6", SIX_GAMES, ("--budget", "frames", "1800000")),
+        ("cpu-procgen-memory4", MEMORY_GAMES, ("--budget", "cpu-minutes", "45", "frames", "None")),
+    ],
 )
 def test_the_page_on_procgen_is_what_its_logs_give(preset: str, cores: tuple[str, ...], budget: tuple[str, ...]) -> None:
     runs = LOGS / "procgen-cores"
@@ -290,6 +296,33 @@ def test_six_games_are_told_as_measured(core: str | None) -> None:
     (scores, *_) = [cells(line) for line in procgen_page("cpu-procgen-easy6").splitlines() if line.startswith(f"| {label}")]
     means = [f"{fmean(levels['returns'][game]['value'] for levels in sets):.2f}" for game in ("starpilot", "maze")]
     assert cells(row(titled("ProcGen, six games at once"), label))[1:] == [minutes, *scores[-2:], *means]
+
+
+@pytest.mark.parametrize("core", MEMORY_GAMES)
+@pytest.mark.parametrize("levels", ["training", "test"])
+@pytest.mark.parametrize("chance", [False, True])
+def test_memory_games_are_told_as_measured(core: str, levels: str, chance: bool) -> None:
+    """The mean of the sets of test levels, with the interval of independent ones."""
+    run = LOGS / "procgen-cores" / f"cpu-procgen-memory4-{core}-0"
+    sets = read(run / ("chance.json" if chance else "evaluation-sampled.json"))["sets"]
+    chosen = [measured["returns"] for name, measured in sets.items() if (name == "train") == (levels == "training")]
+
+    def told(game: str) -> str:
+        value = fmean(each[game]["value"] for each in chosen)
+        low, high = (
+            hypot(*(each[game]["value"] - each[game][end] for each in chosen)) / len(chosen) for end in ("low", "high")
+        )
+        return f"{value:.2f} [{value - low:.2f}, {value + high:.2f}]"
+
+    line = row(titled("ProcGen's memory games"), f"{'actions at random' if chance else f'`{core}`'}, {levels} levels")
+    assert cells(line)[1:] == [told(game) for game in chosen[0]]
+
+
+def test_the_overview_of_memory_games_is_what_the_page_on_procgen_says() -> None:
+    page = procgen_page("cpu-procgen-memory4")
+    for name, label in (("matrix", "`srwm` |"), ("chance", "actions at random")):
+        (scores, *_) = [cells(line) for line in page.splitlines() if line.startswith(f"| {label}")]
+        assert f"{name} {float(scores[-1].split()[0]):.1f}" in overview("ProcGen's memory games")
 
 
 def test_the_overview_of_six_games_is_what_its_section_says() -> None:
