@@ -19,6 +19,7 @@ import runs
 from srwm.fewshot.figures.curves import draw_learning_curves
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.report import load_best
+from srwm.training.runs import read_metrics
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "srwm": (),
@@ -96,7 +97,7 @@ def result(name: str, options: Options) -> dict[str, Any]:
     return {
         "name": name,
         "parameters": sum(p.numel() for p in load_best(folders[0]).parameters()),
-        "steps": fmean(row["step"] for row in last),
+        "steps": fmean(read_metrics(folder)[-1]["step"] for folder in folders),
         "train": fmean(row["train_accuracy"] for row in last),
         "test": [test["mean"] for test in tests],
         "interval": [test["interval"] for test in tests],
@@ -110,8 +111,8 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     about = (
         f"Preset `{options.preset}`, {options.cpu_minutes:g} minutes of processor time of one thread of "
         f"{runs.processors(folders)} each, seed{'s' if several else ''} {', '.join(map(str, options.seeds))}. Training "
-        "accuracy: of the last steps, on images as training sees them. All have the preset's settings, which were chosen for "
-        f"`srwm`. Test: {runs.TEST[0]:,} episodes, "
+        "accuracy: of the last 200 steps, on images as training sees them. All have the preset's settings, which were chosen "
+        f"for `srwm`. Test: {runs.TEST[0]:,} episodes, "
         + ("mean and range over seeds." if several else "95 % interval over episodes.")
     )
     lines = [

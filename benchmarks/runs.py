@@ -14,6 +14,8 @@ from pages import write_section
 from srwm.training.runs import read_metrics, write_json
 
 _MACHINE = "machine.json"
+_LATE = 200
+"""Steps over which the training accuracy at the end is taken."""
 TEST = (10_000, 15, 1)
 """Episodes, queries and seed of the test that few-shot training ends with."""
 Item = TypeVar("Item")
@@ -106,11 +108,15 @@ def side_by_side(jobs: int, make_one: Callable[[Item], None], items: Iterable[It
 
 
 def last_training(folder: Path) -> dict[str, float]:
-    """The last metrics of training in a run folder."""
-    rows = [row for row in read_metrics(folder) if "val_accuracy" not in row]
-    if not rows:
+    """The last metrics before a validation in a run folder, but the training accuracy of the last 200 steps, or some more."""
+    rows = read_metrics(folder)
+    training = [row for row in rows if "val_accuracy" not in row]
+    if not training:
         raise SystemExit(f"{folder}: too short a run, it logged nothing; give it more time")
-    return rows[-1]
+    begins = [0.0, *(row["step"] for row in rows)]
+    late = [(begin, row) for begin, row in zip(begins, rows, strict=False) if row["step"] > rows[-1]["step"] - _LATE]
+    total = sum((row["step"] - begin) * row["train_accuracy"] for begin, row in late)
+    return training[-1] | {"train_accuracy": total / (rows[-1]["step"] - late[0][0])}
 
 
 def read_test(folder: Path) -> dict[str, Any]:

@@ -68,6 +68,15 @@ def test_cores_of_a_preset_share_what_chance_earns(tmp_path: Path) -> None:
     assert not (tmp_path / "cpu-memory-minigrid-lstm-0" / "chance.json").exists()
 
 
+def test_training_accuracy_at_the_end_is_of_many_steps(tmp_path: Path) -> None:
+    """Not of the one step that the last row may be: 20 x 0.5, 180 x 0.75 and 1 x 0."""
+    rows = ["step,cpu_minutes,train_accuracy,val_accuracy", "100,1,0.25,", "120,2,0.5,", "300,3,0.75,", "301,4,0,0.9"]
+    (tmp_path / "metrics.csv").write_text("\n".join(rows) + "\n")
+    program = "import runs, sys; from pathlib import Path; print(runs.last_training(Path(sys.argv[1])))"
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, cwd=ROOT / "benchmarks")
+    assert done.stdout.strip() == str({"step": 300.0, "cpu_minutes": 3.0, "train_accuracy": (10 + 135) / 201})
+
+
 TRAINING_RETURNS = """
 import json, sys
 from pathlib import Path
