@@ -144,16 +144,8 @@ def scores(path: Path) -> dict[str, dict[str, float]]:
     """
     sets = read_scores(path)
 
-    def of(names: list[str]) -> dict[str, float]:
-        value = fmean(_score(sets[name], "value") for name in names)
-        below, above = (
-            hypot(*(_score(sets[name], "value") - _score(sets[name], end) for name in names)) / len(names)
-            for end in ("low", "high")
-        )
-        return {"value": value, "low": value - below, "high": value + above}
-
     groups = {"all": list(sets)} if len(sets) == 1 else {"train": ["train"], "test": [name for name in sets if name != "train"]}
-    return {group: of(names) for group, names in groups.items()}
+    return {group: _mean([_score(sets[name]) for name in names]) for group, names in groups.items()}
 
 
 def read_scores(path: Path) -> dict[str, Any]:
@@ -203,8 +195,7 @@ def _games(rows: list[dict[str, Any]]) -> str:
         for name, part in row["games"].items():
             cells = [f"{part['returns'][task]['value']:.2f}" for task in tasks]
             if rows[0]["normalised"]:
-                value, low, high = (_score(part, end) for end in ("value", "low", "high"))
-                cells.append(f"{value:.2f} [{low:.2f}, {high:.2f}]")
+                cells.append("{value:.2f} [{low:.2f}, {high:.2f}]".format(**_score(part)))
             lines.append(f"| `{row['name']}` | {name} | {' | '.join(cells)} |")
     return f"\n{fill(f'{about}.', _WIDTH)}\n\n" + "\n".join(lines) + "\n"
 
@@ -213,14 +204,18 @@ def _is_normalised(measured: dict[str, Any]) -> bool:
     return "normalised mean" in measured and len(measured["returns"]) > 1
 
 
-def _score(measured: dict[str, Any], end: str) -> float:
-    """Of a level set, times 100 if normalised, else the mean over tasks, whose interval is that of independent ones."""
+def _score(measured: dict[str, Any]) -> dict[str, float]:
+    """Of a level set, times 100 if normalised, else the mean over tasks."""
     if _is_normalised(measured):
-        return 100 * float(measured["normalised mean"][end])
-    tasks = measured["returns"].values()
-    value = fmean(float(task["value"]) for task in tasks)
-    spread = hypot(*(task["value"] - task[end] for task in tasks)) / len(tasks)
-    return value - spread if end == "low" else value + spread
+        return {end: 100 * float(value) for end, value in measured["normalised mean"].items()}
+    return _mean(list(measured["returns"].values()))
+
+
+def _mean(estimates: list[dict[str, float]]) -> dict[str, float]:
+    """Of independent estimates, with its interval."""
+    value = fmean(each["value"] for each in estimates)
+    below, above = (hypot(*(each["value"] - each[end] for each in estimates)) / len(estimates) for end in ("low", "high"))
+    return {"value": value, "low": value - below, "high": value + above}
 
 
 def _cells(found: list[dict[str, dict[str, float]]], groups: list[str], several: bool) -> str:

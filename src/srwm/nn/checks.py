@@ -46,14 +46,19 @@ def check_state(state: State, shape: Shape, batch_size: int, name: str = "state"
         check_state(part, part_shape, batch_size, f"{name}[{i}]")
 
 
+def check_whole(**numbers: object) -> None:
+    """Raise ValueError that names the first of these that is not a whole number."""
+    for name, given in numbers.items():
+        if not isinstance(given, Integral):
+            raise ValueError(f"{name}: expected a whole number, got {given!r}")
+
+
 def head_dim(d_model: int, num_heads: int) -> int:
     """The width of one head.
 
     Raises ValueError where the heads do not share d_model evenly.
     """
-    for name, given in {"d_model": d_model, "num_heads": num_heads}.items():
-        if not isinstance(given, Integral):
-            raise ValueError(f"{name}: expected a whole number, got {given!r}")
+    check_whole(d_model=d_model, num_heads=num_heads)
     if num_heads < 1 or d_model < 1 or d_model % num_heads:
         raise ValueError(f"num_heads: expected a divisor of d_model = {d_model}, got {num_heads}")
     return d_model // num_heads

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from numbers import Integral
 from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
 
+from srwm.nn.checks import check_whole
 from srwm.nn.config import Carry, StackConfig, Style
 from srwm.nn.feed_forward import FeedForward
 from srwm.nn.layer import Core, Layer
@@ -131,13 +131,9 @@ def _check(config: StackConfig) -> None:
     check_backend(config.backend)  # a core without operations does not look
     if config.carry not in get_args(Carry):
         raise ValueError(f"carry: expected one of {', '.join(get_args(Carry))}, got {config.carry!r}")
-    for name, number in (
-        ("num_layers", config.num_layers),
-        ("ff_factor", config.ff_factor),
-        ("unroll_length", config.unroll_length),
-    ):
-        if not isinstance(number, Integral) and (number is not None or name != "unroll_length"):
-            raise ValueError(f"{name}: expected a whole number, got {number!r}")
+    check_whole(num_layers=config.num_layers, ff_factor=config.ff_factor)
+    if config.unroll_length is not None:
+        check_whole(unroll_length=config.unroll_length)
     if (config.carry == "unroll") != (config.unroll_length is not None):
         raise ValueError(f"unroll_length: expected a number exactly if carry is 'unroll', got {config.unroll_length}")
     if config.unroll_length is not None and config.unroll_length < 1:

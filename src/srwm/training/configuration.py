@@ -4,7 +4,8 @@ import dataclasses
 import math
 import types
 import typing
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from srwm.data.errors import UserError
 
@@ -15,6 +16,21 @@ T = TypeVar("T")
 
 NO_OUTCOME = {"outcome": False}
 """The metadata of a field on which no outcome depends, so that a run may go on with another value."""
+
+
+class Entry(NamedTuple):
+    """A field of a configuration, or of one in it, with dots in its name."""
+
+    name: str
+    value: Any
+    hint: Any
+    decides: bool
+    """whether an outcome depends on it"""
+
+    @property
+    def nested(self) -> bool:
+        """Whether it is a configuration itself."""
+        return dataclasses.is_dataclass(self.value) and not isinstance(self.value, type)
 
 
 def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
@@ -35,30 +51,37 @@ def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
     return kind(**restored)
 
 
-def check_types(config: "DataclassInstance", prefix: str = "") -> None:
-    """Raise UserError that names the field whose value is not as its type says, in a configuration or one in it."""
+def entries(config: "DataclassInstance", prefix: str = "") -> Iterator[Entry]:
+    """The fields of a configuration in order, and after one that is a configuration those in it."""
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
-        name, value, hint = f"{prefix}{field.name}", getattr(config, field.name), hints[field.name]
+        value = getattr(config, field.name)
+        entry = Entry(f"{prefix}{field.name}", value, hints[field.name], field.metadata != NO_OUTCOME)
+        yield entry
+        if entry.nested:
+            yield from entries(value, f"{entry.name}.")
+
+
+def check_types(config: "DataclassInstance") -> None:
+    """Raise UserError that names the field whose value is not as its type says, in a configuration or one in it."""
+    for entry in entries(config):
+        value, hint = entry.value, entry.hint
         if dataclasses.is_dataclass(hint) and not isinstance(value, typing.cast(type[Any], hint)):
-            raise UserError(f"{name}: expected {_name(hint)}, got {value!r}")
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            check_types(value, f"{name}.")
+            raise UserError(f"{entry.name}: expected {_name(hint)}, got {value!r}")
+        if entry.nested:
             continue
         try:
             _restore(hint, list(value) if isinstance(value, tuple) else value)
         except TypeError as error:
-            raise UserError(f"{name}: {error}") from error
+            raise UserError(f"{entry.name}: {error}") from error
 
 
-def check_no_nan(config: "DataclassInstance", prefix: str = "") -> None:
+def check_no_nan(config: "DataclassInstance") -> None:
     """Raise UserError that names the field where a number of a configuration, or of one in it, is NaN."""
-    for field in dataclasses.fields(config):
-        name, value = f"{prefix}{field.name}", getattr(config, field.name)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            check_no_nan(value, f"{name}.")
-        elif any(isinstance(each, float) and math.isnan(each) for each in (value if isinstance(value, tuple) else (value,))):
-            raise UserError(f"{name}: expected a number, got {value}")
+    for entry in entries(config):
+        values = entry.value if isinstance(entry.value, tuple) else (entry.value,)
+        if any(isinstance(each, float) and math.isnan(each) for each in values):
+            raise UserError(f"{entry.name}: expected a number, got {entry.value}")
 
 
 def check_seed(seed: int) -> None:

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 from srwm.data import UserError
 from srwm.data.files import remove_leftovers, write_atomically
 from srwm.training.checkpoint import Checkpoints
-from srwm.training.configuration import NO_OUTCOME, config_from_dict
+from srwm.training.configuration import config_from_dict, entries
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -94,7 +94,10 @@ def check_same_config(folder: Path, config: "DataclassInstance") -> None:
 
     Fields that did not exist then had what is their default now; those of `NO_OUTCOME` may differ.
     """
-    stored, given = (dict(_leaves(each)) for each in (read_config_of(folder, type(config)), config))
+    stored, given = (
+        {entry.name: entry.value for entry in entries(each) if entry.decides and not entry.nested}
+        for each in (read_config_of(folder, type(config)), config)
+    )
     names = sorted(name for name in stored.keys() | given.keys() if stored.get(name) != given.get(name))
     if names:
         changes = ", ".join(f"{name} (was {stored.get(name)}, now {given.get(name)})" for name in names)
@@ -254,12 +257,3 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a configuration")
     return content
-
-
-def _leaves(tree: "DataclassInstance", prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for field in dataclasses.fields(tree):
-        value = getattr(tree, field.name)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            yield from _leaves(value, f"{prefix}{field.name}.")
-        elif field.metadata != NO_OUTCOME:
-            yield f"{prefix}{field.name}", value

@@ -4,8 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
-from contextlib import contextmanager
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -279,16 +278,11 @@ def test_minigrid_is_seen_as_its_own_wrapper_encodes_it():
 @pytest.mark.parametrize(("name", "told"), [("MiniGrid-GoToDoor-5x5-v0", True), ("MiniGrid-MemoryS7-v0", False)])
 def test_missions_that_are_not_seen_are_told(name, told):
     pytest.importorskip("minigrid", reason="the extra srwm[rl] is not installed")
-    seen = pytest.warns(UserWarning, match=f"{name}: its episodes differ in their mission") if told else no_warning()
+    seen = (
+        pytest.warns(UserWarning, match=f"{name}: its episodes differ in their mission") if told else nullcontext()
+    )  # where a warning is an error
     with seen, build_env(config(name, num_envs=1), seed=0):
         pass
-
-
-@contextmanager
-def no_warning():
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", "its episodes differ")
-        yield
 
 
 def test_a_missing_package_of_tasks_is_told(monkeypatch):
