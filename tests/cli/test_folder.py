@@ -85,6 +85,13 @@ def test_a_run_is_tested_on_another_data_set_beside_its_own(folder, tmp_path, ca
         assert main(["fewshot", "evaluate", str(run), "--episodes", "3"]) == 0
     assert len(told) == 2
     assert kept == {name: (run / name).read_text() for name in kept}
+    capsys.readouterr()
+    for split, told in {"val": "validation", "train": "training"}.items():
+        assert main(["fewshot", "evaluate", str(run), "--episodes", "4", "--split", split]) == 0
+        assert f"{told} accuracy" in capsys.readouterr().out
+        for name in (f"{split}.json", f"baselines-{split}.json"):
+            assert json.loads((run / name).read_text())["data"] == f"{folder}-{split}"
+    assert kept == {name: (run / name).read_text() for name in kept}
     assert main(["fewshot", "evaluate", str(run), "--data", "imagenet"]) == 1
     assert "expected omniglot, " in capsys.readouterr().err
 

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -187,6 +188,10 @@ def test_a_run_on_a_stream_has_figures_of_its_own(tmp_path, capsys):
     assert main(["fewshot", "train", "cpu-omniglot-delayed", *small, *run]) == 0
     assert main(["fewshot", "evaluate", str(tmp_path / "run"), "--episodes", "5"]) == 0
     assert "nearest" not in capsys.readouterr().out
+    kept = (tmp_path / "run" / "adaptation.json").read_text()
+    assert main(["fewshot", "evaluate", str(tmp_path / "run"), "--episodes", "6", "--split", "val"]) == 0
+    assert json.loads((tmp_path / "run" / "val.json").read_text())["episodes"] == 6
+    assert (tmp_path / "run" / "adaptation.json").read_text() == kept, "those of the test"
     assert main(["fewshot", "evaluate", str(tmp_path / "run"), "--queries", "5"]) == 1
     assert "queries: streams have none, and the protocol is 'delayed'" in capsys.readouterr().err
     assert main(["fewshot", "figures", str(tmp_path / "run")]) == 0

@@ -91,7 +91,23 @@ def test_equal_configurations_give_equal_weights(tmp_path, config, splits, sampl
     assert not torch.equal(one["out_layer.weight"], other["out_layer.weight"])
 
 
-@pytest.mark.parametrize("kind", ["neighbours", "classes"])
+def test_episodes_see_blended_features_and_the_auxiliary_loss_does_not(config, splits):
+    pool = dataclasses.replace(config.pool, blended=1.0)
+    config = dataclasses.replace(config, pool=pool, auxiliary=AuxiliaryConfig("neighbours"))
+    data = {split: (part,) for split, part in splits.items()}
+    objective = build_objective(config, data["train"]).eval()  # without dropout
+    step = objective.sampler(config, data["train"], torch.Generator().manual_seed(0)).sample()
+    step = step._replace(images=to_float(step.images))
+    blended, plain = objective(step), objective(step._replace(blend=None))
+    features = objective.model.embed(step.images)
+    share = step.blend.share[:, None]
+    expected = objective.losses((1 - share) * features + share * features[step.blend.other], step.episodes)
+    torch.testing.assert_close(blended.terms["train_loss"], expected.loss)
+    assert not torch.isclose(blended.terms["train_loss"], plain.terms["train_loss"], rtol=1e-4)
+    assert torch.equal(blended.terms["auxiliary_loss"], plain.terms["auxiliary_loss"])
+
+
+@pytest.mark.parametrize("kind", ["neighbours", "classes", "cosines"])
 def test_an_auxiliary_loss_trains_along_and_resumes(tmp_path, config, splits, kind, monkeypatch):
     config = dataclasses.replace(config, auxiliary=AuxiliaryConfig(kind), steps=8)
     train(config, splits, tmp_path / "whole", accelerator="cpu")
@@ -305,6 +321,8 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"fewest_ways": 4}, "fewest_ways: expected 2 to model.n_way = 3, got 4"),
         ({"validation_ways": 1}, "validation_ways: expected 2 to model.n_way = 3, got 1"),
         ({"fewest_ways": 2, "sampler": "per-episode"}, "only the pooled sampler"),
+        ({"pool": PoolConfig(blended=0.5), "sampler": "per-episode"}, "only the pooled sampler turns and blends"),
+        ({"pool": PoolConfig(blended=0.5), "protocol": "delayed"}, r"pool\.blended: expected 0, since streams are not blended"),
         ({"validation_queries": 99}, "need 3 classes of 34 images"),
         ({"pool": PoolConfig(classes=0)}, r"pool\.classes: expected 1 or more, got 0"),
         ({"pool": PoolConfig(images_per_class=-3)}, r"pool\.images_per_class: expected 1 or more, got -3"),

@@ -25,6 +25,8 @@ from srwm.fewshot.train import train as train_run
 from srwm.training.configuration import check_seed
 from srwm.training.distributed import is_chief, leave
 
+_SPLITS: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -48,7 +50,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Test accuracy of a run's best weights, with its 95 % interval over episodes."""
+    """Accuracy of a run's best weights on new classes, with its 95 % interval over episodes."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm fewshot train`"""
@@ -61,7 +63,9 @@ class EvaluateOptions:
     baselines: bool = True
     """whether nearest neighbours and prototypes answer the same episodes too"""
     data: DatasetName | None = None
-    """data set whose test classes are asked for, brought to the size of the model's images; None: the run's own"""
+    """data set whose classes are asked for, brought to the size of the model's images; None: the run's own"""
+    split: Split = "test"
+    """which of its classes are asked for; those for validation chose the weights, those for training trained them"""
     data_dir: Path | None = None
     """folder of the data set; else SRWM_DATA, else the cache, into which it is downloaded"""
     threads: int | None = None
@@ -157,14 +161,15 @@ def evaluate(arguments: Sequence[str]) -> None:
     other = None if options.data == config.data else options.data
     check_other(config, other)
     sets = _load(replace(config, data=other or config.data), options.data_dir)
-    test = _test(options.run, sets, options.episodes, options.queries, options.seed, other=other)
+    asked = _test(options.run, sets, options.episodes, options.queries, options.seed, other=other, split=options.split)
     if not options.baselines or config.protocol in STREAMS:
         return
     shape = episode_shape(options.run, options.queries)
     print(f"on the same episodes, {shape.n_way}-way {shape.k_shot}-shot, features of the run's own stem:")
     print(f"  {'chance':<42}{100 / shape.n_way:5.2f} %")
     chosen = (options.episodes, options.queries, options.seed)
-    baselines = score_baselines(options.run, sets[0]["test"], *chosen, test.features, other=other)
+    data = sets[0][options.split]
+    baselines = score_baselines(options.run, data, *chosen, asked.features, other=other, split=options.split)
     for name, found in baselines.items():
         print(f"  {name:<42}{found}")
 
@@ -225,12 +230,13 @@ def _test(
     queries: int | None = None,
     seed: int = 1,
     other: DatasetName | None = None,
+    split: Split = "test",
 ) -> Evaluation:
     """Test and tell; `sets` are the run's data set and its second one, if it has one, or `other` names what they are."""
-    data, *second = [splits["test"] for splits in sets]
-    found = score_run(run, data, episodes, queries, seed, *second, other=other)
+    data, *second = [splits[split] for splits in sets]
+    found = score_run(run, data, episodes, queries, seed, *second, other=other, split=split)
     names = ", ".join(part.name for part in (data, *second))
-    print(f"test accuracy {found.accuracy} (95 % interval, {found.accuracy.episodes} episodes, {names})")
+    print(f"{_SPLITS[split]} accuracy {found.accuracy} (95 % interval, {found.accuracy.episodes} episodes, {names})")
     return found
 
 

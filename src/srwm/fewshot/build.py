@@ -46,8 +46,8 @@ def build_sampler(
 ) -> Sampler[Episodes]:
     """The sampler of training episodes of one shape; `generator` is its state."""
     if config.sampler == "per-episode":
-        if config.pool.turned:
-            raise UserError("pool.turned: only the pooled sampler turns classes")
+        if config.pool.turned or config.pool.blended:
+            raise UserError("pool.turned, pool.blended: only the pooled sampler turns and blends classes")
         return EpisodeSampler(data, shape, config.episodes, generator)
     pool = config.pool
     return PooledSampler(
@@ -60,6 +60,7 @@ def build_sampler(
         fewest_ways=config.fewest_ways,
         most_shots=config.most_shots,
         turned=pool.turned,
+        blended=pool.blended,
     )
 
 

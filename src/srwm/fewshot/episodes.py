@@ -8,6 +8,8 @@ from torch import Tensor
 
 from srwm.data import ImageClasses, UserError
 
+_SHARE_OF_OTHER = (0.3, 0.5)  # where classes are blended: less than half, so that no two come out the same
+
 
 @dataclass(frozen=True)
 class EpisodeShape:
@@ -47,17 +49,35 @@ class Episodes(NamedTuple):
 Drawn = TypeVar("Drawn", covariant=True)
 
 
+class Blend(NamedTuple):
+    """Features of each image blended with those of another (manifold mixup, Verma et al., 2019).
+
+    f_i becomes f_i + share_i (f_other_i - f_i). Shapes: other (P,) int64, positions among the step's images; share (P,)
+    float32, that of the other, below a half.
+    """
+
+    other: Tensor
+    share: Tensor
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Features (P, F) -> (P, F)."""
+        others = torch.nn.functional.embedding(self.other, features)  # its gradient adds up in a fixed order
+        return features.lerp(others, self.share.to(features.dtype)[:, None])
+
+
 class Step(NamedTuple, Generic[Drawn]):
     """What one step of training sees: images (P, C, H, W) uint8, each to be embedded once, and the episodes over them.
 
     classes (P,) int64 are the images' classes among all training classes; normalisation (P, 2, C), if there is one, has the
-    mean and deviation of each channel in the data set that an image is from.
+    mean and deviation of each channel in the data set that an image is from; the episodes see features after the blend, if
+    there is one.
     """
 
     images: Tensor
     classes: Tensor
     episodes: Drawn
     normalisation: Tensor | None = None
+    blend: Blend | None = None
 
 
 class Sampler(Protocol[Drawn]):
@@ -140,7 +160,8 @@ class PooledSampler:
     P = classes * images_per_class images a step, embedded once, serve any number of episodes. With `fewest_ways` and
     `most_shots` each step draws its numbers of classes (fewest_ways to n_way) and of examples per class (k_shot to most_shots).
     A share `turned` of a pool's classes, drawn at random, is turned by 90, 180 or 270 degrees; turned by so many quarters,
-    class c counts as class c + quarters * (classes of the data).
+    class c counts as class c + quarters * (classes of the data). A share `blended` is blended with another of the pool, image
+    by image and all with the same weight of the other, 0.3 to 0.5: new classes for the episodes.
     Raises UserError for a pool that is too small for an episode, or to be turned though images are not square.
     Nothing finds out whether a turned class is another of the data.
     """
@@ -157,19 +178,21 @@ class PooledSampler:
         fewest_ways: int | None = None,
         most_shots: int | None = None,
         turned: float = 0.0,
+        blended: float = 0.0,
     ) -> None:
         self.data, self.images = data, torch.from_numpy(data.images)
         self.offsets = torch.from_numpy(data.offsets)
         self.shape, self.episodes, self.generator = shape, episodes, generator
         self.pool = EpisodeShape(classes, images_per_class, queries=0)
-        self.fewest_ways, self.most_shots, self.turned = fewest_ways, most_shots, turned
+        self.fewest_ways, self.most_shots, self.turned, self.blended = fewest_ways, most_shots, turned, blended
         if classes < shape.n_way or images_per_class < shape.images_per_class:
             raise UserError(
                 f"pool: {shape.n_way}-way {shape.k_shot}-shot episodes with {shape.queries} queries need a pool of "
                 f"{shape.n_way} classes of {shape.images_per_class} images, got {classes} classes of {images_per_class}"
             )
-        if not 0 <= turned <= 1:
-            raise UserError(f"pool.turned: expected a share from 0 to 1, got {turned}")
+        for name, share in {"turned": turned, "blended": blended}.items():
+            if not 0 <= share <= 1:
+                raise UserError(f"pool.{name}: expected a share from 0 to 1, got {share}")
         if turned and data.image_shape[1] != data.image_shape[2]:
             raise UserError(f"pool.turned: expected square images, those of {data.name} are {data.image_shape}")
 
@@ -187,7 +210,7 @@ class PooledSampler:
             for quarter in (1, 2, 3):
                 chosen = quarters == quarter
                 images[chosen] = images[chosen].rot90(quarter, (2, 3))
-        return Step(images, classes, episodes, normalisation)
+        return Step(images, classes, episodes, normalisation, self._draw_blend() if self.blended else None)
 
     def _shape_of_step(self) -> EpisodeShape:
         shape = self.shape
@@ -201,6 +224,15 @@ class PooledSampler:
         """By how many quarters each class of a pool is turned, (classes,)."""
         chosen = torch.rand(self.pool.n_way, generator=self.generator) < self.turned
         return torch.randint(1, 4, chosen.shape, generator=self.generator) * chosen
+
+    def _draw_blend(self) -> Blend:
+        """Which images of the pool are blended: those of a class with those of the class so many places on."""
+        classes, images = self.pool.n_way, self.pool.k_shot
+        chosen = torch.rand(classes, generator=self.generator) < self.blended
+        low, high = _SHARE_OF_OTHER
+        share = (low + (high - low) * torch.rand(classes, generator=self.generator)) * chosen
+        other = (torch.arange(classes * images) + images * self._draw(1, classes - 1)) % (classes * images)
+        return Blend(other, share.repeat_interleave(images))
 
     def _draw(self, low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (), generator=self.generator))

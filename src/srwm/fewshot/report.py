@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from srwm.data import ImageClasses, UserError
+from srwm.data import ImageClasses, Split, UserError
 from srwm.data.splits import FOLDER, DatasetName
 from srwm.fewshot.adaptation import write_adaptations
 from srwm.fewshot.baselines import evaluate_baselines
@@ -46,18 +46,20 @@ def score_run(
     second: ImageClasses | None = None,
     *,
     other: DatasetName | None = None,
+    split: Split = "test",
 ) -> Evaluation:
     """Test of a run's best weights on `data` (and `second`); its accuracy is also written to `test.json` in the run folder.
 
     Episodes are of the run's shape, with `queries` queries or as many as in its validations. A run on streams also leaves the
     accuracy at every step in `adaptation.json` and `adaptation.csv`. Results over more episodes of the same weights stay, and a
     warning tells so. `other` names the data set where it is not the run's own: its result lies beside the run's, in
-    `test-NAME.json`. Raises UserError as `load_best`, `check_other` and, for the run's own data, `check_data`, where there are
-    more or fewer data sets than the protocol has, or queries for streams.
+    `test-NAME.json`. `split` tells of which classes `data` are; the result of others than those for the test goes into
+    `val.json` or `train.json`, and the accuracy at every step nowhere. Raises UserError as `load_best`, `check_other` and, for
+    the run's own data, `check_data`, where there are more or fewer data sets than the protocol has, or queries for streams.
     """
     config = read_config(folder)
     check_other(config, other)
-    path = _result(folder, "test", other)
+    path = _result(folder, split, other)
     if queries is not None:
         if config.protocol in STREAMS:
             raise UserError(f"queries: streams have none, and the protocol is {config.protocol!r}")
@@ -67,12 +69,12 @@ def score_run(
     if len(sets) != protocol.num_sets:
         raise UserError(f"second: expected a data set exactly if the protocol has two, it is {config.protocol!r}")
     if other is None:
-        check_data(folder, {"test": sets})
+        check_data(folder, {split: sets})
     found = protocol.evaluate(config, load_best(folder), sets, episodes, seed)
     shape = dataclasses.asdict(protocol.test_shape(config))
     names = ", ".join(part.name for part in sets)
     result = {"data": names, **shape, **dataclasses.asdict(found.accuracy), "seed": seed}
-    if keep_result(path, result, folder / BEST) and found.adaptations:
+    if keep_result(path, result, folder / BEST) and found.adaptations and split == "test":
         write_adaptations(folder, found.adaptations)
     return found
 
@@ -86,12 +88,14 @@ def score_baselines(
     features: Tensor | None = None,
     *,
     other: DatasetName | None = None,
+    split: Split = "test",
 ) -> Mapping[str, Accuracy]:
     """Accuracy of the baselines on the episodes of `score_run`, by name, also written to `baselines.json`, as its result is.
 
-    `features` are those of `score_run`, where it has been called. With `other`, as there, it is `baselines-NAME.json`.
+    `features` are those of `score_run`, where it has been called. With `other` and `split`, as there, it is
+    `baselines-NAME.json` and `baselines-val.json`.
     """
-    path = _result(folder, "baselines", other)
+    path = _result(folder, "baselines" if split == "test" else f"baselines-{split}", other)
     shape = episode_shape(folder, queries)
     found = evaluate_baselines(load_best(folder), data, shape, episodes, seed, features)
     result = {name: dataclasses.asdict(accuracy) for name, accuracy in found.items()}
