@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from srwm.data import UserError
-from srwm.fewshot.auxiliary import AuxiliaryConfig, ClassLoss, CosineClassLoss, NeighbourLoss, build_auxiliary
+from srwm.fewshot.auxiliary import AuxiliaryConfig, ClassLoss, NeighbourLoss, build_auxiliary
 from srwm.fewshot.protocols import check_config, with_second
 
 
@@ -39,24 +39,11 @@ def test_the_loss_of_classes_is_a_cross_entropy():
     assert torch.allclose(loss(features, classes), -logits.log_softmax(1)[torch.arange(5), classes].mean())
 
 
-def test_the_loss_of_cosines_is_that_of_its_definition():
-    torch.manual_seed(0)
-    loss = CosineClassLoss(4, 6, 0.2).double()
-    features, classes = torch.randn(5, 4, dtype=torch.float64), torch.tensor([0, 5, 2, 2, 1])
-    terms = []
-    for feature, right in zip(F.layer_norm(features, (4,)), classes.tolist(), strict=True):
-        weights = [math.exp(float(torch.cosine_similarity(feature, each, dim=0)) / 0.2) for each in loss.of_class.detach()]
-        terms.append(-math.log(weights[right] / sum(weights)))
-    assert loss(features, classes).item() == pytest.approx(sum(terms) / 5, rel=1e-9)
-    assert torch.autograd.gradcheck(lambda f: loss(f, classes), features.requires_grad_())
-
-
 def test_configurations_build_what_they_name(config, splits):
-    kinds = {kind: build_auxiliary(AuxiliaryConfig(kind), 4, 6) for kind in ("none", "neighbours", "classes", "cosines")}
+    kinds = {kind: build_auxiliary(AuxiliaryConfig(kind), 4, 6) for kind in ("none", "neighbours", "classes")}
     assert kinds["none"] is None
     assert isinstance(kinds["neighbours"], NeighbourLoss)
     assert isinstance(kinds["classes"], ClassLoss)
-    assert isinstance(kinds["cosines"], CosineClassLoss)
     for wrong in (
         AuxiliaryConfig("neighbours", temperature=0),
         AuxiliaryConfig("classes", weight=-1),

@@ -107,7 +107,7 @@ def test_episodes_see_blended_features_and_the_auxiliary_loss_does_not(config, s
     assert torch.equal(blended.terms["auxiliary_loss"], plain.terms["auxiliary_loss"])
 
 
-@pytest.mark.parametrize("kind", ["neighbours", "classes", "cosines"])
+@pytest.mark.parametrize("kind", ["neighbours", "classes"])
 def test_an_auxiliary_loss_trains_along_and_resumes(tmp_path, config, splits, kind, monkeypatch):
     config = dataclasses.replace(config, auxiliary=AuxiliaryConfig(kind), steps=8)
     train(config, splits, tmp_path / "whole", accelerator="cpu")

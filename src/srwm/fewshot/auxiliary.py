@@ -12,13 +12,12 @@ from torch.nn import functional as F
 class AuxiliaryConfig:
     """A second loss, on the stem alone."""
 
-    kind: Literal["none", "neighbours", "classes", "cosines"] = "none"
-    """none; soft nearest neighbours among a step's images; or classes, or cosines: a classifier among all training classes,
-    linear or by cosines"""
+    kind: Literal["none", "neighbours", "classes"] = "none"
+    """none; soft nearest neighbours among a step's images; or classification among all training classes"""
     weight: float = 1.0
     """factor of this loss beside that of the episodes"""
     temperature: float = 0.1
-    """of the cosines in the losses of neighbours and of cosines"""
+    """of the cosines in the loss of neighbours"""
 
 
 class NeighbourLoss(nn.Module):
@@ -35,7 +34,7 @@ class NeighbourLoss(nn.Module):
 
     def forward(self, features: Tensor, classes: Tensor) -> Tensor:
         """Features (P, F) and their classes (P,) -> loss ()."""
-        unit = _unit(features)
+        unit = F.normalize(F.layer_norm(features, features.shape[1:]), dim=1)
         itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
         logits = (unit @ unit.T / self.temperature).masked_fill(itself, -torch.inf)
         same = (classes[:, None] == classes) & ~itself
@@ -59,31 +58,7 @@ class ClassLoss(nn.Module):
         return F.cross_entropy(self.classify(self.norm(features)), classes)
 
 
-class CosineClassLoss(nn.Module):
-    """Cross-entropy of a cosine classifier among all training classes (Gidaris & Komodakis, 2018; Chen et al., 2019), in nats.
-
-    The logit of a class is the cosine of the features, after a LayerNorm without weights, and a vector of the class, divided by
-    the temperature. A linear classifier is content where classes lie apart; this one pulls the images of a class together.
-    """
-
-    def __init__(self, num_features: int, num_classes: int, temperature: float) -> None:
-        super().__init__()
-        self.temperature = temperature
-        self.of_class = nn.Parameter(torch.randn(num_classes, num_features) / num_features**0.5)
-
-    def forward(self, features: Tensor, classes: Tensor) -> Tensor:
-        """Features (P, F) and their classes (P,) -> loss ()."""
-        cosines = _unit(features) @ F.normalize(self.of_class, dim=1).T
-        return F.cross_entropy(cosines / self.temperature, classes)
-
-
-def _unit(features: Tensor) -> Tensor:
-    return F.normalize(F.layer_norm(features, features.shape[1:]), dim=1)
-
-
-def build_auxiliary(
-    config: AuxiliaryConfig, num_features: int, num_classes: int
-) -> NeighbourLoss | ClassLoss | CosineClassLoss | None:
+def build_auxiliary(config: AuxiliaryConfig, num_features: int, num_classes: int) -> NeighbourLoss | ClassLoss | None:
     """The loss that the configuration names, or None. Raises ValueError for a configuration that does not fit itself."""
     if not config.weight >= 0:
         raise ValueError(f"auxiliary.weight: expected 0 or more, got {config.weight}")
@@ -96,6 +71,4 @@ def build_auxiliary(
             return NeighbourLoss(config.temperature)
         case "classes":
             return ClassLoss(num_features, num_classes)
-        case "cosines":
-            return CosineClassLoss(num_features, num_classes, config.temperature)
-    raise ValueError(f"auxiliary.kind: expected none, neighbours, classes or cosines, got {config.kind!r}")
+    raise ValueError(f"auxiliary.kind: expected none, neighbours or classes, got {config.kind!r}")
