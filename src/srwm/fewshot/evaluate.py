@@ -10,11 +10,10 @@ from torch.nn import functional
 
 from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
-from srwm.fewshot.images import to_input
+from srwm.fewshot.images import IMAGES_AT_ONCE, to_input
 from srwm.fewshot.model import EpisodeModel
 from srwm.training.modes import evaluation_mode
 
-_IMAGES_AT_ONCE = 512
 _EPISODES_AT_ONCE = 256
 
 
@@ -79,7 +78,7 @@ def embed_all(model: EpisodeModel, data: ImageClasses, index: Tensor | None = No
     chosen = torch.arange(len(images)) if index is None else index
     with evaluation_mode(model):
         return torch.cat(
-            [model.embed(to_input(images[part].to(device), data)) for part in torch.split(chosen, _IMAGES_AT_ONCE)]
+            [model.embed(to_input(images[part].to(device), data)) for part in torch.split(chosen, IMAGES_AT_ONCE)]
         )
 
 

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from srwm.data import ImageClasses
 
+IMAGES_AT_ONCE = 32
+"""Of those that a model embeds outside training: of more photographs, the C allocator takes every buffer from the system anew."""
+
 
 def to_float(images: Tensor) -> Tensor:
     """Images uint8 in 0 ... 255 -> float32 in [0, 1], channels last in memory."""

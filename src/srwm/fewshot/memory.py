@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srwm.fewshot.facts import Preprocess
+from srwm.fewshot.images import IMAGES_AT_ONCE
 from srwm.fewshot.model import FewShotModel
 from srwm.fewshot.user_images import read_images
 from srwm.fewshot.user_labels import Labels, join_labels, positions, read_labels
@@ -17,7 +18,6 @@ from srwm.nn import State
 from srwm.nn.state import leaves
 
 MAX_SEED = 2**32
-_IMAGES_AT_ONCE = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,5 +130,5 @@ class Memory:
 
 
 def _by_parts(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    starts = range(0, len(images), _IMAGES_AT_ONCE)
-    return torch.cat([function(images[start : start + _IMAGES_AT_ONCE]) for start in starts])
+    starts = range(0, len(images), IMAGES_AT_ONCE)
+    return torch.cat([function(images[start : start + IMAGES_AT_ONCE]) for start in starts])
