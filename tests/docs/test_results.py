@@ -301,7 +301,7 @@ def test_six_games_are_told_as_measured(core: str | None) -> None:
 @pytest.mark.parametrize("core", [*MEMORY_GAMES, None])
 @pytest.mark.parametrize("levels", ["training", "test"])
 def test_memory_games_are_told_as_measured(core: str | None, levels: str) -> None:
-    """The mean of the sets of test levels, with the interval of independent ones; without a core chance, in one run's folder."""
+    """The mean of the sets of test levels, with the interval of independent ones; without a core, chance."""
     run = LOGS / "procgen-cores" / f"cpu-procgen-memory4-{core or 'srwm'}-0"
     sets = read(run / ("evaluation-sampled.json" if core else "chance.json"))["sets"]
     chosen = [measured["returns"] for name, measured in sets.items() if (name == "train") == (levels == "training")]

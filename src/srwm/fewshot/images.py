@@ -6,7 +6,7 @@ from torch import Tensor
 from srwm.data import ImageClasses
 
 IMAGES_AT_ONCE = 32
-"""Of those that a model embeds outside training: of more photographs, the C allocator takes every buffer from the system anew."""
+"""Of those that a model embeds outside training: of more photographs the C allocator takes each buffer from the system anew."""
 
 
 def to_float(images: Tensor) -> Tensor:
