@@ -85,15 +85,26 @@ def test_a_run_is_tested_on_another_data_set_beside_its_own(folder, tmp_path, ca
         assert main(["fewshot", "evaluate", str(run), "--episodes", "3"]) == 0
     assert len(told) == 2
     assert kept == {name: (run / name).read_text() for name in kept}
-    capsys.readouterr()
-    for split, told in {"val": "validation", "train": "training"}.items():
-        assert main(["fewshot", "evaluate", str(run), "--episodes", "4", "--split", split]) == 0
-        assert f"{told} accuracy" in capsys.readouterr().out
-        for name in (f"{split}.json", f"baselines-{split}.json"):
-            assert json.loads((run / name).read_text())["data"] == f"{folder}-{split}"
-    assert kept == {name: (run / name).read_text() for name in kept}
     assert main(["fewshot", "evaluate", str(run), "--data", "imagenet"]) == 1
     assert "expected omniglot, " in capsys.readouterr().err
+
+
+def test_a_run_is_asked_for_the_classes_that_trained_it_or_chose_its_weights(folder, tmp_path, capsys):
+    run = tmp_path / "run"
+    quick = [f"--{name}={value}" for name, value in QUICK.items()]
+    assert main(["fewshot", "train", "cpu-omniglot-1shot", "--run", str(run), *quick, "--data", f"folder:{folder}"]) == 0
+    tested = (run / "test.json").read_text()
+    capsys.readouterr()
+    for split, classes in {"val": "validation", "train": "training"}.items():
+        for data, name, suffix in (([], str(folder), ""), (["--data", "glyphs"], "glyphs", "-glyphs")):
+            assert main(["fewshot", "evaluate", str(run), "--episodes", "4", "--split", split, *data]) == 0
+            shown = capsys.readouterr().out
+            assert f"accuracy on the classes for {classes} " in shown
+            assert f"4 episodes, {name}-{split})" in shown
+            for result in (f"{split}{suffix}.json", f"{split}-baselines{suffix}.json"):
+                assert json.loads((run / result).read_text())["data"] == f"{name}-{split}"
+    assert (run / "test.json").read_text() == tested
+    assert not (run / "baselines.json").exists()
 
 
 @pytest.mark.parametrize(

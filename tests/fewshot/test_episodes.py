@@ -178,7 +178,7 @@ def test_blended_classes_lie_between_two():
     """The features of an image are one-hot in its class, so that what is blended with what can be read from them."""
     data = ImageClasses("plain", np.zeros((60, 1, 8, 8), np.uint8), np.arange(0, 61, 10), tuple("abcdef"))
     sampler = PooledSampler(data, EpisodeShape(3, 1, 3), 4, generator(), classes=4, images_per_class=5, blended=0.5)
-    shares = []
+    shares, places = [], set()
     for _ in range(100):
         step = sampler.sample()
         features = torch.nn.functional.one_hot(torch.arange(4).repeat_interleave(5), 4).double()
@@ -192,8 +192,12 @@ def test_blended_classes_lie_between_two():
         assert torch.equal(classes[:, 0].sum(1), torch.ones(4).double())
         assert torch.equal((classes[:, 0] > 0).sum(1), 1 + blended.long()), "one other class"
         shares.append(1 - own)
-        pairs = step.blend.other.view(4, 5) % 5
-        assert torch.equal(pairs, torch.arange(5).expand(4, 5)), "image by image"
+        assert step.blend.places % 5 == 0, "image by image"
+        other = classes[:, 0] - torch.diag(own)
+        assert torch.equal(other.roll(-step.blend.places // 5, 1).diagonal(), 1 - own), "with the class so many places on"
+        places.add(step.blend.places // 5)
+    assert places == {1, 2, 3}
+    assert any(len(step[step > 0].unique()) > 1 for step in shares), "each class by a share of its own"
     shares = torch.cat(shares)
     assert 0.4 < (shares > 0).double().mean() < 0.6
     some = shares[shares > 0]

@@ -25,7 +25,11 @@ from srwm.fewshot.train import train as train_run
 from srwm.training.configuration import check_seed
 from srwm.training.distributed import is_chief, leave
 
-_SPLITS: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
+_ACCURACY: dict[Split, str] = {
+    "train": "accuracy on the classes for training",
+    "val": "accuracy on the classes for validation",
+    "test": "test accuracy",
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Accuracy of a run's best weights on new classes, with its 95 % interval over episodes."""
+    """Accuracy of a run's best weights, by default on test classes, with its 95 % interval over episodes."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm fewshot train`"""
@@ -65,7 +69,8 @@ class EvaluateOptions:
     data: DatasetName | None = None
     """data set whose classes are asked for, brought to the size of the model's images; None: the run's own"""
     split: Split = "test"
-    """which of its classes are asked for; those for validation chose the weights, those for training trained them"""
+    """which of its classes are asked for; of the run's own, those for training trained the weights, those for validation chose
+    them"""
     data_dir: Path | None = None
     """folder of the data set; else SRWM_DATA, else the cache, into which it is downloaded"""
     threads: int | None = None
@@ -236,7 +241,7 @@ def _test(
     data, *second = [splits[split] for splits in sets]
     found = score_run(run, data, episodes, queries, seed, *second, other=other, split=split)
     names = ", ".join(part.name for part in (data, *second))
-    print(f"{_SPLITS[split]} accuracy {found.accuracy} (95 % interval, {found.accuracy.episodes} episodes, {names})")
+    print(f"{_ACCURACY[split]} {found.accuracy} (95 % interval, {found.accuracy.episodes} episodes, {names})")
     return found
 
 

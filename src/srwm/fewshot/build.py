@@ -46,8 +46,9 @@ def build_sampler(
 ) -> Sampler[Episodes]:
     """The sampler of training episodes of one shape; `generator` is its state."""
     if config.sampler == "per-episode":
-        if config.pool.turned or config.pool.blended:
-            raise UserError("pool.turned, pool.blended: only the pooled sampler turns and blends classes")
+        for name in ("turned", "blended"):
+            if getattr(config.pool, name):
+                raise UserError(f"pool.{name}: only the pooled sampler has a pool")
         return EpisodeSampler(data, shape, config.episodes, generator)
     pool = config.pool
     return PooledSampler(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from srwm.data import ImageClasses, UserError
 
-_SHARE_OF_OTHER = (0.3, 0.5)  # where classes are blended: less than half, so that no two come out the same
+_SHARE_OF_OTHER = (0.3, 0.5)  # where classes are blended: each stays nearer to itself
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,18 @@ Drawn = TypeVar("Drawn", covariant=True)
 
 
 class Blend(NamedTuple):
-    """Features of each image blended with those of another (manifold mixup, Verma et al., 2019).
+    """Features of each image blended with those of the image so many places on, the last followed by the first.
 
-    f_i becomes f_i + share_i (f_other_i - f_i). Shapes: other (P,) int64, positions among the step's images; share (P,)
-    float32, that of the other, below a half.
+    f_i becomes f_i + share_i (f_(i + places) - f_i), share (P,) at most a half. Features are interpolated as in manifold mixup
+    (Verma et al., 2019), and what comes out counts as a class of its own, as in task interpolation (Yao et al., 2022).
     """
 
-    other: Tensor
+    places: int
     share: Tensor
 
     def __call__(self, features: Tensor) -> Tensor:
         """Features (P, F) -> (P, F)."""
-        others = torch.nn.functional.embedding(self.other, features)  # its gradient adds up in a fixed order
-        return features.lerp(others, self.share.to(features.dtype)[:, None])
+        return features.lerp(features.roll(-self.places, 0), self.share.to(features.dtype)[:, None])
 
 
 class Step(NamedTuple, Generic[Drawn]):
@@ -160,8 +159,8 @@ class PooledSampler:
     P = classes * images_per_class images a step, embedded once, serve any number of episodes. With `fewest_ways` and
     `most_shots` each step draws its numbers of classes (fewest_ways to n_way) and of examples per class (k_shot to most_shots).
     A share `turned` of a pool's classes, drawn at random, is turned by 90, 180 or 270 degrees; turned by so many quarters,
-    class c counts as class c + quarters * (classes of the data). A share `blended` is blended with another of the pool, image
-    by image and all with the same weight of the other, 0.3 to 0.5: new classes for the episodes.
+    class c counts as class c + quarters * (classes of the data). A share `blended` is blended, image by image, with the class so
+    many places on in the pool, as many for all classes of a step; the weight of the other, 0.3 to 0.5, is drawn for each.
     Raises UserError for a pool that is too small for an episode, or to be turned though images are not square.
     Nothing finds out whether a turned class is another of the data.
     """
@@ -226,13 +225,12 @@ class PooledSampler:
         return torch.randint(1, 4, chosen.shape, generator=self.generator) * chosen
 
     def _draw_blend(self) -> Blend:
-        """Which images of the pool are blended: those of a class with those of the class so many places on."""
+        """A class as a whole is blended, or not."""
         classes, images = self.pool.n_way, self.pool.k_shot
         chosen = torch.rand(classes, generator=self.generator) < self.blended
         low, high = _SHARE_OF_OTHER
         share = (low + (high - low) * torch.rand(classes, generator=self.generator)) * chosen
-        other = (torch.arange(classes * images) + images * self._draw(1, classes - 1)) % (classes * images)
-        return Blend(other, share.repeat_interleave(images))
+        return Blend(images * self._draw(1, classes - 1), share.repeat_interleave(images))
 
     def _draw(self, low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (), generator=self.generator))

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
-from srwm.fewshot.images import IMAGES_AT_ONCE, to_input
+from srwm.fewshot.images import by_parts, to_input
 from srwm.fewshot.model import EpisodeModel
 from srwm.training.modes import evaluation_mode
 
@@ -77,9 +77,7 @@ def embed_all(model: EpisodeModel, data: ImageClasses, index: Tensor | None = No
     images = torch.from_numpy(data.images)
     chosen = torch.arange(len(images)) if index is None else index
     with evaluation_mode(model):
-        return torch.cat(
-            [model.embed(to_input(images[part].to(device), data)) for part in torch.split(chosen, IMAGES_AT_ONCE)]
-        )
+        return by_parts(lambda part: model.embed(to_input(images[part].to(device), data)), chosen)
 
 
 def answer(model: EpisodeModel, features: Tensor, episodes: Episodes) -> Tensor:

@@ -1,12 +1,20 @@
 """Images as models take them: in [0, 1], normalised where their data set is."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from srwm.data import ImageClasses
 
-IMAGES_AT_ONCE = 32
-"""Of those that a model embeds outside training: of more photographs the C allocator takes each buffer from the system anew."""
+_AT_ONCE = 32
+"""Conv-4's largest activation of so many photographs (84x84, 32 channels, float32) has 28 MiB. From 32 MiB on, glibc by itself
+takes every buffer from the system anew."""
+
+
+def by_parts(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """What a function makes of rows (P, ...) of images, or of their positions, a few at a time: (P, ...)."""
+    return torch.cat([function(part) for part in rows.split(_AT_ONCE)])
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """What a learner knows after it was shown labelled images: the state of its model, and the label that each slot stands for."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srwm.fewshot.facts import Preprocess
-from srwm.fewshot.images import IMAGES_AT_ONCE
+from srwm.fewshot.images import by_parts
 from srwm.fewshot.model import FewShotModel
 from srwm.fewshot.user_images import read_images
 from srwm.fewshot.user_labels import Labels, join_labels, positions, read_labels
@@ -84,7 +83,7 @@ class Memory:
             raise ValueError(f"labels: expected those declared, {self.declared.tolist()}, got {surplus}")
         known = join_labels(self.labels, given)
         self._check_ways(len(known))
-        features = _by_parts(self.model.embed, pixels.to(self.device))
+        features = by_parts(self.model.embed, pixels.to(self.device))
         slots = torch.from_numpy(positions(given, known)).to(self.device)
         order = self._order(len(given)).to(self.device)
         state = self.model.learn_features(features[order], slots[order], self.state)
@@ -112,7 +111,7 @@ class Memory:
             return logits[..., :slots].double().softmax(-1).mean(0)
 
         if len(pixels):
-            out[:, positions(self.labels, classes)] = _by_parts(answer, pixels.to(self.device)).cpu().numpy()
+            out[:, positions(self.labels, classes)] = by_parts(answer, pixels.to(self.device)).cpu().numpy()
         return out
 
     def _read(self, images: object) -> tuple[Tensor, int | None]:
@@ -127,8 +126,3 @@ class Memory:
         n_way = self.model.config.n_way
         if ways > n_way:
             raise ValueError(f"labels: expected {n_way} classes or fewer, as many as the model has ways, got {ways}")
-
-
-def _by_parts(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    starts = range(0, len(images), IMAGES_AT_ONCE)
-    return torch.cat([function(images[start : start + IMAGES_AT_ONCE]) for start in starts])

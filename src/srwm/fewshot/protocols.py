@@ -59,8 +59,6 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     check_seed(config.seed)
     if config.streams.hint and config.protocol not in STREAMS:
         raise UserError(f"streams.hint: expected 0, since only streams have hints, and the protocol is {config.protocol!r}")
-    if config.pool.blended and config.protocol in STREAMS:
-        raise UserError(f"pool.blended: expected 0, since streams are not blended, and the protocol is {config.protocol!r}")
     synchronous_alone = ("fewest_ways", "most_shots", "validation_ways")
     if config.protocol != "synchronous" and any(getattr(config, name) is not None for name in synchronous_alone):
         raise UserError(f"{', '.join(synchronous_alone)}: only the synchronous protocol has them")

@@ -93,9 +93,9 @@ def score_baselines(
     """Accuracy of the baselines on the episodes of `score_run`, by name, also written to `baselines.json`, as its result is.
 
     `features` are those of `score_run`, where it has been called. With `other` and `split`, as there, it is
-    `baselines-NAME.json` and `baselines-val.json`.
+    `baselines-NAME.json` and `val-baselines.json`.
     """
-    path = _result(folder, "baselines" if split == "test" else f"baselines-{split}", other)
+    path = _result(folder, "baselines" if split == "test" else f"{split}-baselines", other)
     shape = episode_shape(folder, queries)
     found = evaluate_baselines(load_best(folder), data, shape, episodes, seed, features)
     result = {name: dataclasses.asdict(accuracy) for name, accuracy in found.items()}
