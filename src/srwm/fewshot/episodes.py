@@ -159,8 +159,8 @@ class PooledSampler:
     P = classes * images_per_class images a step, embedded once, serve any number of episodes. With `fewest_ways` and
     `most_shots` each step draws its numbers of classes (fewest_ways to n_way) and of examples per class (k_shot to most_shots).
     A share `turned` of a pool's classes, drawn at random, is turned by 90, 180 or 270 degrees; turned by so many quarters,
-    class c counts as class c + quarters * (classes of the data). A share `blended` is blended, image by image, with the class so
-    many places on in the pool, as many for all classes of a step; the weight of the other, 0.3 to 0.5, is drawn for each.
+    class c counts as class c + quarters * (classes of the data). A share `blended` is blended, image by image, with the class
+    so many places on in the pool, as many for all classes of a step; the weight of the other, 0.3 to 0.5, is drawn for each.
     Raises UserError for a pool that is too small for an episode, or to be turned though images are not square.
     Nothing finds out whether a turned class is another of the data.
     """

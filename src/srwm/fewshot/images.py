@@ -14,7 +14,7 @@ takes every buffer from the system anew."""
 
 def by_parts(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
     """What a function makes of rows (P, ...) of images, or of their positions, a few at a time: (P, ...)."""
-    return torch.cat([function(part) for part in rows.split(_AT_ONCE)])
+    return torch.cat([function(part) for part in torch.split(rows, _AT_ONCE)])
 
 
 def to_float(images: Tensor) -> Tensor:
