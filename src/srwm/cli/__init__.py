@@ -22,7 +22,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "demo": Command("show a trained learner letters of scripts that did not train it", "srwm.cli.demo", "demo"),
     "fewshot train": Command("train a few-shot learner, from a preset", "srwm.cli.fewshot", "train"),
-    "fewshot evaluate": Command("accuracy of a trained run, and of baselines, on new classes", "srwm.cli.fewshot", "evaluate"),
+    "fewshot evaluate": Command("accuracy of a trained run, and of baselines", "srwm.cli.fewshot", "evaluate"),
     "fewshot adaptation": Command("draw how fast several runs adapt to new tasks", "srwm.cli.fewshot", "adaptation"),
     "fewshot curves": Command("draw the learning curves of several runs into one figure", "srwm.cli.fewshot", "curves"),
     "fewshot figures": Command("draw a trained run: curves, accuracy per shot, matrices", "srwm.cli.fewshot", "figures"),

@@ -192,6 +192,8 @@ class PooledSampler:
         for name, share in {"turned": turned, "blended": blended}.items():
             if not 0 <= share <= 1:
                 raise UserError(f"pool.{name}: expected a share from 0 to 1, got {share}")
+        if blended and classes < 3:
+            raise UserError(f"pool.blended: expected a pool of 3 classes or more, got {classes}")
         if turned and data.image_shape[1] != data.image_shape[2]:
             raise UserError(f"pool.turned: expected square images, those of {data.name} are {data.image_shape}")
 
@@ -225,12 +227,12 @@ class PooledSampler:
         return torch.randint(1, 4, chosen.shape, generator=self.generator) * chosen
 
     def _draw_blend(self) -> Blend:
-        """A class as a whole is blended, or not."""
+        """A class as a whole is blended, or not, and no two with each other: less than half the pool lies between them."""
         classes, images = self.pool.n_way, self.pool.k_shot
         chosen = torch.rand(classes, generator=self.generator) < self.blended
         low, high = _SHARE_OF_OTHER
         share = (low + (high - low) * torch.rand(classes, generator=self.generator)) * chosen
-        return Blend(images * self._draw(1, classes - 1), share.repeat_interleave(images))
+        return Blend(images * self._draw(1, (classes - 1) // 2), share.repeat_interleave(images))
 
     def _draw(self, low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (), generator=self.generator))

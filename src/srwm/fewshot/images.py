@@ -8,8 +8,8 @@ from torch import Tensor
 from srwm.data import ImageClasses
 
 _AT_ONCE = 32
-"""Conv-4's largest activation of so many photographs (84x84, 32 channels, float32) has 28 MiB. From 32 MiB on, glibc by itself
-takes every buffer from the system anew."""
+"""So few that Conv-4's largest activation of photographs (84x84, 32 channels, float32) has 28 MiB: glibc by default maps
+buffers of 32 MiB and more anew each time."""
 
 
 def by_parts(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:

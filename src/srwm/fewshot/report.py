@@ -1,4 +1,4 @@
-"""What a run came to: its test accuracy and its learning curve."""
+"""What a run came to: its accuracy and its learning curve."""
 
 import dataclasses
 import hashlib
@@ -92,8 +92,8 @@ def score_baselines(
 ) -> Mapping[str, Accuracy]:
     """Accuracy of the baselines on the episodes of `score_run`, by name, also written to `baselines.json`, as its result is.
 
-    `features` are those of `score_run`, where it has been called. With `other` and `split`, as there, it is
-    `baselines-NAME.json` and `val-baselines.json`.
+    `features` are those of `score_run`, where it has been called. With `other` it is `baselines-NAME.json`,
+    with another `split` `val-baselines.json`, with both `val-baselines-NAME.json`.
     """
     path = _result(folder, "baselines" if split == "test" else f"{split}-baselines", other)
     shape = episode_shape(folder, queries)
