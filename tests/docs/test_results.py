@@ -53,7 +53,7 @@ STARPILOT_ROWS = {
     ("none", "chance"): "actions at random",
 }
 SIX_GAMES = ("srwm", "srwm-no-carry", "fake_srwm", "deltanet", "lstm", "none")
-MEMORY_GAMES = ("srwm", "sr_delta", "none")
+MEMORY_GAMES = ("srwm", "sr_delta", "lstm", "none")
 TASKS = ("repeat-previous", "repeat-first", "minigrid")
 CORES = {
     "srwm": "`srwm` |",
@@ -332,7 +332,8 @@ def test_memory_games_are_told_as_measured(core: str | None, levels: str) -> Non
 
 def test_the_overview_of_memory_games_is_what_the_page_on_procgen_says() -> None:
     page = procgen_page("cpu-procgen-memory4")
-    for name, label in (("matrix", "`srwm`"), ("SRDelta", "`sr_delta`"), ("no memory", "`none`"), ("chance", "actions at")):
+    labels = {"matrix": "`srwm`", "SRDelta": "`sr_delta`", "LSTM": "`lstm`", "no memory": "`none`", "chance": "actions at"}
+    for name, label in labels.items():
         (scores, *_) = [cells(line) for line in page.splitlines() if line.startswith(f"| {label}")]
         assert f"{name} {float(scores[-1].split()[0]):.1f}" in overview("ProcGen's memory games")
 
