@@ -92,22 +92,6 @@ def test_equal_configurations_give_equal_weights(tmp_path, config, splits, sampl
     assert not torch.equal(one["out_layer.weight"], other["out_layer.weight"])
 
 
-def test_episodes_see_blended_features_and_the_auxiliary_loss_does_not(config, splits):
-    pool = dataclasses.replace(config.pool, blended=1.0)
-    config = dataclasses.replace(config, pool=pool, auxiliary=AuxiliaryConfig("neighbours"))
-    data = {split: (part,) for split, part in splits.items()}
-    objective = build_objective(config, data["train"]).eval()  # without dropout
-    step = objective.sampler(config, data["train"], torch.Generator().manual_seed(0)).sample()
-    step = step._replace(images=to_float(step.images))
-    blended, plain = objective(step), objective(step._replace(blend=None))
-    features = objective.model.embed(step.images)
-    share = step.blend.share[:, None]
-    expected = objective.losses((1 - share) * features + share * features.roll(-step.blend.places, 0), step.episodes)
-    torch.testing.assert_close(blended.terms["train_loss"], expected.loss)
-    assert not torch.isclose(blended.terms["train_loss"], plain.terms["train_loss"], rtol=1e-4)
-    assert torch.equal(blended.terms["auxiliary_loss"], plain.terms["auxiliary_loss"])
-
-
 @pytest.mark.parametrize("kind", ["neighbours", "classes"])
 def test_an_auxiliary_loss_trains_along_and_resumes(tmp_path, config, splits, kind, monkeypatch):
     config = dataclasses.replace(config, auxiliary=AuxiliaryConfig(kind), steps=8)

@@ -161,7 +161,7 @@ class PooledSampler:
     A share `turned` of a pool's classes, drawn at random, is turned by 90, 180 or 270 degrees; turned by so many quarters,
     class c counts as class c + quarters * (classes of the data). A share `blended` is blended, image by image, with the class
     so many places on in the pool, as many for all classes of a step; the weight of the other, 0.3 to 0.5, is drawn for each.
-    Raises UserError for a pool that is too small for an episode, or to be turned though images are not square.
+    Raises UserError for a pool that is too small for an episode or to be blended, or to be turned though images are not square.
     Nothing finds out whether a turned class is another of the data.
     """
 
@@ -223,16 +223,20 @@ class PooledSampler:
 
     def _draw_quarters(self) -> Tensor:
         """By how many quarters each class of a pool is turned, (classes,)."""
-        chosen = torch.rand(self.pool.n_way, generator=self.generator) < self.turned
+        chosen = self._choose(self.turned)
         return torch.randint(1, 4, chosen.shape, generator=self.generator) * chosen
 
     def _draw_blend(self) -> Blend:
         """A class as a whole is blended, or not, and no two with each other: less than half the pool lies between them."""
         classes, images = self.pool.n_way, self.pool.k_shot
-        chosen = torch.rand(classes, generator=self.generator) < self.blended
+        chosen = self._choose(self.blended)
         low, high = _SHARE_OF_OTHER
         share = (low + (high - low) * torch.rand(classes, generator=self.generator)) * chosen
         return Blend(images * self._draw(1, (classes - 1) // 2), share.repeat_interleave(images))
+
+    def _choose(self, share: float) -> Tensor:
+        """Which classes of a pool are among a share of them, bool (classes,)."""
+        return torch.rand(self.pool.n_way, generator=self.generator) < share
 
     def _draw(self, low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (), generator=self.generator))
