@@ -21,7 +21,7 @@ from srwm.data.letters import Scripts, load_font_letters
 from srwm.data.mixture import load_tests
 from srwm.fewshot.baselines import BASELINES, evaluate_baselines
 from srwm.fewshot.episodes import EpisodeShape
-from srwm.fewshot.evaluate import embed_all, evaluate
+from srwm.fewshot.evaluate import embed_views, evaluate
 from srwm.fewshot.model import FewShotModel
 
 SCRIPTS: Scripts = {
@@ -48,6 +48,8 @@ class Options:
     """alphabets of Omniglot's test that have a near relative in the training of the model"""
     ways: tuple[int, ...] = (5, 20)
     """classes in an episode"""
+    ensemble: int = 1
+    """readings of each episode, as of a `FewShotLearner`"""
     episodes: int = 10_000
     """episodes of each test"""
     seed: int = 1
@@ -61,11 +63,12 @@ def main(options: Options) -> None:
     print("|", " | ".join(["---"] * (4 + len(BASELINES))), "|")
     for name, data in tests(options).items():
         with torch.inference_mode():
-            features = embed_all(model, data)
+            features = embed_views(model, data, options.ensemble)
         for ways in options.ways:
             shape = EpisodeShape(ways, 1, queries=10, slots=model.config.n_way)
-            accuracy = evaluate(model, data, shape, options.episodes, options.seed, features)
-            baselines = evaluate_baselines(model, data, shape, options.episodes, options.seed, features)
+            drawn = (shape, options.episodes, options.seed, features, options.ensemble)
+            accuracy = evaluate(model, data, *drawn)
+            baselines = evaluate_baselines(model, data, *drawn)
             print(
                 "|", " | ".join([name, str(len(data)), str(ways), *map(str, (accuracy, *baselines.values()))]), "|", flush=True
             )

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -105,6 +106,29 @@ def test_a_run_is_asked_for_the_classes_that_trained_it_or_chose_its_weights(fol
                 assert json.loads((run / result).read_text())["data"] == f"{name}-{split}"
     assert (run / "test.json").read_text() == tested
     assert not (run / "baselines.json").exists()
+
+
+def test_the_result_of_an_ensemble_lies_beside_that_of_one_reading(folder, tmp_path, capsys):
+    run = tmp_path / "run"
+    quick = [f"--{name}={value}" for name, value in QUICK.items()]
+    assert main(["fewshot", "train", "cpu-omniglot-1shot", "--run", str(run), *quick, "--data", f"folder:{folder}"]) == 0
+    tested = (run / "test.json").read_text()
+    evaluate = ["fewshot", "evaluate", str(run), "--episodes", "90", "--queries", "2"]
+    assert main([*evaluate, "--split", "val"]) == 0
+    for name in ("val.json", "val-baselines.json"):
+        shutil.copy(run / name, tmp_path / name)
+    assert main([*evaluate, "--split", "val", "--ensemble", "9"]) == 0
+    assert main([*evaluate, "--ensemble", "2", "--no-baselines"]) == 0
+    assert (run / "test.json").read_text() == tested
+    assert json.loads((run / "test-ensemble-2.json").read_text())["data"] == f"{folder}-test"
+    for name in ("val", "val-baselines"):
+        assert (run / f"{name}.json").read_bytes() == (tmp_path / f"{name}.json").read_bytes()
+        one, many = (json.loads((run / f"{name}{suffix}.json").read_text()) for suffix in ("", "-ensemble-9"))
+        assert one.keys() == many.keys()
+    assert one != many
+    assert one["nearest pixels (Euclidean)"] == many["nearest pixels (Euclidean)"]
+    assert main([*evaluate, "--ensemble", "0"]) == 1
+    assert "ensemble" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

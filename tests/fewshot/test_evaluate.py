@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from srwm.data import ImageClasses, UserError
 from srwm.fewshot.baselines import nearest_neighbour
 from srwm.fewshot.build import build_model
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
-from srwm.fewshot.evaluate import Accuracy, answer, embed_all, evaluate, score
+from srwm.fewshot.evaluate import Accuracy, answer, embed_all, embed_views, evaluate, score
 from srwm.fewshot.images import to_float
 
 SHAPE = EpisodeShape(3, 1, 4)
@@ -48,6 +49,38 @@ def test_evaluation_is_what_reading_the_episode_image_by_image_gives(config, spl
             labels = torch.cat([drawn.support_labels[b].expand(4, -1), torch.full((4, 1), -1)], dim=1)
             one_by_one, _ = model(images[sequence], labels)
             assert torch.allclose(logits[b], one_by_one[:, -1], atol=1e-5)
+
+
+def test_an_ensemble_is_the_mean_of_readings_in_other_orders_through_other_views(config, splits):
+    torch.manual_seed(0)
+    model = build_model(config.model).eval()
+    data, shape, readings = splits["test"], EpisodeShape(3, 2, 2, slots=3), 9
+    drawn = draw_episodes(torch.from_numpy(data.offsets), shape, 40, torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(5)
+    orders = [torch.arange(6), *(torch.randperm(6, generator=generator) for _ in range(readings - 1))]
+    features = embed_views(model, data, readings)
+    with torch.no_grad():
+        total = torch.zeros(())
+        for reading, order in enumerate(orders):
+            support, labels = drawn.support[:, order], drawn.support_labels[:, order]
+            state = model.learn_features(features[reading % 8][support], labels)
+            total = total + model.query_features(features[reading % 8][drawn.query], state).double().softmax(-1)
+    expected = Accuracy.of((total.argmax(-1) == drawn.query_labels).double().mean(1))
+    assert evaluate(model, data, shape, 40, seed=5, ensemble=readings) == expected
+    assert evaluate(model, data, shape, 40, seed=5, features=features, ensemble=readings) == expected
+    assert evaluate(model, data, shape, 40, seed=5, ensemble=1) == evaluate(model, data, shape, 40, seed=5)
+
+
+def test_an_ensemble_corrects_errors_of_single_readings(config, splits):
+    """A model whose memory is its stem's features, with noise in each view: the mean of the views is right more often."""
+    generator = torch.Generator().manual_seed(0)
+    model = build_model(replace(config.model, head="prototypes")).eval()
+    data = splits["test"]
+    clean = torch.eye(8).repeat_interleave(6, 0)
+    features = [clean + 0.8 * torch.randn(48, 8, generator=generator) for _ in range(8)]
+    model.num_features = 8
+    one, all_views = (evaluate(model, data, SHAPE, 500, 0, features[:n], n) for n in (1, 8))
+    assert all_views.mean > one.mean + 0.1
 
 
 def test_labels_without_an_example_are_never_answered(config, splits):

@@ -13,7 +13,7 @@ from srwm.data import UserError
 from srwm.data.glyphs import GlyphDrawer
 from srwm.fewshot.baselines import evaluate_baselines
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
-from srwm.fewshot.evaluate import embed_all, evaluate
+from srwm.fewshot.evaluate import embed_views, evaluate
 from srwm.fewshot.figures.episode import draw_episode
 from srwm.fewshot.figures.trace import trace_episode
 from srwm.fewshot.model import FewShotModel
@@ -60,7 +60,7 @@ def demo(arguments: Sequence[str]) -> None:
     letters = GlyphDrawer().draw("test", options.seed, instances=20)
     print(f"the test: {len(letters)} letters of Armenian and Georgian in typefaces of their own, drawn by pens of many widths,")
     print(f"bent and turned; it was trained on {origin}. Which of the five is this?\n")
-    features = embed_all(model, letters)
+    features = embed_views(model, letters)
     accuracy = evaluate(model, letters, _SHAPE, options.episodes, options.seed, features)
     baselines = evaluate_baselines(model, letters, _SHAPE, options.episodes, options.seed, features)
     print(f"  {'chance':<42}{100 / _SHAPE.n_way:5.2f} %")

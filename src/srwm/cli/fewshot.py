@@ -64,6 +64,9 @@ class EvaluateOptions:
     """questions per episode; None: as in the run's validations"""
     seed: int = 1
     """seed of the episodes"""
+    ensemble: int = 1
+    """how often the examples of an episode are read, each time in another order and through another view of the images; the
+    answers are averaged"""
     baselines: bool = True
     """whether nearest neighbours and prototypes answer the same episodes too"""
     data: DatasetName | None = None
@@ -158,7 +161,7 @@ def train(arguments: Sequence[str]) -> None:
 def evaluate(arguments: Sequence[str]) -> None:
     """Test a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm fewshot evaluate", args=list(arguments))
-    check_least(1, queries=options.queries)
+    check_least(1, queries=options.queries, ensemble=options.ensemble)
     check_least(2, episodes=options.episodes)
     check_seed(options.seed)
     set_threads(options.threads)
@@ -166,15 +169,17 @@ def evaluate(arguments: Sequence[str]) -> None:
     other = None if options.data == config.data else options.data
     check_other(config, other)
     sets = _load(replace(config, data=other or config.data), options.data_dir)
-    asked = _test(options.run, sets, options.episodes, options.queries, options.seed, other=other, split=options.split)
+    chosen = (options.episodes, options.queries, options.seed)
+    asked = _test(options.run, sets, *chosen, other=other, split=options.split, ensemble=options.ensemble)
     if not options.baselines or config.protocol in STREAMS:
         return
     shape = episode_shape(options.run, options.queries)
     print(f"on the same episodes, {shape.n_way}-way {shape.k_shot}-shot, features of the run's own stem:")
     print(f"  {'chance':<42}{100 / shape.n_way:5.2f} %")
-    chosen = (options.episodes, options.queries, options.seed)
     data = sets[0][options.split]
-    baselines = score_baselines(options.run, data, *chosen, asked.features, other=other, split=options.split)
+    baselines = score_baselines(
+        options.run, data, *chosen, asked.features, other=other, split=options.split, ensemble=options.ensemble
+    )
     for name, found in baselines.items():
         print(f"  {name:<42}{found}")
 
@@ -236,10 +241,11 @@ def _test(
     seed: int = 1,
     other: DatasetName | None = None,
     split: Split = "test",
+    ensemble: int = 1,
 ) -> Evaluation:
     """Test and tell; `sets` are the run's data set and its second one, if it has one, or `other` names what they are."""
     data, *second = [splits[split] for splits in sets]
-    found = score_run(run, data, episodes, queries, seed, *second, other=other, split=split)
+    found = score_run(run, data, episodes, queries, seed, *second, other=other, split=split, ensemble=ensemble)
     names = ", ".join(part.name for part in (data, *second))
     print(f"{_ACCURACY[split]} {found.accuracy} (95 % interval, {found.accuracy.episodes} episodes, {names})")
     return found

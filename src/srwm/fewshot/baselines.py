@@ -1,6 +1,6 @@
 """What needs no memory: nearest pixels, and nearest neighbours and prototypes on a model's own features, on its episodes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes, EpisodeShape
-from srwm.fewshot.evaluate import Accuracy, answer, embed_all, score
+from srwm.fewshot.evaluate import Accuracy, answer, embed_views, score
 from srwm.fewshot.model import EpisodeModel
 from srwm.fewshot.prototypes import class_sums, prototype_logits
 
@@ -51,23 +51,28 @@ def prototype_labels(features: Tensor, episodes: Episodes) -> Tensor:
 
 
 def predictors(model: EpisodeModel, features: Tensor) -> dict[str, Predict]:
-    """The model under the name "model", and three baselines, on the features (I, F) that its stem made of a data set.
-
-    A LayerNorm without weights comes first in the models' balanced input and in `NeighbourLoss`. After it all features have the
-    same length, so with one example a class the nearest class mean is that of the largest cosine.
-    """
-    on_cpu = features.cpu()
-    normalised = F.layer_norm(on_cpu.float(), on_cpu.shape[1:])
+    """The baselines on the features (I, F) that a model's stem made of a data set, and the model under the name "model"."""
 
     def predict(drawn: Episodes) -> Tensor:
         with torch.inference_mode():
             return answer(model, features, drawn).argmax(-1)
 
+    return {**baselines([features]), "model": predict}
+
+
+def baselines(features: Sequence[Tensor]) -> dict[str, Predict]:
+    """Three baselines on features (I, F), of several views side by side, so that squared distances of all views add up.
+
+    A LayerNorm without weights comes first in the models' balanced input and in `NeighbourLoss`. After it all features have the
+    same length, so with one example a class the nearest class mean is that of the largest cosine.
+    """
+    on_cpu = [view.cpu() for view in features]
+    plain = torch.cat(on_cpu, dim=1)
+    normalised = torch.cat([F.layer_norm(view.float(), view.shape[1:]) for view in on_cpu], dim=1)
     return {
-        NEAREST_FEATURES: lambda drawn: nearest_labels(on_cpu, drawn, "cosine"),
-        PROTOTYPES: lambda drawn: prototype_labels(on_cpu, drawn),
+        NEAREST_FEATURES: lambda drawn: nearest_labels(plain, drawn, "cosine"),
+        PROTOTYPES: lambda drawn: prototype_labels(plain, drawn),
         PROTOTYPES_NORMALISED: lambda drawn: prototype_labels(normalised, drawn),
-        "model": predict,
     }
 
 
@@ -78,12 +83,15 @@ def evaluate_baselines(
     shape: EpisodeShape,
     episodes: int = 10_000,
     seed: int = 0,
-    features: Tensor | None = None,
+    features: Sequence[Tensor] | None = None,
+    ensemble: int = 1,
 ) -> Mapping[str, Accuracy]:
-    """Accuracy of `BASELINES` by name, on the episodes that `evaluate` of the same seed sees; `features` as there.
+    """Accuracy of `BASELINES` by name, on the episodes that `evaluate` of the same seed sees; `features`, `ensemble` as there.
+
+    Those on features see all views of the ensemble, side by side; pixels are seen as they are.
 
     Raises UserError where the data has too few classes or images for such episodes.
     """
-    known = predictors(model, embed_all(model, data) if features is None else features)
+    known = baselines(embed_views(model, data, ensemble) if features is None else features)
     pixels = nearest_neighbour(data, shape, episodes, seed)
     return {name: score(known[name], data, shape, episodes, seed) if name in known else pixels for name in BASELINES}

@@ -81,8 +81,12 @@ class Delayed(Objective):
 
     @classmethod
     @torch.inference_mode()
-    def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int) -> Evaluation:
+    def evaluate(
+        cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int, ensemble: int = 1
+    ) -> Evaluation:
         """Accuracy over all steps of whole streams, through the data sets in every order; the images are the same ones."""
+        if ensemble != 1:
+            raise UserError(f"ensemble: expected 1, since streams are read once, and the protocol is {config.protocol!r}")
         with evaluation_mode(model):
             shape = cls.test_shape(config)
             segments = [_draw(shape, model, part, episodes, seed + number) for number, part in enumerate(data)]

@@ -45,6 +45,10 @@ class Episodes(NamedTuple):
     query: Tensor
     query_labels: Tensor
 
+    def reordered(self, order: Tensor) -> "Episodes":
+        """With the examples of all episodes read in another order, (N * K,)."""
+        return self._replace(support=self.support[:, order], support_labels=self.support_labels[:, order])
+
 
 Drawn = TypeVar("Drawn", covariant=True)
 

@@ -1,7 +1,7 @@
 """Accuracy on new classes, with its confidence interval."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
 from srwm.fewshot.images import by_parts, to_input
 from srwm.fewshot.model import EpisodeModel
+from srwm.fewshot.views import View, views
 from srwm.training.modes import evaluation_mode
 
 _EPISODES_AT_ONCE = 256
@@ -43,17 +44,28 @@ def evaluate(
     shape: EpisodeShape,
     episodes: int = 10_000,
     seed: int = 0,
-    features: Tensor | None = None,
+    features: Sequence[Tensor] | None = None,
+    ensemble: int = 1,
 ) -> Accuracy:
-    """Accuracy over `episodes` random episodes: every image is embedded once, the episodes run from the features.
+    """Accuracy over `episodes` random episodes: every image is embedded once a view, the episodes run from the features.
 
-    The model is in evaluation mode meanwhile. The same seed gives the same episodes. `features` are those that `embed_all`
-    gave for this data, where that has been done.
+    The model is in evaluation mode meanwhile. The same seed gives the same episodes. `features` are those that `embed_views`
+    gave for this data and ensemble, where that has been done. `ensemble` is the number of readings of the examples, as of a
+    `FewShotLearner`, whose answers are averaged: as they come, then in random orders, each through the next view.
     Raises UserError where the data has too few classes or images for such episodes.
     """
+    generator = torch.Generator().manual_seed(seed)
+
+    def predict(drawn: Episodes) -> Tensor:
+        total = torch.zeros(())
+        for reading in range(ensemble):
+            read = drawn if reading == 0 else drawn.reordered(torch.randperm(drawn.support.shape[1], generator=generator))
+            total = total + answer(model, known[reading % len(known)], read).double().softmax(-1)
+        return total.argmax(-1)
+
     with evaluation_mode(model):
-        known = embed_all(model, data) if features is None else features
-        return score(lambda drawn: answer(model, known, drawn).argmax(-1), data, shape, episodes, seed)
+        known = embed_views(model, data, ensemble) if features is None else features
+        return score(predict, data, shape, episodes, seed)
 
 
 def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: EpisodeShape, episodes: int, seed: int) -> Accuracy:
@@ -67,17 +79,27 @@ def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: Epis
     return Accuracy.of(torch.cat(correct))
 
 
+def embed_views(model: EpisodeModel, data: ImageClasses, ensemble: int = 1) -> list[Tensor]:
+    """Features (I, F) as `embed_all` gives them, through each view that an ensemble of so many readings has."""
+    return [embed_all(model, data, view=view) for view in views(model.config)[:ensemble]]
+
+
 @torch.no_grad()
-def embed_all(model: EpisodeModel, data: ImageClasses, index: Tensor | None = None) -> Tensor:
+def embed_all(model: EpisodeModel, data: ImageClasses, index: Tensor | None = None, view: View | None = None) -> Tensor:
     """Features (I, F) of every image of a data set, or of those at the positions `index` (I,), on the model's device.
 
-    The model is in evaluation mode meanwhile.
+    The model is in evaluation mode meanwhile. `view` is what the images are seen through.
     """
     device = next(model.parameters()).device
     images = torch.from_numpy(data.images)
     chosen = torch.arange(len(images)) if index is None else index
+
+    def embed(part: Tensor) -> Tensor:
+        given = to_input(images[part].to(device), data)
+        return model.embed(given if view is None else view(given))
+
     with evaluation_mode(model):
-        return by_parts(lambda part: model.embed(to_input(images[part].to(device), data)), chosen)
+        return by_parts(embed, chosen)
 
 
 def answer(model: EpisodeModel, features: Tensor, episodes: Episodes) -> Tensor:

@@ -13,6 +13,7 @@ from srwm.fewshot.images import by_parts
 from srwm.fewshot.model import FewShotModel
 from srwm.fewshot.user_images import read_images
 from srwm.fewshot.user_labels import Labels, join_labels, positions, read_labels
+from srwm.fewshot.views import views
 from srwm.nn import State
 from srwm.nn.state import leaves
 
@@ -25,8 +26,9 @@ class Memory:
 
     model: FewShotModel
     preprocess: Preprocess
-    orders: int = 1
-    """in how many orders the images are read, the first axis of the state: as they come, then at random"""
+    readings: int = 1
+    """how often the images are read, the first axis of the state: as they come, then in random orders, each through the next of
+    the model's views"""
     seed: int = 0
     """of the random orders"""
     state: State | None = None
@@ -83,10 +85,11 @@ class Memory:
             raise ValueError(f"labels: expected those declared, {self.declared.tolist()}, got {surplus}")
         known = join_labels(self.labels, given)
         self._check_ways(len(known))
-        features = by_parts(self.model.embed, pixels.to(self.device))
+        features = by_parts(self._embed, pixels.to(self.device)).transpose(0, 1)
         slots = torch.from_numpy(positions(given, known)).to(self.device)
         order = self._order(len(given)).to(self.device)
-        state = self.model.learn_features(features[order], slots[order], self.state)
+        in_order = features.gather(1, order[..., None].expand(features.shape))
+        state = self.model.learn_features(in_order, slots[order], self.state)
         if not all(part.isfinite().all() for part in leaves(state)):
             raise ValueError("images: expected numbers of which the memory stays finite, got too large ones")
         return replace(self, state=state, labels=known, count=self.count + len(given), columns=columns or self.columns)
@@ -104,8 +107,7 @@ class Memory:
         out = np.zeros((len(pixels), len(classes)))
 
         def answer(part: Tensor) -> Tensor:
-            features = self.model.embed(part)
-            logits = self.model.query_features(features.expand(self.orders, *features.shape), self.state)
+            logits = self.model.query_features(self._embed(part).transpose(0, 1), self.state)
             if not logits.isfinite().all():
                 raise ValueError("images: expected numbers of which answers are finite, got too large ones")
             return logits[..., :slots].double().softmax(-1).mean(0)
@@ -117,9 +119,14 @@ class Memory:
     def _read(self, images: object) -> tuple[Tensor, int | None]:
         return read_images(images, self.model.config, self.preprocess, self.columns)
 
+    def _embed(self, images: Tensor) -> Tensor:
+        """Features (P, readings, F) of images (P, ...) as each reading sees them."""
+        seen = [self.model.embed(view(images)) for view in views(self.model.config)[: self.readings]]
+        return torch.stack([seen[reading % len(seen)] for reading in range(self.readings)], dim=1)
+
     def _order(self, count: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed + self.count)
-        at_random = [torch.randperm(count, generator=generator) for _ in range(self.orders - 1)]
+        at_random = [torch.randperm(count, generator=generator) for _ in range(self.readings - 1)]
         return torch.stack([torch.arange(count), *at_random])
 
     def _check_ways(self, ways: int) -> None:

@@ -22,7 +22,7 @@ from srwm.nn import State, leaves
 from srwm.nn.checks import check_state
 from srwm.nn.state import Shape
 
-_FORMAT = 1
+_FORMAT = 2
 _MAX_COUNT = 2**62
 
 
@@ -39,7 +39,7 @@ def save_memory(path: Path, memory: Memory) -> None:
         "format": _FORMAT,
         "model": _fingerprint(memory.model),
         "preprocess": memory.preprocess,
-        "orders": memory.orders,
+        "readings": memory.readings,
         "seed": memory.seed,
         "count": memory.count,
         "columns": memory.columns,
@@ -89,23 +89,23 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _restored(facts: dict[str, Any], tensors: dict[str, Tensor], fresh: Memory) -> Memory:
-    orders, seed, count = (int(facts[name]) for name in ("orders", "seed", "count"))
+    readings, seed, count = (int(facts[name]) for name in ("readings", "seed", "count"))
     if not (0 <= seed < MAX_SEED and 0 <= count < _MAX_COUNT):
         raise ValueError(f"seed, count: expected numbers from 0 below {MAX_SEED} and {_MAX_COUNT}, got {seed} and {count}")
     columns = None if facts["columns"] is None else int(facts["columns"])
     labels = _labels(facts["labels"], facts["dtype"])
-    declared = None if facts["declared"] is None else np.unique(_declared(facts))
+    declared = None if facts["declared"] is None else np.unique(_labels(facts["declared"], facts["declared_dtype"]))
     parts = iter([tensors[f"state.{i}"].to(fresh.device, copy=True) for i in range(len(tensors))])
     shape = fresh.model.stack.state_shape
     state = _shaped(parts, shape)
-    check_state(state, shape, orders)
+    check_state(state, shape, readings)
     expected = [part.dtype for part in leaves(fresh.model.stack.initial_state(1))]
     if next(parts, None) is not None or [part.dtype for part in leaves(state)] != expected:
         raise ValueError(f"state: expected tensors {expected}")
     if not all(part.isfinite().all() for part in leaves(state)):
         raise ValueError("state: expected finite numbers, got NaN or infinity")
     loaded = replace(
-        fresh, orders=orders, seed=seed, state=state, labels=labels, declared=declared, count=count, columns=columns
+        fresh, readings=readings, seed=seed, state=state, labels=labels, declared=declared, count=count, columns=columns
     )
     distinct = len(np.unique(labels))
     if not 1 <= distinct == len(labels) <= len(loaded.classes) <= fresh.model.config.n_way:
@@ -113,12 +113,6 @@ def _restored(facts: dict[str, Any], tensors: dict[str, Tensor], fresh: Memory) 
     if not np.isin(labels, loaded.classes).all():
         raise ValueError(f"labels: expected those of {loaded.classes.tolist()}, got {labels.tolist()}")
     return loaded
-
-
-def _declared(facts: dict[str, Any]) -> Labels:
-    """Declared labels have a type of their own; a file that does not tell it gives that of the values."""
-    dtype = facts.get("declared_dtype")
-    return _labels(facts["declared"], np.array(facts["declared"]).dtype if dtype is None else dtype)
 
 
 def _labels(values: object, dtype: object) -> Labels:

@@ -33,11 +33,12 @@ class Losses(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Accuracy over episodes; of streams also that at every step, for each order of the tasks; else the images' features."""
+    """Accuracy over episodes; of streams also that at every step, for each order of the tasks; else the features of the images
+    through each view."""
 
     accuracy: Accuracy
     adaptations: tuple[Adaptation, ...] = ()
-    features: Tensor | None = None
+    features: Sequence[Tensor] | None = None
 
 
 class Objective(nn.Module, ABC):
@@ -75,8 +76,13 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int) -> Evaluation:
-        """Accuracy over random episodes of the test shape; the same seed gives the same ones."""
+    def evaluate(
+        cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int, ensemble: int = 1
+    ) -> Evaluation:
+        """Accuracy over random episodes of the test shape; the same seed gives the same ones.
+
+        `ensemble` is how often the examples are read, their answers averaged. Raises UserError where it must be 1.
+        """
 
     @abstractmethod
     def losses(self, features: Tensor, episodes: Any) -> Losses:

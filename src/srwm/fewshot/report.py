@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -47,6 +47,7 @@ def score_run(
     *,
     other: DatasetName | None = None,
     split: Split = "test",
+    ensemble: int = 1,
 ) -> Evaluation:
     """Test of a run's best weights on `data` (and `second`); its accuracy is also written to `test.json` in the run folder.
 
@@ -54,12 +55,14 @@ def score_run(
     accuracy at every step in `adaptation.json` and `adaptation.csv`. Results over more episodes of the same weights stay, and a
     warning tells so. `other` names the data set where it is not the run's own: its result lies beside the run's, in
     `test-NAME.json`. `split` tells of which classes `data` are; the result of others than those for the test goes into
-    `val.json` or `train.json`, and the accuracy at every step nowhere. Raises UserError as `load_best`, `check_other` and, for
-    the run's own data, `check_data`, where there are more or fewer data sets than the protocol has, or queries for streams.
+    `val.json` or `train.json`, and the accuracy at every step nowhere. `ensemble` is how often the examples are read, as in
+    `srwm.fewshot.evaluate.evaluate`; the result of more than one reading goes into `test-ensemble-N.json`. Raises UserError as
+    `load_best`, `check_other` and, for the run's own data, `check_data`, where there are more or fewer data sets than the
+    protocol has, or queries or an ensemble for streams.
     """
     config = read_config(folder)
     check_other(config, other)
-    path = _result(folder, split, other)
+    path = _result(folder, split, other, ensemble)
     if queries is not None:
         if config.protocol in STREAMS:
             raise UserError(f"queries: streams have none, and the protocol is {config.protocol!r}")
@@ -70,7 +73,7 @@ def score_run(
         raise UserError(f"second: expected a data set exactly if the protocol has two, it is {config.protocol!r}")
     if other is None:
         check_data(folder, {split: sets})
-    found = protocol.evaluate(config, load_best(folder), sets, episodes, seed)
+    found = protocol.evaluate(config, load_best(folder), sets, episodes, seed, ensemble)
     shape = dataclasses.asdict(protocol.test_shape(config))
     names = ", ".join(part.name for part in sets)
     result = {"data": names, **shape, **dataclasses.asdict(found.accuracy), "seed": seed}
@@ -85,19 +88,20 @@ def score_baselines(
     episodes: int = 10_000,
     queries: int | None = None,
     seed: int = 1,
-    features: Tensor | None = None,
+    features: Sequence[Tensor] | None = None,
     *,
     other: DatasetName | None = None,
     split: Split = "test",
+    ensemble: int = 1,
 ) -> Mapping[str, Accuracy]:
     """Accuracy of the baselines on the episodes of `score_run`, by name, also written to `baselines.json`, as its result is.
 
-    `features` are those of `score_run`, where it has been called. With `other` it is `baselines-NAME.json`,
-    with another `split` `val-baselines.json`, with both `val-baselines-NAME.json`.
+    `features` are those of `score_run`, where it has been called. With `other` it is `baselines-NAME.json`, with another
+    `split` `val-baselines.json`, with an `ensemble` `baselines-ensemble-N.json`, with all `val-baselines-ensemble-N-NAME.json`.
     """
-    path = _result(folder, "baselines" if split == "test" else f"{split}-baselines", other)
+    path = _result(folder, "baselines" if split == "test" else f"{split}-baselines", other, ensemble)
     shape = episode_shape(folder, queries)
-    found = evaluate_baselines(load_best(folder), data, shape, episodes, seed, features)
+    found = evaluate_baselines(load_best(folder), data, shape, episodes, seed, features, ensemble)
     result = {name: dataclasses.asdict(accuracy) for name, accuracy in found.items()}
     keep_result(path, {"data": data.name, **dataclasses.asdict(shape), **result, "seed": seed}, folder / BEST)
     return found
@@ -111,8 +115,9 @@ def check_other(config: TrainConfig, other: DatasetName | None) -> None:
         raise UserError("data: runs on normalised images are tested on their own data, whose statistics their models know")
 
 
-def _result(folder: Path, kind: str, other: DatasetName | None) -> Path:
-    """Where a result goes: test.json, test-glyphs.json, or for a folder its last name and a hash of its path."""
+def _result(folder: Path, kind: str, other: DatasetName | None, ensemble: int) -> Path:
+    """Where a result goes: test.json, test-ensemble-4.json, test-glyphs.json, of a folder with a hash of its path too."""
+    kind = kind if ensemble == 1 else f"{kind}-ensemble-{ensemble}"
     if other is None:
         return folder / f"{kind}.json"
     if not other.startswith(FOLDER):

@@ -11,7 +11,7 @@ from srwm.data import Split, UserError
 from srwm.fewshot.build import build_sampler, validation_shape
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler
-from srwm.fewshot.evaluate import answer, embed_all, evaluate
+from srwm.fewshot.evaluate import answer, embed_views, evaluate
 from srwm.fewshot.model import EpisodeModel
 from srwm.fewshot.objective import Evaluation, Losses, Objective, Sets, fraction_right
 
@@ -35,10 +35,12 @@ class Synchronous(Objective):
         return build_sampler(config, cls.train_shape(config), data[0], generator)
 
     @classmethod
-    def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int) -> Evaluation:
+    def evaluate(
+        cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int, ensemble: int = 1
+    ) -> Evaluation:
         """Accuracy of the answers."""
-        features = embed_all(model, data[0])
-        accuracy = evaluate(model, data[0], cls.test_shape(config), episodes, seed, features)
+        features = embed_views(model, data[0], ensemble)
+        accuracy = evaluate(model, data[0], cls.test_shape(config), episodes, seed, features, ensemble)
         return Evaluation(accuracy, features=features)
 
     @classmethod

@@ -115,6 +115,23 @@ def test_an_ensemble_is_the_mean_of_its_orders(trained) -> None:
     torch.testing.assert_close(learner.state_[0][:1], alone.state_[0], rtol=1e-4, atol=1e-5)
 
 
+def test_readings_of_images_are_through_other_views(drawn, images) -> None:
+    learner = FewShotLearner(drawn, preprocess="none", ensemble=10).fit(images[:3], LABELS[:3])
+    generator = torch.Generator().manual_seed(0)
+    orders = [torch.arange(3), *(torch.randperm(3, generator=generator) for _ in range(9))]
+    pixels = torch.from_numpy(images)[:, None].float() / 255
+    each = []
+    for reading, order in enumerate(orders):
+        turned = (pixels.flip(3) if reading % 8 > 3 else pixels).rot90(reading % 4, (2, 3))
+        features = drawn.embed(turned).detach()
+        state = drawn.learn_features(features[order][None], order[None])
+        each.append(drawn.query_features(features[None], state)[0, :, :3].detach().double().softmax(-1))
+    mean = torch.stack(each).mean(0)[:, [1, 0, 2]]  # of the labels a, b, c; b was shown first
+    np.testing.assert_allclose(learner.predict_proba(images), mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(learner.predict_proba(images[4]), mean[4:5], rtol=1e-4, atol=1e-6)
+    assert (each[0] - each[1]).abs().max() > 1e-4, "views differ"
+
+
 @pytest.mark.parametrize("core", ["none", "lstm", "deltanet", "sr_delta"])
 def test_any_core_serves(core, tmp_path) -> None:
     stack = StackConfig(core=core, d_model=16, num_heads=2, num_layers=2, ff_factor=1)

@@ -62,12 +62,6 @@ def test_declared_labels_keep_a_type_of_their_own_in_a_file(trained, tmp_path, l
     x = points(2, 3, 1)[0]
     assert np.array_equal(loaded.predict_proba(x), learner.predict_proba(x))
 
-    with safetensors.safe_open(tmp_path / "state", "pt") as file:
-        facts, tensors = json.loads(file.metadata()["srwm"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    del facts["declared_dtype"], facts["digest"]  # as in files of before
-    safetensors.torch.save_file(tensors, tmp_path / "before", {"srwm": json.dumps(facts)})
-    assert FewShotLearner(trained).load(tmp_path / "before").classes_.tolist() == classes
-
 
 def test_labels_that_json_does_not_hold_are_not_saved(trained, tmp_path) -> None:
     learner = FewShotLearner(trained).learn(points(1, 1, 0)[0], np.array(["2020-01-01"], "datetime64[D]"))
@@ -106,7 +100,7 @@ class Bomb:
         (safetensors.torch.save({"a": torch.zeros(2)}), "not what a learner"),
         (safetensors.torch.save({"a": torch.zeros(2)}, {"srwm": "[1]"}), "not what a learner"),
         (safetensors.torch.save({"a": torch.zeros(2)}, {"srwm": "{"}), "not readable"),
-        (safetensors.torch.save({"a": torch.zeros(2)}, {"srwm": '{"format": 2}'}), "not what a learner"),
+        (safetensors.torch.save({"a": torch.zeros(2)}, {"srwm": '{"format": 1}'}), "not what a learner"),
     ],
     ids=range(7),
 )
@@ -133,7 +127,7 @@ def test_a_corrupt_state_is_refused(trained, tmp_path, monkeypatch, content, mes
         ('"dtype": "<U1"', '"dtype": "|O8"'),
         ('"dtype": "<U1"', '"dtype": "<i8"'),
         ('"dtype": "<U1"', '"dtype": "<V1"'),
-        ('"orders": 1', '"orders": 2'),
+        ('"readings": 1', '"readings": 2'),
         ('"count": 2', '"count": []'),
         ('"count": 2', '"count": -1'),
         ('"seed": 0', '"sead": 0'),
