@@ -1,4 +1,3 @@
-import dataclasses
 import math
 
 import pytest
@@ -7,8 +6,7 @@ from torch.nn import functional as F
 
 from srwm.data import UserError
 from srwm.fewshot.auxiliary import AuxiliaryConfig, ClassLoss, NeighbourLoss, build_auxiliary
-from srwm.fewshot.images import to_float
-from srwm.fewshot.protocols import build_objective, check_config, with_second
+from srwm.fewshot.protocols import check_config, with_second
 
 
 def test_the_loss_of_neighbours_is_that_of_its_definition():
@@ -39,22 +37,6 @@ def test_the_loss_of_classes_is_a_cross_entropy():
     features, classes = torch.randn(5, 4), torch.tensor([0, 5, 2, 2, 1])
     logits = loss.classify(F.layer_norm(features, (4,)))
     assert torch.allclose(loss(features, classes), -logits.log_softmax(1)[torch.arange(5), classes].mean())
-
-
-def test_episodes_see_blended_features_and_the_auxiliary_loss_does_not(config, splits):
-    pool = dataclasses.replace(config.pool, blended=1.0)
-    config = dataclasses.replace(config, pool=pool, auxiliary=AuxiliaryConfig("neighbours"))
-    data = {split: (part,) for split, part in splits.items()}
-    objective = build_objective(config, data["train"]).eval()  # without dropout
-    step = objective.sampler(config, data["train"], torch.Generator().manual_seed(0)).sample()
-    step = step._replace(images=to_float(step.images))
-    blended, plain = objective(step), objective(step._replace(blend=None))
-    features = objective.model.embed(step.images)
-    share = step.blend.share[:, None]
-    expected = objective.losses((1 - share) * features + share * features.roll(-step.blend.places, 0), step.episodes)
-    torch.testing.assert_close(blended.terms["train_loss"], expected.loss)
-    assert not torch.isclose(blended.terms["train_loss"], plain.terms["train_loss"], rtol=1e-4)
-    assert torch.equal(blended.terms["auxiliary_loss"], plain.terms["auxiliary_loss"])
 
 
 def test_configurations_build_what_they_name(config, splits):

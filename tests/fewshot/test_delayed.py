@@ -76,7 +76,7 @@ def test_the_loss_is_the_mean_over_real_steps(objective):
 def test_a_stream_holds_every_class_equally_often_in_random_order(config, sampler):
     data = constant_classes("train", 12, 6)
     config = dataclasses.replace(config, sampler=sampler)
-    images, classes, (shown, labels, mask), *_ = Delayed.sampler(config, (data,), torch.Generator().manual_seed(0)).sample()
+    images, classes, (shown, labels, mask), _ = Delayed.sampler(config, (data,), torch.Generator().manual_seed(0)).sample()
     assert mask is None
     assert shown.shape == labels.shape == (16, 12)
     assert len({tuple(row) for row in labels.tolist()}) == 16

@@ -174,47 +174,11 @@ def test_turned_classes_are_classes_of_their_own():
     assert (data.images == ramp).all(), "the data stay as they are"
 
 
-def test_blended_classes_lie_between_two():
-    """The features of an image are one-hot in its class, so that what is blended with what can be read from them."""
-    data = ImageClasses("plain", np.zeros((60, 1, 8, 8), np.uint8), np.arange(0, 61, 10), tuple("abcdef"))
-    sampler = PooledSampler(data, EpisodeShape(3, 1, 3), 4, generator(), classes=5, images_per_class=4, blended=0.5)
-    shares, places = [], set()
-    for _ in range(100):
-        step = sampler.sample()
-        features = torch.nn.functional.one_hot(torch.arange(5).repeat_interleave(4), 5).double()
-        seen = step.blend(features)
-        assert seen.dtype == features.dtype
-        classes = seen.view(5, 4, 5)
-        assert (classes == classes[:, :1]).all(), "a class is blended as a whole"
-        own = classes[:, 0].diagonal()
-        blended = own < 1
-        assert torch.equal(own, 1 - step.blend.share.view(5, 4)[:, 0].double())
-        assert torch.equal(classes[:, 0].sum(1), torch.ones(5).double())
-        assert torch.equal((classes[:, 0] > 0).sum(1), 1 + blended.long()), "one other class"
-        shares.append(1 - own)
-        assert step.blend.places % 4 == 0, "image by image"
-        other = classes[:, 0] - torch.diag(own)
-        assert torch.equal(other.roll(-step.blend.places // 4, 1).diagonal(), 1 - own), "with the class so many places on"
-        places.add(step.blend.places // 4)
-    assert places == {1, 2}
-    assert any(len(step[step > 0].unique()) > 1 for step in shares), "each class by a share of its own"
-    shares = torch.cat(shares)
-    assert 0.4 < (shares > 0).double().mean() < 0.6
-    some = shares[shares > 0]
-    assert 0.3 <= some.min() < 0.32
-    assert 0.48 < some.max() < 0.5
-
-
 @pytest.mark.parametrize(
-    ("side", "options", "message"),
-    [
-        ((8, 8), {"turned": 1.5}, "pool.turned: expected a share from 0 to 1, got 1.5"),
-        ((8, 6), {"turned": 0.5}, "pool.turned: expected square images"),
-        ((8, 8), {"blended": -0.5}, "pool.blended: expected a share from 0 to 1, got -0.5"),
-        ((8, 8), {"blended": 0.5, "classes": 2}, "pool.blended: expected a pool of 3 classes or more, got 2"),
-    ],
+    ("side", "turned", "message"),
+    [((8, 8), 1.5, "pool.turned: expected a share from 0 to 1, got 1.5"), ((8, 6), 0.5, "pool.turned: expected square images")],
 )
-def test_pools_that_cannot_be(side, options, message):
+def test_turns_that_cannot_be(side, turned, message):
     data = ImageClasses("plain", np.zeros((60, 1, *side), np.uint8), np.arange(0, 61, 10), tuple("abcdef"))
     with pytest.raises(UserError, match=message):
-        PooledSampler(data, EpisodeShape(2, 1, 3), 4, generator(), **{"classes": 4, "images_per_class": 5, **options})
+        PooledSampler(data, EpisodeShape(3, 1, 3), 4, generator(), classes=4, images_per_class=5, turned=turned)

@@ -83,8 +83,7 @@ def test_a_run_learns_and_leaves_what_it_promises(tmp_path, config, splits):
 @pytest.mark.parametrize("sampler", ["pooled", "per-episode"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_equal_configurations_give_equal_weights(tmp_path, config, splits, sampler, precision):
-    pool = dataclasses.replace(config.pool, blended=0.5 if sampler == "pooled" else 0.0)
-    config = dataclasses.replace(config, sampler=sampler, precision=precision, pool=pool, steps=3)
+    config = dataclasses.replace(config, sampler=sampler, precision=precision, steps=3)
     for name, seed in (("one", 0), ("same", 0), ("other", 1)):
         train(dataclasses.replace(config, seed=seed), splits, tmp_path / name, accelerator="cpu")
     one, same, other = (weights(tmp_path / name, 3) for name in ("one", "same", "other"))
@@ -306,8 +305,6 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"fewest_ways": 4}, "fewest_ways: expected 2 to model.n_way = 3, got 4"),
         ({"validation_ways": 1}, "validation_ways: expected 2 to model.n_way = 3, got 1"),
         ({"fewest_ways": 2, "sampler": "per-episode"}, "only the pooled sampler"),
-        ({"pool": PoolConfig(blended=0.5), "sampler": "per-episode"}, r"pool\.blended: only the pooled sampler"),
-        ({"pool": PoolConfig(blended=0.5), "protocol": "delayed"}, r"pool\.blended: expected 0, since streams are not blended"),
         ({"validation_queries": 99}, "need 3 classes of 34 images"),
         ({"pool": PoolConfig(classes=0)}, r"pool\.classes: expected 1 or more, got 0"),
         ({"pool": PoolConfig(images_per_class=-3)}, r"pool\.images_per_class: expected 1 or more, got -3"),

@@ -46,9 +46,8 @@ def build_sampler(
 ) -> Sampler[Episodes]:
     """The sampler of training episodes of one shape; `generator` is its state."""
     if config.sampler == "per-episode":
-        for name in ("turned", "blended"):
-            if getattr(config.pool, name):
-                raise UserError(f"pool.{name}: only the pooled sampler has a pool")
+        if config.pool.turned:
+            raise UserError("pool.turned: only the pooled sampler turns classes")
         return EpisodeSampler(data, shape, config.episodes, generator)
     pool = config.pool
     return PooledSampler(
@@ -61,7 +60,6 @@ def build_sampler(
         fewest_ways=config.fewest_ways,
         most_shots=config.most_shots,
         turned=pool.turned,
-        blended=pool.blended,
     )
 
 

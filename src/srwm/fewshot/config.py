@@ -25,9 +25,6 @@ class PoolConfig:
     turned: float = 0.0
     """share of the classes of a pool that are turned by one to three quarters, as classes of their own; not for data whose
     rotations are classes already, as Omniglot's"""
-    blended: float = 0.0
-    """share of the classes of a pool whose features are blended with those of another, as new classes for the episodes, not for
-    the auxiliary loss: meant to keep the memory from learning the training classes by heart. Not for streams"""
 
     def count(self, classes: int) -> int:
         """How many classes come out of so many of a data set."""

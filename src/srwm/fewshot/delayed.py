@@ -65,8 +65,6 @@ class Delayed(Objective):
         """Raise UserError where the configuration does not fit the protocol or the data."""
         if not 0 <= config.streams.hint < 1:
             raise UserError(f"streams.hint: expected a share from 0 up to, not with, 1, got {config.streams.hint}")
-        if config.pool.blended:
-            raise UserError(f"pool.blended: expected 0, since streams are not blended, and the protocol is {config.protocol!r}")
         super().check(config, data)
 
     @classmethod

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from srwm.data import ImageClasses, UserError
 
-_SHARE_OF_OTHER = (0.3, 0.5)  # where classes are blended: each stays nearer to itself
-
 
 @dataclass(frozen=True)
 class EpisodeShape:
@@ -53,34 +51,17 @@ class Episodes(NamedTuple):
 Drawn = TypeVar("Drawn", covariant=True)
 
 
-class Blend(NamedTuple):
-    """Features of each image blended with those of the image so many places on, the last followed by the first.
-
-    f_i becomes f_i + share_i (f_(i + places) - f_i), share (P,) at most a half. Features are interpolated as in manifold mixup
-    (Verma et al., 2019), and what comes out counts as a class of its own, as in task interpolation (Yao et al., 2022).
-    """
-
-    places: int
-    share: Tensor
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """Features (P, F) -> (P, F)."""
-        return features.lerp(features.roll(-self.places, 0), self.share.to(features.dtype)[:, None])
-
-
 class Step(NamedTuple, Generic[Drawn]):
     """What one step of training sees: images (P, C, H, W) uint8, each to be embedded once, and the episodes over them.
 
     classes (P,) int64 are the images' classes among all training classes; normalisation (P, 2, C), if there is one, has the
-    mean and deviation of each channel in the data set that an image is from; the episodes see features after the blend, if
-    there is one.
+    mean and deviation of each channel in the data set that an image is from.
     """
 
     images: Tensor
     classes: Tensor
     episodes: Drawn
     normalisation: Tensor | None = None
-    blend: Blend | None = None
 
 
 class Sampler(Protocol[Drawn]):
@@ -163,9 +144,8 @@ class PooledSampler:
     P = classes * images_per_class images a step, embedded once, serve any number of episodes. With `fewest_ways` and
     `most_shots` each step draws its numbers of classes (fewest_ways to n_way) and of examples per class (k_shot to most_shots).
     A share `turned` of a pool's classes, drawn at random, is turned by 90, 180 or 270 degrees; turned by so many quarters,
-    class c counts as class c + quarters * (classes of the data). A share `blended` is blended, image by image, with the class
-    so many places on in the pool, as many for all classes of a step; the weight of the other, 0.3 to 0.5, is drawn for each.
-    Raises UserError for a pool that is too small for an episode or to be blended, or to be turned though images are not square.
+    class c counts as class c + quarters * (classes of the data).
+    Raises UserError for a pool that is too small for an episode, or to be turned though images are not square.
     Nothing finds out whether a turned class is another of the data.
     """
 
@@ -181,23 +161,19 @@ class PooledSampler:
         fewest_ways: int | None = None,
         most_shots: int | None = None,
         turned: float = 0.0,
-        blended: float = 0.0,
     ) -> None:
         self.data, self.images = data, torch.from_numpy(data.images)
         self.offsets = torch.from_numpy(data.offsets)
         self.shape, self.episodes, self.generator = shape, episodes, generator
         self.pool = EpisodeShape(classes, images_per_class, queries=0)
-        self.fewest_ways, self.most_shots, self.turned, self.blended = fewest_ways, most_shots, turned, blended
+        self.fewest_ways, self.most_shots, self.turned = fewest_ways, most_shots, turned
         if classes < shape.n_way or images_per_class < shape.images_per_class:
             raise UserError(
                 f"pool: {shape.n_way}-way {shape.k_shot}-shot episodes with {shape.queries} queries need a pool of "
                 f"{shape.n_way} classes of {shape.images_per_class} images, got {classes} classes of {images_per_class}"
             )
-        for name, share in {"turned": turned, "blended": blended}.items():
-            if not 0 <= share <= 1:
-                raise UserError(f"pool.{name}: expected a share from 0 to 1, got {share}")
-        if blended and classes < 3:
-            raise UserError(f"pool.blended: expected a pool of 3 classes or more, got {classes}")
+        if not 0 <= turned <= 1:
+            raise UserError(f"pool.turned: expected a share from 0 to 1, got {turned}")
         if turned and data.image_shape[1] != data.image_shape[2]:
             raise UserError(f"pool.turned: expected square images, those of {data.name} are {data.image_shape}")
 
@@ -215,7 +191,7 @@ class PooledSampler:
             for quarter in (1, 2, 3):
                 chosen = quarters == quarter
                 images[chosen] = images[chosen].rot90(quarter, (2, 3))
-        return Step(images, classes, episodes, normalisation, self._draw_blend() if self.blended else None)
+        return Step(images, classes, episodes, normalisation)
 
     def _shape_of_step(self) -> EpisodeShape:
         shape = self.shape
@@ -227,20 +203,8 @@ class PooledSampler:
 
     def _draw_quarters(self) -> Tensor:
         """By how many quarters each class of a pool is turned, (classes,)."""
-        chosen = self._choose(self.turned)
+        chosen = torch.rand(self.pool.n_way, generator=self.generator) < self.turned
         return torch.randint(1, 4, chosen.shape, generator=self.generator) * chosen
-
-    def _draw_blend(self) -> Blend:
-        """A class as a whole is blended, or not, and no two with each other: less than half the pool lies between them."""
-        classes, images = self.pool.n_way, self.pool.k_shot
-        chosen = self._choose(self.blended)
-        low, high = _SHARE_OF_OTHER
-        share = (low + (high - low) * torch.rand(classes, generator=self.generator)) * chosen
-        return Blend(images * self._draw(1, (classes - 1) // 2), share.repeat_interleave(images))
-
-    def _choose(self, share: float) -> Tensor:
-        """Which classes of a pool are among a share of them, bool (classes,)."""
-        return torch.rand(self.pool.n_way, generator=self.generator) < share
 
     def _draw(self, low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (), generator=self.generator))

@@ -100,8 +100,7 @@ class Objective(nn.Module, ABC):
         images = standardise(step.images, step.normalisation)
         with torch.autocast(step.images.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             features = self.model.embed(images)
-            seen = features if step.blend is None else step.blend(features)
-            loss, accuracy, terms = self.losses(seen, step.episodes)
+            loss, accuracy, terms = self.losses(features, step.episodes)
         if self.auxiliary is not None:
             terms = {**terms, "auxiliary_loss": self.auxiliary(features.float(), step.classes)}
             loss = loss + self.config.auxiliary.weight * terms["auxiliary_loss"]
