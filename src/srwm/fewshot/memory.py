@@ -121,8 +121,9 @@ class Memory:
 
     def _embed(self, images: Tensor) -> Tensor:
         """Features (P, readings, F) of images (P, ...) as each reading sees them."""
-        seen = [self.model.embed(view(images)) for view in views(self.model.config)[: self.readings]]
-        return torch.stack([seen[reading % len(seen)] for reading in range(self.readings)], dim=1)
+        seen = [view(images) for view in views(self.model.config)[: self.readings]]
+        features = by_parts(self.model.embed, torch.cat(seen)).view(len(seen), len(images), -1)
+        return features[torch.arange(self.readings) % len(seen)].transpose(0, 1)
 
     def _order(self, count: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed + self.count)
