@@ -117,7 +117,9 @@ def test_the_result_of_an_ensemble_lies_beside_that_of_one_reading(folder, tmp_p
     assert main([*evaluate, "--split", "val"]) == 0
     for name in ("val.json", "val-baselines.json"):
         shutil.copy(run / name, tmp_path / name)
+    assert "90 episodes, " in capsys.readouterr().out
     assert main([*evaluate, "--split", "val", "--ensemble", "9"]) == 0
+    assert "90 episodes, each read 9 times, " in capsys.readouterr().out
     assert main([*evaluate, "--ensemble", "2", "--no-baselines"]) == 0
     assert (run / "test.json").read_text() == tested
     assert json.loads((run / "test-ensemble-2.json").read_text())["data"] == f"{folder}-test"

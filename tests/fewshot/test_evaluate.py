@@ -69,6 +69,8 @@ def test_an_ensemble_is_the_mean_of_readings_in_other_orders_through_other_views
     assert evaluate(model, data, shape, 40, seed=5, ensemble=readings) == expected
     assert evaluate(model, data, shape, 40, seed=5, features=features, ensemble=readings) == expected
     assert evaluate(model, data, shape, 40, seed=5, ensemble=1) == evaluate(model, data, shape, 40, seed=5)
+    with pytest.raises(ValueError, match="ensemble: expected 1 or more, got 0"):
+        evaluate(model, data, shape, 40, seed=5, ensemble=0)
 
 
 def test_an_ensemble_corrects_errors_of_single_readings(config, splits):

@@ -52,8 +52,10 @@ def evaluate(
     The model is in evaluation mode meanwhile. The same seed gives the same episodes. `features` are those that `embed_views`
     gave for this data and ensemble, where that has been done. `ensemble` is the number of readings of the examples, as of a
     `FewShotLearner`, whose answers are averaged: as they come, then in random orders, each through the next view.
-    Raises UserError where the data has too few classes or images for such episodes.
+    Raises UserError where the data has too few classes or images for such episodes, ValueError for no reading at all.
     """
+    if ensemble < 1:
+        raise ValueError(f"ensemble: expected 1 or more, got {ensemble}")
     generator = torch.Generator().manual_seed(seed)
 
     def predict(drawn: Episodes) -> Tensor:
