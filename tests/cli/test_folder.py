@@ -6,7 +6,10 @@ import pytest
 from PIL import Image
 
 from srwm.cli import main
+from srwm.data.splits import load_splits
 from srwm.fewshot.config import TrainConfig, read_config
+from srwm.fewshot.evaluate import evaluate as evaluate_model
+from srwm.fewshot.report import episode_shape, load_best
 from srwm.training.runs import create_run
 
 QUICK = {
@@ -117,7 +120,7 @@ def test_the_result_of_an_ensemble_lies_beside_that_of_one_reading(folder, tmp_p
     assert main([*evaluate, "--split", "val"]) == 0
     for name in ("val.json", "val-baselines.json"):
         shutil.copy(run / name, tmp_path / name)
-    assert "90 episodes, " in capsys.readouterr().out
+    assert "each read" not in capsys.readouterr().out
     assert main([*evaluate, "--split", "val", "--ensemble", "9"]) == 0
     assert "90 episodes, each read 9 times, " in capsys.readouterr().out
     assert main([*evaluate, "--ensemble", "2", "--no-baselines"]) == 0
@@ -128,6 +131,9 @@ def test_the_result_of_an_ensemble_lies_beside_that_of_one_reading(folder, tmp_p
         one, many = (json.loads((run / f"{name}{suffix}.json").read_text()) for suffix in ("", "-ensemble-9"))
         assert one.keys() == many.keys()
     assert one != many
+    data = load_splits(f"folder:{folder}")["val"]
+    expected = evaluate_model(load_best(run), data, episode_shape(run, 2), 90, 1, ensemble=9)
+    assert json.loads((run / "val-ensemble-9.json").read_text())["mean"] == expected.mean
     assert one["nearest pixels (Euclidean)"] == many["nearest pixels (Euclidean)"]
     assert main([*evaluate, "--ensemble", "0"]) == 1
     assert "ensemble" in capsys.readouterr().err

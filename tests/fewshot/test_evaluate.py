@@ -55,7 +55,7 @@ def test_an_ensemble_is_the_mean_of_readings_in_other_orders_through_other_views
     torch.manual_seed(0)
     model = build_model(config.model).eval()
     data, shape, readings = splits["test"], EpisodeShape(3, 2, 2, slots=3), 9
-    drawn = draw_episodes(torch.from_numpy(data.offsets), shape, 40, torch.Generator().manual_seed(5))
+    drawn = draw_episodes(torch.from_numpy(data.offsets), shape, 200, torch.Generator().manual_seed(5))
     generator = torch.Generator().manual_seed(5)
     orders = [torch.arange(6), *(torch.randperm(6, generator=generator) for _ in range(readings - 1))]
     features = embed_views(model, data, readings)
@@ -66,11 +66,14 @@ def test_an_ensemble_is_the_mean_of_readings_in_other_orders_through_other_views
             state = model.learn_features(features[reading % 8][support], labels)
             total = total + model.query_features(features[reading % 8][drawn.query], state).double().softmax(-1)
     expected = Accuracy.of((total.argmax(-1) == drawn.query_labels).double().mean(1))
-    assert evaluate(model, data, shape, 40, seed=5, ensemble=readings) == expected
-    assert evaluate(model, data, shape, 40, seed=5, features=features, ensemble=readings) == expected
-    assert evaluate(model, data, shape, 40, seed=5, ensemble=1) == evaluate(model, data, shape, 40, seed=5)
+    assert evaluate(model, data, shape, 200, seed=5, ensemble=readings) == expected
+    assert evaluate(model, data, shape, 200, seed=5, features=features, ensemble=readings) == expected
+    with torch.no_grad():
+        one = score(lambda drawn: answer(model, features[0], drawn).argmax(-1), data, shape, 200, 5)
+    assert evaluate(model, data, shape, 200, seed=5) == one
+    assert expected != one
     with pytest.raises(ValueError, match="ensemble: expected 1 or more, got 0"):
-        evaluate(model, data, shape, 40, seed=5, ensemble=0)
+        evaluate(model, data, shape, 200, seed=5, ensemble=0)
 
 
 def test_an_ensemble_corrects_errors_of_single_readings(config, splits):

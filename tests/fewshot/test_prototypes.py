@@ -13,6 +13,7 @@ from srwm.fewshot.baselines import (
     NEAREST_FEATURES,
     PROTOTYPES,
     PROTOTYPES_NORMALISED,
+    baselines,
     evaluate_baselines,
     nearest_labels,
     predictors,
@@ -185,11 +186,28 @@ def test_nearest_labels_are_the_same_in_pieces_and_differ_by_metric(monkeypatch)
     assert nearest_labels(vectors, episode).tolist() == [[0, 0]] * 2
 
 
+def test_baselines_see_views_as_one_long_vector():
+    torch.manual_seed(0)
+    features = [torch.randn(60, 5), 3 * torch.randn(60, 5) + 1]
+    drawn = draw_episodes(torch.arange(0, 61, 6), EpisodeShape(4, 2, 4), 50)
+    found, (first, second) = baselines(features), (baselines([view]) for view in features)
+    joined, normalised = torch.cat(features, 1), torch.cat([torch.nn.functional.layer_norm(view, (5,)) for view in features], 1)
+    expected = {
+        NEAREST_FEATURES: nearest_labels(joined, drawn, "cosine"),
+        PROTOTYPES: prototype_labels([joined], drawn),
+        PROTOTYPES_NORMALISED: prototype_labels([normalised], drawn),
+    }
+    for name, labels in expected.items():
+        assert torch.equal(found[name](drawn), labels)
+        assert not torch.equal(first[name](drawn), labels)
+        assert not torch.equal(second[name](drawn), labels)
+
+
 def test_prototypes_of_one_example_are_nearest_neighbours():
     torch.manual_seed(0)
     features = torch.randn(60, 5)
     drawn = draw_episodes(torch.arange(0, 61, 6), EpisodeShape(4, 1, 8), 50)
-    assert torch.equal(prototype_labels(features, drawn), nearest_labels(features, drawn))
+    assert torch.equal(prototype_labels([features], drawn), nearest_labels(features, drawn))
 
 
 @pytest.mark.parametrize("options", [[], ["--no-baselines"]])

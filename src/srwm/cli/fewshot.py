@@ -247,12 +247,8 @@ def _test(
     data, *second = [splits[split] for splits in sets]
     found = score_run(run, data, episodes, queries, seed, *second, other=other, split=split, ensemble=ensemble)
     names = ", ".join(part.name for part in (data, *second))
-    read = (
-        f"{found.accuracy.episodes} episodes"
-        if ensemble == 1
-        else f"{found.accuracy.episodes} episodes, each read {ensemble} times"
-    )
-    print(f"{_ACCURACY[split]} {found.accuracy} (95 % interval, {read}, {names})")
+    read = f", each read {ensemble} times" if ensemble > 1 else ""
+    print(f"{_ACCURACY[split]} {found.accuracy} (95 % interval, {found.accuracy.episodes} episodes{read}, {names})")
     return found
 
 

@@ -43,11 +43,17 @@ def nearest_labels(vectors: Tensor, episodes: Episodes, metric: Literal["euclide
     return torch.cat(found)
 
 
-def prototype_labels(features: Tensor, episodes: Episodes) -> Tensor:
-    """Labels (B, Q) of the nearest class means, by the features (P, F) of the images that the episodes point at."""
+def prototype_labels(features: Sequence[Tensor], episodes: Episodes) -> Tensor:
+    """Labels (B, Q) of the nearest class means, by the features (P, F) of the images that the episodes point at.
+
+    Squared distances of several views of the images add up.
+    """
     ways = int(episodes.support_labels.max()) + 1
-    sums, counts = class_sums(features[episodes.support], episodes.support_labels, ways)
-    return prototype_logits(features[episodes.query], sums, counts).argmax(-1)
+    total = torch.zeros(())
+    for view in features:
+        sums, counts = class_sums(view[episodes.support], episodes.support_labels, ways)
+        total = total + prototype_logits(view[episodes.query], sums, counts)
+    return total.argmax(-1)
 
 
 def predictors(model: EpisodeModel, features: Tensor) -> dict[str, Predict]:
@@ -61,16 +67,16 @@ def predictors(model: EpisodeModel, features: Tensor) -> dict[str, Predict]:
 
 
 def baselines(features: Sequence[Tensor]) -> dict[str, Predict]:
-    """Three baselines on features (I, F), of several views side by side, so that squared distances of all views add up.
+    """Three baselines on features (I, F) of images seen through several views, which count as one long vector.
 
     A LayerNorm without weights comes first in the models' balanced input and in `NeighbourLoss`. After it all features have the
     same length, so with one example a class the nearest class mean is that of the largest cosine.
     """
-    on_cpu = [view.cpu() for view in features]
-    plain = torch.cat(on_cpu, dim=1)
-    normalised = torch.cat([F.layer_norm(view.float(), view.shape[1:]) for view in on_cpu], dim=1)
+    plain = [view.cpu() for view in features]
+    joined = torch.cat(plain, dim=1)
+    normalised = [F.layer_norm(view.float(), view.shape[1:]) for view in plain]
     return {
-        NEAREST_FEATURES: lambda drawn: nearest_labels(plain, drawn, "cosine"),
+        NEAREST_FEATURES: lambda drawn: nearest_labels(joined, drawn, "cosine"),
         PROTOTYPES: lambda drawn: prototype_labels(plain, drawn),
         PROTOTYPES_NORMALISED: lambda drawn: prototype_labels(normalised, drawn),
     }
@@ -86,9 +92,10 @@ def evaluate_baselines(
     features: Sequence[Tensor] | None = None,
     ensemble: int = 1,
 ) -> Mapping[str, Accuracy]:
-    """Accuracy of `BASELINES` by name, on the episodes that `evaluate` of the same seed sees; `features`, `ensemble` as there.
+    """Accuracy of `BASELINES` by name, on the episodes that `evaluate` of the same seed sees.
 
-    Those on features see all views of the ensemble, side by side; pixels are seen as they are.
+    Those on features see all views of an ensemble of so many readings, or those of which `features` are; pixels are seen as
+    they are.
 
     Raises UserError where the data has too few classes or images for such episodes.
     """

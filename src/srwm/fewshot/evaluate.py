@@ -49,25 +49,30 @@ def evaluate(
 ) -> Accuracy:
     """Accuracy over `episodes` random episodes: every image is embedded once a view, the episodes run from the features.
 
-    The model is in evaluation mode meanwhile. The same seed gives the same episodes. `features` are those that `embed_views`
-    gave for this data and ensemble, where that has been done. `ensemble` is the number of readings of the examples, as of a
-    `FewShotLearner`, whose answers are averaged: as they come, then in random orders, each through the next view.
+    The model is in evaluation mode meanwhile. The same seed gives the same episodes. `ensemble` is the number of readings of
+    the examples, as of a `FewShotLearner`, whose answers are averaged: as they come, then in random orders, one for the
+    episodes of a batch, each through the next view, and after the last through the first again. `features`, of each view, are
+    those that `embed_views` gave for this data, where that has been done.
     Raises UserError where the data has too few classes or images for such episodes, ValueError for no reading at all.
     """
-    if ensemble < 1:
-        raise ValueError(f"ensemble: expected 1 or more, got {ensemble}")
+    _check_readings(ensemble)
     generator = torch.Generator().manual_seed(seed)
 
     def predict(drawn: Episodes) -> Tensor:
         total = torch.zeros(())
         for reading in range(ensemble):
             read = drawn if reading == 0 else drawn.reordered(torch.randperm(drawn.support.shape[1], generator=generator))
-            total = total + answer(model, known[reading % len(known)], read).double().softmax(-1)
+            total = total + answer(model, known[reading % len(known)], read).cpu().double().softmax(-1)
         return total.argmax(-1)
 
     with evaluation_mode(model):
         known = embed_views(model, data, ensemble) if features is None else features
         return score(predict, data, shape, episodes, seed)
+
+
+def _check_readings(ensemble: int) -> None:
+    if ensemble < 1:
+        raise ValueError(f"ensemble: expected 1 or more, got {ensemble}")
 
 
 def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: EpisodeShape, episodes: int, seed: int) -> Accuracy:
@@ -82,7 +87,11 @@ def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: Epis
 
 
 def embed_views(model: EpisodeModel, data: ImageClasses, ensemble: int = 1) -> list[Tensor]:
-    """Features (I, F) as `embed_all` gives them, through each view that an ensemble of so many readings has."""
+    """Features (I, F) as `embed_all` gives them, through each view that an ensemble of so many readings has.
+
+    Raises ValueError for no reading at all.
+    """
+    _check_readings(ensemble)
     return [embed_all(model, data, view=view) for view in views(model.config)[:ensemble]]
 
 

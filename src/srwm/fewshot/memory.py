@@ -88,8 +88,7 @@ class Memory:
         features = by_parts(self._embed, pixels.to(self.device)).transpose(0, 1)
         slots = torch.from_numpy(positions(given, known)).to(self.device)
         order = self._order(len(given)).to(self.device)
-        in_order = features.gather(1, order[..., None].expand(features.shape))
-        state = self.model.learn_features(in_order, slots[order], self.state)
+        state = self.model.learn_features(features.take_along_dim(order[..., None], 1), slots[order], self.state)
         if not all(part.isfinite().all() for part in leaves(state)):
             raise ValueError("images: expected numbers of which the memory stays finite, got too large ones")
         return replace(self, state=state, labels=known, count=self.count + len(given), columns=columns or self.columns)

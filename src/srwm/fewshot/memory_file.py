@@ -90,8 +90,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _restored(facts: dict[str, Any], tensors: dict[str, Tensor], fresh: Memory) -> Memory:
     readings, seed, count = (int(facts[name]) for name in ("readings", "seed", "count"))
-    if not (0 <= seed < MAX_SEED and 0 <= count < _MAX_COUNT):
-        raise ValueError(f"seed, count: expected numbers from 0 below {MAX_SEED} and {_MAX_COUNT}, got {seed} and {count}")
+    if not (readings >= 1 and 0 <= seed < MAX_SEED and 0 <= count < _MAX_COUNT):
+        raise ValueError(
+            f"readings, seed, count: expected numbers from 1, 0 and 0, below {MAX_SEED} and {_MAX_COUNT}, "
+            f"got {readings}, {seed} and {count}"
+        )
     columns = None if facts["columns"] is None else int(facts["columns"])
     labels = _labels(facts["labels"], facts["dtype"])
     declared = None if facts["declared"] is None else np.unique(_labels(facts["declared"], facts["declared_dtype"]))

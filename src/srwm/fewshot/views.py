@@ -10,7 +10,7 @@ from torch import Tensor
 from srwm.fewshot.model import ModelConfig
 
 View = Callable[[Tensor], Tensor]
-"""From images (P, C, H, W) to images of the same shape."""
+"""From images (P, C, H, W), one or more, to images of the same shape."""
 
 _NEARER, _FARTHER = 1.15, 0.85
 
@@ -18,36 +18,32 @@ _NEARER, _FARTHER = 1.15, 0.85
 def views(config: ModelConfig) -> tuple[View, ...]:
     """Ways to see a model's images, the first as they are.
 
-    Photographs, of three channels: mirrored left to right, 15 % larger, 15 % smaller. Drawings, of any other number: turned by
-    quarters, or by half where they are not square, and mirrored; a class that is turned is a class like any other. Numbers
-    without a stem are seen as they are.
+    Photographs, of three channels: as they are, 15 % larger and 15 % smaller, each also mirrored left to right. Drawings, of
+    any other number: turned by quarters, or by half where they are not square, each also mirrored; a class that is turned is a
+    class like any other. Numbers without a stem are seen as they are.
     """
     if config.stem == "none":
         return (_as_given,)
     channels, height, width = config.image_shape
     if channels == 3:
         nearer, farther = partial(_zoomed, by=_NEARER), partial(_zoomed, by=_FARTHER)
-        return _as_given, partial(nearer, mirror=True), farther, _mirrored, nearer, partial(farther, mirror=True)
+        return _as_given, _of_mirror(nearer), farther, _of_mirror(_as_given), nearer, _of_mirror(farther)
     quarters = range(4) if height == width else (0, 2)
-    turns = tuple(partial(_turned, quarters=quarter) for quarter in quarters)
-    return (*turns, *(partial(turn, mirror=True) for turn in turns))
+    turns = [partial(torch.rot90, k=quarter, dims=(2, 3)) for quarter in quarters]
+    return (*turns, *map(_of_mirror, turns))
 
 
 def _as_given(images: Tensor) -> Tensor:
     return images
 
 
-def _mirrored(images: Tensor) -> Tensor:
-    return images.flip(3)
+def _of_mirror(view: View) -> View:
+    """A view of the mirror images."""
+    return lambda images: view(images.flip(3))
 
 
-def _turned(images: Tensor, quarters: int, *, mirror: bool = False) -> Tensor:
-    return (_mirrored(images) if mirror else images).rot90(quarters, (2, 3))
-
-
-def _zoomed(images: Tensor, by: float, *, mirror: bool = False) -> Tensor:
+def _zoomed(images: Tensor, by: float) -> Tensor:
     """Larger or smaller around the centre; what comes in from outside is the image mirrored at its edge."""
-    size = torch.tensor([[1 / by, 0, 0], [0, 1 / by, 0]]).to(images)
+    size = images.new_tensor([[1 / by, 0, 0], [0, 1 / by, 0]])
     grid = F.affine_grid(size.expand(len(images), 2, 3), list(images.shape), align_corners=False)
-    moved = F.grid_sample(_mirrored(images) if mirror else images, grid, padding_mode="reflection", align_corners=False)
-    return moved.contiguous(memory_format=torch.channels_last)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)

@@ -12,9 +12,9 @@ import torch
 from srwm import FewShotLearner
 from srwm.data import UserError
 from srwm.fewshot.facts import Facts
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.model import FewShotModel, ModelConfig
 
-from .conftest import LABELS, WAYS, WIDTH, points
+from .conftest import LABELS, STACK, WAYS, WIDTH, points
 
 
 def test_a_saved_state_goes_on_where_it_was(trained, tmp_path) -> None:
@@ -29,6 +29,24 @@ def test_a_saved_state_goes_on_where_it_was(trained, tmp_path) -> None:
         one.learn(x[9:], names[9:])
     assert np.array_equal(loaded.predict_proba(x), learner.predict_proba(x))
     assert loaded.load(tmp_path / "state").state_[0].shape == (3, 2, 16, 52)
+
+
+@pytest.mark.parametrize(("channels", "ensemble"), [(1, 9), (3, 7)])
+def test_an_ensemble_on_images_goes_on_where_it_was(tmp_path, channels, ensemble) -> None:
+    torch.manual_seed(2)
+    config = ModelConfig(image_shape=(channels, 16, 20), n_way=3, stem_channels=4, stack=STACK)
+    model = FewShotModel(config)
+    x = np.random.default_rng(0).random((6, channels, 16, 20), dtype=np.float32)
+    learner = FewShotLearner(model, ensemble=ensemble, random_state=3).learn(x[:4], list("abca"))
+    learner.save(tmp_path / "state")
+    loaded = FewShotLearner(model).load(tmp_path / "state")
+    before = learner.predict_proba(x)
+    assert np.array_equal(loaded.predict_proba(x), before)
+    for one in (loaded, learner):
+        one.learn(x[4:], ["b", "c"])
+    assert np.array_equal(loaded.predict_proba(x), learner.predict_proba(x))
+    assert not np.allclose(learner.predict_proba(x), before)
+    assert learner.forget().learn(x[:4], list("abca")).predict_proba(x) == pytest.approx(before)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +146,7 @@ def test_a_corrupt_state_is_refused(trained, tmp_path, monkeypatch, content, mes
         ('"dtype": "<U1"', '"dtype": "<i8"'),
         ('"dtype": "<U1"', '"dtype": "<V1"'),
         ('"readings": 1', '"readings": 2'),
+        ('"readings": 1', '"readings": 0'),
         ('"count": 2', '"count": []'),
         ('"count": 2', '"count": -1'),
         ('"seed": 0', '"sead": 0'),
