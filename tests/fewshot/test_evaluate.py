@@ -54,26 +54,27 @@ def test_evaluation_is_what_reading_the_episode_image_by_image_gives(config, spl
 def test_an_ensemble_is_the_mean_of_readings_in_other_orders_through_other_views(config, splits):
     torch.manual_seed(0)
     model = build_model(config.model).eval()
-    data, shape, readings = splits["test"], EpisodeShape(3, 2, 2, slots=3), 9
+    for parameter in (*model.input.parameters(), *model.stack.parameters(), *model.out_layer.parameters()):
+        torch.nn.init.normal_(parameter)  # so that answers differ
+    data, shape, readings = splits["test"], EpisodeShape(3, 2, 2, slots=3), 5
     drawn = draw_episodes(torch.from_numpy(data.offsets), shape, 200, torch.Generator().manual_seed(5))
     generator = torch.Generator().manual_seed(5)
     orders = [torch.arange(6), *(torch.randperm(6, generator=generator) for _ in range(readings - 1))]
-    features = embed_views(model, data, readings)
+    features = list(torch.randn(3, len(data.images), model.num_features))
     with torch.no_grad():
         total = torch.zeros(())
         for reading, order in enumerate(orders):
-            support, labels = drawn.support[:, order], drawn.support_labels[:, order]
-            state = model.learn_features(features[reading % 8][support], labels)
-            total = total + model.query_features(features[reading % 8][drawn.query], state).double().softmax(-1)
-    expected = Accuracy.of((total.argmax(-1) == drawn.query_labels).double().mean(1))
-    assert evaluate(model, data, shape, 200, seed=5, ensemble=readings) == expected
-    assert evaluate(model, data, shape, 200, seed=5, features=features, ensemble=readings) == expected
-    with torch.no_grad():
+            view, support, labels = features[reading % 3], drawn.support[:, order], drawn.support_labels[:, order]
+            state = model.learn_features(view[support], labels)
+            total = total + model.query_features(view[drawn.query], state).double().softmax(-1)
         one = score(lambda drawn: answer(model, features[0], drawn).argmax(-1), data, shape, 200, 5)
-    assert evaluate(model, data, shape, 200, seed=5) == one
-    assert expected != one
+    expected = Accuracy.of((total.argmax(-1) == drawn.query_labels).double().mean(1))
+    assert evaluate(model, data, shape, 200, 5, features, readings) == expected
+    assert evaluate(model, data, shape, 200, 5, features) == one
+    assert len({expected, one, evaluate(model, data, shape, 200, 5, features[:1], readings)}) == 3, "views and orders count"
+    assert evaluate(model, data, shape, 9, ensemble=3) == evaluate(model, data, shape, 9, 0, embed_views(model, data, 3), 3)
     with pytest.raises(ValueError, match="ensemble: expected 1 or more, got 0"):
-        evaluate(model, data, shape, 200, seed=5, ensemble=0)
+        evaluate(model, data, shape, 200, ensemble=0)
 
 
 def test_an_ensemble_corrects_errors_of_single_readings(config, splits):
