@@ -160,6 +160,13 @@ def test_accuracies_on_each_split_are_told_as_measured(shots: str, log: str) -> 
         assert cells(row(text, f"{shots}: {label}"))[1:] == list(map(percent, measured))
 
 
+@pytest.mark.parametrize(("label", "log"), [("twice the decay", "decay-1"), ("five to ten classes", "10-ways")])
+def test_accuracies_of_recipes_are_told_as_measured(label: str, log: str) -> None:
+    scores = [read(LOGS / "mini-imagenet-1shot-recipes" / log / f"{split}.json") for split in ("train", "val", "test")]
+    assert all(each["episodes"] >= 10_000 and each["n_way"] == 5 for each in scores)
+    assert cells(row(titled("Mini-ImageNet, 5-way 1-shot"), label))[1:] == list(map(percent, scores))
+
+
 def test_what_the_readme_says_was_measured_is_on_a_page() -> None:
     """Accuracies with intervals."""
     measured = re.findall(r"\d+\.\d+ ± \d+\.\d+ %", (ROOT / "README.md").read_text().partition("## Measured")[2])
