@@ -66,9 +66,9 @@ def main(options: Options) -> None:
             features = embed_views(model, data, options.ensemble)
         for ways in options.ways:
             shape = EpisodeShape(ways, 1, queries=10, slots=model.config.n_way)
-            drawn = (shape, options.episodes, options.seed, features, options.ensemble)
-            accuracy = evaluate(model, data, *drawn)
-            baselines = evaluate_baselines(model, data, *drawn)
+            asked = (shape, options.episodes, options.seed, features, options.ensemble)
+            accuracy = evaluate(model, data, *asked)
+            baselines = evaluate_baselines(model, data, *asked)
             print(
                 "|", " | ".join([name, str(len(data)), str(ways), *map(str, (accuracy, *baselines.values()))]), "|", flush=True
             )

@@ -136,7 +136,7 @@ def test_the_result_of_an_ensemble_lies_beside_that_of_one_reading(folder, tmp_p
     assert json.loads((run / "val-ensemble-9.json").read_text())["mean"] == expected.mean
     assert one["nearest pixels (Euclidean)"] == many["nearest pixels (Euclidean)"]
     assert main([*evaluate, "--ensemble", "0"]) == 1
-    assert "ensemble" in capsys.readouterr().err
+    assert "ensemble: expected 1 or more, got 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

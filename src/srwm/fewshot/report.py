@@ -116,7 +116,7 @@ def check_other(config: TrainConfig, other: DatasetName | None) -> None:
 
 
 def _result(folder: Path, kind: str, other: DatasetName | None, ensemble: int) -> Path:
-    """Where a result goes: test.json, test-ensemble-4.json, test-glyphs.json, of a folder with a hash of its path too."""
+    """Where a result goes: test.json, test-ensemble-4.json, test-glyphs.json, test-FOLDER-HASH.json."""
     kind = kind if ensemble == 1 else f"{kind}-ensemble-{ensemble}"
     if other is None:
         return folder / f"{kind}.json"
