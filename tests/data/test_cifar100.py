@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srwm.data import UserError, cifar100
+from srwm.data import cifar100
 from srwm.data.cifar100 import CIFARFS_HELD_OUT, FC100_SUPERCLASSES, find_cifar100, load_cifarfs, load_fc100
-from srwm.data.files import cache_dir
+from srwm.errors import UserError
+from srwm.files import cache_dir
 
 SUPERCLASSES = {
     "aquatic_mammals": "beaver dolphin otter seal whale",

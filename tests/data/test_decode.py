@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srwm.data import UserError
 from srwm.data.decode import MAX_PIXELS, all_grey, read_image, read_images
+from srwm.errors import UserError
 
 RGB, GREY = (3, 84, 84), (1, 28, 28)
 

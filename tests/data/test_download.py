@@ -6,8 +6,8 @@ from http.server import HTTPServer, SimpleHTTPRequestHandler
 
 import pytest
 
-from srwm.data import UserError
 from srwm.data.download import fetch_archive, unpack
+from srwm.errors import UserError
 
 
 class Quiet(SimpleHTTPRequestHandler):

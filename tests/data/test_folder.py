@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srwm.data import UserError
 from srwm.data.folder import load_folder, split_classes
 from srwm.data.images import SPLITS
 from srwm.data.splits import load_splits
+from srwm.errors import UserError
 
 NAMES = [f"class {i}" for i in range(10)]
 

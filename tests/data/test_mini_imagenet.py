@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srwm.data import UserError, mini_imagenet
-from srwm.data.files import cache_dir
+from srwm.data import mini_imagenet
 from srwm.data.images import SPLITS
 from srwm.data.mini_imagenet import find_mini_imagenet, load_mini_imagenet
+from srwm.errors import UserError
+from srwm.files import cache_dir
 
 CLASSES = {"train": ["n03", "n01", "n07"], "val": ["n04", "n02"], "test": ["n06", "n05"]}
 IMAGES = 3

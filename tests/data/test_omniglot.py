@@ -4,9 +4,9 @@ import sys
 import numpy as np
 import pytest
 
-from srwm.data import UserError
 from srwm.data.omniglot import decode, find_omniglot, load_omniglot, vinyals_split
 from srwm.data.splits import load_splits
+from srwm.errors import UserError
 
 
 def test_decoded_images_are_small_and_inverted(tiny_omniglot):

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from srwm.data import ImageClasses, UserError
+from srwm.data import ImageClasses
 from srwm.data.resize import resized
+from srwm.errors import UserError
 
 
 def classes(*image_shape, seed=0):

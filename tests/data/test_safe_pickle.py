@@ -5,8 +5,8 @@ from collections import OrderedDict, defaultdict
 import numpy as np
 import pytest
 
-from srwm.data import UserError
 from srwm.data.safe_pickle import load_pickle, text
+from srwm.errors import UserError
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.fewshot.adaptation import draw_adaptation, measure, write_adaptations
 from srwm.training.runs import create_run
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.fewshot.auxiliary import AuxiliaryConfig, ClassLoss, NeighbourLoss, build_auxiliary
 from srwm.fewshot.protocols import check_config, with_second
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.fewshot.bootstrap import Bootstrap, match_outputs, match_states
 from srwm.fewshot.config import BootstrapConfig, PoolConfig
 from srwm.fewshot.images import to_float

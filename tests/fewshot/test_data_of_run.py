@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.fewshot.report import score_run
 from srwm.fewshot.train import train
 

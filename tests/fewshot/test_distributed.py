@@ -13,7 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.training.distributed import share
 from srwm.training.runs import read_metrics
 

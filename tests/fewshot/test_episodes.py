@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srwm.data import ImageClasses, UserError
+from srwm.data import ImageClasses
+from srwm.errors import UserError
 from srwm.fewshot.episodes import EpisodeSampler, EpisodeShape, PooledSampler, draw_episodes, first_shots
 
 SHAPE = EpisodeShape(n_way=4, k_shot=2, queries=6)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from srwm.data import ImageClasses, UserError
+from srwm.data import ImageClasses
+from srwm.errors import UserError
 from srwm.fewshot.baselines import nearest_neighbour
 from srwm.fewshot.build import build_model
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes

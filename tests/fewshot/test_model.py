@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.fewshot.build import build_model
 from srwm.fewshot.model import FewShotModel, ModelConfig
 from srwm.nn import CORES, StackConfig

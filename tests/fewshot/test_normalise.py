@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from srwm.data import UserError
 from srwm.data.normalise import normalised
+from srwm.errors import UserError
 from srwm.fewshot.evaluate import embed_all
 from srwm.fewshot.images import to_float, to_input
 from srwm.fewshot.protocols import build_objective, with_second

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.fewshot import pretrained
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.facts import Facts

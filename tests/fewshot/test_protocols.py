@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.fewshot.config import BootstrapConfig, SequentialConfig
 from srwm.fewshot.images import to_float
 from srwm.fewshot.model import ModelConfig

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from srwm.cli import main
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.fewshot.baselines import (
     BASELINES,
     NEAREST_FEATURES,

@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.fewshot.delayed import Streams
 from srwm.fewshot.episodes import Step
 from srwm.fewshot.protocols import check_config, with_second

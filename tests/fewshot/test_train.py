@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.augment import AffineConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.rl import report
 from srwm.rl.agent import Agent
 from srwm.rl.evaluate import play

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.nn import StackConfig
 from srwm.rl.agent import AgentConfig
 from srwm.rl.config import OptimizerConfig, PPOConfig

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.rl.agent import Agent
 from srwm.rl.rollout import frame_tensors
 from srwm.rl.watch import record, write_film

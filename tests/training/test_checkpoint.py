@@ -7,7 +7,7 @@ import safetensors
 import torch
 from torch import nn
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.training.checkpoint import Checkpoints, load_weights, save_weights
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.training.configuration import check_no_nan, config_from_dict
 
 

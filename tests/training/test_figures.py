@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.training.figures import check_figure
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from srwm import __version__
 from srwm.cli.process import prepare_process
-from srwm.data.errors import UserError
+from srwm.errors import UserError
 
 
 class Command(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import torch
 
-from srwm.data.errors import UserError
+from srwm.errors import UserError
 
 
 def check_least(least: int, **counts: int | None) -> None:

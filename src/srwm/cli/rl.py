@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from srwm.cli.options import check_least, check_runs, refuse, set_threads
-from srwm.data.errors import UserError
+from srwm.errors import UserError
 from srwm.rl.config import TrainConfig
 from srwm.rl.curves import draw_comparison, draw_learning_curve
 from srwm.rl.envs import EnvCrashError, build_env

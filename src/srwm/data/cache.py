@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.data.files import cache_dir, remove_leftovers, write_atomically, write_blocks_atomically
 from srwm.data.images import ImageClasses
+from srwm.files import cache_dir, remove_leftovers, write_atomically, write_blocks_atomically
 
 Decoded = tuple[dict[str, int], Iterable[NDArray[np.uint8]]]
 """Images per class name, and the images (n, C, H, W) in blocks, sorted by class in the same order."""

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from srwm.data.cache import Decoded, cached_classes, files_key
 from srwm.data.download import fetch_archive, unpack
-from srwm.data.errors import UserError
-from srwm.data.files import cache_dir, named_folder
 from srwm.data.images import SPLITS, ImageClasses, Split
 from srwm.data.safe_pickle import load_pickle, text
+from srwm.errors import UserError
+from srwm.files import cache_dir, named_folder
 
 SIDE = 32
 IMAGES_PER_CLASS = 600

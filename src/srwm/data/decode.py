@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.data.errors import UserError
+from srwm.errors import UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from srwm.data.errors import UserError
+from srwm.errors import UserError
 
 MAX_UNPACKED = 2**32
 

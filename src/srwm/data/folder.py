@@ -8,8 +8,8 @@ from pathlib import Path
 
 from srwm.data.cache import Decoded, cached_classes, files_key
 from srwm.data.decode import SUFFIXES, all_grey, read_images
-from srwm.data.errors import UserError
 from srwm.data.images import SPLITS, ImageClasses, Split, check_apart
+from srwm.errors import UserError
 
 COLOUR_SHAPE = (3, 84, 84)
 GREY_SHAPE = (1, 28, 28)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from srwm.data.files import cache_dir, read_cache, write_cache
 from srwm.data.images import Split
 from srwm.data.ink import centre_ink
+from srwm.files import cache_dir, read_cache, write_cache
 
 Scripts: TypeAlias = Mapping[str, tuple[tuple[int, int], ...]]
 """Ranges of code points, first and last, by the name of the script."""

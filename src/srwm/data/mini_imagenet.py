@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from srwm.data.cache import Decoded, cached_classes, files_key
 from srwm.data.decode import read_images
-from srwm.data.errors import UserError
-from srwm.data.files import cache_dir, named_folder
 from srwm.data.folder import class_folders
 from srwm.data.images import SPLITS, ImageClasses, Split, check_apart
 from srwm.data.safe_pickle import load_pickle, text
+from srwm.errors import UserError
+from srwm.files import cache_dir, named_folder
 
 SIDE = 84
 CLASSES: dict[Split, int] = {"train": 64, "val": 16, "test": 20}

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from srwm.data.cache import Decoded, cached_classes, files_key
 from srwm.data.download import fetch_archive
-from srwm.data.errors import UserError
-from srwm.data.files import cache_dir, named_folder
 from srwm.data.images import ImageClasses, Split, with_rotations
 from srwm.data.ink import normalise_ink
+from srwm.errors import UserError
+from srwm.files import cache_dir, named_folder
 
 DRAWERS = 20
 SIDE = 28

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srwm.data.cache import Decoded, cached_classes
-from srwm.data.errors import UserError
 from srwm.data.images import ImageClasses, Split
+from srwm.errors import UserError
 
 _AT_ONCE = 4096
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.data.errors import UserError
+from srwm.errors import UserError
 
 _DAMAGE = (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, ImportError)
 _NUMBERS = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")

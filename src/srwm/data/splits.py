@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from srwm.data.cifar100 import load_cifarfs, load_fc100
-from srwm.data.errors import UserError
 from srwm.data.folder import load_folder
 from srwm.data.glyphs import load_glyphs
 from srwm.data.images import ImageClasses, Split
 from srwm.data.mini_imagenet import load_mini_imagenet
 from srwm.data.mixture import load_mixture
 from srwm.data.omniglot import load_omniglot
+from srwm.errors import UserError
 
 DatasetName: TypeAlias = str
 FOLDER = "folder:"

@@ -12,10 +12,10 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from srwm.data import UserError
-from srwm.data.files import write_atomically
+from srwm.errors import UserError
 from srwm.fewshot.config import read_config
 from srwm.fewshot.evaluate import Accuracy
+from srwm.files import write_atomically
 from srwm.training.figures import check_figure
 from srwm.training.runs import short_names, write_json
 

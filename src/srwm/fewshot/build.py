@@ -6,7 +6,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from srwm.data import ImageClasses, UserError
+from srwm.data import ImageClasses
+from srwm.errors import UserError
 from srwm.fewshot.config import OptimizerConfig, TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, PooledSampler, Sampler
 from srwm.fewshot.model import EpisodeModel, FewShotModel, ModelConfig

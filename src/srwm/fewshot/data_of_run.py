@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 
-from srwm.data import ImageClasses, Split, UserError
+from srwm.data import ImageClasses, Split
+from srwm.errors import UserError
 from srwm.fewshot.objective import Sets
 from srwm.training.runs import write_json
 

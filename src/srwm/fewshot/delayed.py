@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srwm.data import ImageClasses, Split, UserError
+from srwm.data import ImageClasses, Split
+from srwm.errors import UserError
 from srwm.fewshot.adaptation import measure
 from srwm.fewshot.build import build_sampler
 from srwm.fewshot.config import TrainConfig

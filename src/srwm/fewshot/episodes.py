@@ -6,7 +6,8 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from srwm.data import ImageClasses, UserError
+from srwm.data import ImageClasses
+from srwm.errors import UserError
 
 
 @dataclass(frozen=True)

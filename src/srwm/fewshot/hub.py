@@ -6,7 +6,7 @@ from typing import Any, Self, Unpack
 from huggingface_hub import ModelHubMixin, hf_hub_download
 from huggingface_hub.errors import HFValidationError
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.fewshot import pretrained
 from srwm.fewshot.model import FewShotModel
 

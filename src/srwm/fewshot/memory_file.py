@@ -13,11 +13,11 @@ import safetensors.torch
 import torch
 from torch import Size, Tensor
 
-from srwm.data import UserError
-from srwm.data.files import write_atomically
+from srwm.errors import UserError
 from srwm.fewshot.memory import MAX_SEED, Memory
 from srwm.fewshot.model import FewShotModel
 from srwm.fewshot.user_labels import Labels
+from srwm.files import write_atomically
 from srwm.nn import State, leaves
 from srwm.nn.checks import check_state
 from srwm.nn.state import Shape

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
 import torch
 
-from srwm.data import UserError
-from srwm.data.files import write_atomically
 from srwm.data.splits import CENTRED
+from srwm.errors import UserError
 from srwm.fewshot.build import build_model
 from srwm.fewshot.facts import Facts
 from srwm.fewshot.model import FewShotModel, ModelConfig
+from srwm.files import write_atomically
 from srwm.training.checkpoint import read_weights, save_weights
 from srwm.training.configuration import config_from_dict
 from srwm.training.runs import BEST, write_json

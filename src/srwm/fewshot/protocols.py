@@ -1,6 +1,7 @@
 """The protocols by name."""
 
-from srwm.data import ImageClasses, Split, UserError
+from srwm.data import ImageClasses, Split
+from srwm.errors import UserError
 from srwm.fewshot.auxiliary import build_auxiliary
 from srwm.fewshot.bootstrap import Bootstrap
 from srwm.fewshot.config import TrainConfig

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from srwm.data import ImageClasses, Split, UserError
+from srwm.data import ImageClasses, Split
 from srwm.data.splits import FOLDER, DatasetName
+from srwm.errors import UserError
 from srwm.fewshot.adaptation import write_adaptations
 from srwm.fewshot.baselines import evaluate_baselines
 from srwm.fewshot.build import build_model, validation_shape

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from srwm.data import Split, UserError
+from srwm.data import Split
+from srwm.errors import UserError
 from srwm.fewshot.build import build_sampler
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.delayed import Delayed, Streams, StreamSampler

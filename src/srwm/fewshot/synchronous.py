@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from srwm.data import Split, UserError
+from srwm.data import Split
+from srwm.errors import UserError
 from srwm.fewshot.build import build_sampler, validation_shape
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler

@@ -10,7 +10,8 @@ import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from srwm.data import ImageClasses, Split, UserError
+from srwm.data import ImageClasses, Split
+from srwm.errors import UserError
 from srwm.fewshot.augment import distort
 from srwm.fewshot.average import WeightAverage
 from srwm.fewshot.build import build_optimizer

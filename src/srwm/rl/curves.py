@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvConfig
 from srwm.rl.evaluate import normalise

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.rl.agent import Agent
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvConfig, EnvSpec, build_env

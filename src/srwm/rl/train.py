@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.rl.agent import Agent, AgentConfig
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvCrashError, EnvSpec, VectorEnv

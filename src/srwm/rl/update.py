@@ -6,7 +6,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.rl.agent import Agent
 from srwm.rl.config import OptimizerConfig, TrainConfig
 from srwm.rl.finite import check_finite, named_weights

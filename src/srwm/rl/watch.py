@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.nn import State, leaves
 from srwm.rl.agent import Agent
 from srwm.rl.envs import VectorEnv

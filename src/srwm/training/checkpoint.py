@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from srwm.data import UserError
-from srwm.data.files import write_atomically
+from srwm.errors import UserError
+from srwm.files import write_atomically
 
 
 def save_weights(path: Path, model: nn.Module, facts: dict[str, int | str], dtype: torch.dtype | None = None) -> None:

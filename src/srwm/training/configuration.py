@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from srwm.data.errors import UserError
+from srwm.errors import UserError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.wrappers import _FabricModule
 
-from srwm.data import UserError
+from srwm.errors import UserError
 
 
 def build_fabric(accelerator: str) -> Fabric:

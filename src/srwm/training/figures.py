@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from srwm.data import UserError
+from srwm.errors import UserError
 
 PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 

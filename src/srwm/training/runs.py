@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
-from srwm.data import UserError
-from srwm.data.files import remove_leftovers, write_atomically
+from srwm.errors import UserError
+from srwm.files import remove_leftovers, write_atomically
 from srwm.training.checkpoint import Checkpoints
 from srwm.training.configuration import config_from_dict, entries
 

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from srwm import FewShotLearner
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.fewshot.facts import Facts
 from srwm.fewshot.model import FewShotModel, ModelConfig
 

@@ -11,7 +11,8 @@ from PIL import Image
 from torch.testing import assert_close
 
 from srwm.cli import main
-from srwm.data import ImageClasses, UserError
+from srwm.data import ImageClasses
+from srwm.errors import UserError
 from srwm.fewshot.build import build_model, validation_shape
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.rl.envs import EnvConfig, ProcgenConfig, build_env
 from srwm.training.configuration import config_from_dict
 

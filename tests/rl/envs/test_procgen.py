@@ -4,7 +4,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.rl.envs import EnvConfig, EnvSpec, ProcgenConfig, build_env
 from srwm.rl.envs.procgen import ProcgenEnv
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.rl.envs import EnvCrashError, EnvSpec, Episode, Frame
 from srwm.rl.envs.round_robin import RoundRobin
 from srwm.rl.envs.stepped import SteppedEnv

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from srwm.data import ImageClasses, UserError
+from srwm.data import ImageClasses
+from srwm.errors import UserError
 from srwm.fewshot.baselines import predictors
 from srwm.fewshot.build import validation_shape
 from srwm.fewshot.config import TrainConfig, read_config

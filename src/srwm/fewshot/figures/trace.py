@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srwm.data import ImageClasses, UserError
+from srwm.data import ImageClasses
+from srwm.errors import UserError
 from srwm.fewshot.episodes import Episodes
 from srwm.fewshot.images import to_input
 from srwm.fewshot.model import EpisodeModel, FewShotModel, ModelConfig

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.rl.envs.interface import VectorEnv
 from srwm.rl.envs.procgen import ProcgenConfig, ProcgenEnv
 from srwm.rl.envs.round_robin import RoundRobin

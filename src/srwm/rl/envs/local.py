@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.rl.envs.checks import common_spec
 from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Frame
 from srwm.rl.envs.spaces import Observations, actions_of, observations_of

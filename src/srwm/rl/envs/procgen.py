@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.rl.envs.interface import EnvSpec, Frame
 from srwm.rl.envs.state import pack, unpack
 from srwm.rl.envs.stepped import SteppedEnv

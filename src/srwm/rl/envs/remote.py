@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.data import UserError
+from srwm.errors import UserError
 from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Frame
 from srwm.rl.envs.local import LocalEnv
 from srwm.rl.envs.stepped import SteppedEnv

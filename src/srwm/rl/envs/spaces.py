@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from srwm.data import UserError
+from srwm.errors import UserError
 
 _CHANNELS = (1, 3, 4)
 

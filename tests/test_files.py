@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srwm.data.files import (
+from srwm.files import (
     cache_dir,
     named_folder,
     read_cache,
