@@ -16,9 +16,9 @@ import torch
 import tyro
 
 from srwm.data import ImageClasses
-from srwm.data.glyphs import GlyphDrawer
-from srwm.data.letters import Scripts, load_font_letters
-from srwm.data.mixture import load_tests
+from srwm.data.drawings.glyphs import GlyphDrawer
+from srwm.data.drawings.letters import Scripts, load_font_letters
+from srwm.data.sets.mixture import load_tests
 from srwm.fewshot.baselines import BASELINES, evaluate_baselines
 from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluate import embed_views, evaluate

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from srwm.data.normalise import normalised
+from srwm.data.normalize import normalised
 from srwm.errors import UserError
 from srwm.fewshot.evaluate import embed_all
 from srwm.fewshot.images import to_float, to_input

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from srwm.data import ImageClasses
-from srwm.data.normalise import normalised
+from srwm.data.normalize import normalised
 from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS

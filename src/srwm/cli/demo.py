@@ -9,7 +9,7 @@ import torch
 import tyro
 
 from srwm.cli.options import check_least, set_threads
-from srwm.data.glyphs import GlyphDrawer
+from srwm.data.drawings.glyphs import GlyphDrawer
 from srwm.errors import UserError
 from srwm.fewshot.baselines import evaluate_baselines
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes

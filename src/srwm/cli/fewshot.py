@@ -10,7 +10,7 @@ import tyro
 
 from srwm.cli.options import check_least, check_runs, refuse, set_threads
 from srwm.data.images import ImageClasses, Split
-from srwm.data.normalise import normalised
+from srwm.data.normalize import normalised
 from srwm.data.resize import resized
 from srwm.data.splits import DatasetName, load_splits
 from srwm.fewshot.adaptation import draw_adaptation

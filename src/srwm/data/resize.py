@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.data.cache import Decoded, cached_classes
 from srwm.data.images import ImageClasses, Split
+from srwm.data.io.cache import Decoded, cached_classes
 from srwm.errors import UserError
 
 _AT_ONCE = 4096

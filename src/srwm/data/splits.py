@@ -3,19 +3,19 @@
 from pathlib import Path
 from typing import TypeAlias
 
-from srwm.data.cifar100 import load_cifarfs, load_fc100
-from srwm.data.folder import load_folder
-from srwm.data.glyphs import load_glyphs
+from srwm.data.drawings.glyphs import load_glyphs
 from srwm.data.images import ImageClasses, Split
-from srwm.data.mini_imagenet import load_mini_imagenet
-from srwm.data.mixture import load_mixture
-from srwm.data.omniglot import load_omniglot
+from srwm.data.sets.cifar100 import load_cifarfs, load_fc100
+from srwm.data.sets.folder import load_folder
+from srwm.data.sets.mini_imagenet import load_mini_imagenet
+from srwm.data.sets.mixture import load_mixture
+from srwm.data.sets.omniglot import load_omniglot
 from srwm.errors import UserError
 
 DatasetName: TypeAlias = str
 FOLDER = "folder:"
 CENTRED = ("omniglot-centred", "glyphs", "omniglot+glyphs")
-"""Data sets whose images are centred ink, as `srwm.data.ink.normalise_ink` makes of any image."""
+"""Data sets whose images are centred ink, as `srwm.data.drawings.ink.normalise_ink` makes of any image."""
 NAMES = ("omniglot", "omniglot-centred", "glyphs", "omniglot+glyphs", "mini-imagenet", "fc100", "cifar-fs")
 
 
@@ -25,7 +25,7 @@ def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, 
     name: omniglot, omniglot-centred, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class
     folders of one's own.
     Of glyphs alone there are 8 drawings a letter, quickly made; in the mixture 20, as in Omniglot.
-    Images are uint8; models see them divided by 255, and normalised where `srwm.data.normalise` is applied to the splits.
+    Images are uint8; models see them divided by 255, and normalised where `srwm.data.normalize` is applied to the splits.
     Raises UserError for another name, or as the loader does.
     """
     match name:

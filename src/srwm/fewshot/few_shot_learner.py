@@ -40,7 +40,7 @@ class FewShotLearner(Classifier):
         """Take the settings; nothing is read before images are shown.
 
         model: what `FewShotModel.from_pretrained` takes, or a model, of which a copy is used. preprocess: what each image goes
-        through, `srwm.data.ink.normalise_ink` or nothing; `auto` does what the model was trained with. ensemble: how often the
+        through, `srwm.data.drawings.ink.normalise_ink` or nothing; `auto` does what the model was trained with. ensemble: how often the
         labelled images of a call are read, as they come and then in random orders (by `random_state`), each time with all
         images seen through the next of `srwm.fewshot.views.views`; the predictions are averaged, and cost up to as many times
         the time.

@@ -72,7 +72,7 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
             raise UserError(f"model.image_shape is {tuple(config.model.image_shape)}, the images are {data.image_shape}")
         if config.normalise != (data.normalisation is not None):
             has = "has no" if data.normalisation is None else "has a"
-            raise UserError(f"normalise is {config.normalise}, and {data.name} {has} normalisation (srwm.data.normalise)")
+            raise UserError(f"normalise is {config.normalise}, and {data.name} {has} normalisation (srwm.data.normalize)")
     try:
         build_auxiliary(config.auxiliary, num_features=1, num_classes=1)
     except ValueError as error:

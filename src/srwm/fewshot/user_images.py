@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srwm.data.ink import normalise_ink, normalise_ink_images
+from srwm.data.drawings.ink import normalise_ink, normalise_ink_images
 from srwm.fewshot.facts import Preprocess
 from srwm.fewshot.model import ModelConfig
 

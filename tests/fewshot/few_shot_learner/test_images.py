@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from srwm import FewShotLearner
-from srwm.data.ink import normalise_ink
+from srwm.data.drawings.ink import normalise_ink
 from srwm.fewshot.model import FewShotModel, ModelConfig
 
 from .conftest import LABELS, STACK, letter

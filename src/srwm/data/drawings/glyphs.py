@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srwm.data.drawings.ink import SIDE, centre_ink
+from srwm.data.drawings.letters import FIELD_SIDE, UNITS, Letters, letters_key, load_letters
 from srwm.data.images import ImageClasses, Split
-from srwm.data.ink import SIDE, centre_ink
-from srwm.data.letters import FIELD_SIDE, UNITS, Letters, letters_key, load_letters
 from srwm.files import cache_dir, read_cache, write_cache
 
 _FORMAT = "1"

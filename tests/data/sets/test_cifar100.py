@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srwm.data import cifar100
-from srwm.data.cifar100 import CIFARFS_HELD_OUT, FC100_SUPERCLASSES, find_cifar100, load_cifarfs, load_fc100
+from srwm.data.sets import cifar100
+from srwm.data.sets.cifar100 import CIFARFS_HELD_OUT, FC100_SUPERCLASSES, find_cifar100, load_cifarfs, load_fc100
 from srwm.errors import UserError
 from srwm.files import cache_dir
 
@@ -179,7 +179,7 @@ def test_a_hostile_archive_is_refused_before_anything_is_written(tmp_path, monke
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, archive, monkeypatch):
-    monkeypatch.setattr("srwm.data.download.MAX_UNPACKED", 1000)
+    monkeypatch.setattr("srwm.data.io.download.MAX_UNPACKED", 1000)
     with pytest.raises(UserError, match="would unpack to over"):
         load_fc100(archive)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from srwm.data.glyphs import GlyphDrawer, Handwriting, load_glyphs
-from srwm.data.letters import _FACES, _distance, _thinned, load_font_letters, load_letters
-from srwm.data.omniglot import vinyals_split
+from srwm.data.drawings.glyphs import GlyphDrawer, Handwriting, load_glyphs
+from srwm.data.drawings.letters import _FACES, _distance, _thinned, load_font_letters, load_letters
+from srwm.data.sets.omniglot import vinyals_split
 
 UPRIGHT_SCRIPTS = {"val": {"Hebrew", "Lao", "Lisu", "NKo"}, "test": {"Armenian", "Georgian"}}
 

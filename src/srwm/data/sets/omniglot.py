@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.data.cache import Decoded, cached_classes, files_key
-from srwm.data.download import fetch_archive
+from srwm.data.drawings.ink import normalise_ink
 from srwm.data.images import ImageClasses, Split, with_rotations
-from srwm.data.ink import normalise_ink
+from srwm.data.io.cache import Decoded, cached_classes, files_key
+from srwm.data.io.download import fetch_archive
 from srwm.errors import UserError
 from srwm.files import cache_dir, named_folder
 
@@ -27,7 +27,7 @@ _FORM_CENTRED = "1: centred"
 def load_omniglot(data_dir: Path | None = None, *, rotations: bool = True, centred: bool = False) -> dict[Split, ImageClasses]:
     """The Vinyals split: 1028 / 172 / 423 classes of 20 images (1, 28, 28), x4 with rotations as classes of their own.
 
-    centred: every drawing scaled and centred by `srwm.data.ink.normalise_ink`, instead of the whole page made smaller.
+    centred: every drawing scaled and centred by `srwm.data.drawings.ink.normalise_ink`, instead of the whole page made smaller.
     Read from `data_dir`, else `$SRWM_DATA`, else the cache, into which the official archives are downloaded once.
     Raises UserError where there is no data, an image is missing or corrupt, or the download fails.
     """
@@ -61,7 +61,7 @@ def find_omniglot(data_dir: Path | None = None) -> Path:
 
 def vinyals_split() -> dict[Split, list[str]]:
     """Class names "folder/alphabet/character" of the 1028 / 172 / 423 base characters."""
-    table = json.loads(files("srwm.data").joinpath("omniglot_vinyals.json").read_text())["split"]
+    table = json.loads(files("srwm.data.sets").joinpath("omniglot_vinyals.json").read_text())["split"]
     return {
         split: [
             f"{folder}/{alphabet}/character{number:02d}"

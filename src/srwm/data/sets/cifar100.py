@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.data.cache import Decoded, cached_classes, files_key
-from srwm.data.download import fetch_archive, unpack
 from srwm.data.images import SPLITS, ImageClasses, Split
-from srwm.data.safe_pickle import load_pickle, text
+from srwm.data.io.cache import Decoded, cached_classes, files_key
+from srwm.data.io.download import fetch_archive, unpack
+from srwm.data.io.safe_pickle import load_pickle, text
 from srwm.errors import UserError
 from srwm.files import cache_dir, named_folder
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from srwm.data.ink import normalise_ink, normalise_ink_images
+from srwm.data.drawings.ink import normalise_ink, normalise_ink_images
 
 
 def drawing(seed, side=60, width=4):

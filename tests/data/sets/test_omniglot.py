@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from srwm.data.omniglot import decode, find_omniglot, load_omniglot, vinyals_split
+from srwm.data.sets.omniglot import decode, find_omniglot, load_omniglot, vinyals_split
 from srwm.data.splits import load_splits
 from srwm.errors import UserError
 
@@ -48,7 +48,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(tiny_omniglot, monkeypatch,
 
 
 def test_two_processes_decode_at_once(tiny_omniglot):
-    program = "import sys, pathlib, srwm.data.omniglot as o; print(o.decode(pathlib.Path(sys.argv[1])).images.sum())"
+    program = "import sys, pathlib, srwm.data.sets.omniglot as o; print(o.decode(pathlib.Path(sys.argv[1])).images.sum())"
     command = [sys.executable, "-c", program, str(tiny_omniglot)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     sums = [process.communicate()[0] for process in both]

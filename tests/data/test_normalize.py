@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from srwm.data import ImageClasses
-from srwm.data.normalise import normalised
+from srwm.data.normalize import normalised
 
 
 def noise(seed, channels=3):
@@ -14,7 +14,7 @@ def noise(seed, channels=3):
 
 
 def test_all_splits_have_the_statistics_of_the_training_images(monkeypatch):
-    monkeypatch.setattr("srwm.data.normalise._AT_ONCE", 7)
+    monkeypatch.setattr("srwm.data.normalize._AT_ONCE", 7)
     splits = {"train": noise(0), "val": noise(1), "test": noise(2)}
     made = normalised(splits)
     pixels = splits["train"].images / 255

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from srwm.data.cache import cached_classes, files_key
+from srwm.data.io.cache import cached_classes, files_key
 from srwm.files import cache_dir
 
 IMAGES = np.arange(5 * 12, dtype=np.uint8).reshape(5, 3, 2, 2)

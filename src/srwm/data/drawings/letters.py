@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from srwm.data.drawings.ink import centre_ink
 from srwm.data.images import Split
-from srwm.data.ink import centre_ink
 from srwm.files import cache_dir, read_cache, write_cache
 
 Scripts: TypeAlias = Mapping[str, tuple[tuple[int, int], ...]]

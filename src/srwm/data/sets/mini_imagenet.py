@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.data.cache import Decoded, cached_classes, files_key
-from srwm.data.decode import read_images
-from srwm.data.folder import class_folders
 from srwm.data.images import SPLITS, ImageClasses, Split, check_apart
-from srwm.data.safe_pickle import load_pickle, text
+from srwm.data.io.cache import Decoded, cached_classes, files_key
+from srwm.data.io.decode import read_images
+from srwm.data.io.safe_pickle import load_pickle, text
+from srwm.data.sets.folder import class_folders
 from srwm.errors import UserError
 from srwm.files import cache_dir, named_folder
 

@@ -6,7 +6,7 @@ from http.server import HTTPServer, SimpleHTTPRequestHandler
 
 import pytest
 
-from srwm.data.download import fetch_archive, unpack
+from srwm.data.io.download import fetch_archive, unpack
 from srwm.errors import UserError
 
 

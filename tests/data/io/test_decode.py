@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srwm.data.decode import MAX_PIXELS, all_grey, read_image, read_images
+from srwm.data.io.decode import MAX_PIXELS, all_grey, read_image, read_images
 from srwm.errors import UserError
 
 RGB, GREY = (3, 84, 84), (1, 28, 28)
@@ -56,7 +56,7 @@ def test_a_photo_is_turned_as_its_tag_says(tmp_path):
 
 
 def test_blocks_are_in_order_whatever_their_number(tmp_path, monkeypatch):
-    monkeypatch.setattr("srwm.data.decode._AT_ONCE", 3)
+    monkeypatch.setattr("srwm.data.io.decode._AT_ONCE", 3)
     paths = [save(tmp_path / f"{i}.png", Image.new("L", (28, 28), i)) for i in range(10)]
     blocks = list(read_images(paths, GREY, "decoding"))
     assert [len(block) for block in blocks] == [3, 3, 3, 1]

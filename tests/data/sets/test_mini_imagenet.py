@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srwm.data import mini_imagenet
 from srwm.data.images import SPLITS
-from srwm.data.mini_imagenet import find_mini_imagenet, load_mini_imagenet
+from srwm.data.sets import mini_imagenet
+from srwm.data.sets.mini_imagenet import find_mini_imagenet, load_mini_imagenet
 from srwm.errors import UserError
 from srwm.files import cache_dir
 
@@ -124,7 +124,7 @@ def test_a_changed_image_is_read_again(root):
 
 def test_two_processes_decode_at_once(root):
     program = (
-        "import sys; from pathlib import Path; import srwm.data.mini_imagenet as m; "
+        "import sys; from pathlib import Path; import srwm.data.sets.mini_imagenet as m; "
         f"m.CLASSES = {dict(zip(SPLITS, (3, 2, 2), strict=True))}; m.IMAGES_PER_CLASS = {IMAGES}; "
         "print(sum(int(data.images.sum()) for data in m.load_mini_imagenet(Path(sys.argv[1])).values()))"
     )

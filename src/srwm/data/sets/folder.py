@@ -6,9 +6,9 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from srwm.data.cache import Decoded, cached_classes, files_key
-from srwm.data.decode import SUFFIXES, all_grey, read_images
 from srwm.data.images import SPLITS, ImageClasses, Split, check_apart
+from srwm.data.io.cache import Decoded, cached_classes, files_key
+from srwm.data.io.decode import SUFFIXES, all_grey, read_images
 from srwm.errors import UserError
 
 COLOUR_SHAPE = (3, 84, 84)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from srwm.data.glyphs import GlyphDrawer, load_glyphs
+from srwm.data.drawings.glyphs import GlyphDrawer, load_glyphs
 from srwm.data.images import ImageClasses, Split
-from srwm.data.omniglot import load_omniglot
+from srwm.data.sets.omniglot import load_omniglot
 
 
 def load_mixture(data_dir: Path | None = None, instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]:

@@ -5,7 +5,7 @@ from collections import OrderedDict, defaultdict
 import numpy as np
 import pytest
 
-from srwm.data.safe_pickle import load_pickle, text
+from srwm.data.io.safe_pickle import load_pickle, text
 from srwm.errors import UserError
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srwm.data.folder import load_folder, split_classes
 from srwm.data.images import SPLITS
+from srwm.data.sets.folder import load_folder, split_classes
 from srwm.data.splits import load_splits
 from srwm.errors import UserError
 

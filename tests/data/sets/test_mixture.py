@@ -1,7 +1,7 @@
 import numpy as np
 
 from srwm.data import ImageClasses
-from srwm.data.mixture import join
+from srwm.data.sets.mixture import join
 
 
 def test_joined_classes_keep_their_images_and_names():

@@ -1,0 +1,1 @@
+"""Reading and fetching files: caches, decoding, downloads, pickles without execution."""
