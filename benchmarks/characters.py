@@ -19,10 +19,10 @@ from srwm.data import ImageClasses
 from srwm.data.drawings.glyphs import GlyphDrawer
 from srwm.data.drawings.letters import Scripts, load_font_letters
 from srwm.data.sets.mixture import load_tests
-from srwm.fewshot.baselines import BASELINES, evaluate_baselines
 from srwm.fewshot.episodes import EpisodeShape
-from srwm.fewshot.evaluate import embed_views, evaluate
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.evaluation.baselines import BASELINES, evaluate_baselines
+from srwm.fewshot.evaluation.evaluate import embed_views, evaluate
+from srwm.fewshot.models.sequence import FewShotModel
 
 SCRIPTS: Scripts = {
     "Khmer": ((0x1780, 0x17B3), (0x17E0, 0x17E9)),

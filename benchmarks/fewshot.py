@@ -26,7 +26,7 @@ from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS
-from srwm.fewshot.protocols import build_objective
+from srwm.fewshot.protocols.registry import build_objective
 from srwm.training.runs import read_metrics, write_json
 
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {

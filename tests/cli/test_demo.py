@@ -2,7 +2,7 @@ import pytest
 
 from srwm.cli import main
 from srwm.fewshot.build import build_model
-from srwm.fewshot.model import ModelConfig
+from srwm.fewshot.models.sequence import ModelConfig
 from srwm.nn import StackConfig
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from srwm.cli import main
 from srwm.data.splits import load_splits
 from srwm.fewshot.config import TrainConfig, read_config
-from srwm.fewshot.evaluate import evaluate as evaluate_model
+from srwm.fewshot.evaluation.evaluate import evaluate as evaluate_model
 from srwm.fewshot.report import episode_shape, load_best
 from srwm.training.runs import create_run
 

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from srwm.errors import UserError
 from srwm.fewshot.auxiliary import AuxiliaryConfig, ClassLoss, NeighbourLoss, build_auxiliary
-from srwm.fewshot.protocols import check_config, with_second
+from srwm.fewshot.protocols.registry import check_config, with_second
 
 
 def test_the_loss_of_neighbours_is_that_of_its_definition():

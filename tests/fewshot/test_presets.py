@@ -9,7 +9,7 @@ from srwm.data.normalize import normalised
 from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS
-from srwm.fewshot.protocols import PROTOCOLS, build_objective, check_config
+from srwm.fewshot.protocols.registry import PROTOCOLS, build_objective, check_config
 
 COUNTS = {"paper-omniglot-1shot": 1_342_021, "paper-bootstrap-omniglot-1shot": 1_342_021}
 

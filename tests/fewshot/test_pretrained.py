@@ -15,8 +15,8 @@ import torch
 from srwm.errors import UserError
 from srwm.fewshot import pretrained
 from srwm.fewshot.config import TrainConfig
-from srwm.fewshot.facts import Facts
-from srwm.fewshot.model import FewShotModel, ModelConfig
+from srwm.fewshot.models.metadata import Facts
+from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
 from srwm.nn import StackConfig
 from srwm.training.checkpoint import save_weights
 from srwm.training.runs import create_run

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.interop.idsia import load_few_shot
 
 Weights = dict[str, Tensor]

@@ -11,12 +11,12 @@ import tyro
 from srwm.cli.options import check_least, set_threads
 from srwm.data.drawings.glyphs import GlyphDrawer
 from srwm.errors import UserError
-from srwm.fewshot.baselines import evaluate_baselines
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
-from srwm.fewshot.evaluate import embed_views, evaluate
+from srwm.fewshot.evaluation.baselines import evaluate_baselines
+from srwm.fewshot.evaluation.evaluate import embed_views, evaluate
 from srwm.fewshot.figures.episode import draw_episode
 from srwm.fewshot.figures.trace import trace_episode
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.fewshot.pretrained import packaged
 from srwm.nn import SelfReferential
 from srwm.training.configuration import check_seed

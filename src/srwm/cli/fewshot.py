@@ -13,15 +13,15 @@ from srwm.data.images import ImageClasses, Split
 from srwm.data.normalize import normalised
 from srwm.data.resize import resized
 from srwm.data.splits import DatasetName, load_splits
-from srwm.fewshot.adaptation import draw_adaptation
 from srwm.fewshot.build import fit_to_data
 from srwm.fewshot.config import TrainConfig, read_config
-from srwm.fewshot.data_of_run import check_data
-from srwm.fewshot.objective import Evaluation
+from srwm.fewshot.evaluation.adaptation import draw_adaptation
 from srwm.fewshot.presets import PRESETS
-from srwm.fewshot.protocols import STREAMS, check_config, with_second
+from srwm.fewshot.protocols.base import Evaluation
+from srwm.fewshot.protocols.registry import STREAMS, check_config, with_second
 from srwm.fewshot.report import check_other, draw_learning_curve, episode_shape, score_baselines, score_run
-from srwm.fewshot.train import train as train_run
+from srwm.fewshot.training.loop import train as train_run
+from srwm.fewshot.training.run_data import check_data
 from srwm.training.configuration import check_seed
 from srwm.training.distributed import is_chief, leave
 

@@ -10,8 +10,8 @@ from srwm.data import ImageClasses
 from srwm.errors import UserError
 from srwm.fewshot.config import OptimizerConfig, TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, PooledSampler, Sampler
-from srwm.fewshot.model import EpisodeModel, FewShotModel, ModelConfig
-from srwm.fewshot.prototypes import PrototypicalNetwork
+from srwm.fewshot.models.prototypes import PrototypicalNetwork
+from srwm.fewshot.models.sequence import EpisodeModel, FewShotModel, ModelConfig
 
 
 def build_model(config: ModelConfig) -> EpisodeModel:

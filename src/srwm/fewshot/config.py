@@ -7,8 +7,8 @@ from typing import Literal
 from srwm.data.splits import DatasetName
 from srwm.fewshot.augment import AffineConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
-from srwm.fewshot.model import ModelConfig
-from srwm.fewshot.schedule import Budget, ScheduleName
+from srwm.fewshot.models.sequence import ModelConfig
+from srwm.fewshot.training.schedule import Budget, ScheduleName
 from srwm.training.runs import read_config_of
 
 ProtocolName = Literal["synchronous", "delayed", "sequential", "bootstrap"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from srwm.fewshot.estimator import Classifier, not_fitted
 from srwm.fewshot.memory import MAX_SEED, Memory
 from srwm.fewshot.memory_file import load_memory, save_memory
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.fewshot.pretrained import DEFAULT, HubOptions
 from srwm.fewshot.user_labels import Labels
 from srwm.nn import State
@@ -42,7 +42,7 @@ class FewShotLearner(Classifier):
         model: what `FewShotModel.from_pretrained` takes, or a model, of which a copy is used. preprocess: what each image goes
         through, `srwm.data.drawings.ink.normalise_ink` or nothing; `auto` does what the model was trained with. ensemble: how often the
         labelled images of a call are read, as they come and then in random orders (by `random_state`), each time with all
-        images seen through the next of `srwm.fewshot.views.views`; the predictions are averaged, and cost up to as many times
+        images seen through the next of `srwm.fewshot.evaluation.tta.views`; the predictions are averaged, and cost up to as many times
         the time.
         """
         self.model = model

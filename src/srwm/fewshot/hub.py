@@ -8,7 +8,7 @@ from huggingface_hub.errors import HFValidationError
 
 from srwm.errors import UserError
 from srwm.fewshot import pretrained
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.models.sequence import FewShotModel
 
 
 class HubModel(ModelHubMixin):

@@ -15,7 +15,7 @@ from torch import Size, Tensor
 
 from srwm.errors import UserError
 from srwm.fewshot.memory import MAX_SEED, Memory
-from srwm.fewshot.model import FewShotModel
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.fewshot.user_labels import Labels
 from srwm.files import write_atomically
 from srwm.nn import State, leaves

@@ -5,7 +5,7 @@ from dataclasses import replace
 from srwm.fewshot.augment import AffineConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, PoolConfig, SequentialConfig, StreamConfig, TrainConfig
-from srwm.fewshot.model import ModelConfig
+from srwm.fewshot.models.sequence import ModelConfig
 from srwm.nn import StackConfig
 from srwm.vision import DropoutType
 

@@ -13,8 +13,8 @@ import torch
 from srwm.data.splits import CENTRED
 from srwm.errors import UserError
 from srwm.fewshot.build import build_model
-from srwm.fewshot.facts import Facts
-from srwm.fewshot.model import FewShotModel, ModelConfig
+from srwm.fewshot.models.metadata import Facts
+from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
 from srwm.files import write_atomically
 from srwm.training.checkpoint import read_weights, save_weights
 from srwm.training.configuration import config_from_dict

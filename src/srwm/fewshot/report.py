@@ -11,16 +11,16 @@ from torch import Tensor
 from srwm.data import ImageClasses, Split
 from srwm.data.splits import FOLDER, DatasetName
 from srwm.errors import UserError
-from srwm.fewshot.adaptation import write_adaptations
-from srwm.fewshot.baselines import evaluate_baselines
 from srwm.fewshot.build import build_model, validation_shape
 from srwm.fewshot.config import TrainConfig, read_config
-from srwm.fewshot.data_of_run import check_data
 from srwm.fewshot.episodes import EpisodeShape
-from srwm.fewshot.evaluate import Accuracy
-from srwm.fewshot.model import EpisodeModel
-from srwm.fewshot.objective import Evaluation
-from srwm.fewshot.protocols import PROTOCOLS, STREAMS
+from srwm.fewshot.evaluation.adaptation import write_adaptations
+from srwm.fewshot.evaluation.baselines import evaluate_baselines
+from srwm.fewshot.evaluation.evaluate import Accuracy
+from srwm.fewshot.models.sequence import EpisodeModel
+from srwm.fewshot.protocols.base import Evaluation
+from srwm.fewshot.protocols.registry import PROTOCOLS, STREAMS
+from srwm.fewshot.training.run_data import check_data
 from srwm.training.checkpoint import load_weights
 from srwm.training.runs import BEST, keep_result
 
@@ -57,7 +57,7 @@ def score_run(
     warning tells so. `other` names the data set where it is not the run's own: its result lies beside the run's, in
     `test-NAME.json`. `split` tells of which classes `data` are; the result of others than those for the test goes into
     `val.json` or `train.json`, and the accuracy at every step nowhere. `ensemble` is how often the examples are read, as in
-    `srwm.fewshot.evaluate.evaluate`; the result of more than one reading goes into `test-ensemble-N.json`. Raises UserError as
+    `srwm.fewshot.evaluation.evaluate.evaluate`; the result of more than one reading goes into `test-ensemble-N.json`. Raises UserError as
     `load_best`, `check_other` and, for the run's own data, `check_data`, where there are more or fewer data sets than the
     protocol has, or queries or an ensemble for streams.
     """

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srwm.data.drawings.ink import normalise_ink, normalise_ink_images
-from srwm.fewshot.facts import Preprocess
-from srwm.fewshot.model import ModelConfig
+from srwm.fewshot.models.metadata import Preprocess
+from srwm.fewshot.models.sequence import ModelConfig
 
 Array = NDArray[Any]
 

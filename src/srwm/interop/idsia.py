@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srwm.fewshot.model import FewShotModel, ModelConfig
+from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
 from srwm.nn import LSTM, SRWM, Block, DeltaNet, FeedForward, StackConfig
 
 Weights = Mapping[str, Tensor]

@@ -8,7 +8,7 @@ import torch
 
 from srwm import FewShotLearner
 from srwm.data.drawings.ink import normalise_ink
-from srwm.fewshot.model import FewShotModel, ModelConfig
+from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
 
 from .conftest import LABELS, STACK, letter
 

@@ -11,8 +11,8 @@ import torch
 
 from srwm import FewShotLearner
 from srwm.errors import UserError
-from srwm.fewshot.facts import Facts
-from srwm.fewshot.model import FewShotModel, ModelConfig
+from srwm.fewshot.models.metadata import Facts
+from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
 
 from .conftest import LABELS, STACK, WAYS, WIDTH, points
 

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from srwm.data import ImageClasses
-from srwm.fewshot.baselines import NEAREST_FEATURES, PROTOTYPES, PROTOTYPES_NORMALISED, Predict
 from srwm.fewshot.episodes import EpisodeShape, first_shots
-from srwm.fewshot.evaluate import Accuracy, score
+from srwm.fewshot.evaluation.baselines import NEAREST_FEATURES, PROTOTYPES, PROTOTYPES_NORMALISED, Predict
+from srwm.fewshot.evaluation.evaluate import Accuracy, score
 from srwm.fewshot.figures.style import BLUE, GREEN, GREY, PURPLE, VERMILLION, figure_style, mark_chance
 
 _LINES = {

@@ -1,0 +1,1 @@
+"""Accuracy on unseen classes: episodes, baselines, adaptation curves, test-time augmentation."""

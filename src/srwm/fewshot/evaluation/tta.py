@@ -1,0 +1,49 @@
+"""Ways to see an image, each the same for all images of an episode: what the readings of an ensemble look through."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from srwm.fewshot.models.sequence import ModelConfig
+
+View = Callable[[Tensor], Tensor]
+"""From images (P, C, H, W), one or more, to images of the same shape."""
+
+_NEARER, _FARTHER = 1.15, 0.85
+
+
+def views(config: ModelConfig) -> tuple[View, ...]:
+    """Ways to see a model's images, the first as they are.
+
+    Photographs, of three channels: as they are, 15 % larger and 15 % smaller, each also mirrored left to right. Drawings, of
+    any other number: turned by quarters, or by half where they are not square, each also mirrored; a class that is turned is a
+    class like any other. Numbers without a stem are seen as they are.
+    """
+    if config.stem == "none":
+        return (_as_given,)
+    channels, height, width = config.image_shape
+    if channels == 3:
+        nearer, farther = partial(_zoomed, by=_NEARER), partial(_zoomed, by=_FARTHER)
+        return _as_given, _of_mirror(nearer), farther, _of_mirror(_as_given), nearer, _of_mirror(farther)
+    quarters = range(4) if height == width else (0, 2)
+    turns = [partial(torch.rot90, k=quarter, dims=(2, 3)) for quarter in quarters]
+    return (*turns, *map(_of_mirror, turns))
+
+
+def _as_given(images: Tensor) -> Tensor:
+    return images
+
+
+def _of_mirror(view: View) -> View:
+    """A view of the mirror images."""
+    return lambda images: view(images.flip(3))
+
+
+def _zoomed(images: Tensor, by: float) -> Tensor:
+    """Larger or smaller around the centre; what comes in from outside is the image mirrored at its edge."""
+    size = images.new_tensor([[1 / by, 0, 0], [0, 1 / by, 0]])
+    grid = F.affine_grid(size.expand(len(images), 2, 3), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)

@@ -1,0 +1,101 @@
+"""Prototypical networks: a class is the mean of the features of its examples (Snell et al., 2017)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from srwm.fewshot.models.inputs import NO_LABEL
+from srwm.fewshot.models.sequence import EpisodeModel
+from srwm.nn import State
+from srwm.nn.checks import check_state
+from srwm.ops.checks import check_flags
+from srwm.ops.functions import without_autocast
+
+
+class PrototypicalNetwork(EpisodeModel):
+    """Logits are the negative squared Euclidean distances of an image's features to the class means.
+
+    Its only weights are those of the stem; of the configuration, `input` and `stack` play no part. The state is the sum of
+    the features of each class, (B, N, F), and the number of its examples, (B, N), float32: so it learns one example at a time
+    like every other model. A class without an example has probability 0, unless no class has one. Raises ValueError for a
+    configuration that does not fit.
+    """
+
+    def forward_features(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        state: State | None = None,
+        resets: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """`forward` from features (B, T, F) that `embed` gave; an image is answered before it is learned."""
+        self._check_steps(features, labels)
+        check_flags("resets", resets, features)
+        check_flags("mask", mask, features)
+        real = torch.ones_like(labels, dtype=torch.bool) if mask is None else mask
+        features = _at_least_float32(features).masked_fill(~real[..., None], 0)
+        one_hot = _one_hot(labels, self.config.n_way).to(features) * real[..., None]
+        sums, counts = self._begin(features, state)
+        logits = []
+        for t in range(features.shape[1]):
+            if resets is not None:
+                sums = sums.masked_fill(resets[:, t, None, None], 0)
+                counts = counts.masked_fill(resets[:, t, None], 0)
+            logits.append(prototype_logits(features[:, t : t + 1], sums, counts) * real[:, t, None, None])
+            sums = sums + one_hot[:, t, :, None] * features[:, t, None]
+            counts = counts + one_hot[:, t]
+        return torch.cat([features.new_zeros(len(features), 0, self.config.n_way), *logits], dim=1), (sums, counts)
+
+    def learn_features(self, features: Tensor, labels: Tensor, state: State | None = None) -> State:
+        """The state that `forward_features` leaves, of all examples at once."""
+        self._check_steps(features, labels)
+        sums, counts = class_sums(_at_least_float32(features), labels, self.config.n_way)
+        if state is None:
+            return sums, counts
+        known, known_counts = self._begin(features, state)
+        return known + sums, known_counts + counts
+
+    def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
+        """`query` from features (B, Q, F) that `embed` gave."""
+        self._check_features(features, "B, Q")
+        features = _at_least_float32(features)
+        return prototype_logits(features, *self._begin(features, state))
+
+    def _begin(self, features: Tensor, state: State | None) -> tuple[Tensor, Tensor]:
+        """The state that was given, if it fits, else a fresh one."""
+        batch, n_way, width = len(features), self.config.n_way, self.num_features
+        if state is None:
+            return features.new_zeros(batch, n_way, width), features.new_zeros(batch, n_way)
+        check_state(state, (torch.Size([n_way, width]), torch.Size([n_way])), batch)
+        sums, counts = state
+        return sums, counts
+
+
+def class_sums(features: Tensor, labels: Tensor, n_way: int) -> tuple[Tensor, Tensor]:
+    """Sums of the features of each class (B, N, F) and counts (B, N), in the dtype of the features under autocast too.
+
+    Shapes: features (B, T, F), labels (B, T) in -1 (no label) .. N - 1.
+    """
+    one_hot = _one_hot(labels, n_way).to(features.dtype)
+    with without_autocast(features):
+        return one_hot.mT @ features, one_hot.sum(1)
+
+
+def prototype_logits(features: Tensor, sums: Tensor, counts: Tensor) -> Tensor:
+    """Negative squared distances to class means: features (B, Q, F), sums (B, N, F), counts (B, N) -> (B, Q, N).
+
+    A class without an example has the lowest finite number.
+    """
+    means = sums / counts.clamp(min=1)[..., None]
+    logits = -(features[:, :, None] - means[:, None]).square().sum(-1)
+    return logits.masked_fill((counts == 0)[:, None], torch.finfo(logits.dtype).min)
+
+
+def _one_hot(labels: Tensor, n_way: int) -> Tensor:
+    """Labels (B, T) -> (B, T, N), zero where there is none."""
+    return F.one_hot(labels.clamp(min=0), n_way) * (labels != NO_LABEL)[..., None]
+
+
+def _at_least_float32(features: Tensor) -> Tensor:
+    return features.to(torch.promote_types(features.dtype, torch.float32))

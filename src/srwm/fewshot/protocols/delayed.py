@@ -1,0 +1,155 @@
+"""Delayed labels: a stream of images, in which the label of each comes with the next one."""
+
+from itertools import permutations
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srwm.data import ImageClasses, Split
+from srwm.errors import UserError
+from srwm.fewshot.build import build_sampler
+from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler, Step, draw_episodes
+from srwm.fewshot.evaluation.adaptation import measure
+from srwm.fewshot.evaluation.evaluate import Accuracy, embed_all
+from srwm.fewshot.models.inputs import NO_LABEL
+from srwm.fewshot.models.sequence import EpisodeModel, FewShotModel
+from srwm.fewshot.protocols.base import Evaluation, Losses, Objective, Sets, fraction_right
+from srwm.training.modes import evaluation_mode
+
+_STREAMS_AT_ONCE = 128
+
+
+class Streams(NamedTuple):
+    """B streams of at most T steps: positions among the images and labels, int64 (B, T).
+
+    mask is bool (B, T), False after a stream's end, or None where all streams have T steps.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mask: Tensor | None
+
+
+class StreamSampler:
+    """The examples of random episodes as streams."""
+
+    def __init__(self, episodes: Sampler[Episodes]) -> None:
+        self.episodes, self.generator = episodes, episodes.generator
+
+    def sample(self) -> Step[Streams]:
+        """The next step."""
+        step = self.episodes.sample()
+        streams = Streams(step.episodes.support, step.episodes.support_labels, None)
+        return Step(step.images, step.classes, streams, step.normalisation)
+
+
+class Delayed(Objective):
+    """At every step the model sees an image and the label of the one before, and is asked for its label: cross-entropy.
+
+    To answer, it must bind a label to the image of the step before, which takes training long to find. With `streams.hint` some
+    training streams show, with each label, the features of its image as well (LayerNorm, then a linear layer of its own, added
+    to the input): there the memory has something to bind at once, and in the other streams it learns to do without.
+    """
+
+    def __init__(self, config: TrainConfig, num_classes: int) -> None:
+        super().__init__(config, num_classes)
+        self.hint: nn.Linear | None = None
+        if config.streams.hint:
+            assert isinstance(self.model, FewShotModel)
+            self.hint = nn.Linear(self.model.num_features, self.model.input.width, bias=False)
+
+    @classmethod
+    def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:
+        """Raise UserError where the configuration does not fit the protocol or the data."""
+        if not 0 <= config.streams.hint < 1:
+            raise UserError(f"streams.hint: expected a share from 0 up to, not with, 1, got {config.streams.hint}")
+        super().check(config, data)
+
+    @classmethod
+    def test_shape(cls, config: TrainConfig) -> EpisodeShape:
+        """Whole streams: `k_shot` examples of each class in random order."""
+        return EpisodeShape(config.model.n_way, config.k_shot, queries=0)
+
+    @classmethod
+    def sampler(cls, config: TrainConfig, data: Sets, generator: torch.Generator) -> Sampler[Streams]:
+        """Streams from one data set."""
+        return StreamSampler(build_sampler(config, cls.test_shape(config), data[0], generator))
+
+    @classmethod
+    @torch.inference_mode()
+    def evaluate(
+        cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int, ensemble: int = 1
+    ) -> Evaluation:
+        """Accuracy over all steps of whole streams, through the data sets in every order; the images are the same ones."""
+        if ensemble != 1:
+            raise UserError(f"ensemble: expected 1, since streams are read once, and the protocol is {config.protocol!r}")
+        with evaluation_mode(model):
+            shape = cls.test_shape(config)
+            segments = [_draw(shape, model, part, episodes, seed + number) for number, part in enumerate(data)]
+            means, adaptations = [], []
+            for order in permutations(range(len(data))):
+                labels = torch.cat([segments[i].labels for i in order], dim=1)
+                correct = _follow(model, [segments[i] for i in order], labels)
+                means.append(correct.double().mean(1))
+                adaptations.append(measure(correct, labels, [data[i].name for i in order]))
+        return Evaluation(Accuracy.of(torch.stack(means).mean(0)), tuple(adaptations))
+
+    def losses(self, features: Tensor, episodes: Streams) -> Losses:
+        """Run over the streams."""
+        images, labels, mask = episodes
+        shown = F.embedding(images, features)
+        hinted = min(round(self.config.streams.hint * len(images)), len(images) - 1)
+        parts = [answer_stream(self.model, shown[hinted:], labels[hinted:], None if mask is None else mask[hinted:])]
+        if hinted:
+            parts.insert(0, self._answer_with_hints(shown[:hinted], labels[:hinted], None if mask is None else mask[:hinted]))
+        logits, counted = torch.cat(parts).float(), torch.ones_like(labels, dtype=torch.bool) if mask is None else mask
+        loss = F.cross_entropy(logits[counted], labels[counted])
+        alone = counted[hinted:]
+        return Losses(loss, fraction_right(logits[hinted:][alone], labels[hinted:][alone]), {"train_loss": loss})
+
+    def _answer_with_hints(self, features: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+        assert self.hint is not None
+        assert isinstance(self.model, FewShotModel)
+        before = F.pad(F.layer_norm(features[:, :-1], features.shape[2:]), (0, 0, 1, 0))
+        y, _ = self.model.stack(self.model.encode(features, labels_before(labels)) + self.hint(before), mask=mask)
+        logits: Tensor = self.model.out_layer(y)
+        return logits
+
+
+def answer_stream(model: EpisodeModel, features: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Logits (B, T, N): at each step the model is given its features (B, T, F) and the label (B, T) of the step before."""
+    logits, _ = model.forward_features(features, labels_before(labels), mask=mask)
+    return logits
+
+
+def labels_before(labels: Tensor) -> Tensor:
+    """The label of the step before at each step, none at the first: (B, T) -> (B, T)."""
+    return F.pad(labels[:, :-1], (1, 0), value=NO_LABEL)
+
+
+class _Segment(NamedTuple):
+    """One task of some streams: features (P, F) of the images that occur, their positions (n, T), and labels (n, T)."""
+
+    features: Tensor
+    images: Tensor
+    labels: Tensor
+
+
+def _draw(shape: EpisodeShape, model: EpisodeModel, data: ImageClasses, streams: int, seed: int) -> _Segment:
+    drawn = draw_episodes(torch.from_numpy(data.offsets), shape, streams, torch.Generator().manual_seed(seed))
+    used, images = torch.unique(drawn.support, return_inverse=True)
+    return _Segment(embed_all(model, data, used), images, drawn.support_labels)
+
+
+def _follow(model: EpisodeModel, segments: list[_Segment], labels: Tensor) -> Tensor:
+    """Whether each answer is right, bool (n, T), on the CPU."""
+    correct = []
+    for start in range(0, len(labels), _STREAMS_AT_ONCE):
+        part = slice(start, start + _STREAMS_AT_ONCE)
+        features = torch.cat([segment.features[segment.images[part]] for segment in segments], dim=1)
+        answers = answer_stream(model, features, labels[part].to(features.device)).argmax(-1)
+        correct.append(answers.cpu() == labels[part])
+    return torch.cat(correct)

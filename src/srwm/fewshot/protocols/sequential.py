@@ -1,0 +1,84 @@
+"""Sequential adaptation: a stream of one data set that goes on as a stream of another, with delayed labels."""
+
+import torch
+from torch import Tensor
+
+from srwm.data import Split
+from srwm.errors import UserError
+from srwm.fewshot.build import build_sampler
+from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.episodes import Sampler, Step
+from srwm.fewshot.protocols.base import Sets
+from srwm.fewshot.protocols.delayed import Delayed, Streams, StreamSampler
+
+
+class Sequential(Delayed):
+    """Delayed labels through two tasks: nothing in the input tells where the second begins.
+
+    In training the order of the data sets is random per batch, and each task of each stream is cut short at random.
+    """
+
+    num_sets = 2
+
+    @classmethod
+    def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:
+        """Raise UserError where the configuration does not fit the protocol or the data."""
+        steps = cls.test_shape(config).support
+        if not 0 <= config.sequential.trim < steps:
+            raise UserError(
+                f"sequential.trim: expected 0 to {steps - 1}, a task has {steps} steps, got {config.sequential.trim}"
+            )
+        super().check(config, data)
+
+    @classmethod
+    def sampler(cls, config: TrainConfig, data: Sets, generator: torch.Generator) -> Sampler[Streams]:
+        """Streams through both data sets."""
+        first, second = (StreamSampler(build_sampler(config, cls.test_shape(config), part, generator)) for part in data)
+        return TwoTaskSampler(first, second, config.pool.count(len(data[0])), config.sequential.trim)
+
+
+class TwoTaskSampler:
+    """Streams of one sampler that go on with those of another; classes of the second are counted after the first's."""
+
+    def __init__(self, first: StreamSampler, second: StreamSampler, first_classes: int, trim: int) -> None:
+        self.first, self.second, self.first_classes, self.trim = first, second, first_classes, trim
+        self.generator = first.generator
+
+    def sample(self) -> Step[Streams]:
+        """The next step."""
+        first, second = self.first.sample(), self.second.sample()
+        second = second._replace(classes=second.classes + self.first_classes)
+        swapped = bool(torch.randint(2, (), generator=self.generator))
+        tasks = (second, first) if swapped else (first, second)
+        lengths = []
+        for task in tasks:
+            streams, steps = task.episodes.labels.shape
+            lengths.append(steps - torch.randint(self.trim + 1, (streams,), generator=self.generator))
+        return join(*tasks, *lengths)
+
+
+def join(first: Step[Streams], second: Step[Streams], first_steps: Tensor, second_steps: Tensor) -> Step[Streams]:
+    """Streams of the first `first_steps` (B,) steps of one task and the first `second_steps` (B,) of another, without a gap.
+
+    What is left over at the end is masked, and images that no stream shows are dropped.
+    """
+    (a, a_labels, _), (b, b_labels, _) = first.episodes, second.episodes
+    real = torch.cat([torch.arange(a.shape[1]) < first_steps[:, None], torch.arange(b.shape[1]) < second_steps[:, None]], dim=1)
+    kept = (~real).byte().argsort(dim=1, stable=True)[:, : int(real.sum(1).max())]
+    images = torch.cat([a, b + len(first.images)], dim=1).gather(1, kept)
+    labels = torch.cat([a_labels, b_labels], dim=1).gather(1, kept)
+    mask = real.gather(1, kept)
+    used = torch.unique(images[mask])
+    normalisation = None
+    if first.normalisation is not None and second.normalisation is not None:
+        normalisation = torch.cat([first.normalisation, second.normalisation])[used]
+    return Step(
+        torch.cat([first.images, second.images])[used],
+        torch.cat([first.classes, second.classes])[used],
+        Streams(
+            torch.searchsorted(used, images).clamp(max=len(used) - 1).masked_fill(~mask, 0),
+            labels.masked_fill(~mask, 0),
+            None if mask.all() else mask,
+        ),
+        normalisation,
+    )

@@ -1,0 +1,1 @@
+"""The training loop of few-shot models and its parts."""

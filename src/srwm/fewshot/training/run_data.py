@@ -1,0 +1,54 @@
+"""Which data a run is of: kept in its folder, so that it is not resumed or tested on other data without a word."""
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+
+from srwm.data import ImageClasses, Split
+from srwm.errors import UserError
+from srwm.fewshot.protocols.base import Sets
+from srwm.training.runs import write_json
+
+_FILE = "data.json"
+
+
+def keep_data(folder: Path, data: Mapping[Split, Sets]) -> None:
+    """Write into a run folder which classes each split has, with how many images; where that is there, check it.
+
+    Raises UserError as `check_data`.
+    """
+    if (folder / _FILE).exists():
+        check_data(folder, data)
+    else:
+        write_json(folder / _FILE, {split: list(map(_described, sets)) for split, sets in data.items()})
+
+
+def check_data(folder: Path, data: Mapping[Split, Sets]) -> None:
+    """Raise UserError where a split has other classes, or other numbers of images, than when the run began.
+
+    Runs of older versions do not know, and are trusted.
+    """
+    try:
+        kept = json.loads((folder / _FILE).read_text())
+        found = {split: list(map(_described, sets)) for split, sets in data.items()}
+        differing = [(_told(kept[split]), _told(found[split]), split) for split in data if kept[split] != found[split]]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{folder / _FILE}: not readable ({error})") from error
+    for was, now, split in differing:
+        raise UserError(
+            f"{folder} was begun with other data: the {split} split was {was}, and is {now}; "
+            "give the folder of the data that it had"
+        )
+
+
+def _described(data: ImageClasses) -> dict[str, str | int]:
+    classes = json.dumps([data.class_names, data.counts.tolist()])
+    digest = blake2b(classes.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+    return {"name": data.name, "classes": len(data), "images": len(data.images), "digest": digest}
+
+
+def _told(sets: list[dict[str, str | int]]) -> str:
+    return " and ".join("{name} ({classes} classes, {images} images, {digest})".format(**each) for each in sets)

@@ -1,0 +1,65 @@
+"""Images of each data set are normalised by its own statistics, in training and in tests alike."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from srwm.data.normalize import normalised
+from srwm.errors import UserError
+from srwm.fewshot.evaluation.evaluate import embed_all
+from srwm.fewshot.images import to_float, to_input
+from srwm.fewshot.protocols.registry import build_objective, with_second
+from srwm.fewshot.protocols.sequential import Sequential
+from srwm.fewshot.training.loop import train
+
+from .conftest import blobs
+
+
+@pytest.fixture
+def second():
+    """A darker data set."""
+    made = {split: blobs(f"second-{split}", 12, 6, seed) for seed, split in enumerate(("train", "val", "test"), start=7)}
+    return {split: dataclasses.replace(data, images=data.images // 4) for split, data in made.items()}
+
+
+@pytest.fixture
+def sequential(config):
+    changes = {"protocol": "sequential", "second_data": "glyphs", "normalise": True, "k_shot": 2, "distort": False}
+    return dataclasses.replace(config, **changes, sequential=dataclasses.replace(config.sequential, trim=2))
+
+
+def test_every_image_of_a_step_is_normalised_by_its_own_data_set(sequential, splits, second):
+    data = with_second(normalised(splits), normalised(second))["train"]
+    sampler = Sequential.sampler(sequential, data, torch.Generator().manual_seed(0))
+    objective = build_objective(sequential, data)
+    seen = []
+    objective.model.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for _ in range(20):
+        step = sampler.sample()
+        objective(step._replace(images=to_float(step.images)))
+        of_second = step.classes >= len(data[0])
+        assert 0 < of_second.sum() < len(of_second)
+        for part, chosen in zip(data, (~of_second, of_second), strict=True):
+            expected = to_input(step.images[chosen], part)
+            torch.testing.assert_close(seen[-1][chosen], expected)
+    everything = to_input(torch.from_numpy(data[1].images), data[1])
+    assert everything.mean().item() == pytest.approx(0, abs=1e-4)
+    assert everything.std().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_features_of_a_test_are_those_of_normalised_images(config, splits):
+    torch.manual_seed(0)
+    model, data = build_objective(config, [splits["train"]]).model.eval(), normalised(splits)["test"]
+    mean, deviation = data.normalisation[:, :, None, None]
+    images = torch.from_numpy((data.images / np.float32(255) - mean) / deviation)
+    with torch.no_grad():
+        torch.testing.assert_close(embed_all(model, data), model.embed(images))
+
+
+def test_a_configuration_and_data_that_disagree_are_told(tmp_path, config, splits):
+    with pytest.raises(UserError, match="normalise is True, and train has no normalisation"):
+        train(dataclasses.replace(config, normalise=True), splits, tmp_path / "run")
+    with pytest.raises(UserError, match="normalise is False, and train has a normalisation"):
+        train(config, normalised(splits), tmp_path / "run")
