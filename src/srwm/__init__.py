@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from srwm.fewshot.few_shot_learner import FewShotLearner
+    from srwm.learner.few_shot_learner import FewShotLearner
 
 __version__ = "0.1.0"
 __all__ = ["FewShotLearner", "data", "fewshot", "interop", "nn", "ops", "rl", "training", "vision"]
@@ -15,7 +15,7 @@ __all__ = ["FewShotLearner", "data", "fewshot", "interop", "nn", "ops", "rl", "t
 
 def __getattr__(name: str) -> Any:
     if name == "FewShotLearner":
-        return import_module("srwm.fewshot.few_shot_learner").FewShotLearner
+        return import_module("srwm.learner.few_shot_learner").FewShotLearner
     if name in __all__:
         return import_module(f"srwm.{name}")
     raise AttributeError(f"module 'srwm' has no attribute {name!r}")

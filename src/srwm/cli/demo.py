@@ -17,7 +17,7 @@ from srwm.fewshot.evaluation.evaluate import embed_views, evaluate
 from srwm.fewshot.figures.episode import draw_episode
 from srwm.fewshot.figures.trace import trace_episode
 from srwm.fewshot.models.sequence import FewShotModel
-from srwm.fewshot.pretrained import packaged
+from srwm.learner.pretrained import packaged
 from srwm.nn import SelfReferential
 from srwm.training.configuration import check_seed
 from srwm.training.figures import check_figure

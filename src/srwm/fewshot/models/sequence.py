@@ -15,7 +15,7 @@ from srwm.nn import Stack, StackConfig, State
 from srwm.vision import Conv4, DropoutType, ResNet12
 
 if TYPE_CHECKING:
-    from srwm.fewshot.pretrained import HubOptions
+    from srwm.learner.pretrained import HubOptions
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class FewShotModel(EpisodeModel):
         stored in `dtype`, buffers in their own. Raises UserError where the folder cannot be written or is a run's, ValueError
         for another `dtype` or weights beyond its range.
         """
-        from srwm.fewshot import pretrained
+        from srwm.learner import pretrained
 
         pretrained.save(self, Path(folder), dtype)
 
@@ -197,7 +197,7 @@ class FewShotModel(EpisodeModel):
         network; a `Path` is always a folder. Nothing that could execute code is read. Raises UserError where there is no
         such model, or it is corrupt or of another version, TypeError for other options.
         """
-        from srwm.fewshot import pretrained
+        from srwm.learner import pretrained
 
         return pretrained.load(name, **hub)
 
@@ -208,7 +208,7 @@ class FewShotModel(EpisodeModel):
         `huggingface_hub.ModelHubMixin.push_to_hub`: private, token, branch, commit_message... Raises UserError without
         `srwm[hub]`, or where the Hub does not take it.
         """
-        from srwm.fewshot import pretrained
+        from srwm.learner import pretrained
 
         return pretrained.push(self, repo_id, dtype, **options)
 

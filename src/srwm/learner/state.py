@@ -12,8 +12,8 @@ from srwm.fewshot.evaluation.tta import views
 from srwm.fewshot.images import by_parts
 from srwm.fewshot.models.metadata import Preprocess
 from srwm.fewshot.models.sequence import FewShotModel
-from srwm.fewshot.user_images import read_images
-from srwm.fewshot.user_labels import Labels, join_labels, positions, read_labels
+from srwm.learner.images import read_images
+from srwm.learner.labels import Labels, join_labels, positions, read_labels
 from srwm.nn import State
 from srwm.nn.state import leaves
 

@@ -7,8 +7,8 @@ from huggingface_hub import ModelHubMixin, hf_hub_download
 from huggingface_hub.errors import HFValidationError
 
 from srwm.errors import UserError
-from srwm.fewshot import pretrained
 from srwm.fewshot.models.sequence import FewShotModel
+from srwm.learner import pretrained
 
 
 class HubModel(ModelHubMixin):

@@ -42,7 +42,7 @@ class HubOptions(TypedDict, total=False):
 
 def packaged() -> dict[str, Path]:
     """The checkpoints that came with this package: name -> folder."""
-    folder = Path(str(files("srwm.fewshot"))) / "checkpoints"
+    folder = Path(str(files("srwm.learner"))) / "checkpoints"
     return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CONFIG}"))}
 
 
@@ -204,7 +204,7 @@ def _sealed(text: str) -> str:
 
 def _hub() -> "ModuleType":
     try:
-        from srwm.fewshot import hub
+        from srwm.learner import hub
     except ModuleNotFoundError as error:
         raise UserError("the Hugging Face Hub needs huggingface_hub: pip install 'srwm[hub]'") from error
     return hub

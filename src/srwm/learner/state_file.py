@@ -14,10 +14,10 @@ import torch
 from torch import Size, Tensor
 
 from srwm.errors import UserError
-from srwm.fewshot.memory import MAX_SEED, Memory
 from srwm.fewshot.models.sequence import FewShotModel
-from srwm.fewshot.user_labels import Labels
 from srwm.files import write_atomically
+from srwm.learner.labels import Labels
+from srwm.learner.state import MAX_SEED, Memory
 from srwm.nn import State, leaves
 from srwm.nn.checks import check_state
 from srwm.nn.state import Shape

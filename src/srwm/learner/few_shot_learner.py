@@ -8,12 +8,12 @@ from typing import Literal, Self, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.fewshot.estimator import Classifier, not_fitted
-from srwm.fewshot.memory import MAX_SEED, Memory
-from srwm.fewshot.memory_file import load_memory, save_memory
 from srwm.fewshot.models.sequence import FewShotModel
-from srwm.fewshot.pretrained import DEFAULT, HubOptions
-from srwm.fewshot.user_labels import Labels
+from srwm.learner.estimator import Classifier, not_fitted
+from srwm.learner.labels import Labels
+from srwm.learner.pretrained import DEFAULT, HubOptions
+from srwm.learner.state import MAX_SEED, Memory
+from srwm.learner.state_file import load_memory, save_memory
 from srwm.nn import State
 
 _LEARNING = Lock()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.fewshot.user_labels import Labels, join_labels, read_labels
+from srwm.learner.labels import Labels, join_labels, read_labels
 
 
 class NotFittedError(ValueError, AttributeError):

@@ -158,7 +158,7 @@ import srwm
 assert "torch" not in sys.modules
 import numpy as np
 from srwm import FewShotLearner
-from srwm.fewshot.estimator import NotFittedError
+from srwm.learner.estimator import NotFittedError
 from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
 from srwm.nn import StackConfig
 model = FewShotModel(ModelConfig(stem_channels=4, stack=StackConfig(d_model=16, num_heads=2)))

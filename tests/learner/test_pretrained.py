@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from srwm.errors import UserError
-from srwm.fewshot import pretrained
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.models.metadata import Facts
 from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
+from srwm.learner import pretrained
 from srwm.nn import StackConfig
 from srwm.training.checkpoint import save_weights
 from srwm.training.runs import create_run
@@ -224,7 +224,7 @@ def test_local_folders_need_no_hub(folder, model, monkeypatch, no_network) -> No
 
 def test_the_missing_extra_is_named(model, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    monkeypatch.delitem(sys.modules, "srwm.fewshot.hub", raising=False)
+    monkeypatch.delitem(sys.modules, "srwm.learner.hub", raising=False)
     for call in (lambda: FewShotModel.from_pretrained("user/name"), lambda: model.push_to_hub("user/name")):
         with pytest.raises(UserError, match=r"pip install 'srwm\[hub\]'"):
             call()
