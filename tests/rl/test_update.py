@@ -10,12 +10,12 @@ from torch.testing import assert_close
 from srwm.nn import StackConfig
 from srwm.rl.agent import Agent
 from srwm.rl.config import OptimizerConfig, PPOConfig
-from srwm.rl.finite import NotFiniteError
 from srwm.rl.losses import log_probability, ppo_losses
 from srwm.rl.presets import CORES, with_core
 from srwm.rl.rollout import Actor, Unrolls
 from srwm.rl.update import Learner, Reader
 from srwm.rl.vtrace import generalised_advantages, vtrace
+from srwm.training.finite import NotFiniteError
 
 
 @pytest.mark.parametrize("core", CORES)

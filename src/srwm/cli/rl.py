@@ -18,11 +18,11 @@ from srwm.rl.curves import draw_comparison, draw_learning_curve
 from srwm.rl.envs import EnvCrashError, build_env
 from srwm.rl.evaluate import level_sets
 from srwm.rl.presets import CORES, PRESETS, with_core
+from srwm.rl.record import film_writer, record, write_film
 from srwm.rl.report import load_agent, score_run
 from srwm.rl.seeds import evaluation_seed, process_seed
 from srwm.rl.train import check_config
 from srwm.rl.train import train as train_run
-from srwm.rl.watch import film_writer, record, write_film
 from srwm.training.checkpoint import Checkpoints
 from srwm.training.configuration import check_seed
 from srwm.training.distributed import is_chief, leave

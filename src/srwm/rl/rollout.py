@@ -8,7 +8,7 @@ from torch import Tensor
 from srwm.nn import State, index, map_state
 from srwm.rl.agent import Agent
 from srwm.rl.envs import Episode, Frame, VectorEnv
-from srwm.rl.finite import check_finite, named_weights
+from srwm.training.finite import check_finite, named_weights
 
 
 class Unrolls(NamedTuple):

@@ -14,7 +14,6 @@ from srwm.errors import UserError
 from srwm.rl.agent import Agent, AgentConfig
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvCrashError, EnvSpec, VectorEnv
-from srwm.rl.finite import NotFiniteError
 from srwm.rl.progress import Progress, mean_returns
 from srwm.rl.seeds import process_seed
 from srwm.rl.supply import Supply
@@ -23,6 +22,7 @@ from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
 from srwm.training.configuration import check_no_nan, check_seed, check_types
 from srwm.training.distributed import agree, build_fabric, mean_over_processes
+from srwm.training.finite import NotFiniteError
 from srwm.training.runs import MetricsLog, open_run
 from srwm.training.stopping import stop_requests
 

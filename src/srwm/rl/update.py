@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from srwm.errors import UserError
 from srwm.rl.agent import Agent
 from srwm.rl.config import OptimizerConfig, TrainConfig
-from srwm.rl.finite import check_finite, named_weights
 from srwm.rl.losses import Losses, diagnostics, impala_losses, log_probability, ppo_losses
 from srwm.rl.rollout import Unrolls
 from srwm.rl.vtrace import Returns, generalised_advantages, vtrace
+from srwm.training.finite import check_finite, named_weights
 
 
 class Reader(nn.Module):

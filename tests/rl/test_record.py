@@ -11,8 +11,8 @@ from PIL import Image
 
 from srwm.errors import UserError
 from srwm.rl.agent import Agent
+from srwm.rl.record import record, write_film
 from srwm.rl.rollout import frame_tensors
-from srwm.rl.watch import record, write_film
 
 
 @pytest.mark.parametrize("image", [True, False])
