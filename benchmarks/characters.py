@@ -1,4 +1,4 @@
-"""What the packaged checkpoint does on characters of scripts that took no part in its making, beside nearest neighbours.
+"""What the packaged checkpoint does on characters of scripts that took no part in its making, beside nearest neighbors.
 
     pip install fontpkg-noto-sans-{khmer,tamil,telugu,thai}
     python benchmarks/characters.py --data-dir DATA --fonts SITE-PACKAGES/fontpkg_noto_sans_*/files/*.ttf

@@ -75,7 +75,7 @@ def draw(figure: Path, options: Options) -> str:
     """Returns over frames and time, of the one thread that each run has."""
     groups = {name: [folder_of(name, seed, options) for seed in options.seeds] for name in options.only}
     draw_comparison(groups, figure, processor_time=True)
-    return "Training episodes: a colour for each core, a line for each seed"
+    return "Training episodes: a color for each core, a line for each seed"
 
 
 def folder_of(name: str, seed: int, options: Options) -> Path:
@@ -109,7 +109,7 @@ def result(name: str, options: Options) -> dict[str, Any]:
     several_tasks = all(len(measured["returns"]) > 1 for measured in sets)
     return {
         "name": name,
-        "normalised": all(map(_is_normalised, sets)),
+        "normalized": all(map(_is_normalized, sets)),
         "frames": [read_metrics(folder)[-1]["frames"] for folder in folders],
         "scores": [scores(folder / scores_file(greedy=not options.sampled)) for folder in folders],
         "chance": scores(chance),
@@ -139,7 +139,7 @@ def training_returns(folder: Path) -> dict[str, dict[str, Any]]:
 def scores(path: Path) -> dict[str, dict[str, float]]:
     """Of training levels and of test levels, or of the tasks where there are no levels: mean score and its interval.
 
-    A score is the normalised one, times 100, where there is one for several tasks; else the mean return. The interval of the
+    A score is the normalized one, times 100, where there is one for several tasks; else the mean return. The interval of the
     mean of several level sets is that of independent ones.
     """
     sets = read_scores(path)
@@ -163,14 +163,14 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     several = len(options.seeds) > 1
     actions = "actions drawn from the policy" if options.sampled else "the likeliest action"
     games = "" if rows[0]["games"] is None else " (mean returns of the games)"
-    normalised = " (normalised, times 100)" if rows[0]["normalised"] else games
+    normalized = " (normalized, times 100)" if rows[0]["normalized"] else games
     bootstrap = "95 % bootstrap intervals over episodes (of test levels, of the mean of three sets)"
     spread = "the range over seeds" if several else bootstrap
     budget = f" {' '.join(options.budget)}" if options.budget else ""
     folders = [folder_of(row["name"], seed, options) for row in rows for seed in options.seeds]
     about = (
         f"Preset `{options.preset}`{budget}, one thread of {runs.processors(folders)}, "
-        f"seed{'s' if several else ''} {', '.join(map(str, options.seeds))}. Scores{normalised} are of {_EPISODES} episodes "
+        f"seed{'s' if several else ''} {', '.join(map(str, options.seeds))}. Scores{normalized} are of {_EPISODES} episodes "
         f"per task and level set after training, {actions}; in brackets {spread}."
     )
     head = " | ".join({"all": "return", "train": "training levels", "test": "test levels"}[group] for group in groups)
@@ -187,27 +187,27 @@ def _games(rows: list[dict[str, Any]]) -> str:
     """What training episodes earned in each of several games."""
     tasks = list(rows[0]["games"]["first"]["returns"])
     about, columns = "Training episodes, in the first fifth of the frames and in the last: mean return in each game", tasks
-    if rows[0]["normalised"]:
-        about += ", and normalised score, times 100, with its 95 % bootstrap interval"
-        columns = [*tasks, "normalised"]
+    if rows[0]["normalized"]:
+        about += ", and normalized score, times 100, with its 95 % bootstrap interval"
+        columns = [*tasks, "normalized"]
     lines = [f"| core | | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
     for row in rows:
         for name, part in row["games"].items():
             cells = [f"{part['returns'][task]['value']:.2f}" for task in tasks]
-            if rows[0]["normalised"]:
+            if rows[0]["normalized"]:
                 cells.append("{value:.2f} [{low:.2f}, {high:.2f}]".format(**_score(part)))
             lines.append(f"| `{row['name']}` | {name} | {' | '.join(cells)} |")
     return f"\n{fill(f'{about}.', _WIDTH)}\n\n" + "\n".join(lines) + "\n"
 
 
-def _is_normalised(measured: dict[str, Any]) -> bool:
-    return "normalised mean" in measured and len(measured["returns"]) > 1
+def _is_normalized(measured: dict[str, Any]) -> bool:
+    return "normalized mean" in measured and len(measured["returns"]) > 1
 
 
 def _score(measured: dict[str, Any]) -> dict[str, float]:
-    """Of a level set, times 100 if normalised, else the mean over tasks."""
-    if _is_normalised(measured):
-        return {end: 100 * float(value) for end, value in measured["normalised mean"].items()}
+    """Of a level set, times 100 if normalized, else the mean over tasks."""
+    if _is_normalized(measured):
+        return {end: 100 * float(value) for end, value in measured["normalized mean"].items()}
     return _mean(list(measured["returns"].values()))
 
 

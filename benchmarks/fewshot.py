@@ -33,7 +33,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "preset": ("the preset", ()),
     "no-auxiliary": ("no auxiliary loss", ("--auxiliary.kind", "none")),
     "classes": ("auxiliary loss: classes", ("--auxiliary.kind", "classes")),
-    "neighbours": ("auxiliary loss: neighbours", ("--auxiliary.kind", "neighbours")),
+    "neighbors": ("auxiliary loss: neighbors", ("--auxiliary.kind", "neighbors")),
     "per-episode": (
         "images of its own for every episode (32 a step) instead of a pool",
         ("--sampler", "per-episode", "--episodes", "32"),

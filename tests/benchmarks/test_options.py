@@ -103,6 +103,6 @@ def test_training_returns_by_hand_and_of_too_short_a_run(tmp_path: Path) -> None
     returns = {name: {game: each["value"] for game, each in part["returns"].items()} for name, part in found.items()}
     assert returns["first"] == {game: 1.0 + k for k, game in enumerate(RANGES)}
     assert returns["last"] == {game: 5.0 + k for k, game in enumerate(RANGES)}
-    rise = found["last"]["normalised mean"]["value"] - found["first"]["normalised mean"]["value"]
+    rise = found["last"]["normalized mean"]["value"] - found["first"]["normalized mean"]["value"]
     assert abs(rise - sum(4 / size for size in RANGES.values()) / 6) < 1e-9
     assert "too short a run, expected five rows" in measured(rows[:4]).stderr

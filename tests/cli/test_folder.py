@@ -27,7 +27,7 @@ QUICK = {
 
 
 def fill(root, classes):
-    """Classes of four colour images."""
+    """Classes of four color images."""
     generator = np.random.default_rng(0)
     for c in range(classes):
         (root / f"{c:02d}").mkdir(parents=True)
@@ -143,7 +143,7 @@ def test_the_result_of_an_ensemble_lies_beside_that_of_one_reading(folder, tmp_p
     ("config", "message"),
     [
         (TrainConfig(protocol="delayed"), "runs on streams are tested on their own data, and the protocol is 'delayed'"),
-        (TrainConfig(normalise=True), "runs on normalised images are tested on their own data"),
+        (TrainConfig(normalize=True), "runs on normalized images are tested on their own data"),
     ],
 )
 def test_a_run_that_knows_its_own_data_alone_is_not_tested_on_another(tmp_path, capsys, config, message):
@@ -158,7 +158,7 @@ def test_two_folders_share_the_smaller_pool_and_keep_their_names(folder, tmp_pat
     quick += ["--k-shot=2", "--sequential.trim=2", "--model.image-shape", "3", "32", "32", "--pool.images-per-class=4"]
     sets = ["--data", f"folder:{folder}", "--second-data", f"folder:{other}"]
     preset = "cpu-sequential-omniglot-mini-imagenet"
-    assert main(["fewshot", "train", preset, "--run", str(run), "--normalise", *quick, *sets]) == 0
+    assert main(["fewshot", "train", preset, "--run", str(run), "--normalize", *quick, *sets]) == 0
     assert "srwm: the pool of a step is 9 classes of 4 images; the data has no more\n" in capsys.readouterr().err
     assert json.loads((run / "test.json").read_text())["data"] == f"{folder}-test, {other}-test"
 

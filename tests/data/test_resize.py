@@ -17,7 +17,7 @@ def test_what_fits_stays_as_it_is():
     assert resized({"val": data}, (3, 8, 8))["val"] is data
 
 
-def test_grey_becomes_colour_of_equal_channels_without_being_stored_thrice():
+def test_gray_becomes_color_of_equal_channels_without_being_stored_thrice():
     data = classes(1, 8, 8)
     found = resized({"val": data}, (3, 8, 8))["val"]
     assert found.image_shape == (3, 8, 8)
@@ -27,7 +27,7 @@ def test_grey_becomes_colour_of_equal_channels_without_being_stored_thrice():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("wanted", [1, 3])
-def test_sizes_change_and_one_colour_stays(channels, wanted):
+def test_sizes_change_and_one_color_stays(channels, wanted):
     data = classes(channels, 12, 9)
     images = np.broadcast_to(np.arange(0, 210, 30, dtype=np.uint8)[:, None, None, None], data.images.shape)
     data = ImageClasses(data.name, images, data.offsets, data.class_names)

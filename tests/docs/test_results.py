@@ -36,7 +36,7 @@ ROWS = {
 }
 RATES = {
     "lr-0.0005": "`--optimizer.lr 0.0005` ",
-    "lr-0.0005-neighbours": "`--optimizer.lr 0.0005 --auxiliary.kind",
+    "lr-0.0005-neighbors": "`--optimizer.lr 0.0005 --auxiliary.kind",
     "lr-0.001": "`--optimizer.lr 0.001` ",
     "lr-0.002": "`--optimizer.lr 0.002`",
     "lr-0.0005-half-pool": "`--optimizer.lr 0.0005 --pool",

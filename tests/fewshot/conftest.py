@@ -19,8 +19,8 @@ def subprocess_environment(shared_cache):
 def blobs(name: str, classes: int, instances: int, seed: int) -> ImageClasses:
     """Classes that are easily told apart: one random 16x16 picture each, with a little noise per instance."""
     generator = np.random.default_rng(seed)
-    centres = generator.integers(0, 200, (classes, 1, 1, 16, 16))
-    images = (centres + generator.integers(0, 20, (classes, instances, 1, 16, 16))).astype(np.uint8)
+    centers = generator.integers(0, 200, (classes, 1, 1, 16, 16))
+    images = (centers + generator.integers(0, 20, (classes, instances, 1, 16, 16))).astype(np.uint8)
     return ImageClasses.from_groups(name, list(images), [f"{name}{c}" for c in range(classes)])
 
 

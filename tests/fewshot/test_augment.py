@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from srwm.fewshot.augment import AffineConfig, change_colours, change_strokes, distort
+from srwm.fewshot.augment import AffineConfig, change_colors, change_strokes, distort
 
 STILL = {"degrees": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
 
@@ -122,22 +122,22 @@ def test_elastic_distortion_bends_and_keeps_the_ink():
     assert 0.9 < bent.sum() / images.sum() < 1.1
 
 
-def test_colours_change_within_their_limits():
-    """Brightness scales the mean; contrast the distance from it; saturation the distance of channels from grey."""
+def test_colors_change_within_their_limits():
+    """Brightness scales the mean; contrast the distance from it; saturation the distance of channels from gray."""
     images = 0.4 + 0.2 * torch.rand(200, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     one = torch.ones(200)
-    assert torch.allclose(change_colours(images, one, one, one), images, atol=1e-6)
-    assert torch.allclose(change_colours(images, 1.5 * one, one, one), 1.5 * images, atol=1e-6)
-    grey = images.mean(1, keepdim=True)
-    level = grey.mean((2, 3), keepdim=True)
-    assert torch.allclose(change_colours(images, one, one, 0 * one), grey.expand_as(images), atol=1e-6)
-    flat = change_colours(images, one, 0.5 * one, 0 * one)
-    assert torch.allclose(flat, (level + 0.5 * (grey - level)).expand_as(images), atol=1e-6)
-    assert change_colours(images, 9 * one, one, one).max() == 1
+    assert torch.allclose(change_colors(images, one, one, one), images, atol=1e-6)
+    assert torch.allclose(change_colors(images, 1.5 * one, one, one), 1.5 * images, atol=1e-6)
+    gray = images.mean(1, keepdim=True)
+    level = gray.mean((2, 3), keepdim=True)
+    assert torch.allclose(change_colors(images, one, one, 0 * one), gray.expand_as(images), atol=1e-6)
+    flat = change_colors(images, one, 0.5 * one, 0 * one)
+    assert torch.allclose(flat, (level + 0.5 * (gray - level)).expand_as(images), atol=1e-6)
+    assert change_colors(images, 9 * one, one, one).max() == 1
 
-    changed = distort(images, AffineConfig(**STILL, colour=0.3), torch.Generator().manual_seed(0))
+    changed = distort(images, AffineConfig(**STILL, color=0.3), torch.Generator().manual_seed(0))
     brightness = changed.mean((1, 2, 3)) / images.mean((1, 2, 3))
     assert 0.7 - 1e-3 <= brightness.min() < 0.72
     assert 1.28 < brightness.max() <= 1.3 + 1e-3
-    again = distort(images, AffineConfig(**STILL, colour=0.3), torch.Generator().manual_seed(0))
+    again = distort(images, AffineConfig(**STILL, color=0.3), torch.Generator().manual_seed(0))
     assert torch.equal(changed, again)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from srwm.data import ImageClasses
-from srwm.data.normalize import normalised
+from srwm.data.normalize import normalized
 from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS
@@ -35,8 +35,8 @@ def test_every_preset_fits_data_of_the_usual_size_and_learns_from_it(name):
     data = ImageClasses("some", images, np.arange(0, 1201, 20), tuple(map(str, range(60))))
     splits = dict.fromkeys(("train", "val", "test"), data)
     sets = {split: (part,) * PROTOCOLS[config.protocol].num_sets for split, part in splits.items()}
-    if config.normalise:
-        sets = {split: (part,) * len(sets[split]) for split, part in normalised(splits).items()}
+    if config.normalize:
+        sets = {split: (part,) * len(sets[split]) for split, part in normalized(splits).items()}
     check_config(config, sets)
 
     config = dataclasses.replace(config, episodes=2)

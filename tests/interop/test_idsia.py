@@ -207,11 +207,11 @@ def test_logits_are_the_official_ones(name: str) -> None:
     images = torch.randn(2, 6, *image_shape)
     labels = torch.randint(0, WAYS, (2, 6))
     labels[:, -1] = 0
-    unlabelled = labels.clone()
-    unlabelled[:, -1] = -1
+    unlabeled = labels.clone()
+    unlabeled[:, -1] = -1
     official = official_logits(weights, images.transpose(0, 1), labels.T, softmax).transpose(0, 1)
     assert_close(model(images, labels)[0], official, rtol=0, atol=1e-5)
-    assert_close(model(images, unlabelled)[0], official, rtol=0, atol=1e-5)
+    assert_close(model(images, unlabeled)[0], official, rtol=0, atol=1e-5)
     _, state = model(images[:, :-1], labels[:, :-1])
     assert_close(model.query(images[:, -1:], state), official[:, -1:], rtol=0, atol=1e-5)
 

@@ -15,7 +15,7 @@ LABELS = ["b", "a", "c", "a", "b", "c"]
 
 
 def points(classes: int, instances: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows around one centre per class, in random order, and the classes' numbers."""
+    """Rows around one center per class, in random order, and the classes' numbers."""
     generator = np.random.default_rng(seed)
     y = generator.permutation(np.arange(classes).repeat(instances))
     return generator.normal(size=(classes, WIDTH))[y] + 0.3 * generator.normal(size=(len(y), WIDTH)), y
@@ -29,11 +29,11 @@ def trained() -> FewShotModel:
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     query_labels = torch.arange(WAYS).expand(48, -1)
     for _ in range(300):
-        centres = torch.randn(48, WAYS, WIDTH)
+        centers = torch.randn(48, WAYS, WIDTH)
         labels = torch.rand(48, 2 * WAYS).argsort() % WAYS
-        shown = centres.gather(1, labels[..., None].expand(-1, -1, WIDTH))
+        shown = centers.gather(1, labels[..., None].expand(-1, -1, WIDTH))
         _, state = model(shown + 0.3 * torch.randn(shown.shape), labels)
-        logits = model.query(centres + 0.3 * torch.randn(centres.shape), state)
+        logits = model.query(centers + 0.3 * torch.randn(centers.shape), state)
         optimizer.zero_grad()
         F.cross_entropy(logits.flatten(0, 1), query_labels.flatten()).backward()
         optimizer.step()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from srwm import FewShotLearner
-from srwm.data.drawings.ink import normalise_ink
+from srwm.data.drawings.ink import normalize_ink
 from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
 
 from .conftest import LABELS, STACK, letter
@@ -33,7 +33,7 @@ def test_every_form_of_the_same_images(drawn, images, preprocess) -> None:
         "lists of numbers": (images / 255).tolist(),
         "tuple": tuple(images),
         "pictures": [image.fromarray(part) for part in images],
-        "colour pictures": [image.fromarray(part).convert("RGB") for part in images],
+        "color pictures": [image.fromarray(part).convert("RGB") for part in images],
         "objects": np.array([image.fromarray(part) for part in images] + [None], dtype=object)[:6],
     }
     for form, given in forms.items():
@@ -46,22 +46,22 @@ def test_every_form_of_the_same_images(drawn, images, preprocess) -> None:
     np.testing.assert_allclose(learner.predict_proba(black), learner.predict_proba(black * np.uint8(255)), atol=1e-6)
 
 
-def test_ink_makes_one_form_of_all_sizes_and_colours(drawn, images) -> None:
+def test_ink_makes_one_form_of_all_sizes_and_colors(drawn, images) -> None:
     image = pytest.importorskip("PIL.Image")
     letters = [letter(*size, seed) for seed, size in enumerate([(40, 30), (28, 28), (100, 200)])]
     learner = FewShotLearner(drawn).fit(images, LABELS)
-    normal = np.stack([normalise_ink(drawing) for drawing in letters])
+    normal = np.stack([normalize_ink(drawing) for drawing in letters])
     expected = (
-        FewShotLearner(drawn, "none").fit(np.stack([normalise_ink(part) for part in images]), LABELS).predict_proba(normal)
+        FewShotLearner(drawn, "none").fit(np.stack([normalize_ink(part) for part in images]), LABELS).predict_proba(normal)
     )
     dark = [255 - drawing for drawing in letters]
-    colours = [np.stack([drawing] * 3, axis=-1) for drawing in letters]
+    colors = [np.stack([drawing] * 3, axis=-1) for drawing in letters]
     pictures = [image.fromarray(drawing) for drawing in letters]
-    for given in (letters, dark, colours, pictures, [letters[0], torch.from_numpy(dark[1]), pictures[2]]):
+    for given in (letters, dark, colors, pictures, [letters[0], torch.from_numpy(dark[1]), pictures[2]]):
         np.testing.assert_allclose(learner.predict_proba(given), expected, atol=1e-5)
-    np.testing.assert_allclose(learner.predict_proba(colours[0]), expected[:1], atol=1e-5)
-    np.testing.assert_allclose(learner.predict_proba(np.stack([colours[1]] * 2)), expected[[1, 1]], atol=1e-5)
-    tensors = [torch.from_numpy(colour).permute(2, 0, 1) for colour in colours]
+    np.testing.assert_allclose(learner.predict_proba(colors[0]), expected[:1], atol=1e-5)
+    np.testing.assert_allclose(learner.predict_proba(np.stack([colors[1]] * 2)), expected[[1, 1]], atol=1e-5)
+    tensors = [torch.from_numpy(color).permute(2, 0, 1) for color in colors]
     np.testing.assert_allclose(learner.predict_proba(tensors), expected, atol=1e-5)
     np.testing.assert_allclose(learner.predict_proba(torch.stack([tensors[1]] * 2)), expected[[1, 1]], atol=1e-5)
     assert FewShotLearner(drawn, "auto").fit(images, LABELS).predict_proba(letters)[0] == pytest.approx(expected[0], abs=1e-5)
@@ -77,20 +77,20 @@ def test_without_ink_images_of_other_sizes_are_resized(drawn, images) -> None:
     )
 
 
-def test_colour_models_read_colour() -> None:
+def test_color_models_read_color() -> None:
     image = pytest.importorskip("PIL.Image")
     model = FewShotModel(ModelConfig(image_shape=(3, 32, 32), n_way=3, stem_channels=4, stack=STACK))
-    colours = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32), dtype=np.uint8)
-    learner = FewShotLearner(model).fit(colours, [1, 2, 1, 2])
-    expected = learner.predict_proba(colours)
-    pictures = [image.fromarray(part.transpose(1, 2, 0)) for part in colours]
-    for given in (pictures, list(colours), colours.reshape(4, -1)):
+    colors = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32), dtype=np.uint8)
+    learner = FewShotLearner(model).fit(colors, [1, 2, 1, 2])
+    expected = learner.predict_proba(colors)
+    pictures = [image.fromarray(part.transpose(1, 2, 0)) for part in colors]
+    for given in (pictures, list(colors), colors.reshape(4, -1)):
         np.testing.assert_allclose(learner.predict_proba(given), expected, atol=1e-6)
-    np.testing.assert_allclose(learner.predict_proba(colours[0]), expected[:1], atol=1e-6)
+    np.testing.assert_allclose(learner.predict_proba(colors[0]), expected[:1], atol=1e-6)
     with pytest.raises(ValueError, match=r"images: expected \(3, H, W\) or \(n, 3, H, W\), got \(4, 32, 32\)"):
-        learner.predict(colours[:, 0])
+        learner.predict(colors[:, 0])
     with pytest.raises(ValueError, match="preprocess: ink makes images"):
-        FewShotLearner(model, "ink").fit(colours, [1, 2, 1, 2])
+        FewShotLearner(model, "ink").fit(colors, [1, 2, 1, 2])
 
 
 @pytest.mark.parametrize("preprocess", ["ink", "none"])

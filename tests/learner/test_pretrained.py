@@ -101,7 +101,7 @@ def test_weights_too_large_for_half_precision_are_refused(model: FewShotModel, t
 
 
 def test_a_run_folder_is_taken(model: FewShotModel, tmp_path: Path) -> None:
-    for data in ("glyphs", "omniglot-centred"):
+    for data in ("glyphs", "omniglot-centered"):
         create_run(tmp_path / data, TrainConfig(data=data, model=CONFIG, steps=1))
         save_weights(tmp_path / data / "best.safetensors", model, {"step": 1})
         loaded = FewShotModel.from_pretrained(tmp_path / data)

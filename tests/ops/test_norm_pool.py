@@ -1,4 +1,4 @@
-"""Normalisation, pool, dropout and ReLU in one, against PyTorch's four operations."""
+"""Normalization, pool, dropout and ReLU in one, against PyTorch's four operations."""
 
 import copy
 import math
@@ -278,7 +278,7 @@ def test_transforms_go_by_pytorch() -> None:
     grads = torch.func.grad(loss)(parameters)
     wanted = torch.autograd.grad(loss(parameters), list(parameters.values()))
     for name, grad in zip(parameters, wanted, strict=True):
-        assert name == "0.bias" or error(grads[name], grad) < 1e-4  # which the normalisation takes away again
+        assert name == "0.bias" or error(grads[name], grad) < 1e-4  # which the normalization takes away again
     direction = {name: torch.ones_like(a) for name, a in parameters.items()}
     _, slope = torch.func.jvp(loss, (parameters,), (direction,))
     assert error(slope, sum(grad.sum() for grad in wanted)) < 1e-3
@@ -361,7 +361,7 @@ def test_conv4_trains_as_it_would_with_pytorch_alone(precision: torch.dtype, mon
     bound = 1e-5 if precision == torch.float32 else 5e-2
     assert error(*features) < bound
     for (name, a), b in zip(stem.named_parameters(), plain.parameters(), strict=True):
-        if not (name.endswith("0.bias")):  # which the normalisation takes away again: nothing but rounding
+        if not (name.endswith("0.bias")):  # which the normalization takes away again: nothing but rounding
             assert error(a.grad, b.grad) < 3 * bound, name
     for (name, a), b in zip(stem.named_buffers(), plain.buffers(), strict=True):
         assert error(a, b) < bound, name

@@ -72,12 +72,12 @@ def make_games(folder: Path, config: TrainConfig, *games: str) -> None:
             log.writerow((n, 100 * n, 0.1 * n, 1 + n % 2, 0, *earned))
 
 
-def test_several_games_with_published_ranges_are_drawn_normalised(config, tmp_path, figures) -> None:
+def test_several_games_with_published_ranges_are_drawn_normalized(config, tmp_path, figures) -> None:
     """A point is the mean over ten rows, by their episodes."""
     make_games(tmp_path / "run", config, "maze", "starpilot")
     draw_comparison({"run": [tmp_path / "run"]}, tmp_path / "curves.png")
     axes, *_ = figures[0].axes
-    assert axes.get_ylabel() == "normalised score of training episodes"
+    assert axes.get_ylabel() == "normalized score of training episodes"
     assert axes.lines[0].get_xydata() == pytest.approx(np.array([[1000 * n, 1 / 3] for n in range(1, 11)]))
 
 

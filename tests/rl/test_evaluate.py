@@ -8,7 +8,7 @@ import torch
 
 from srwm.rl.agent import Agent
 from srwm.rl.envs import EnvConfig, EnvCrashError, ProcgenConfig
-from srwm.rl.evaluate import estimate, interquartile_mean, level_sets, mean, normalise, play
+from srwm.rl.evaluate import estimate, interquartile_mean, level_sets, mean, normalize, play
 from srwm.rl.rollout import frame_tensors
 
 
@@ -51,7 +51,7 @@ def test_the_agent_is_in_evaluation_mode_meanwhile(env, config) -> None:
         assert modes == [False] * 4
 
 
-def test_short_episodes_are_not_favoured(env, config) -> None:
+def test_short_episodes_are_not_favored(env, config) -> None:
     """Rows 0 and 2 have one task; the episodes of row 0 take five times as long and earn nothing."""
     observe, clock = env.observe, [0]
 
@@ -94,11 +94,11 @@ def test_interquartile_mean_by_hand() -> None:
     assert interquartile_mean(np.array([[1.0, 2, 9]])) == pytest.approx([4.0])
 
 
-def test_normalised_scores_by_hand() -> None:
-    scores = normalise({"bigfish": np.array([1.0, 40.0]), "fruitbot": np.array([-1.5, 32.4])}, EnvConfig())
+def test_normalized_scores_by_hand() -> None:
+    scores = normalize({"bigfish": np.array([1.0, 40.0]), "fruitbot": np.array([-1.5, 32.4])}, EnvConfig())
     assert scores is not None
     assert all(list(values) == [0.0, 1.0] for values in scores.values())
-    assert normalise({"miner": np.array([1.0])}, EnvConfig()) is None
+    assert normalize({"miner": np.array([1.0])}, EnvConfig()) is None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_normalised_scores_by_hand() -> None:
     [EnvConfig(procgen=ProcgenConfig("memory")), EnvConfig(procgen=ProcgenConfig("hard")), EnvConfig(kind="gymnasium")],
 )
 def test_ranges_are_those_of_easy_games_alone(config) -> None:
-    assert normalise({"maze": np.array([5.0])}, config) is None
+    assert normalize({"maze": np.array([5.0])}, config) is None
 
 
 @pytest.mark.parametrize("statistic", [mean, interquartile_mean])

@@ -29,9 +29,9 @@ def test_entropy_is_largest_where_all_actions_are_equal() -> None:
 def test_ppo_has_no_gradient_beyond_its_band() -> None:
     logits = torch.zeros(1, 2, 2, requires_grad=True)
     actions = torch.zeros(1, 2, dtype=torch.long)
-    behaviour = log_probability(logits.detach(), actions) - torch.tensor([[math.log(1.5), 0.0]])
+    behavior = log_probability(logits.detach(), actions) - torch.tensor([[math.log(1.5), 0.0]])
     returns = Returns(torch.zeros(1, 2), torch.ones(1, 2))
-    losses = ppo_losses(logits, torch.zeros(1, 2), actions, returns, behaviour, clip=0.2)
+    losses = ppo_losses(logits, torch.zeros(1, 2), actions, returns, behavior, clip=0.2)
     (gradient,) = torch.autograd.grad(losses.policy, logits)
     assert (gradient[0, 0] == 0).all()
     assert (gradient[0, 1] != 0).all()
@@ -42,14 +42,14 @@ def test_diagnostics_by_hand() -> None:
     """A policy that took actions at 1/2 and 1/2 and now takes them at 3/4 and 1/4."""
     logits, actions = torch.tensor([[[math.log(3), 0.0]] * 4]), torch.tensor([[0, 1, 0, 1]])
     targets = Returns(torch.tensor([[1.0, 3.0, 1.0, 3.0]]), torch.zeros(1, 4))
-    behaviour = torch.full((1, 4), math.log(0.5))
-    told = diagnostics(logits, torch.tensor([[1.0, 2.0, 1.0, 2.0]]), actions, targets, behaviour, clip=0.6)
+    behavior = torch.full((1, 4), math.log(0.5))
+    told = diagnostics(logits, torch.tensor([[1.0, 2.0, 1.0, 2.0]]), actions, targets, behavior, clip=0.6)
     assert told["explained_variance"] == pytest.approx(1 - 0.25 / 1)
     assert told["approx_kl"] == pytest.approx((0.5 - math.log(1.5) - 0.5 - math.log(0.5)) / 2, abs=1e-6)
     assert told["approx_kl"] == pytest.approx(0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25), abs=1e-6)
     assert told["clip_fraction"] == 0
-    told = diagnostics(logits, torch.zeros(1, 4), actions, targets, behaviour - 0.1, clip=0.6)
+    told = diagnostics(logits, torch.zeros(1, 4), actions, targets, behavior - 0.1, clip=0.6)
     assert told["explained_variance"] == pytest.approx(0)
     assert told["clip_fraction"] == 0.5
     constant = Returns(torch.ones(1, 4), torch.zeros(1, 4))
-    assert diagnostics(logits, torch.zeros(1, 4), actions, constant, behaviour, clip=0.6)["explained_variance"] == 0
+    assert diagnostics(logits, torch.zeros(1, 4), actions, constant, behavior, clip=0.6)["explained_variance"] == 0

@@ -14,7 +14,7 @@ from srwm.rl.losses import log_probability, ppo_losses
 from srwm.rl.presets import CORES, with_core
 from srwm.rl.rollout import Actor, Unrolls
 from srwm.rl.update import Learner, Reader
-from srwm.rl.vtrace import generalised_advantages, vtrace
+from srwm.rl.vtrace import generalized_advantages, vtrace
 from srwm.training.finite import NotFiniteError
 
 
@@ -93,7 +93,7 @@ def test_an_update_tells_how_it_goes(env, config, algorithm) -> None:
     rewards, discounts = unrolls.rewards[:, 1:].clamp(-1, 1), 0.99 * (~unrolls.firsts[:, 1:]).float()
     values, last = unrolls.values[:, :-1], unrolls.values[:, -1]
     if algorithm == "ppo":
-        targets = generalised_advantages(rewards, discounts, values, last, lambda_=0.95).targets
+        targets = generalized_advantages(rewards, discounts, values, last, lambda_=0.95).targets
         assert told["clip_fraction"] == 0
     else:
         targets = vtrace(torch.zeros_like(rewards), rewards, discounts, values, last).targets
@@ -152,19 +152,19 @@ def test_what_impala_s_targets_are_made_of(env, config, monkeypatch) -> None:
 
 
 def test_what_ppo_learns_from(env, config, monkeypatch) -> None:
-    """Advantages from the acting agent's values, normalised over all steps of the update."""
+    """Advantages from the acting agent's values, normalized over all steps of the update."""
     learner, unrolls = build(env, replace(config, algorithm="ppo", ppo=PPOConfig(epochs=1, minibatches=2)))
     given = []
 
-    def spy(logits, values, actions, returns, behaviour, *, clip):
+    def spy(logits, values, actions, returns, behavior, *, clip):
         given.append(returns.advantages)
-        return ppo_losses(logits, values, actions, returns, behaviour, clip=clip)
+        return ppo_losses(logits, values, actions, returns, behavior, clip=clip)
 
     monkeypatch.setattr("srwm.rl.update.ppo_losses", spy)
     learner.update(unrolls, 1e-3)
     rewards, discounts = unrolls.rewards[:, 1:].clamp(-1, 1), 0.99 * (~unrolls.firsts[:, 1:]).float()
     values, last = unrolls.values[:, :-1], unrolls.values[:, -1]
-    raw = generalised_advantages(rewards, discounts, values, last, lambda_=0.95).advantages
+    raw = generalized_advantages(rewards, discounts, values, last, lambda_=0.95).advantages
     expected = (raw - raw.mean()) / raw.std(correction=0)
     found = torch.cat(given)
     assert_close(found[found[:, 0].argsort()], expected[expected[:, 0].argsort()], rtol=1e-4, atol=1e-5)

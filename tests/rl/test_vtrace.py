@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from srwm.rl.vtrace import generalised_advantages, vtrace
+from srwm.rl.vtrace import generalized_advantages, vtrace
 
 
 def row(*numbers: float) -> torch.Tensor:
@@ -57,8 +57,8 @@ def test_targets_are_the_defining_sum(steps: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("lambda_", [0.0, 0.5, 1.0])
-def test_generalised_advantages_by_hand(lambda_: float) -> None:
-    targets, advantages = generalised_advantages(row(1, 2), row(0.5, 0.5), row(0.5, 1), row(4)[0], lambda_=lambda_)
+def test_generalized_advantages_by_hand(lambda_: float) -> None:
+    targets, advantages = generalized_advantages(row(1, 2), row(0.5, 0.5), row(0.5, 1), row(4)[0], lambda_=lambda_)
     assert_close(advantages, row(1 + lambda_ * 0.5 * 3, 3))
     assert_close(targets, row(1.5 + lambda_ * 0.5 * 3, 4))
 

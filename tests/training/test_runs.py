@@ -24,11 +24,11 @@ def test_a_run_of_before_a_field_was_there_goes_on_with_its_default(tmp_path, co
     create_run(tmp_path / "run", config)
     path = tmp_path / "run" / "config.json"
     stored = json.loads(path.read_text())
-    del stored["normalise"]
+    del stored["normalize"]
     path.write_text(json.dumps(stored))
     check_same_config(tmp_path / "run", config)
-    with pytest.raises(UserError, match=r"normalise \(was False, now True\)"):
-        check_same_config(tmp_path / "run", dataclasses.replace(config, normalise=True))
+    with pytest.raises(UserError, match=r"normalize \(was False, now True\)"):
+        check_same_config(tmp_path / "run", dataclasses.replace(config, normalize=True))
 
 
 def test_runs_go_by_as_much_of_their_path_as_tells_them_apart():
@@ -87,7 +87,7 @@ def test_every_differing_field_is_named(tmp_path, config):
         (None, "not a run folder"),
         ("{", "not readable"),
         ("[]", "not a configuration"),
-        ('{"colour": 1}', "unknown field colour"),
+        ('{"color": 1}', "unknown field color"),
         ('{"env": {}, "seed": 0}', "is a run of srwm rl, which alone"),
         ('{"k_shot": "a"}', "k_shot: expected .*int.*, got 'a'"),
         ('{"k_shot": true}', "k_shot: expected .*int.*, got True"),

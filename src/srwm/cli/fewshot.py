@@ -10,7 +10,7 @@ import tyro
 
 from srwm.cli.options import check_least, check_runs, refuse, set_threads
 from srwm.data.images import ImageClasses, Split
-from srwm.data.normalize import normalised
+from srwm.data.normalize import normalized
 from srwm.data.resize import resized
 from srwm.data.splits import DatasetName, load_splits
 from srwm.fewshot.build import fit_to_data
@@ -68,7 +68,7 @@ class EvaluateOptions:
     """how often the examples of an episode are read, each time in another order and through another view of the images; the
     answers are averaged"""
     baselines: bool = True
-    """whether nearest neighbours and prototypes answer the same episodes too"""
+    """whether nearest neighbors and prototypes answer the same episodes too"""
     data: DatasetName | None = None
     """data set whose classes are asked for, brought to the size of the model's images; None: the run's own"""
     split: Split = "test"
@@ -258,7 +258,7 @@ def _load(config: TrainConfig, data_dir: Path | None, *, own_size: bool = False)
     sets = [load_splits(name, data_dir) for name in names]
     if not own_size:
         sets = [resized(splits, config.model.image_shape) for splits in sets]
-    return [normalised(splits) for splits in sets] if config.normalise else sets
+    return [normalized(splits) for splits in sets] if config.normalize else sets
 
 
 def _fit(

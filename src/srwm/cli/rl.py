@@ -85,7 +85,7 @@ class WatchOptions:
 
 @dataclass(frozen=True)
 class CurvesOptions:
-    """Draw the returns of several runs, or normalised scores of several games, over frames and over minutes."""
+    """Draw the returns of several runs, or normalized scores of several games, over frames and over minutes."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """run folders of `srwm rl train`; their names are the labels"""
@@ -151,10 +151,10 @@ def evaluate(arguments: Sequence[str]) -> None:
     for name, scores in result["sets"].items():
         print(f"{name}, {options.episodes} episodes per task:")
         for task, numbers in scores["returns"].items():
-            normalised = scores.get("normalised", {}).get(task)
-            beside = "" if normalised is None else f"   normalised {_told(normalised, 100)}"
+            normalized = scores.get("normalized", {}).get(task)
+            beside = "" if normalized is None else f"   normalized {_told(normalized, 100)}"
             print(f"  {task:<12} {_told(numbers)}{beside}")
-        for statistic in ("normalised mean", "normalised interquartile mean"):
+        for statistic in ("normalized mean", "normalized interquartile mean"):
             if statistic in scores:
                 print(f"  {statistic}, x100: {_told(scores[statistic], 100)}")
 

@@ -1,4 +1,4 @@
-"""Labelled images in memory: the one form in which samplers see every data set."""
+"""Labeled images in memory: the one form in which samplers see every data set."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class ImageClasses:
     """Images sorted by class; classes may have different numbers of images.
 
     Shapes: images (I, C, H, W) uint8, offsets (classes + 1) int64: class c owns images[offsets[c]:offsets[c + 1]].
-    normalisation (2, C) float32, if there is one: the mean and deviation of each channel in [0, 1], which models subtract and
+    normalization (2, C) float32, if there is one: the mean and deviation of each channel in [0, 1], which models subtract and
     divide by. Raises ValueError where these do not fit together.
     """
 
@@ -27,7 +27,7 @@ class ImageClasses:
     images: NDArray[np.uint8]
     offsets: NDArray[np.int64]
     class_names: tuple[str, ...]
-    normalisation: NDArray[np.float32] | None = None
+    normalization: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
@@ -36,8 +36,8 @@ class ImageClasses:
             raise ValueError(f"offsets: expected ({len(self.class_names) + 1},), got {self.offsets.shape}")
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.images) or (np.diff(self.offsets) < 1).any():
             raise ValueError(f"offsets: expected to rise from 0 to {len(self.images)}, at least one image a class")
-        if self.normalisation is not None and self.normalisation.shape != (2, self.images.shape[1]):
-            raise ValueError(f"normalisation: expected (2, {self.images.shape[1]}), got {self.normalisation.shape}")
+        if self.normalization is not None and self.normalization.shape != (2, self.images.shape[1]):
+            raise ValueError(f"normalization: expected (2, {self.images.shape[1]}), got {self.normalization.shape}")
 
     @classmethod
     def from_groups(cls, name: str, groups: Sequence[NDArray[np.uint8]], class_names: Sequence[str]) -> "ImageClasses":

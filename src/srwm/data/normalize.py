@@ -9,7 +9,7 @@ from srwm.data.images import ImageClasses, Split
 _AT_ONCE = 1024
 
 
-def normalised(splits: dict[Split, ImageClasses]) -> dict[Split, ImageClasses]:
+def normalized(splits: dict[Split, ImageClasses]) -> dict[Split, ImageClasses]:
     """The same images, all splits with the mean and deviation of each channel over the training images.
 
     A channel that is the same everywhere keeps its scale.
@@ -23,4 +23,4 @@ def normalised(splits: dict[Split, ImageClasses]) -> dict[Split, ImageClasses]:
     mean = total[0] / count
     deviation = np.sqrt(np.maximum(total[1] / count - mean**2, 0))
     statistics = (np.stack([mean, np.where(deviation > 0, deviation, 255)]) / 255).astype(np.float32)
-    return {split: dataclasses.replace(data, normalisation=statistics) for split, data in splits.items()}
+    return {split: dataclasses.replace(data, normalization=statistics) for split, data in splits.items()}

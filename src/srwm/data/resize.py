@@ -15,7 +15,7 @@ _AT_ONCE = 4096
 
 
 def resized(splits: dict[Split, ImageClasses], image_shape: tuple[int, ...]) -> dict[Split, ImageClasses]:
-    """Every image brought to (C, H, W), C = 1 or 3: Pillow's antialiased Lanczos resize; grey becomes three equal channels.
+    """Every image brought to (C, H, W), C = 1 or 3: Pillow's antialiased Lanczos resize; gray becomes three equal channels.
 
     What has this shape already stays as it is; the rest is computed once and then mapped from the cache.
     Raises UserError for a shape that images cannot be brought to.

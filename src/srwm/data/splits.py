@@ -14,25 +14,25 @@ from srwm.errors import UserError
 
 DatasetName: TypeAlias = str
 FOLDER = "folder:"
-CENTRED = ("omniglot-centred", "glyphs", "omniglot+glyphs")
-"""Data sets whose images are centred ink, as `srwm.data.drawings.ink.normalise_ink` makes of any image."""
-NAMES = ("omniglot", "omniglot-centred", "glyphs", "omniglot+glyphs", "mini-imagenet", "fc100", "cifar-fs")
+CENTERED = ("omniglot-centered", "glyphs", "omniglot+glyphs")
+"""Data sets whose images are centered ink, as `srwm.data.drawings.ink.normalize_ink` makes of any image."""
+NAMES = ("omniglot", "omniglot-centered", "glyphs", "omniglot+glyphs", "mini-imagenet", "fc100", "cifar-fs")
 
 
 def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, ImageClasses]:
     """Training, validation and test classes of a data set; `data_dir` as in its loader.
 
-    name: omniglot, omniglot-centred, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class
+    name: omniglot, omniglot-centered, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class
     folders of one's own.
     Of glyphs alone there are 8 drawings a letter, quickly made; in the mixture 20, as in Omniglot.
-    Images are uint8; models see them divided by 255, and normalised where `srwm.data.normalize` is applied to the splits.
+    Images are uint8; models see them divided by 255, and normalized where `srwm.data.normalize` is applied to the splits.
     Raises UserError for another name, or as the loader does.
     """
     match name:
         case "omniglot":
             return load_omniglot(data_dir)
-        case "omniglot-centred":
-            return load_omniglot(data_dir, centred=True)
+        case "omniglot-centered":
+            return load_omniglot(data_dir, centered=True)
         case "glyphs":
             return load_glyphs(instances=8)
         case "omniglot+glyphs":

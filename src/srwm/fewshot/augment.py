@@ -25,7 +25,7 @@ class AffineConfig:
     """standard deviation of an elastic distortion, as a fraction of the width across and of the height down"""
     stroke: float = 0.0
     """change of stroke width to either side, in pixels, of bright strokes on 0; thin strokes do not vanish"""
-    colour: float = 0.0
+    color: float = 0.0
     """change of brightness, of contrast and of saturation, each as a fraction; for photographs"""
     mirror: bool = False
     """whether every second image, at random, is mirrored left to right; for photographs, not for characters"""
@@ -34,9 +34,9 @@ class AffineConfig:
 
 
 def distort(images: Tensor, config: AffineConfig, generator: torch.Generator | None = None) -> Tensor:
-    """Rotate, scale, shear, shift and bend every image, change its strokes' width and its colours, by random amounts.
+    """Rotate, scale, shear, shift and bend every image, change its strokes' width and its colors, by random amounts.
 
-    Shapes: images (P, C, H, W) floating, in [0, 1] where colours change -> the same. The same generator state gives the same
+    Shapes: images (P, C, H, W) floating, in [0, 1] where colors change -> the same. The same generator state gives the same
     distortions.
     """
     limits = torch.tensor([math.radians(config.degrees), config.scale, config.shear, 2 * config.shift, 2 * config.shift])
@@ -59,22 +59,22 @@ def distort(images: Tensor, config: AffineConfig, generator: torch.Generator | N
     if config.stroke:
         amounts = (2 * torch.rand(len(images), generator=generator) - 1) * config.stroke
         moved = change_strokes(moved, amounts.to(images))
-    if config.colour:
-        amounts = 1 + (2 * torch.rand(3, len(images), generator=generator) - 1) * config.colour
-        moved = change_colours(moved, *amounts.to(images))
+    if config.color:
+        amounts = 1 + (2 * torch.rand(3, len(images), generator=generator) - 1) * config.color
+        moved = change_colors(moved, *amounts.to(images))
     return moved
 
 
-def change_colours(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
-    """Multiply the brightness of images, their distance from its mean, and that of their channels from grey; 0 to 1 are kept.
+def change_colors(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
+    """Multiply the brightness of images, their distance from its mean, and that of their channels from gray; 0 to 1 are kept.
 
     Shapes: images (P, C, H, W) in [0, 1], factors (P) -> (P, C, H, W).
     """
     brightness, contrast, saturation = (factor[:, None, None, None] for factor in (brightness, contrast, saturation))
-    grey = images.mean(1, keepdim=True)
-    level = grey.mean((2, 3), keepdim=True)
-    # one weighted sum: saturation * (image - grey) + contrast * (grey - level) + level, all of it times the brightness
-    changed = images * (saturation * brightness) + (grey * (contrast - saturation) + level * (1 - contrast)) * brightness
+    gray = images.mean(1, keepdim=True)
+    level = gray.mean((2, 3), keepdim=True)
+    # one weighted sum: saturation * (image - gray) + contrast * (gray - level) + level, all of it times the brightness
+    changed = images * (saturation * brightness) + (gray * (contrast - saturation) + level * (1 - contrast)) * brightness
     return changed.clamp_(0, 1)
 
 

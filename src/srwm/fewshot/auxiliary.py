@@ -12,19 +12,19 @@ from torch.nn import functional as F
 class AuxiliaryConfig:
     """A second loss, on the stem alone."""
 
-    kind: Literal["none", "neighbours", "classes"] = "none"
-    """none; soft nearest neighbours among a step's images; or classification among all training classes"""
+    kind: Literal["none", "neighbors", "classes"] = "none"
+    """none; soft nearest neighbors among a step's images; or classification among all training classes"""
     weight: float = 1.0
     """factor of this loss beside that of the episodes"""
     temperature: float = 0.1
-    """of the cosines in the loss of neighbours"""
+    """of the cosines in the loss of neighbors"""
 
 
-class NeighbourLoss(nn.Module):
-    """Soft nearest-neighbour loss on cosines (Goldberger et al., 2004; Frosst et al., 2019), in nats.
+class NeighborLoss(nn.Module):
+    """Soft nearest-neighbor loss on cosines (Goldberger et al., 2004; Frosst et al., 2019), in nats.
 
     Image i picks another image j with probability softmax_j(cos(f_i, f_j) / temperature); the loss is the mean of -log of the
-    probability that j is of i's class. Features are normalised by a LayerNorm without weights first. Images that are the only
+    probability that j is of i's class. Features are normalized by a LayerNorm without weights first. Images that are the only
     one of their class do not count; where all are, the loss is 0.
     """
 
@@ -58,7 +58,7 @@ class ClassLoss(nn.Module):
         return F.cross_entropy(self.classify(self.norm(features)), classes)
 
 
-def build_auxiliary(config: AuxiliaryConfig, num_features: int, num_classes: int) -> NeighbourLoss | ClassLoss | None:
+def build_auxiliary(config: AuxiliaryConfig, num_features: int, num_classes: int) -> NeighborLoss | ClassLoss | None:
     """The loss that the configuration names, or None. Raises ValueError for a configuration that does not fit itself."""
     if not config.weight >= 0:
         raise ValueError(f"auxiliary.weight: expected 0 or more, got {config.weight}")
@@ -67,8 +67,8 @@ def build_auxiliary(config: AuxiliaryConfig, num_features: int, num_classes: int
     match config.kind:
         case "none":
             return None
-        case "neighbours":
-            return NeighbourLoss(config.temperature)
+        case "neighbors":
+            return NeighborLoss(config.temperature)
         case "classes":
             return ClassLoss(num_features, num_classes)
-    raise ValueError(f"auxiliary.kind: expected none, neighbours or classes, got {config.kind!r}")
+    raise ValueError(f"auxiliary.kind: expected none, neighbors or classes, got {config.kind!r}")

@@ -53,7 +53,7 @@ class BootstrapConfig:
     """Bootstrapped training: the state after the support learns from the state that more examples make of it."""
 
     future: int = 10
-    """labelled examples after the support, spread over the classes as evenly as possible"""
+    """labeled examples after the support, spread over the classes as evenly as possible"""
     matching: Literal["output", "state"] = "output"
     """what is pulled to its future: answers, by Kullback-Leibler divergence, or the state, by mean squared error"""
     query_weight: float = 1.0
@@ -87,12 +87,12 @@ class TrainConfig:
     """A training run: two runs of equal configuration on the same machine and threads, with a budget in steps, are equal."""
 
     data: DatasetName = "omniglot"
-    """omniglot, omniglot-centred, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class folders of
+    """omniglot, omniglot-centered, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class folders of
     one's own"""
     second_data: DatasetName | None = None
     """data set of the other task of the `sequential` protocol"""
     protocol: ProtocolName = "synchronous"
-    """labelled examples, then questions; a stream whose labels come one step late; two such streams, of two data sets, in
+    """labeled examples, then questions; a stream whose labels come one step late; two such streams, of two data sets, in
     one sequence; or examples, questions, more examples and the same questions (bootstrapped training)"""
     streams: StreamConfig = field(default_factory=StreamConfig)
     """the `delayed` and `sequential` protocols"""
@@ -103,11 +103,11 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     """the learner; its `n_way` and `image_shape` are those of the episodes"""
     k_shot: int = 1
-    """labelled examples per class in an episode, or in a stream of delayed labels, where the paper has 15"""
+    """labeled examples per class in an episode, or in a stream of delayed labels, where the paper has 15"""
     fewest_ways: int | None = None
     """fewest classes in a training episode: each step draws their number up to the model's n_way; None: n_way always"""
     most_shots: int | None = None
-    """most labelled examples per class: each step draws their number from k_shot on; None: k_shot always"""
+    """most labeled examples per class: each step draws their number from k_shot on; None: k_shot always"""
     queries: int = 5
     """questions per episode, spread over its classes as evenly as possible; streams have none"""
     episodes: int = 256
@@ -118,7 +118,7 @@ class TrainConfig:
     """images of its own for every episode, as in the paper, or a pool of images from which a step's episodes are drawn"""
     pool: PoolConfig = field(default_factory=PoolConfig)
     """the pool of the pooled sampler"""
-    normalise: bool = False
+    normalize: bool = False
     """whether each data set's channels are brought to mean 0 and deviation 1 over its training images; else images are in
     [0, 1]"""
     distort: bool = False

@@ -12,9 +12,9 @@ from srwm.errors import UserError
 
 @dataclass(frozen=True)
 class EpisodeShape:
-    """`n_way` classes with `k_shot` labelled examples each, in random order, then `queries` questions.
+    """`n_way` classes with `k_shot` labeled examples each, in random order, then `queries` questions.
 
-    The classes are labelled 0 ... n_way - 1, or with different ones of `slots` labels where the model has more than n_way.
+    The classes are labeled 0 ... n_way - 1, or with different ones of `slots` labels where the model has more than n_way.
     """
 
     n_way: int
@@ -24,7 +24,7 @@ class EpisodeShape:
 
     @property
     def support(self) -> int:
-        """Labelled examples in an episode."""
+        """Labeled examples in an episode."""
         return self.n_way * self.k_shot
 
     @property
@@ -55,14 +55,14 @@ Drawn = TypeVar("Drawn", covariant=True)
 class Step(NamedTuple, Generic[Drawn]):
     """What one step of training sees: images (P, C, H, W) uint8, each to be embedded once, and the episodes over them.
 
-    classes (P,) int64 are the images' classes among all training classes; normalisation (P, 2, C), if there is one, has the
+    classes (P,) int64 are the images' classes among all training classes; normalization (P, 2, C), if there is one, has the
     mean and deviation of each channel in the data set that an image is from.
     """
 
     images: Tensor
     classes: Tensor
     episodes: Drawn
-    normalisation: Tensor | None = None
+    normalization: Tensor | None = None
 
 
 class Sampler(Protocol[Drawn]):
@@ -110,7 +110,7 @@ def draw_episodes(offsets: Tensor, shape: EpisodeShape, episodes: int, generator
 
 
 def first_shots(episodes: Episodes, shots: int) -> Episodes:
-    """The episodes with the first `shots` labelled examples of each class alone, in the order that they have.
+    """The episodes with the first `shots` labeled examples of each class alone, in the order that they have.
 
     Every class has the same number of examples, at least `shots`.
     """
@@ -136,7 +136,7 @@ class EpisodeSampler:
         position = torch.arange(index.numel()).view_as(index)
         images = index.flatten()
         moved = drawn._replace(support=position[:, : self.shape.support], query=position[:, self.shape.support :])
-        return Step(self.images[images], _class_of(images, self.offsets), moved, _normalisation_of(self.data, len(images)))
+        return Step(self.images[images], _class_of(images, self.offsets), moved, _normalization_of(self.data, len(images)))
 
 
 class PooledSampler:
@@ -184,7 +184,7 @@ class PooledSampler:
         by_class = index.support[0, index.support_labels[0].argsort()]
         offsets = torch.arange(self.pool.n_way + 1) * self.pool.k_shot
         episodes = draw_episodes(offsets, self._shape_of_step(), self.episodes, self.generator)
-        classes, normalisation = _class_of(by_class, self.offsets), _normalisation_of(self.data, len(by_class))
+        classes, normalization = _class_of(by_class, self.offsets), _normalization_of(self.data, len(by_class))
         images = self.images[by_class]
         if self.turned:
             quarters = self._draw_quarters().repeat_interleave(self.pool.k_shot)
@@ -192,7 +192,7 @@ class PooledSampler:
             for quarter in (1, 2, 3):
                 chosen = quarters == quarter
                 images[chosen] = images[chosen].rot90(quarter, (2, 3))
-        return Step(images, classes, episodes, normalisation)
+        return Step(images, classes, episodes, normalization)
 
     def _shape_of_step(self) -> EpisodeShape:
         shape = self.shape
@@ -215,5 +215,5 @@ def _class_of(index: Tensor, offsets: Tensor) -> Tensor:
     return torch.bucketize(index, offsets, right=True) - 1
 
 
-def _normalisation_of(data: ImageClasses, images: int) -> Tensor | None:
-    return None if data.normalisation is None else torch.from_numpy(data.normalisation).expand(images, -1, -1)
+def _normalization_of(data: ImageClasses, images: int) -> Tensor | None:
+    return None if data.normalization is None else torch.from_numpy(data.normalization).expand(images, -1, -1)

@@ -1,4 +1,4 @@
-"""Images as models take them: in [0, 1], normalised where their data set is."""
+"""Images as models take them: in [0, 1], normalized where their data set is."""
 
 from collections.abc import Callable
 
@@ -22,15 +22,15 @@ def to_float(images: Tensor) -> Tensor:
     return images.float().div_(255).contiguous(memory_format=torch.channels_last)
 
 
-def standardise(images: Tensor, normalisation: Tensor | None) -> Tensor:
+def standardize(images: Tensor, normalization: Tensor | None) -> Tensor:
     """Images (P, C, H, W) in [0, 1] less the means and over the deviations, (P or 1, 2, C); None leaves them as they are."""
-    if normalisation is None:
+    if normalization is None:
         return images
-    mean, deviation = normalisation[..., None, None].unbind(1)
+    mean, deviation = normalization[..., None, None].unbind(1)
     return (images - mean) / deviation
 
 
 def to_input(images: Tensor, data: ImageClasses) -> Tensor:
-    """Images uint8 (P, C, H, W) of a data set as models take them: in [0, 1], or normalised where the data set is."""
-    statistics = None if data.normalisation is None else torch.from_numpy(data.normalisation)[None].to(images.device)
-    return standardise(to_float(images), statistics)
+    """Images uint8 (P, C, H, W) of a data set as models take them: in [0, 1], or normalized where the data set is."""
+    statistics = None if data.normalization is None else torch.from_numpy(data.normalization)[None].to(images.device)
+    return standardize(to_float(images), statistics)

@@ -71,7 +71,7 @@ def _paper_sequential(core: str) -> TrainConfig:
         k_shot=15,
         episodes=16,
         accumulate=2,
-        normalise=True,
+        normalize=True,
         optimizer=replace(_PAPER_OMNIGLOT.optimizer, lr=3e-4),
         steps=500_000,
         validation_episodes=500,
@@ -91,7 +91,7 @@ _CPU_OMNIGLOT = TrainConfig(
     pool=PoolConfig(classes=60, images_per_class=6),
     distort=True,
     distortion=AffineConfig(degrees=15.0, scale=0.2, shear=0.2, shift=2.5 / 28),
-    auxiliary=AuxiliaryConfig("neighbours", weight=0.5),
+    auxiliary=AuxiliaryConfig("neighbors", weight=0.5),
     precision="bfloat16",
     optimizer=OptimizerConfig(lr=1e-3, weight_decay=0.05),
     schedule="trapezoid",
@@ -113,7 +113,7 @@ _CPU_CHARACTERS = replace(
     validation_ways=5,
 )
 
-_PHOTO_DISTORTION = AffineConfig(degrees=10.0, scale=0.2, shear=0.1, shift=0.1, colour=0.2, mirror=True, outside="reflection")
+_PHOTO_DISTORTION = AffineConfig(degrees=10.0, scale=0.2, shear=0.1, shift=0.1, color=0.2, mirror=True, outside="reflection")
 
 _CPU_MINI_IMAGENET = replace(
     _CPU_OMNIGLOT,

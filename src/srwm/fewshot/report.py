@@ -112,8 +112,8 @@ def check_other(config: TrainConfig, other: DatasetName | None) -> None:
     """Raise UserError where a run of this configuration is not tested on any data set but its own."""
     if other is not None and config.protocol in STREAMS:
         raise UserError(f"data: runs on streams are tested on their own data, and the protocol is {config.protocol!r}")
-    if other is not None and config.normalise:
-        raise UserError("data: runs on normalised images are tested on their own data, whose statistics their models know")
+    if other is not None and config.normalize:
+        raise UserError("data: runs on normalized images are tested on their own data, whose statistics their models know")
 
 
 def _result(folder: Path, kind: str, other: DatasetName | None, ensemble: int) -> Path:

@@ -1,6 +1,6 @@
 """The conventions of scikit-learn for a classifier, without scikit-learn: it is imported only where it asks.
 
-scikit-learn recognises a classifier by its methods and tags; that it inherits from `BaseEstimator` is not looked at.
+scikit-learn recognizes a classifier by its methods and tags; that it inherits from `BaseEstimator` is not looked at.
 """
 
 import inspect
@@ -19,7 +19,7 @@ class NotFittedError(ValueError, AttributeError):
 
 def not_fitted(name: str) -> Exception:
     """What an estimator raises that was shown nothing yet: the NotFittedError of scikit-learn, else the one of this module."""
-    message = f"This {name} instance is not fitted yet: show it labelled images first, by learn or fit."
+    message = f"This {name} instance is not fitted yet: show it labeled images first, by learn or fit."
     try:
         from sklearn.exceptions import NotFittedError as ScikitNotFittedError
     except ImportError:

@@ -1,4 +1,4 @@
-"""A classifier that learns from a few labelled images in milliseconds, without a gradient step."""
+"""A classifier that learns from a few labeled images in milliseconds, without a gradient step."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -20,7 +20,7 @@ _LEARNING = Lock()
 
 
 class FewShotLearner(Classifier):
-    """Shown labelled images, it names others; all that it learns, its memory writes into itself while it reads them.
+    """Shown labeled images, it names others; all that it learns, its memory writes into itself while it reads them.
 
     Images are arrays, tensors, PIL images, or lists of them of any sizes: (H, W), (n, H, W), (n, C, H, W), or rows
     (n, C * H * W) of a table; uint8, bool, or floating in [0, 1]. Labels are texts, numbers or bools, of as many classes as
@@ -40,8 +40,8 @@ class FewShotLearner(Classifier):
         """Take the settings; nothing is read before images are shown.
 
         model: what `FewShotModel.from_pretrained` takes, or a model, of which a copy is used. preprocess: what each image goes
-        through, `srwm.data.drawings.ink.normalise_ink` or nothing; `auto` does what the model was trained with. ensemble: how often the
-        labelled images of a call are read, as they come and then in random orders (by `random_state`), each time with all
+        through, `srwm.data.drawings.ink.normalize_ink` or nothing; `auto` does what the model was trained with. ensemble: how often the
+        labeled images of a call are read, as they come and then in random orders (by `random_state`), each time with all
         images seen through the next of `srwm.fewshot.evaluation.tta.views`; the predictions are averaged, and cost up to as many times
         the time.
         """
@@ -67,7 +67,7 @@ class FewShotLearner(Classifier):
         return learner
 
     def learn(self, images: object, labels: object) -> Self:
-        """Read labelled images, one or more, in the order given, on top of all that was read before.
+        """Read labeled images, one or more, in the order given, on top of all that was read before.
 
         Raises ValueError for images or labels that do not fit, or more classes than the model has ways, and then stays as it
         was; UserError where the model cannot be loaded.

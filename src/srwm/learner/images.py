@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srwm.data.drawings.ink import normalise_ink, normalise_ink_images
+from srwm.data.drawings.ink import normalize_ink, normalize_ink_images
 from srwm.fewshot.models.metadata import Preprocess
 from srwm.fewshot.models.sequence import ModelConfig
 
@@ -26,7 +26,7 @@ def read_images(
     `columns` is that number of earlier images: other tables are an error then, where else they would be an image (H, W).
 
     images: an array, a tensor or anything that numpy makes an array of, (n, F) rows with F = C * H * W, (H, W), (n, H, W) or
-    (n, C, H, W), or a PIL image, or a list of images of any sizes. bool, uint8, or floating in [0, 1]. `ink` takes colour
+    (n, C, H, W), or a PIL image, or a list of images of any sizes. bool, uint8, or floating in [0, 1]. `ink` takes color
     images too: (H, W, 3 or 4), n of them, or n (3 or 4, H, W) in one array or in a list. Without it images of another size are
     resized, smoothly. A model without a stem takes any finite numbers: (n, F), (n, *image_shape), or one (*image_shape).
     Raises ValueError for other shapes, types and values, or a model that cannot read ink.
@@ -90,22 +90,22 @@ def _ink(pixels: Any, config: ModelConfig) -> Tensor:
     if isinstance(pixels, np.ndarray):
         if pixels.dtype == bool:
             pixels = pixels.astype(np.uint8) * 255
-        colour = pixels.ndim >= 3 and pixels.shape[-1] in (3, 4)
-        if pixels.ndim == 2 or (pixels.ndim == 3 and colour):
+        color = pixels.ndim >= 3 and pixels.shape[-1] in (3, 4)
+        if pixels.ndim == 2 or (pixels.ndim == 3 and color):
             pixels = [pixels]
         elif pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[1] == 1):
-            made = normalise_ink_images(pixels.reshape(len(pixels), 1, *pixels.shape[-2:]))
+            made = normalize_ink_images(pixels.reshape(len(pixels), 1, *pixels.shape[-2:]))
             return torch.from_numpy(made).float() / 255
-        elif pixels.ndim != 4 or not (colour or pixels.shape[1] in (3, 4)):
+        elif pixels.ndim != 4 or not (color or pixels.shape[1] in (3, 4)):
             wanted = "(H, W), (n, H, W), (n, 1, 3 or 4, H, W) or (n, H, W, 3 or 4)"
             raise ValueError(f"images: expected {wanted}, got {pixels.shape}")
     elif _is_picture(pixels):
         pixels = [pixels]
-    made = np.stack([normalise_ink(image if _is_picture(image) else _colour_last(image)) for image in pixels])
+    made = np.stack([normalize_ink(image if _is_picture(image) else _color_last(image)) for image in pixels])
     return torch.from_numpy(made)[:, None].float() / 255
 
 
-def _colour_last(image: Array) -> Array:
+def _color_last(image: Array) -> Array:
     """(3 or 4, H, W), the order of tensors, as (H, W, 3 or 4); other shapes as they are."""
     first = image.ndim == 3 and image.shape[0] in (3, 4) and image.shape[2] not in (3, 4)
     return image.transpose(1, 2, 0) if first else image

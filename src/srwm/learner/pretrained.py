@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
 import torch
 
-from srwm.data.splits import CENTRED
+from srwm.data.splits import CENTERED
 from srwm.errors import UserError
 from srwm.fewshot.build import build_model
 from srwm.fewshot.models.metadata import Facts
@@ -138,12 +138,12 @@ def _read_config(folder: Path) -> tuple[ModelConfig, Facts, str]:
     of_run = "format" not in content
     if not of_run and content["format"] != _FORMAT:
         raise UserError(f"{path}: expected format {_FORMAT}, got {content['format']!r}; another version of srwm wrote it")
-    if of_run and content.get("normalise"):
+    if of_run and content.get("normalize"):
         raise UserError(
-            f"{folder}: trained on normalised images, which a model in hand does not make of those that it is given"
+            f"{folder}: trained on normalized images, which a model in hand does not make of those that it is given"
         )
     data = str(content.get("data", ""))
-    of_data = {"trained_on": data, "preprocess": "ink" if data in CENTRED else "none"}
+    of_data = {"trained_on": data, "preprocess": "ink" if data in CENTERED else "none"}
     given = of_data if of_run else content.get("facts", {})
     try:
         config, facts = config_from_dict(ModelConfig, content["model"]), config_from_dict(Facts, given)
@@ -167,7 +167,7 @@ tags:
 
 # A few-shot learner
 
-It learns classes from labelled images that it is shown, up to {config.n_way} of them, without a gradient step: what it
+It learns classes from labeled images that it is shown, up to {config.n_way} of them, without a gradient step: what it
 learns is what its memory writes into itself. The memory is {config.stack.core}, {config.stack.num_layers} blocks of width
 {config.stack.d_model}.
 

@@ -1,4 +1,4 @@
-"""What a learner knows after it was shown labelled images: the state of its model, and the label that each slot stands for."""
+"""What a learner knows after it was shown labeled images: the state of its model, and the label that each slot stands for."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -38,7 +38,7 @@ class Memory:
     declared: Labels | None = None
     """all labels that there will be, sorted, if that was told"""
     count: int = 0
-    """labelled images read"""
+    """labeled images read"""
     columns: int | None = None
     """length of the rows, where images came as a table"""
 
@@ -70,7 +70,7 @@ class Memory:
 
     @torch.no_grad()
     def after(self, images: object, labels: object) -> Self:
-        """With labelled images read.
+        """With labeled images read.
 
         Raises ValueError for images and labels that do not fit, too many classes, or numbers that the memory cannot hold.
         """
@@ -100,7 +100,7 @@ class Memory:
         Raises ValueError for images that do not fit, or too large numbers, or where nothing has been learned.
         """
         if self.labels is None:
-            raise ValueError("images: expected to be shown labelled ones first")
+            raise ValueError("images: expected to be shown labeled ones first")
         pixels, _ = self._read(images)
         classes, slots = self.classes, len(self.labels)
         out = np.zeros((len(pixels), len(classes)))

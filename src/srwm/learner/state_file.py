@@ -32,7 +32,7 @@ def save_memory(path: Path, memory: Memory) -> None:
     Raises UserError where it cannot be written, ValueError where nothing was learned or labels are not texts or numbers.
     """
     if memory.labels is None:
-        raise ValueError("memory: expected one that was shown labelled images, got a fresh one")
+        raise ValueError("memory: expected one that was shown labeled images, got a fresh one")
     if memory.labels.dtype.kind not in "biufU":
         raise ValueError(f"labels: expected texts, numbers or bools, which alone can be saved, got {memory.labels.dtype}")
     facts = {

@@ -33,7 +33,7 @@ class StackConfig:
     """How block and core are joined, after the two official code bases.
 
     Self-referential cores read h: `fewshot` adds LayerNorm(h) to what they answer, `rl` adds h. All others read LayerNorm(h)
-    and have h added. DeltaNet normalises its keys and queries by their sum in `fewshot`, by the sum plus 1e-5 in `rl`.
+    and have h added. DeltaNet normalizes its keys and queries by their sum in `fewshot`, by the sum plus 1e-5 in `rl`.
     `plain` is the core alone, without norm and residual path."""
 
     input_softmax: bool = False

@@ -75,7 +75,7 @@ class DeltaNet(FastWeights):
 class LinearTransformer(FastWeights):
     """Additive fast weights: W += v φ(k)^T, y = out_linear(W φ(q)) after the update; Katharopoulos et al. (2020).
 
-    φ(z) = (elu(z) + 1) / (Σ + 1e-5), and no normaliser on the output. The state is W, (B, H, E, E).
+    φ(z) = (elu(z) + 1) / (Σ + 1e-5), and no normalizer on the output. The state is W, (B, H, E, E).
     Raises ValueError where num_heads does not divide d_model.
     """
 

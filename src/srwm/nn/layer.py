@@ -95,7 +95,7 @@ class Core(Layer):
     """A layer that a block is built around: the memory itself, without norm and residual path."""
 
     pre_norm: ClassVar[bool] = True
-    """Whether a block normalises what the core reads; else the core reads h itself, and the norm is on the residual path."""
+    """Whether a block normalizes what the core reads; else the core reads h itself, and the norm is on the residual path."""
 
     resizes: ClassVar[bool] = False
     """Whether d_input may differ from d_model."""

@@ -106,7 +106,7 @@ def linear_attention(
     *,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """Additive fast weights: state += k v, then y = q state (linear attention without a normaliser).
+    """Additive fast weights: state += k v, then y = q state (linear attention without a normalizer).
 
     Arguments, results and errors as in `delta_rule`, without beta.
     """

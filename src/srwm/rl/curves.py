@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from srwm.errors import UserError
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvConfig
-from srwm.rl.evaluate import normalise
+from srwm.rl.evaluate import normalize
 from srwm.training.figures import check_figure
 from srwm.training.runs import check_columns, read_config_of, read_metrics
 
@@ -55,10 +55,10 @@ def draw_learning_curve(folder: Path) -> Path:
 
 
 def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, processor_time: bool = False) -> None:
-    """Draw the mean return over the tasks of runs, over frames and over minutes: a colour for each group.
+    """Draw the mean return over the tasks of runs, over frames and over minutes: a color for each group.
 
     A run has 25 points at most, each the mean over the episodes of equally many rows of its metrics, up to one, of which the
-    last says where it lies. Where there are several tasks there are 10 points at most, of the normalised score if every run's
+    last says where it lies. Where there are several tasks there are 10 points at most, of the normalized score if every run's
     tasks have one, and each task has a panel besides, over frames, where a point is the mean return over those rows. Minutes
     are of processor time if `processor_time` or where every run's budget is in it, else of wall time. Raises UserError where a
     folder is not a run or no episode has ended in it, and as `check_figure`.
@@ -73,8 +73,8 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
     figure = Figure(layout="constrained")
     tasks = _tasks(row for rows in logs.values() for row in rows)
     over_frames, over_minutes, panels = _axes_of_comparison(figure, tasks, list(groups))
-    scores = {folder: _normalised(rows, configs[folder].env) for folder, rows in logs.items()}
-    normalised = bool(panels) and all(found.size for found in scores.values())
+    scores = {folder: _normalized(rows, configs[folder].env) for folder, rows in logs.items()}
+    normalized = bool(panels) and all(found.size for found in scores.values())
     for number, (name, folders) in enumerate(groups.items()):
         for folder in folders:
             rows = logs[folder]
@@ -82,7 +82,7 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
                 raise UserError(f"{folder}: no row of its metrics has an episode of every task yet")
             own = [task for task in panels if task in rows[0]]
             check_columns(folder, rows, "episodes", "frames", minutes, *own)
-            values = scores[folder] if normalised else np.array([row["return"] for row in rows])
+            values = scores[folder] if normalized else np.array([row["return"] for row in rows])
             weights = np.array([row["episodes"] for row in rows])
             parts = np.array_split(np.arange(len(rows)), min(len(rows), _POINTS_OF_SEVERAL if panels else _POINTS))
             ends = [rows[part[-1]] for part in parts]
@@ -93,7 +93,7 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
             for task in own:
                 means = [fmean(rows[row][task] for row in part) for part in parts]
                 panels[task].plot([row["frames"] for row in ends], means, f"C{number % 10}", lw=1)
-    over_frames.set(ylabel=f"{'normalised score' if normalised else 'mean return'} of training episodes")
+    over_frames.set(ylabel=f"{'normalized score' if normalized else 'mean return'} of training episodes")
     over_minutes.set(xlabel=_LABELS[minutes])
     lines, labels = over_frames.get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside upper center", ncols=_columns(labels), fontsize="small")
@@ -131,9 +131,9 @@ def _columns(labels: Sequence[str]) -> int:
     return max(1, min(6, 120 // (8 + max(map(len, labels), default=0))))
 
 
-def _normalised(rows: list[dict[str, float]], config: EnvConfig) -> NDArray[np.float64]:
-    """The normalised score of each row, the mean over the tasks; of none where a task has none or is not in the rows."""
+def _normalized(rows: list[dict[str, float]], config: EnvConfig) -> NDArray[np.float64]:
+    """The normalized score of each row, the mean over the tasks; of none where a task has none or is not in the rows."""
     if any(f"return_{task}" not in row for row in rows for task in config.names):
         return np.empty(0)
-    found = normalise({task: np.array([row[f"return_{task}"] for row in rows]) for task in config.names}, config)
+    found = normalize({task: np.array([row[f"return_{task}"] for row in rows]) for task in config.names}, config)
     return np.empty(0) if found is None else np.mean(list(found.values()), axis=0)

@@ -1,4 +1,4 @@
-"""Returns of a trained agent: per task, normalised, and over all tasks with bootstrap intervals."""
+"""Returns of a trained agent: per task, normalized, and over all tasks with bootstrap intervals."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -78,7 +78,7 @@ def play(
     """Returns of `episodes` episodes of each task.
 
     Each environment of a task plays its share of them, the same number give or take one, so that short episodes are not
-    favoured; the agent is not shown one that has played its share. Actions are the likeliest (greedy) or drawn from the
+    favored; the agent is not shown one that has played its share. Actions are the likeliest (greedy) or drawn from the
     policy, or from all alike (chance). The agent is in evaluation mode meanwhile.
     """
     device = next(agent.parameters()).device
@@ -113,7 +113,7 @@ def play(
     return {name: np.array(values) for name, values in returns.items()}
 
 
-def normalise(returns: Scores, config: EnvConfig) -> dict[str, NDArray[np.float64]] | None:
+def normalize(returns: Scores, config: EnvConfig) -> dict[str, NDArray[np.float64]] | None:
     """(R - min) / (max - min) by `RANGES`; None where a task has no range: only ProcGen's easy games have one."""
     easy = config.kind == "procgen" and config.procgen.distribution_mode == "easy"
     if not easy or not returns.keys() <= RANGES.keys():

@@ -10,7 +10,7 @@ from srwm.rl.vtrace import Returns
 
 
 class Losses(NamedTuple):
-    """The parts of a loss, each (): what is minimised is policy + value_cost * value - entropy_cost * entropy."""
+    """The parts of a loss, each (): what is minimized is policy + value_cost * value - entropy_cost * entropy."""
 
     policy: Tensor
     value: Tensor
@@ -41,12 +41,12 @@ def impala_losses(logits: Tensor, values: Tensor, actions: Tensor, returns: Retu
     return Losses(policy, F.mse_loss(values, returns.targets, reduction="sum"), entropy(logits).sum())
 
 
-def ppo_losses(logits: Tensor, values: Tensor, actions: Tensor, returns: Returns, behaviour: Tensor, *, clip: float) -> Losses:
+def ppo_losses(logits: Tensor, values: Tensor, actions: Tensor, returns: Returns, behavior: Tensor, *, clip: float) -> Losses:
     """Means over all steps, with the clipped ratio of the policy to the one that acted; Schulman et al. (2017), equation 7.
 
-    behaviour: log-probabilities of the actions when they were taken.
+    behavior: log-probabilities of the actions when they were taken.
     """
-    ratios = (log_probability(logits, actions) - behaviour).exp()
+    ratios = (log_probability(logits, actions) - behavior).exp()
     clipped = ratios.clamp(1 - clip, 1 + clip)
     policy = -(ratios * returns.advantages).minimum(clipped * returns.advantages).mean()
     return Losses(policy, F.mse_loss(values, returns.targets), entropy(logits).mean())
@@ -54,7 +54,7 @@ def ppo_losses(logits: Tensor, values: Tensor, actions: Tensor, returns: Returns
 
 @torch.no_grad()
 def diagnostics(
-    logits: Tensor, values: Tensor, actions: Tensor, returns: Returns, behaviour: Tensor, *, clip: float | None
+    logits: Tensor, values: Tensor, actions: Tensor, returns: Returns, behavior: Tensor, *, clip: float | None
 ) -> dict[str, float]:
     """How an update goes, before its step: what a log of it should tell beside the losses.
 
@@ -62,7 +62,7 @@ def diagnostics(
     with r the ratio of the policy to the one that acted, which estimates KL(acted || policy) (Schulman, 2020). clip_fraction:
     the share of steps whose ratio is further than `clip` from 1, where ratios are clipped so.
     """
-    log_ratios = log_probability(logits, actions) - behaviour
+    log_ratios = log_probability(logits, actions) - behavior
     changes = log_ratios.expm1()
     spread = returns.targets.var(correction=0)
     left = (returns.targets - values).var(correction=0)

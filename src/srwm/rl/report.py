@@ -7,7 +7,7 @@ from srwm.errors import UserError
 from srwm.rl.agent import Agent
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvConfig, EnvSpec, build_env
-from srwm.rl.evaluate import Scores, estimate, interquartile_mean, level_sets, normalise, play
+from srwm.rl.evaluate import Scores, estimate, interquartile_mean, level_sets, normalize, play
 from srwm.rl.seeds import evaluation_seed
 from srwm.rl.train import WEIGHTS, build_agent
 from srwm.training.checkpoint import Checkpoints, load_weights
@@ -34,7 +34,7 @@ def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance:
     `greedy`) it is `evaluation-sampled.json`. With `chance` the scores are those of actions drawn at random in its tasks
     instead, in `chance.json`. Environments and actions of a `seed` are not those of a training of equal seed.
 
-    Per level set: the mean return of each task; where all have a published range, also normalised, and of the normalised
+    Per level set: the mean return of each task; where all have a published range, also normalized, and of the normalized
     scores the mean and the interquartile mean over all tasks' episodes; each as {value, low, high}. Raises UserError as
     `load_agent`, EnvCrashError where an environment fails.
     """
@@ -60,9 +60,9 @@ def scores_file(*, greedy: bool = True, chance: bool = False) -> str:
 def summary(returns: Scores, config: EnvConfig) -> dict[str, Any]:
     """The statistics of one level set's returns."""
     result: dict[str, Any] = {"returns": {name: vars(estimate({name: values})) for name, values in returns.items()}}
-    normalised = normalise(returns, config)
-    if normalised is not None:
-        result["normalised"] = {name: vars(estimate({name: values})) for name, values in normalised.items()}
-        result["normalised mean"] = vars(estimate(normalised))
-        result["normalised interquartile mean"] = vars(estimate(normalised, interquartile_mean))
+    normalized = normalize(returns, config)
+    if normalized is not None:
+        result["normalized"] = {name: vars(estimate({name: values})) for name, values in normalized.items()}
+        result["normalized mean"] = vars(estimate(normalized))
+        result["normalized interquartile mean"] = vars(estimate(normalized, interquartile_mean))
     return result

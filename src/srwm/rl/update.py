@@ -11,7 +11,7 @@ from srwm.rl.agent import Agent
 from srwm.rl.config import OptimizerConfig, TrainConfig
 from srwm.rl.losses import Losses, diagnostics, impala_losses, log_probability, ppo_losses
 from srwm.rl.rollout import Unrolls
-from srwm.rl.vtrace import Returns, generalised_advantages, vtrace
+from srwm.rl.vtrace import Returns, generalized_advantages, vtrace
 from srwm.training.finite import check_finite, named_weights
 
 
@@ -59,7 +59,7 @@ class Learner:
     def _ppo(self, unrolls: Unrolls) -> Iterator[tuple[Unrolls, Tensor, Tensor, Returns, Losses, int]]:
         settings = self.config.ppo
         values = _without_last(unrolls.values)
-        targets, advantages = generalised_advantages(*self._outcomes(unrolls), *values, lambda_=settings.lambda_)
+        targets, advantages = generalized_advantages(*self._outcomes(unrolls), *values, lambda_=settings.lambda_)
         advantages = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
         for _ in range(settings.epochs):
             order = torch.randperm(len(targets)).to(targets.device)

@@ -41,7 +41,7 @@ def vtrace(
 
 
 @torch.no_grad()
-def generalised_advantages(rewards: Tensor, discounts: Tensor, values: Tensor, bootstrap: Tensor, *, lambda_: float) -> Returns:
+def generalized_advantages(rewards: Tensor, discounts: Tensor, values: Tensor, bootstrap: Tensor, *, lambda_: float) -> Returns:
     """Advantages A_t = r_t + g_t V_{t+1} - V_t + λ g_t A_{t+1}, with discounts g, and targets V + A; Schulman et al. (2016)."""
     next_values = torch.cat([values[:, 1:], bootstrap[:, None]], 1)
     advantages = _backwards(rewards + discounts * next_values - values, lambda_ * discounts)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from srwm.data.drawings.ink import normalise_ink, normalise_ink_images
+from srwm.data.drawings.ink import normalize_ink, normalize_ink_images
 
 
 def drawing(seed, side=60, width=4):
@@ -30,7 +30,7 @@ def test_place_does_not_matter(seed, down, right):
     ink = drawing(seed)
     page = np.zeros((170, 130), np.uint8)
     page[down : down + 60, right : right + 60] = ink
-    assert difference(normalise_ink(255 * page), normalise_ink(255 * ink)) < 0.01
+    assert difference(normalize_ink(255 * page), normalize_ink(255 * ink)) < 0.01
 
 
 @settings(max_examples=30, deadline=None)
@@ -39,16 +39,16 @@ def test_brightness_and_contrast_do_not_matter(seed, ink, paper):
     shape = drawing(seed)
     image = np.where(shape, ink, paper).astype(np.uint8)
     if abs(ink - paper) < 8:
-        assert not normalise_ink(image).any() or abs(ink - paper) > 5
+        assert not normalize_ink(image).any() or abs(ink - paper) > 5
     else:
-        assert difference(normalise_ink(image), normalise_ink(255 * shape)) < 0.02
+        assert difference(normalize_ink(image), normalize_ink(255 * shape)) < 0.02
 
 
 @settings(max_examples=20, deadline=None)
 @given(SEEDS, st.integers(2, 5))
 def test_resolution_does_not_matter(seed, times):
     ink = 255 * drawing(seed)
-    assert difference(normalise_ink(np.kron(ink, np.ones((times, times), np.uint8))), normalise_ink(ink)) < 0.01
+    assert difference(normalize_ink(np.kron(ink, np.ones((times, times), np.uint8))), normalize_ink(ink)) < 0.01
 
 
 @settings(max_examples=30, deadline=None)
@@ -59,21 +59,21 @@ def test_a_gradient_and_noise_of_the_paper_are_taken_off(seed, dark):
     slope = np.linspace(-0.1, 0.1, 100)
     image = 0.3 + 0.4 * ink + slope + slope[:, None] * rng.uniform(-1, 1) + rng.normal(0, 0.02, ink.shape)
     image = np.clip(1 - image if dark else image, 0, 1)
-    assert difference(normalise_ink(image), normalise_ink(255 * ink)) < 0.12
+    assert difference(normalize_ink(image), normalize_ink(255 * ink)) < 0.12
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.4])
 def test_a_line_of_one_pixel_on_a_huge_page_stays_bright_along_its_length(angle):
     page = Image.new("L", (400, 400), 255)
     ImageDraw.Draw(page).line([(20, 200 - 180 * angle), (380, 200 + 180 * angle)], fill=0, width=1)
-    ink = normalise_ink(page)
+    ink = normalize_ink(page)
     assert ink[:, 4:24].max(0).min() > 120
 
 
 def test_the_longer_side_fills_22_pixels_in_the_middle():
     page = np.zeros((90, 200), np.uint8)
     page[10:20, 30:90] = 255
-    ink = normalise_ink(page)
+    ink = normalize_ink(page)
     assert np.array_equal(ink, ink[::-1])
     assert np.array_equal(ink, ink[:, ::-1])
     assert (ink > 127).any(0).sum() == 22
@@ -83,37 +83,37 @@ def test_the_longer_side_fills_22_pixels_in_the_middle():
 @pytest.mark.parametrize("side", [1, 2, 57])
 @pytest.mark.parametrize("value", [0, 117, 255])
 def test_one_brightness_is_no_ink(side, value):
-    assert not normalise_ink(np.full((side, 3 * side), value, np.uint8)).any()
+    assert not normalize_ink(np.full((side, 3 * side), value, np.uint8)).any()
 
 
 def test_noise_alone_is_no_ink():
     noise = np.clip(np.random.default_rng(0).normal(0.6, 0.05, (80, 80)), 0, 1)
-    assert not normalise_ink(noise).any()
-    assert not normalise_ink(np.linspace(0.2, 0.7, 100 * 100).reshape(100, 100)).any(), "nor is a gradient"
+    assert not normalize_ink(noise).any()
+    assert not normalize_ink(np.linspace(0.2, 0.7, 100 * 100).reshape(100, 100)).any(), "nor is a gradient"
 
 
 def test_every_form_of_an_image_means_the_same():
     ink = 255 * drawing(3)
     paper = 255 - ink
-    colour = np.stack([paper] * 3, -1)
-    clear = np.dstack([np.zeros_like(colour), ink])  # black on nothing
-    white = np.dstack([np.full_like(colour, 255), ink])  # white on nothing
-    expected = normalise_ink(paper)
+    color = np.stack([paper] * 3, -1)
+    clear = np.dstack([np.zeros_like(color), ink])  # black on nothing
+    white = np.dstack([np.full_like(color, 255), ink])  # white on nothing
+    expected = normalize_ink(paper)
     assert expected.shape == (28, 28)
     assert expected.dtype == np.uint8
-    forms = [ink, paper[None], colour, clear, white, paper / 255, (ink / 255).astype(np.float32)]
+    forms = [ink, paper[None], color, clear, white, paper / 255, (ink / 255).astype(np.float32)]
     forms += [Image.fromarray(paper), Image.fromarray(clear)]
     for form in forms:
-        assert difference(normalise_ink(form), expected) < 0.01
-    assert np.array_equal(normalise_ink_images(np.stack([paper[None]] * 3))[1, 0], expected)
+        assert difference(normalize_ink(form), expected) < 0.01
+    assert np.array_equal(normalize_ink_images(np.stack([paper[None]] * 3))[1, 0], expected)
 
 
-def test_an_image_is_not_changed_by_its_neighbours():
+def test_an_image_is_not_changed_by_its_neighbors():
     images = np.stack([255 * drawing(seed)[None] for seed in range(5)])
-    together = normalise_ink_images(images)
+    together = normalize_ink_images(images)
     for image, expected in zip(images, together, strict=True):
-        assert np.array_equal(normalise_ink(image), expected[0])
-    assert normalise_ink_images(images[:0]).shape == (0, 1, 28, 28)
+        assert np.array_equal(normalize_ink(image), expected[0])
+    assert normalize_ink_images(images[:0]).shape == (0, 1, 28, 28)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,9 @@ def test_an_image_is_not_changed_by_its_neighbours():
 )
 def test_what_is_no_image_is_refused(image, message):
     with pytest.raises(ValueError, match=f"^{message}"):
-        normalise_ink(image)
+        normalize_ink(image)
 
 
 def test_a_wrong_batch_is_refused():
     with pytest.raises(ValueError, match=r"^images: expected \(I, 1, H, W\), got \(2, 3, 5, 5\)"):
-        normalise_ink_images(np.zeros((2, 3, 5, 5), np.uint8))
+        normalize_ink_images(np.zeros((2, 3, 5, 5), np.uint8))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srwm.data.io.decode import MAX_PIXELS, all_grey, read_image, read_images
+from srwm.data.io.decode import MAX_PIXELS, all_gray, read_image, read_images
 from srwm.errors import UserError
 
 RGB, GREY = (3, 84, 84), (1, 28, 28)
@@ -22,15 +22,15 @@ def save(path: Path, image: Image.Image, **options) -> str:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
 @pytest.mark.parametrize("shape", [RGB, GREY])
 def test_every_mode_and_size_becomes_one_shape(tmp_path, mode, shape):
-    grey = Image.new("L", (50, 120), 255)
+    gray = Image.new("L", (50, 120), 255)
     suffix = "jpg" if mode in ("CMYK", "YCbCr") else "png"
-    array = read_image(save(tmp_path / f"a.{suffix}", grey.convert("RGB").convert(mode)), shape)
+    array = read_image(save(tmp_path / f"a.{suffix}", gray.convert("RGB").convert(mode)), shape)
     assert array.shape == shape
     assert array.dtype == np.uint8
     assert array.min() >= 250
 
 
-def test_colours_and_places_are_kept(tmp_path):
+def test_colors_and_places_are_kept(tmp_path):
     pixels = np.zeros((84, 84, 3), np.uint8)
     pixels[10:20, 30:60] = (10, 200, 90)
     assert np.array_equal(read_image(save(tmp_path / "a.png", Image.fromarray(pixels)), RGB), pixels.transpose(2, 0, 1))
@@ -68,7 +68,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png(width: int, height: int, pixels: bytes, *more: bytes) -> bytes:
-    """A greyscale PNG of one byte a pixel, whatever its pixels really are."""
+    """A grayscale PNG of one byte a pixel, whatever its pixels really are."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = [chunk(b"IHDR", header), *more, chunk(b"IDAT", zlib.compress(pixels)), chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
@@ -101,7 +101,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch, name, act
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)
     with warnings.catch_warnings():
         warnings.simplefilter(action)
-        for read in (lambda: read_image(str(path), RGB), lambda: all_grey([str(path)])):
+        for read in (lambda: read_image(str(path), RGB), lambda: all_gray([str(path)])):
             with pytest.raises(UserError, match=rf"bomb\.{name[:3]}: refused, .*more than {MAX_PIXELS} pixels"):
                 read()
 
@@ -139,7 +139,7 @@ def test_deep_pixels_are_refused(tmp_path):
         read_image(path, RGB)
 
 
-def test_grey_is_told_from_colour_by_the_header(tmp_path):
-    grey = [save(tmp_path / f"{mode}.png", Image.new(mode, (9, 9))) for mode in ("1", "L", "LA")]
-    assert all_grey(grey)
-    assert not all_grey([*grey, save(tmp_path / "c.png", Image.new("RGB", (9, 9)))])
+def test_gray_is_told_from_color_by_the_header(tmp_path):
+    gray = [save(tmp_path / f"{mode}.png", Image.new(mode, (9, 9))) for mode in ("1", "L", "LA")]
+    assert all_gray(gray)
+    assert not all_gray([*gray, save(tmp_path / "c.png", Image.new("RGB", (9, 9)))])

@@ -50,10 +50,10 @@ def test_a_class_in_two_splits_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA"])
-def test_grey_images_are_small(tmp_path, mode):
+def test_gray_images_are_small(tmp_path, mode):
     splits = load_folder(fill(tmp_path, mode=mode))
     assert {data.image_shape for data in splits.values()} == {(1, 28, 28)}
-    Image.new("RGB", (9, 9)).save(tmp_path / NAMES[0] / "colour.png")
+    Image.new("RGB", (9, 9)).save(tmp_path / NAMES[0] / "color.png")
     assert {data.image_shape for data in load_folder(tmp_path).values()} == {(3, 84, 84)}
 
 

@@ -28,13 +28,13 @@ def small(request, monkeypatch):
         monkeypatch.setattr(mini_imagenet, "IMAGES_PER_CLASS", IMAGES)
 
 
-def colour(name: str, number: int) -> tuple[int, int, int]:
+def color(name: str, number: int) -> tuple[int, int, int]:
     return 30 * int(name[1:]), 100 + 20 * number, 250 - 30 * int(name[1:])
 
 
 def save(path: Path, name: str, number: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (84, 84), colour(name, number)).save(path, quality=95)
+    Image.new("RGB", (84, 84), color(name, number)).save(path, quality=95)
 
 
 def with_tables(root: Path, place: str) -> Path:
@@ -60,7 +60,7 @@ def with_pickles(root: Path, protocol: int, kind: str) -> Path:
     root.mkdir()
     for split, names in CLASSES.items():
         order = [(name, number) for number in range(IMAGES) for name in names]
-        images = np.stack([np.full((84, 84, 3), colour(*which), np.uint8) for which in order])
+        images = np.stack([np.full((84, 84, 3), color(*which), np.uint8) for which in order])
         if kind == "cache":
             members = {name: [i for i, (other, _) in enumerate(order) if other == name] for name in names}
             content = {"image_data": images, "class_dict": members}
@@ -100,7 +100,7 @@ def test_every_layout_is_read_alike_and_once(layout, tmp_path, monkeypatch):
         assert data.counts.tolist() == [IMAGES] * len(names)
         assert data.images.shape == (IMAGES * len(names), 3, 84, 84)
         for c, name in enumerate(data.class_names):
-            expected = np.array([colour(name, number) for number in range(IMAGES)])
+            expected = np.array([color(name, number) for number in range(IMAGES)])
             assert np.abs(data.of_class(c) - expected[:, :, None, None].astype(int)).max() <= 3
     monkeypatch.setattr("PIL.Image.open", None)
     monkeypatch.setattr(mini_imagenet, "load_pickle", None)
@@ -187,7 +187,7 @@ def test_a_class_in_two_splits_is_told(tmp_path):
 
 
 def test_no_data_says_how_to_get_it(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"no Mini-ImageNet here\. Its licence .* get a copy .*train\.csv"):
+    with pytest.raises(UserError, match=r"no Mini-ImageNet here\. Its license .* get a copy .*train\.csv"):
         find_mini_imagenet(tmp_path)
     monkeypatch.setenv("SRWM_DATA", str(with_folders(tmp_path / "mini-imagenet").parent))
     assert find_mini_imagenet() == tmp_path / "mini-imagenet"

@@ -26,10 +26,10 @@ def test_second_reading_comes_from_the_cache(tiny_omniglot, monkeypatch):
     assert np.array_equal(decode(tiny_omniglot).images, first.images)
 
 
-def test_centred_images_are_kept_apart(tiny_omniglot):
-    page, centred = decode(tiny_omniglot), decode(tiny_omniglot, centred=True)
-    assert (page.name, centred.name) == ("omniglot", "omniglot-centred")
-    assert not np.array_equal(page.images, centred.images)
+def test_centered_images_are_kept_apart(tiny_omniglot):
+    page, centered = decode(tiny_omniglot), decode(tiny_omniglot, centered=True)
+    assert (page.name, centered.name) == ("omniglot", "omniglot-centered")
+    assert not np.array_equal(page.images, centered.images)
 
 
 def test_a_changed_image_is_read_again(tiny_omniglot):
@@ -102,9 +102,9 @@ def test_real_omniglot(real_data_dir):
     assert pixels.mean() / 255 == pytest.approx(0.08, abs=0.01)
 
 
-def test_real_omniglot_centred(real_data_dir):
-    data = load_splits("omniglot-centred", real_data_dir)["test"]
-    assert (data.name, len(data)) == ("omniglot-centred-test", 1692)
+def test_real_omniglot_centered(real_data_dir):
+    data = load_splits("omniglot-centered", real_data_dir)["test"]
+    assert (data.name, len(data)) == ("omniglot-centered-test", 1692)
     rows, columns = ((data.images[::37, 0] > 100).any(axis) for axis in (2, 1))
     longest = np.maximum(*(part.shape[1] - part[:, ::-1].argmax(1) - part.argmax(1) for part in (rows, columns)))
     assert ((longest >= 20) & (longest <= 24)).mean() > 0.99, "every drawing is brought to one size"

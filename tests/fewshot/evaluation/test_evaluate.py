@@ -9,7 +9,7 @@ from srwm.data import ImageClasses
 from srwm.errors import UserError
 from srwm.fewshot.build import build_model
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
-from srwm.fewshot.evaluation.baselines import nearest_neighbour
+from srwm.fewshot.evaluation.baselines import nearest_neighbor
 from srwm.fewshot.evaluation.evaluate import Accuracy, answer, embed_all, embed_views, evaluate, score
 from srwm.fewshot.images import to_float
 
@@ -29,11 +29,11 @@ def test_score_of_truth_and_of_one_fixed_guess(splits):
     assert abs(guess.mean - 1 / 3) < 2 * guess.interval
 
 
-def test_nearest_neighbour_solves_what_pixels_tell(splits):
-    assert nearest_neighbour(splits["test"], SHAPE, 100).mean == 1.0
+def test_nearest_neighbor_solves_what_pixels_tell(splits):
+    assert nearest_neighbor(splits["test"], SHAPE, 100).mean == 1.0
     noise = np.random.default_rng(0).integers(0, 256, (6000, 1, 4, 4)).astype(np.uint8)
     data = ImageClasses("noise", noise, np.arange(0, 6001, 6), tuple(map(str, range(1000))))
-    chance = nearest_neighbour(data, SHAPE, 2000)
+    chance = nearest_neighbor(data, SHAPE, 2000)
     assert abs(chance.mean - 1 / 3) < 2 * chance.interval
 
 

@@ -41,9 +41,9 @@ def test_oblong_drawings_are_turned_by_half_and_mirrored():
         assert torch.equal(view, images.flip(axes))
 
 
-def test_photographs_are_mirrored_and_come_nearer_and_go_farther_around_their_centre():
+def test_photographs_are_mirrored_and_come_nearer_and_go_farther_around_their_center():
     images = torch.zeros(1, 3, 84, 84)
-    images[:, :, 32:52, 32:42] = 1.0  # 20 rows, 10 columns, all of them left of the centre
+    images[:, :, 32:52, 32:42] = 1.0  # 20 rows, 10 columns, all of them left of the center
     areas = [float(view[:, 0].sum()) / 200 for view in seen(images)]
     assert areas == pytest.approx([1, 1.15**2, 0.85**2, 1, 1.15**2, 0.85**2], rel=0.03)
     left = [bool(view[..., :42].sum() > view[..., 42:].sum()) for view in seen(images)]

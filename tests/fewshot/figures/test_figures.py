@@ -224,7 +224,7 @@ def test_a_long_episode_gets_few_panels_and_every_frame(model, tmp_path, monkeyp
     assert (tmp_path / "shift.gif").stat().st_size < 2_000_000
 
 
-def test_images_are_shown_in_their_colours():
+def test_images_are_shown_in_their_colors():
     axes = Figure().subplots(1, 2)
     image = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
     show_image(axes[0], image)

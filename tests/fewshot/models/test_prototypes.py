@@ -191,11 +191,11 @@ def test_baselines_see_views_as_one_long_vector():
     features = [torch.randn(60, 5), 3 * torch.randn(60, 5) + 1]
     drawn = draw_episodes(torch.arange(0, 61, 6), EpisodeShape(4, 2, 4), 50)
     found, (first, second) = baselines(features), (baselines([view]) for view in features)
-    joined, normalised = torch.cat(features, 1), torch.cat([torch.nn.functional.layer_norm(view, (5,)) for view in features], 1)
+    joined, normalized = torch.cat(features, 1), torch.cat([torch.nn.functional.layer_norm(view, (5,)) for view in features], 1)
     expected = {
         NEAREST_FEATURES: nearest_labels(joined, drawn, "cosine"),
         PROTOTYPES: prototype_labels([joined], drawn),
-        PROTOTYPES_NORMALISED: prototype_labels([normalised], drawn),
+        PROTOTYPES_NORMALISED: prototype_labels([normalized], drawn),
     }
     for name, labels in expected.items():
         assert torch.equal(found[name](drawn), labels)
@@ -203,7 +203,7 @@ def test_baselines_see_views_as_one_long_vector():
         assert not torch.equal(second[name](drawn), labels)
 
 
-def test_prototypes_of_one_example_are_nearest_neighbours():
+def test_prototypes_of_one_example_are_nearest_neighbors():
     torch.manual_seed(0)
     features = torch.randn(60, 5)
     drawn = draw_episodes(torch.arange(0, 61, 6), EpisodeShape(4, 1, 8), 50)

@@ -91,7 +91,7 @@ def test_equal_configurations_give_equal_weights(tmp_path, config, splits, sampl
     assert not torch.equal(one["out_layer.weight"], other["out_layer.weight"])
 
 
-@pytest.mark.parametrize("kind", ["neighbours", "classes"])
+@pytest.mark.parametrize("kind", ["neighbors", "classes"])
 def test_an_auxiliary_loss_trains_along_and_resumes(tmp_path, config, splits, kind, monkeypatch):
     config = dataclasses.replace(config, auxiliary=AuxiliaryConfig(kind), steps=8)
     train(config, splits, tmp_path / "whole", accelerator="cpu")

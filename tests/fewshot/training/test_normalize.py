@@ -1,4 +1,4 @@
-"""Images of each data set are normalised by its own statistics, in training and in tests alike."""
+"""Images of each data set are normalized by its own statistics, in training and in tests alike."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from srwm.data.normalize import normalised
+from srwm.data.normalize import normalized
 from srwm.errors import UserError
 from srwm.fewshot.evaluation.evaluate import embed_all
 from srwm.fewshot.images import to_float, to_input
@@ -26,12 +26,12 @@ def second():
 
 @pytest.fixture
 def sequential(config):
-    changes = {"protocol": "sequential", "second_data": "glyphs", "normalise": True, "k_shot": 2, "distort": False}
+    changes = {"protocol": "sequential", "second_data": "glyphs", "normalize": True, "k_shot": 2, "distort": False}
     return dataclasses.replace(config, **changes, sequential=dataclasses.replace(config.sequential, trim=2))
 
 
-def test_every_image_of_a_step_is_normalised_by_its_own_data_set(sequential, splits, second):
-    data = with_second(normalised(splits), normalised(second))["train"]
+def test_every_image_of_a_step_is_normalized_by_its_own_data_set(sequential, splits, second):
+    data = with_second(normalized(splits), normalized(second))["train"]
     sampler = Sequential.sampler(sequential, data, torch.Generator().manual_seed(0))
     objective = build_objective(sequential, data)
     seen = []
@@ -49,17 +49,17 @@ def test_every_image_of_a_step_is_normalised_by_its_own_data_set(sequential, spl
     assert everything.std().item() == pytest.approx(1, abs=1e-3)
 
 
-def test_features_of_a_test_are_those_of_normalised_images(config, splits):
+def test_features_of_a_test_are_those_of_normalized_images(config, splits):
     torch.manual_seed(0)
-    model, data = build_objective(config, [splits["train"]]).model.eval(), normalised(splits)["test"]
-    mean, deviation = data.normalisation[:, :, None, None]
+    model, data = build_objective(config, [splits["train"]]).model.eval(), normalized(splits)["test"]
+    mean, deviation = data.normalization[:, :, None, None]
     images = torch.from_numpy((data.images / np.float32(255) - mean) / deviation)
     with torch.no_grad():
         torch.testing.assert_close(embed_all(model, data), model.embed(images))
 
 
 def test_a_configuration_and_data_that_disagree_are_told(tmp_path, config, splits):
-    with pytest.raises(UserError, match="normalise is True, and train has no normalisation"):
-        train(dataclasses.replace(config, normalise=True), splits, tmp_path / "run")
-    with pytest.raises(UserError, match="normalise is False, and train has a normalisation"):
-        train(config, normalised(splits), tmp_path / "run")
+    with pytest.raises(UserError, match="normalize is True, and train has no normalization"):
+        train(dataclasses.replace(config, normalize=True), splits, tmp_path / "run")
+    with pytest.raises(UserError, match="normalize is False, and train has a normalization"):
+        train(config, normalized(splits), tmp_path / "run")

@@ -30,7 +30,7 @@ def test_the_line_names_numbers_and_ways_out():
 def test_what_a_run_does_already_is_no_way_out():
     first, *others = ways_out(PRESETS["paper-omniglot-1shot"][1])
     assert first == "--model.input balanced"
-    assert others == ["--auxiliary.kind neighbours", "--schedule trapezoid", "--sampler pooled", "another --optimizer.lr"]
+    assert others == ["--auxiliary.kind neighbors", "--schedule trapezoid", "--sampler pooled", "another --optimizer.lr"]
     assert ways_out(PRESETS["cpu-omniglot-1shot"][1]) == ["another --optimizer.lr"]
     assert ways_out(PRESETS["cpu-omniglot-delayed"][1]) == ["another --optimizer.lr"]
     assert "--streams.hint 0.5" in ways_out(PRESETS["paper-sequential-omniglot-mini-imagenet"][1])

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srwm.data.drawings.ink import SIDE, centre_ink
+from srwm.data.drawings.ink import SIDE, center_ink
 from srwm.data.drawings.letters import FIELD_SIDE, UNITS, Letters, letters_key, load_letters
 from srwm.data.images import ImageClasses, Split
 from srwm.files import cache_dir, read_cache, write_cache
@@ -104,7 +104,7 @@ class GlyphDrawer:
         sharpness = 1 / (pixel * (0.7 + hand.blur * draws[3]))
         pen = torch.where(by_pen, radius, pixel / 2 * hand.thinnest) - middle  # an outline never breaks: a thin pen runs inside
         ink = torch.where(by_pen, pen, torch.maximum(pen, outline - 128 + moved))
-        return centre_ink((0.5 + ink * sharpness).clamp(0, 1).numpy())
+        return center_ink((0.5 + ink * sharpness).clamp(0, 1).numpy())
 
 
 def load_glyphs(instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]:

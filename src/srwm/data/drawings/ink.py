@@ -1,4 +1,4 @@
-"""Drawings and photographs of letters brought to one form: ink bright on 0, centred, of one size, whatever they were."""
+"""Drawings and photographs of letters brought to one form: ink bright on 0, centered, of one size, whatever they were."""
 
 from typing import TYPE_CHECKING
 
@@ -19,24 +19,24 @@ _PIXELS_AT_ONCE = 2_000_000
 Array = NDArray[np.float32]
 
 
-def normalise_ink(image: "NDArray[np.generic] | Image") -> NDArray[np.uint8]:
+def normalize_ink(image: "NDArray[np.generic] | Image") -> NDArray[np.uint8]:
     """One drawing, as users bring it -> (28, 28) uint8, ink bright on 0.
 
     image: (H, W), (1, H, W), (H, W, 3) or (H, W, 4), uint8 or floating in [0, 1], or a PIL image; 1 to 8192 pixels a side.
     The commoner brightness, that of the border above all, is the background: ink may be dark on light or light on dark.
     An even gradient and noise of the background are taken off, the box around the ink is scaled so that its longer side is
-    22 pixels and centred, and brightness is stretched, so that thin strokes of a huge drawing stay bright.
+    22 pixels and centered, and brightness is stretched, so that thin strokes of a huge drawing stay bright.
     Where there is no ink (one brightness, or noise alone), all is 0. Of an image with transparency, what is see-through is
     background. Raises ValueError, naming image, for another shape, type, size or value (NaN, infinite, out of range).
     """
-    ink: NDArray[np.uint8] = normalise_ink_images(_grey(image)[None, None])[0, 0]
+    ink: NDArray[np.uint8] = normalize_ink_images(_gray(image)[None, None])[0, 0]
     return ink
 
 
-def normalise_ink_images(images: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Every image on its own as `normalise_ink` does it: (I, 1, H, W), uint8 or floating in [0, 1] -> (I, 1, 28, 28) uint8.
+def normalize_ink_images(images: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Every image on its own as `normalize_ink` does it: (I, 1, H, W), uint8 or floating in [0, 1] -> (I, 1, 28, 28) uint8.
 
-    Raises ValueError as `normalise_ink` does, naming images.
+    Raises ValueError as `normalize_ink` does, naming images.
     """
     if images.ndim != 4 or images.shape[1] != 1:
         raise ValueError(f"images: expected (I, 1, H, W), got {images.shape}")
@@ -46,22 +46,22 @@ def normalise_ink_images(images: NDArray[np.generic]) -> NDArray[np.uint8]:
     out = np.zeros((len(images), 1, SIDE, SIDE), np.uint8)
     for start in range(0, len(images), at_once):
         part = slice(start, start + at_once)
-        out[part, 0] = centre_ink(_ink(_to_float(images[part, 0])))
+        out[part, 0] = center_ink(_ink(_to_float(images[part, 0])))
     return out
 
 
-def _grey(image: "NDArray[np.generic] | Image") -> Array:
+def _gray(image: "NDArray[np.generic] | Image") -> Array:
     pixels = image if isinstance(image, np.ndarray) else _pixels(image)
-    colours = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.shape[0] != 1
-    if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[0] == 1) or colours):
+    colors = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.shape[0] != 1
+    if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[0] == 1) or colors):
         raise ValueError(f"image: expected (H, W), (1, H, W), (H, W, 3) or (H, W, 4), got {pixels.shape}")
-    _check_size("image", *(pixels.shape[:2] if colours or pixels.ndim == 2 else pixels.shape[1:]))
+    _check_size("image", *(pixels.shape[:2] if colors or pixels.ndim == 2 else pixels.shape[1:]))
     _check_values("image", pixels)
     values = _to_float(pixels)
-    if not colours:
+    if not colors:
         return values.reshape(values.shape[-2:])
-    grey: Array = values[..., :3] @ _LUMINANCE
-    return _over_background(grey, values[..., 3]) if values.shape[2] == 4 else np.clip(grey, 0, 1)
+    gray: Array = values[..., :3] @ _LUMINANCE
+    return _over_background(gray, values[..., 3]) if values.shape[2] == 4 else np.clip(gray, 0, 1)
 
 
 def _pixels(image: "Image") -> NDArray[np.uint8]:
@@ -73,12 +73,12 @@ def _pixels(image: "Image") -> NDArray[np.uint8]:
     return np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))
 
 
-def _over_background(grey: Array, alpha: Array) -> Array:
+def _over_background(gray: Array, alpha: Array) -> Array:
     """What lies behind a mostly transparent picture contrasts with it; a mostly opaque one goes on in its own brightness."""
     visible = float(alpha.mean())
-    mean = float((grey * alpha).mean()) / max(visible, 1e-6)
+    mean = float((gray * alpha).mean()) / max(visible, 1e-6)
     behind = mean if visible > 0.5 else float(mean < 0.5)
-    return np.clip(behind + alpha * (grey - behind), 0, 1).astype(np.float32)
+    return np.clip(behind + alpha * (gray - behind), 0, 1).astype(np.float32)
 
 
 def _check_size(name: str, height: int, width: int) -> None:
@@ -103,8 +103,8 @@ def _to_float(values: NDArray[np.generic]) -> Array:
     return values.astype(np.float32) * scale
 
 
-def centre_ink(ink: Array) -> NDArray[np.uint8]:
-    """The last steps of `normalise_ink`, for what is known to be ink: coverage (B, H, W) in [0, 1] -> (B, 28, 28) uint8."""
+def center_ink(ink: Array) -> NDArray[np.uint8]:
+    """The last steps of `normalize_ink`, for what is known to be ink: coverage (B, H, W) in [0, 1] -> (B, 28, 28) uint8."""
     rows, columns = _box((ink > 0.4).any(2)), _box((ink > 0.4).any(1))
     scale = np.maximum(rows[:, 1] - rows[:, 0], columns[:, 1] - columns[:, 0]) / INK_SIDE
     down = _weights(ink.shape[1], rows.mean(1), scale)
@@ -115,13 +115,13 @@ def centre_ink(ink: Array) -> NDArray[np.uint8]:
     return np.asarray(np.rint(255 * stretched), np.uint8)
 
 
-def _ink(grey: Array) -> Array:
+def _ink(gray: Array) -> Array:
     """Coverage by ink in [0, 1], (B, H, W): the distance from a plane through the background, in units of the ink's."""
-    above, _ = _halves(grey)
-    rest = grey - _plane(grey, ~above)
+    above, _ = _halves(gray)
+    rest = gray - _plane(gray, ~above)
     above, bright = _halves(rest)
     sign = np.where(bright, 1, -1).astype(np.float32)[:, None, None]
-    rest = sign * (grey - _plane(grey, ~above))
+    rest = sign * (gray - _plane(gray, ~above))
     background = ~above
     count = np.maximum(background.sum((1, 2)), 1)
     noise = np.sqrt((rest**2 * background).sum((1, 2)) / count)
@@ -179,9 +179,9 @@ def _box(occupied: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.stack([first, past], axis=1, dtype=np.float64)
 
 
-def _weights(side: int, centre: NDArray[np.float64], scale: NDArray[np.float64]) -> Array:
+def _weights(side: int, center: NDArray[np.float64], scale: NDArray[np.float64]) -> Array:
     """Antialiased resampling, (B, 28, side): a triangle two output pixels wide, integrated over every input pixel."""
-    first = SIDE / 2 - 0.5 - centre / scale  # every output pixel's place, and every input edge's, in output pixels
+    first = SIDE / 2 - 0.5 - center / scale  # every output pixel's place, and every input edge's, in output pixels
     edges = (np.arange(side + 1) / scale[:, None] + first[:, None]).astype(np.float32)
     edges = np.clip(edges[:, None] - np.arange(SIDE, dtype=np.float32)[:, None], -1, 1)
     integral = 0.5 + edges - 0.5 * edges * np.abs(edges)

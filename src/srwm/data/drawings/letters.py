@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from srwm.data.drawings.ink import centre_ink
+from srwm.data.drawings.ink import center_ink
 from srwm.data.images import Split
 from srwm.files import cache_dir, read_cache, write_cache
 
@@ -165,7 +165,7 @@ class _Face:
         self.codes = {code for code in FT2Font(str(path)).get_charmap() if not ascii_alone or code < 0x80}
 
     def draw(self, code: int) -> NDArray[np.uint8] | None:
-        """The letter with its longer side filling 34 of 48 pixels, centred; None where the face lacks it."""
+        """The letter with its longer side filling 34 of 48 pixels, centered; None where the face lacks it."""
         from PIL import Image, ImageDraw
 
         if code not in self.codes:
@@ -212,10 +212,10 @@ def _classes(pictures: NDArray[np.uint8], splits: list[Split]) -> dict[Split, ND
 
 
 def _looks(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What two pictures are compared by: a blurred 14 x 14 picture, centred on its mean, of unit length."""
+    """What two pictures are compared by: a blurred 14 x 14 picture, centered on its mean, of unit length."""
     parts = []
     for start in range(0, len(pictures), 512):
-        small = torch.from_numpy(centre_ink(pictures[start : start + 512].astype(np.float32) / 255)).float()[:, None]
+        small = torch.from_numpy(center_ink(pictures[start : start + 512].astype(np.float32) / 255)).float()[:, None]
         parts.append(torch.nn.functional.avg_pool2d(small, 3, stride=2, padding=1).flatten(1))
     looks = torch.cat(parts)
     looks -= looks.mean(1, keepdim=True)

@@ -17,7 +17,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", 
 MAX_PIXELS = 2**26
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _GREY = ("1", "L", "LA")
-_COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+_COLOR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 _AT_ONCE = 1024
 
 
@@ -37,7 +37,7 @@ def read_images(paths: Sequence[str], image_shape: tuple[int, int, int], what: s
 
 
 def read_image(path: str, image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """One file as (C, H, W): turned as its EXIF tag says, on white where transparent, grey (C = 1) or RGB (C = 3), resized.
+    """One file as (C, H, W): turned as its EXIF tag says, on white where transparent, gray (C = 1) or RGB (C = 3), resized.
 
     The size is brought to H x W by antialiased Lanczos, whatever the ratio of the sides.
     Raises UserError where it is no image of a known format, damaged, deeper than 8 bits or has over 2**26 pixels.
@@ -60,10 +60,10 @@ def read_image(path: str, image_shape: tuple[int, int, int]) -> NDArray[np.uint8
     return array[None] if channels == 1 else array.transpose(2, 0, 1)
 
 
-def all_grey(paths: Sequence[str]) -> bool:
-    """Whether every file holds a greyscale picture, by its header. Raises UserError as `read_image`, damaged pixels aside."""
+def all_gray(paths: Sequence[str]) -> bool:
+    """Whether every file holds a grayscale picture, by its header. Raises UserError as `read_image`, damaged pixels aside."""
 
-    def is_grey(path: str) -> bool:
+    def is_gray(path: str) -> bool:
         try:
             with _opened(path) as image:
                 return image.mode in _GREY
@@ -71,7 +71,7 @@ def all_grey(paths: Sequence[str]) -> bool:
             raise UserError(f"{path}: not a readable image ({error})") from error
 
     with ThreadPoolExecutor(_cores()) as pool:
-        return all(pool.map(is_grey, paths))
+        return all(pool.map(is_gray, paths))
 
 
 def _opened(path: str) -> "PillowImage":
@@ -86,7 +86,7 @@ def _opened(path: str) -> "PillowImage":
     if width * height > MAX_PIXELS:
         image.close()
         raise UserError(f"{path}: refused, {width} x {height} are more than {MAX_PIXELS} pixels")
-    if image.mode not in _GREY + _COLOUR:
+    if image.mode not in _GREY + _COLOR:
         image.close()
         raise UserError(f"{path}: {image.mode} pixels; convert the image to 8 bits a channel")
     return image

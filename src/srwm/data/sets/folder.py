@@ -8,19 +8,19 @@ from pathlib import Path
 
 from srwm.data.images import SPLITS, ImageClasses, Split, check_apart
 from srwm.data.io.cache import Decoded, cached_classes, files_key
-from srwm.data.io.decode import SUFFIXES, all_grey, read_images
+from srwm.data.io.decode import SUFFIXES, all_gray, read_images
 from srwm.errors import UserError
 
-COLOUR_SHAPE = (3, 84, 84)
+COLOR_SHAPE = (3, 84, 84)
 GREY_SHAPE = (1, 28, 28)
-_FORM = f"1: {GREY_SHAPE} or {COLOUR_SHAPE}, Lanczos"
+_FORM = f"1: {GREY_SHAPE} or {COLOR_SHAPE}, Lanczos"
 
 
 def load_folder(root: Path) -> dict[Split, ImageClasses]:
     """Images from `root`/{train,val,test}/<class>/, or from `root`/<class>/ with the classes split 60 / 20 / 20.
 
     The split of the second form depends on the names of the classes alone: in the order of a hash of the name, the first
-    60 % train, the next 20 % validate, the rest test. Images become (1, 28, 28) where all files are greyscale, else
+    60 % train, the next 20 % validate, the rest test. Images become (1, 28, 28) where all files are grayscale, else
     (3, 84, 84) RGB; their brightness stays as it is. Decoded once into the cache and mapped from there. They go by the name
     of the path as it was given.
     Raises UserError where there are no such folders, a class is in two splits or has no images, or a file is corrupt, too large
@@ -35,13 +35,13 @@ def load_folder(root: Path) -> dict[Split, ImageClasses]:
     check_apart(root, splits)
     paths = {split: [path for files in classes.values() for path in files] for split, classes in splits.items()}
     key = files_key(_FORM, root, [path for split in SPLITS for path in paths[split]])
-    grey: list[bool] = []
+    gray: list[bool] = []
 
     def load(split: Split) -> ImageClasses:
         def decode() -> Decoded:
-            if not grey:
-                grey.append(all_grey([path for split in SPLITS for path in paths[split]]))
-            shape = GREY_SHAPE if grey[0] else COLOUR_SHAPE
+            if not gray:
+                gray.append(all_gray([path for split in SPLITS for path in paths[split]]))
+            shape = GREY_SHAPE if gray[0] else COLOR_SHAPE
             counts = {name: len(files) for name, files in splits[split].items()}
             return counts, read_images(paths[split], shape, f"decoding {root.name}/{split}")
 

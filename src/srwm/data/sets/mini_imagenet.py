@@ -56,14 +56,14 @@ def load_mini_imagenet(data_dir: Path | None = None) -> dict[Split, ImageClasses
 def find_mini_imagenet(data_dir: Path | None = None) -> Path:
     """The folder that holds one of the known layouts: `data_dir` (else `$SRWM_DATA`, else the cache) or one below it.
 
-    Raises UserError, which says how to get the data, where there is none: its licence forbids to hand it on.
+    Raises UserError, which says how to get the data, where there is none: its license forbids to hand it on.
     """
     named = named_folder(data_dir) or cache_dir()
     for root in (named / folder for folder in _FOLDERS):
         if _has_tables(root) or _pickles(root) or all((root / split).is_dir() for split in SPLITS):
             return root
     raise UserError(
-        f"{named}: no Mini-ImageNet here. Its licence (ImageNet: non-commercial research) does not allow an automatic "
+        f"{named}: no Mini-ImageNet here. Its license (ImageNet: non-commercial research) does not allow an automatic "
         f"download: get a copy with the Ravi-Larochelle split (train.csv, val.csv, test.csv and a folder images/, or "
         f"mini-imagenet-cache-train.pkl, -val.pkl and -test.pkl) and put it in {named / _FOLDERS[0]}, "
         "or name its folder by --data-dir or SRWM_DATA"

@@ -1,4 +1,4 @@
-"""Drawn and printed letters together: Omniglot and the glyphs, all scaled and centred alike."""
+"""Drawn and printed letters together: Omniglot and the glyphs, all scaled and centered alike."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from srwm.data.sets.omniglot import load_omniglot
 
 
 def load_mixture(data_dir: Path | None = None, instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]:
-    """The classes of Omniglot (as in `load_omniglot`, centred) and then those of `load_glyphs`, split by split.
+    """The classes of Omniglot (as in `load_omniglot`, centered) and then those of `load_glyphs`, split by split.
 
     Raises UserError as `load_omniglot` does.
     """
-    omniglot, glyphs = load_omniglot(data_dir, centred=True), load_glyphs(instances, seed)
+    omniglot, glyphs = load_omniglot(data_dir, centered=True), load_glyphs(instances, seed)
     return {split: join(f"omniglot+glyphs-{split}", [omniglot[split], glyphs[split]]) for split in omniglot}
 
 
@@ -30,7 +30,7 @@ def load_tests(data_dir: Path | None = None, instances: int = 20, seed: int = 0)
     """
     drawer = GlyphDrawer()
     return {
-        "omniglot": load_omniglot(data_dir, rotations=False, centred=True)["test"],
+        "omniglot": load_omniglot(data_dir, rotations=False, centered=True)["test"],
         "glyphs": drawer.draw("test", seed, instances),
         "printed": drawer.printed("test"),
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.data.drawings.ink import normalise_ink
+from srwm.data.drawings.ink import normalize_ink
 from srwm.data.images import ImageClasses, Split, with_rotations
 from srwm.data.io.cache import Decoded, cached_classes, files_key
 from srwm.data.io.download import fetch_archive
@@ -21,17 +21,17 @@ FOLDERS = ("images_background", "images_evaluation")
 _URL = "https://github.com/brendenlake/omniglot/raw/master/python/{}.zip"
 _MD5 = {"images_background": "68d2efa1b9178cc56df9314c21c6e718", "images_evaluation": "6b91aef0f799c5bb55b94e3f2daec811"}
 _FORM = f"1: inverted, {SIDE}x{SIDE}, Lanczos"
-_FORM_CENTRED = "1: centred"
+_FORM_CENTERED = "1: centered"
 
 
-def load_omniglot(data_dir: Path | None = None, *, rotations: bool = True, centred: bool = False) -> dict[Split, ImageClasses]:
+def load_omniglot(data_dir: Path | None = None, *, rotations: bool = True, centered: bool = False) -> dict[Split, ImageClasses]:
     """The Vinyals split: 1028 / 172 / 423 classes of 20 images (1, 28, 28), x4 with rotations as classes of their own.
 
-    centred: every drawing scaled and centred by `srwm.data.drawings.ink.normalise_ink`, instead of the whole page made smaller.
+    centered: every drawing scaled and centered by `srwm.data.drawings.ink.normalize_ink`, instead of the whole page made smaller.
     Read from `data_dir`, else `$SRWM_DATA`, else the cache, into which the official archives are downloaded once.
     Raises UserError where there is no data, an image is missing or corrupt, or the download fails.
     """
-    characters = decode(find_omniglot(data_dir), centred=centred)
+    characters = decode(find_omniglot(data_dir), centered=centered)
     splits = {split: _select(characters, split) for split in vinyals_split()}
     return {split: with_rotations(data) if rotations else data for split, data in splits.items()}
 
@@ -73,10 +73,10 @@ def vinyals_split() -> dict[Split, list[str]]:
     }
 
 
-def decode(root: Path, *, centred: bool = False) -> ImageClasses:
+def decode(root: Path, *, centered: bool = False) -> ImageClasses:
     """All characters under `root`, decoded once: (1, 28, 28), ink bright (255), Pillow's antialiased Lanczos resize.
 
-    With `centred`, `normalise_ink` takes the place of the resize.
+    With `centered`, `normalize_ink` takes the place of the resize.
 
     Kept in the cache under a key made of every file's name, size and time, so a changed file is read again.
     Raises UserError that names the first folder with other than 20 images, or the first image that cannot be read.
@@ -85,10 +85,10 @@ def decode(root: Path, *, centred: bool = False) -> ImageClasses:
     paths = [path for images in characters.values() for path in images]
 
     def read() -> Decoded:
-        return dict.fromkeys(characters, DRAWERS), _images(root.name, paths, centred)
+        return dict.fromkeys(characters, DRAWERS), _images(root.name, paths, centered)
 
-    key = files_key(_FORM_CENTRED if centred else _FORM, root, paths)
-    return cached_classes("omniglot-centred" if centred else "omniglot", key, read)
+    key = files_key(_FORM_CENTERED if centered else _FORM, root, paths)
+    return cached_classes("omniglot-centered" if centered else "omniglot", key, read)
 
 
 def _characters(root: Path) -> dict[str, list[str]]:
@@ -104,14 +104,14 @@ def _characters(root: Path) -> dict[str, list[str]]:
     return found
 
 
-def _images(name: str, paths: list[str], centred: bool) -> Iterator[NDArray[np.uint8]]:
+def _images(name: str, paths: list[str], centered: bool) -> Iterator[NDArray[np.uint8]]:
     from tqdm import tqdm
 
     for path in tqdm(paths, desc=f"decoding {name}", unit=" images", disable=None, leave=False):
-        yield _read_image(path, centred)[None, None]
+        yield _read_image(path, centered)[None, None]
 
 
-def _read_image(path: str, centred: bool) -> NDArray[np.uint8]:
+def _read_image(path: str, centered: bool) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
     try:
@@ -119,8 +119,8 @@ def _read_image(path: str, centred: bool) -> NDArray[np.uint8]:
             ink = ImageOps.invert(image.convert("L"))
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{path}: not a readable image ({error})") from error
-    if centred:
-        return normalise_ink(np.asarray(ink))
+    if centered:
+        return normalize_ink(np.asarray(ink))
     return np.asarray(ink.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 

@@ -1,4 +1,4 @@
-"""What needs no memory: nearest pixels, and nearest neighbours and prototypes on a model's own features, on its episodes."""
+"""What needs no memory: nearest pixels, and nearest neighbors and prototypes on a model's own features, on its episodes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -25,7 +25,7 @@ BASELINES = (NEAREST_PIXELS, NEAREST_FEATURES, PROTOTYPES, PROTOTYPES_NORMALISED
 _NUMBERS_AT_ONCE = 2**25
 
 
-def nearest_neighbour(data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0) -> Accuracy:
+def nearest_neighbor(data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0) -> Accuracy:
     """Accuracy, on the episodes of `evaluate`, of the label of the support image with the nearest pixels (Euclidean)."""
     pixels = torch.from_numpy(data.images).flatten(1)
     return score(lambda drawn: nearest_labels(pixels, drawn), data, shape, episodes, seed)
@@ -69,16 +69,16 @@ def predictors(model: EpisodeModel, features: Tensor) -> dict[str, Predict]:
 def baselines(features: Sequence[Tensor]) -> dict[str, Predict]:
     """Three baselines on features (I, F) of images seen through several views, which count as one long vector.
 
-    A LayerNorm without weights comes first in the models' balanced input and in `NeighbourLoss`. After it all features have the
+    A LayerNorm without weights comes first in the models' balanced input and in `NeighborLoss`. After it all features have the
     same length, so with one example a class the nearest class mean is that of the largest cosine.
     """
     plain = [view.cpu() for view in features]
     joined = torch.cat(plain, dim=1)
-    normalised = [F.layer_norm(view.float(), view.shape[1:]) for view in plain]
+    normalized = [F.layer_norm(view.float(), view.shape[1:]) for view in plain]
     return {
         NEAREST_FEATURES: lambda drawn: nearest_labels(joined, drawn, "cosine"),
         PROTOTYPES: lambda drawn: prototype_labels(plain, drawn),
-        PROTOTYPES_NORMALISED: lambda drawn: prototype_labels(normalised, drawn),
+        PROTOTYPES_NORMALISED: lambda drawn: prototype_labels(normalized, drawn),
     }
 
 
@@ -100,5 +100,5 @@ def evaluate_baselines(
     Raises UserError where the data has too few classes or images for such episodes.
     """
     known = baselines(embed_views(model, data, ensemble) if features is None else features)
-    pixels = nearest_neighbour(data, shape, episodes, seed)
+    pixels = nearest_neighbor(data, shape, episodes, seed)
     return {name: score(known[name], data, shape, episodes, seed) if name in known else pixels for name in BASELINES}

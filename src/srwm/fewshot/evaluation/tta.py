@@ -43,7 +43,7 @@ def _of_mirror(view: View) -> View:
 
 
 def _zoomed(images: Tensor, by: float) -> Tensor:
-    """Larger or smaller around the centre; what comes in from outside is the image mirrored at its edge."""
+    """Larger or smaller around the center; what comes in from outside is the image mirrored at its edge."""
     size = images.new_tensor([[1 / by, 0, 0], [0, 1 / by, 0]])
     grid = F.affine_grid(size.expand(len(images), 2, 3), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)

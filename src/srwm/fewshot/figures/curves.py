@@ -21,7 +21,7 @@ _MARGIN = 0.2
 
 
 def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
-    """Draw accuracy and loss over minutes of training into a picture: a colour for each run, chance marked.
+    """Draw accuracy and loss over minutes of training into a picture: a color for each run, chance marked.
 
     The axis of accuracy is one of log odds, on which 98 and 99 % are about as far apart as 68 and 80 %.
     Minutes are of processor time where the budget of every run is, of wall time elsewhere. A run that is named twice is drawn
@@ -54,7 +54,7 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
             axes.set(xlabel=f"{unit} of training", xlim=(0, None))
             axes.grid(alpha=0.3)
         accuracy.set_title("How well it learns new classes", loc="left")
-        loss.set_title("What training minimises", loc="left")
+        loss.set_title("What training minimizes", loc="left")
         lines["thin: training"] = Line2D([], [], color=GREY, lw=1)
         lines["points: validation on new classes, 95 % interval"] = Line2D([], [], color=GREY, lw=2, marker="o")
         figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=2)

@@ -18,7 +18,7 @@ from srwm.fewshot.models.sequence import EpisodeModel
 
 @torch.inference_mode()
 def mean_learning_rates(model: EpisodeModel, features: Tensor, episodes: Episodes) -> dict[int, NDArray[np.float32]]:
-    """Rates sigma(beta) at every labelled example, (S, H, 4), mean over episodes, by block of the stack counted from 1.
+    """Rates sigma(beta) at every labeled example, (S, H, 4), mean over episodes, by block of the stack counted from 1.
 
     features (I, F) are those of the images that the episodes point at. Empty where the model has no self-referential matrix.
     """
@@ -49,7 +49,7 @@ def draw_learning_rates(rates: Mapping[int, NDArray[np.float32]], episodes: int,
                 axes.grid(alpha=0.3)
             row[0].set(ylim=(0, 1), ylabel="learning rate, 0 … 1")
         for axes in panels[-1]:
-            axes.set(xlabel="labelled example", xlim=(0.5, None))
+            axes.set(xlabel="labeled example", xlim=(0.5, None))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=len(lines))
         figure.savefig(path)

@@ -25,7 +25,7 @@ _PANELS = 6
 
 
 def draw_shift(trace: EpisodeTrace, path: Path) -> None:
-    """Draw the shift before, during and after the labelled examples of an episode into a PNG, the image just read above it."""
+    """Draw the shift before, during and after the labeled examples of an episode into a PNG, the image just read above it."""
     steps = np.unique(np.linspace(0, trace.support, _PANELS).round().astype(int))
     limit = _limit(trace)
     with figure_style():
@@ -47,7 +47,7 @@ def draw_shift(trace: EpisodeTrace, path: Path) -> None:
 
 
 def animate_shift(trace: EpisodeTrace, path: Path) -> None:
-    """Animate an episode into a GIF: a frame before it, one for each labelled example, and one for each question.
+    """Animate an episode into a GIF: a frame before it, one for each labeled example, and one for each question.
 
     Each frame lasts a second and has the image that is shown, the shift, and the answer.
     """

@@ -1,4 +1,4 @@
-"""Accuracy as a function of the number of labelled examples."""
+"""Accuracy as a function of the number of labeled examples."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -57,7 +57,7 @@ def draw_accuracy_per_shot(
         fewest, most = trained_shots
         for trained in {fewest, most}:
             axes.axvline(trained, color=GREY, lw=1, linestyle=":")
-        axes.set(xlabel="labelled examples of each class", ylabel="accuracy, %")
+        axes.set(xlabel="labeled examples of each class", ylabel="accuracy, %")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(0.5, max(most, *map(len, lines.values())) + 0.5)
         lowest = min(accuracy.mean - accuracy.interval for line in lines.values() for accuracy in line)

@@ -1,4 +1,4 @@
-"""What all figures share: sizes, colours that colour-blind readers can tell apart, images, names of labels and columns."""
+"""What all figures share: sizes, colors that color-blind readers can tell apart, images, names of labels and columns."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 """The palette of Okabe and Ito (2008)."""
 GREY = "#767676"
 CHANGES = "RdBu_r"
-"""The colour map of what has a sign: blue below zero, white at zero, red above."""
+"""The color map of what has a sign: blue below zero, white at zero, red above."""
 COLUMNS = ("answer y", "query q", "key k", "rates β")
 """The blocks of columns of a self-referential matrix."""
 
@@ -43,7 +43,7 @@ def label_name(label: int) -> str:
 
 
 def show_image(axes: Axes, image: NDArray[np.uint8]) -> None:
-    """One image (C, H, W): colours where it has three channels, else its first channel, ink dark on white."""
+    """One image (C, H, W): colors where it has three channels, else its first channel, ink dark on white."""
     if len(image) == 3:
         axes.imshow(image.transpose(1, 2, 0))
     else:

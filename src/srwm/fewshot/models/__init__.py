@@ -1,1 +1,1 @@
-"""Few-shot models: an image stem and a head that learns from labelled images."""
+"""Few-shot models: an image stem and a head that learns from labeled images."""

@@ -13,7 +13,7 @@ class Facts:
     trained_on: str = ""
     """the data, and what was done to it"""
     preprocess: Preprocess = "none"
-    """what every image goes through: `srwm.data.drawings.ink.normalise_ink`, or nothing"""
+    """what every image goes through: `srwm.data.drawings.ink.normalize_ink`, or nothing"""
     results: dict[str, str] = field(default_factory=dict)
     """what was measured, and how it came out, as in {"Omniglot, 5-way 1-shot": "96.00 ± 0.12 %"}"""
 

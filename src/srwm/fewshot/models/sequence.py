@@ -41,7 +41,7 @@ class ModelConfig:
     """Where and what ResNet-12 drops."""
 
     input: Literal["paper", "balanced"] = "balanced"
-    """Features and one-hot label concatenated, as in the paper, or normalised features plus a label embedding."""
+    """Features and one-hot label concatenated, as in the paper, or normalized features plus a label embedding."""
 
     input_projection: bool = True
     """Whether the paper's input is projected to d_model; the paper's LSTM reads it as it is."""
@@ -54,7 +54,7 @@ class ModelConfig:
 
 
 class EpisodeModel(nn.Module, ABC):
-    """A stem, and what learns labelled images one after the other from its features; the state is what was learned so far.
+    """A stem, and what learns labeled images one after the other from its features; the state is what was learned so far.
 
     Raises ValueError for a configuration that does not fit.
     """
@@ -111,7 +111,7 @@ class EpisodeModel(nn.Module, ABC):
         return self.forward_features(self.embed(images), labels, state, resets, mask)
 
     def query(self, images: Tensor, state: State | None = None) -> Tensor:
-        """Logits (B, Q, N) of Q unlabelled images (B, Q, C, H, W), each asked of the same state, which stays as it is."""
+        """Logits (B, Q, N) of Q unlabeled images (B, Q, C, H, W), each asked of the same state, which stays as it is."""
         return self.query_features(self.embed(images), state)
 
     def _check_features(self, features: Tensor, axes: str = "B, T") -> None:
@@ -137,7 +137,7 @@ class EpisodeModel(nn.Module, ABC):
 
 
 class FewShotModel(EpisodeModel):
-    """Reads labelled images one after the other and predicts the label of each from its input and what it has read before.
+    """Reads labeled images one after the other and predicts the label of each from its input and what it has read before.
 
     The stack's state is what it has learned from an episode so far. Raises ValueError for a configuration that does not fit.
     """

@@ -14,7 +14,7 @@ from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, Sampler, Step, draw_episodes
 from srwm.fewshot.evaluation.adaptation import Adaptation
 from srwm.fewshot.evaluation.evaluate import Accuracy
-from srwm.fewshot.images import standardise
+from srwm.fewshot.images import standardize
 from srwm.fewshot.models.sequence import EpisodeModel
 
 Sets: TypeAlias = Sequence[ImageClasses]
@@ -22,7 +22,7 @@ Sets: TypeAlias = Sequence[ImageClasses]
 
 
 class Losses(NamedTuple):
-    """What one batch comes to: the loss to minimise, (); accuracy in [0, 1], (); and terms of the loss by name, unweighted.
+    """What one batch comes to: the loss to minimize, (); accuracy in [0, 1], (); and terms of the loss by name, unweighted.
 
     The term `train_loss` is the cross-entropy of the answers.
     """
@@ -96,8 +96,8 @@ class Objective(nn.Module, ABC):
             draw_episodes(torch.from_numpy(part.offsets), cls.test_shape(config), 1, torch.Generator())
 
     def forward(self, step: Step[Any]) -> Losses:
-        """One batch: images in [0, 1], normalised here where the data is, each embedded once."""
-        images = standardise(step.images, step.normalisation)
+        """One batch: images in [0, 1], normalized here where the data is, each embedded once."""
+        images = standardize(step.images, step.normalization)
         with torch.autocast(step.images.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             features = self.model.embed(images)
             loss, accuracy, terms = self.losses(features, step.episodes)

@@ -14,7 +14,7 @@ from srwm.nn import State, leaves
 
 
 class Bootstrap(Synchronous):
-    """Support, questions, `future` more labelled examples from the state that the support left, and the same questions.
+    """Support, questions, `future` more labeled examples from the state that the support left, and the same questions.
 
     Loss: cross-entropy of both rounds of answers, and a matching loss that pulls the first answers, or the first state, to
     those after the future examples, through which no gradient flows. It is tested as synchronous labels are.

@@ -43,7 +43,7 @@ class StreamSampler:
         """The next step."""
         step = self.episodes.sample()
         streams = Streams(step.episodes.support, step.episodes.support_labels, None)
-        return Step(step.images, step.classes, streams, step.normalisation)
+        return Step(step.images, step.classes, streams, step.normalization)
 
 
 class Delayed(Objective):

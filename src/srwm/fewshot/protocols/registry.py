@@ -51,7 +51,7 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
             raise UserError(f"{name}: expected {least} or more, got {number}")
     shares = {
         "distortion.scale": config.distortion.scale,
-        "distortion.colour": config.distortion.colour,
+        "distortion.color": config.distortion.color,
         "average_decay": config.average_decay,
     }
     for name, share in shares.items():
@@ -70,9 +70,9 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     for data in splits["train"]:
         if tuple(config.model.image_shape) != data.image_shape:
             raise UserError(f"model.image_shape is {tuple(config.model.image_shape)}, the images are {data.image_shape}")
-        if config.normalise != (data.normalisation is not None):
-            has = "has no" if data.normalisation is None else "has a"
-            raise UserError(f"normalise is {config.normalise}, and {data.name} {has} normalisation (srwm.data.normalize)")
+        if config.normalize != (data.normalization is not None):
+            has = "has no" if data.normalization is None else "has a"
+            raise UserError(f"normalize is {config.normalize}, and {data.name} {has} normalization (srwm.data.normalize)")
     try:
         build_auxiliary(config.auxiliary, num_features=1, num_classes=1)
     except ValueError as error:

@@ -69,9 +69,9 @@ def join(first: Step[Streams], second: Step[Streams], first_steps: Tensor, secon
     labels = torch.cat([a_labels, b_labels], dim=1).gather(1, kept)
     mask = real.gather(1, kept)
     used = torch.unique(images[mask])
-    normalisation = None
-    if first.normalisation is not None and second.normalisation is not None:
-        normalisation = torch.cat([first.normalisation, second.normalisation])[used]
+    normalization = None
+    if first.normalization is not None and second.normalization is not None:
+        normalization = torch.cat([first.normalization, second.normalization])[used]
     return Step(
         torch.cat([first.images, second.images])[used],
         torch.cat([first.classes, second.classes])[used],
@@ -80,5 +80,5 @@ def join(first: Step[Streams], second: Step[Streams], first_steps: Tensor, secon
             labels.masked_fill(~mask, 0),
             None if mask.all() else mask,
         ),
-        normalisation,
+        normalization,
     )

@@ -1,4 +1,4 @@
-"""Synchronous labels: labelled examples, then questions."""
+"""Synchronous labels: labeled examples, then questions."""
 
 from dataclasses import replace
 from itertools import product
@@ -18,7 +18,7 @@ from srwm.fewshot.protocols.base import Evaluation, Losses, Objective, Sets, fra
 
 
 class Synchronous(Objective):
-    """Cross-entropy of the answers to questions that are all asked of the state that the labelled examples left."""
+    """Cross-entropy of the answers to questions that are all asked of the state that the labeled examples left."""
 
     @classmethod
     def train_shape(cls, config: TrainConfig) -> EpisodeShape:

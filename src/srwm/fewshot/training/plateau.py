@@ -13,7 +13,7 @@ def ways_out(config: TrainConfig) -> list[str]:
     """What a run that stays at chance has not tried yet, most effective first."""
     untried = {
         "--model.input balanced": config.model.head == "memory" and config.model.input != "balanced",
-        "--auxiliary.kind neighbours": config.auxiliary.kind == "none",
+        "--auxiliary.kind neighbors": config.auxiliary.kind == "none",
         "--streams.hint 0.5": config.protocol in ("delayed", "sequential") and not config.streams.hint,
         "--schedule trapezoid": config.schedule != "trapezoid",
         "--sampler pooled": config.sampler != "pooled",

@@ -1,4 +1,4 @@
-"""Batch normalisation, 2x2 max-pool, dropout and ReLU as one native operator, in training."""
+"""Batch normalization, 2x2 max-pool, dropout and ReLU as one native operator, in training."""
 
 import struct
 from typing import Any

@@ -13,7 +13,7 @@ from srwm.rl.envs.spaces import Observations
 
 
 def symbols_of(space: spaces.Dict, name: str) -> Observations:
-    """The `image` (H, W, 3) of objects, colours and states as a float32 vector, one-hot: (H, W, their numbers), flattened.
+    """The `image` (H, W, 3) of objects, colors and states as a float32 vector, one-hot: (H, W, their numbers), flattened.
 
     The mission, a text, is not seen; a warning says so where episodes differ in it.
     """

@@ -42,7 +42,7 @@ typedef struct {
     float *grad_q, *grad_k, *grad_v, *grad_beta, *grad_state;
 } srwm_fast_backward_arrays;
 
-/* Batch normalisation, 2x2 max-pool, dropout and ReLU of images (images, height, width, channels), float32 or bfloat16. */
+/* Batch normalization, 2x2 max-pool, dropout and ReLU of images (images, height, width, channels), float32 or bfloat16. */
 typedef struct {
     int32_t threads, half;                     /* half: bfloat16 */
     int64_t images, height, width, channels;   /* channels: a multiple of 16 */

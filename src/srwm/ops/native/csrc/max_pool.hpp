@@ -10,7 +10,7 @@
 
 namespace SRWM_ISA_NAME {
 
-// Neighbouring channels as their bits, which spares bfloat16 the way through float: 16 of them are one vector.
+// Neighboring channels as their bits, which spares bfloat16 the way through float: 16 of them are one vector.
 template <class Pixel>
 struct PixelBits {
     using Bits = std::conditional_t<std::is_same_v<Pixel, float>, uint32_t, uint16_t>;
@@ -76,13 +76,13 @@ public:
                 const int64_t to = (n * pooled_height_ + i) * pooled_row_;
                 for (int64_t j = 0; j < pooled_width_; ++j) {
                     const Range columns(j, p_.width);
-                    const Pixel* centre = middle + 2 * j * p_.channels;
+                    const Pixel* center = middle + 2 * j * p_.channels;
                     Pixel* y = static_cast<Pixel*>(a.y) + to + j * p_.channels;
                     uint8_t* places = kPlaces ? a.places + to + j * p_.channels : nullptr;
                     if (rows.whole() && columns.whole())
-                        window<kPlaces>(centre, Range(), Range(), y, places);
+                        window<kPlaces>(center, Range(), Range(), y, places);
                     else
-                        window<kPlaces>(centre, rows, columns, y, places);
+                        window<kPlaces>(center, rows, columns, y, places);
                 }
             }
     }
@@ -115,12 +115,12 @@ private:
     };
 
     template <bool kPlaces>
-    SRWM_INLINE void window(const Pixel* centre, Range rows, Range columns, Pixel* y, uint8_t* places) const {
+    SRWM_INLINE void window(const Pixel* center, Range rows, Range columns, Pixel* y, uint8_t* places) const {
         for (int64_t c = 0; c < p_.channels; c += L::kCount) {
             Vector best = {}, place = {};
             for (int k = rows.first; k < rows.end; ++k)
                 for (int l = columns.first; l < columns.end; ++l) {
-                    const Vector key = L::keys(L::load(centre + k * row_ + l * p_.channels + c));
+                    const Vector key = L::keys(L::load(center + k * row_ + l * p_.channels + c));
                     if (kPlaces) {
                         const Vector here = Vector{} + static_cast<Bits>(3 * (k + 1) + l + 1);
                         place = (k == rows.first && l == columns.first) ? here : key > best ? here : place;

@@ -1,7 +1,7 @@
-// Batch normalisation by the batch's own statistics, 2x2 max-pool, dropout and ReLU as one operation on images that lie channels
+// Batch normalization by the batch's own statistics, 2x2 max-pool, dropout and ReLU as one operation on images that lie channels
 // last, float32 or bfloat16. The images are read once forward and once backward, pooled ones once more each way.
 //
-// A pooled maximum commutes with the normalisation, which is increasing or, where its weight is negative, decreasing: so the pool
+// A pooled maximum commutes with the normalization, which is increasing or, where its weight is negative, decreasing: so the pool
 // comes first, of images times the weight's sign.
 #pragma once
 
@@ -168,7 +168,7 @@ private:
         if (p_.width % 2) count(load_pixels(top)), count(load_pixels(bottom));
     }
 
-    // The gradient of what dropout and ReLU let through, of the normalised maximum.
+    // The gradient of what dropout and ReLU let through, of the normalized maximum.
     SRWM_INLINE vf live_gradient(const srwm_norm_pool_backward_arrays& a, int64_t at) const {
         const vw dead = (vw)(load_places<vw>(a.places + at) >= kNoGradient);
         return only(~dead, load_pixels(static_cast<const Pixel*>(a.grad_y) + at) * set1(p_.grow));

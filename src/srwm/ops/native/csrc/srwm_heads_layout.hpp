@@ -1,4 +1,4 @@
-// Several heads of one sequence in one vector: four neighbouring columns of each head are a block of four lanes.
+// Several heads of one sequence in one vector: four neighboring columns of each head are a block of four lanes.
 //
 // A row of W is its sections y, q, k and beta, each padded to whole blocks; at E = D = 16 nothing is padded. What is computed once
 // a step and head (softmaxes, learning rates) fills whole vectors this way, and no sum crosses the heads.
@@ -38,7 +38,7 @@ SRWM_INLINE void scatter(float* p, [[maybe_unused]] int64_t stride, vf v) {
 #endif
 }
 
-// Blocks change places: from kLanes neighbouring numbers of each head to kHeads vectors of all heads, and back.
+// Blocks change places: from kLanes neighboring numbers of each head to kHeads vectors of all heads, and back.
 SRWM_INLINE void exchange_blocks(vf (&tile)[kHeads]) {
 #if defined(__AVX512F__) && !defined(SRWM_HALF_VECTORS)
     const vf low01 = _mm512_shuffle_f32x4(tile[0], tile[1], 0x44), high01 = _mm512_shuffle_f32x4(tile[0], tile[1], 0xEE);
