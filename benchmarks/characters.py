@@ -48,7 +48,7 @@ class Options:
     """alphabets of Omniglot's test that have a near relative in the training of the model"""
     ways: tuple[int, ...] = (5, 20)
     """classes in an episode"""
-    ensemble: int = 1
+    tta_passes: int = 1
     """readings of each episode, as of a `FewShotLearner`"""
     episodes: int = 10_000
     """episodes of each test"""
@@ -63,10 +63,10 @@ def main(options: Options) -> None:
     print("|", " | ".join(["---"] * (4 + len(BASELINES))), "|")
     for name, data in tests(options).items():
         with torch.inference_mode():
-            features = embed_views(model, data, options.ensemble)
+            features = embed_views(model, data, options.tta_passes)
         for ways in options.ways:
             shape = EpisodeShape(ways, 1, queries=10, slots=model.config.n_way)
-            asked = (shape, options.episodes, options.seed, features, options.ensemble)
+            asked = (shape, options.episodes, options.seed, features, options.tta_passes)
             accuracy = evaluate(model, data, *asked)
             baselines = evaluate_baselines(model, data, *asked)
             print(

@@ -67,7 +67,7 @@ def main(options: Options) -> None:
         draw=draw,
         title=TITLE,
         kind="cores",
-        facts={},
+        metadata={},
     )
 
 

@@ -16,16 +16,16 @@ def delta_rule_loop(q: Tensor, k: Tensor, v: Tensor, beta: Tensor) -> tuple[Tens
     """One product a step reads y and the next write together: [q_t; -β k_{t+1}] S_t + [0; β v_{t+1}]."""
     batch, steps, heads, _ = q.shape
     rate = beta[..., None]
-    questions = torch.stack([_rows(q), pad(_rows(k * -rate)[1:], (0, 0, 0, 0, 0, 1))], dim=2).unbind()  # (N, 2, E) each
+    queries = torch.stack([_rows(q), pad(_rows(k * -rate)[1:], (0, 0, 0, 0, 0, 1))], dim=2).unbind()  # (N, 2, E) each
     values = _rows(v * rate)
     offsets = torch.stack([torch.zeros_like(values), pad(values[1:], (0, 0, 0, 0, 0, 1))], dim=2).unbind()
     keys = _rows(k)[..., None].unbind()
     state = q.new_zeros(batch * heads, q.shape[3], v.shape[3])
     write = values[0, :, None]
     ys = []
-    for question, offset, key in zip(questions, offsets, keys, strict=True):
+    for query, offset, key in zip(queries, offsets, keys, strict=True):
         state = _add_product(state, key, write)
-        y, write = torch.baddbmm(offset, question, state).split(1, dim=1)
+        y, write = torch.baddbmm(offset, query, state).split(1, dim=1)
         ys.append(y)
     return torch.stack(ys).view(steps, batch, heads, -1).transpose(0, 1), state.view(batch, heads, *state.shape[1:])
 
@@ -34,31 +34,31 @@ def linear_attention_loop(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tens
     batch, steps, heads, _ = q.shape
     state = q.new_zeros(batch * heads, q.shape[3], v.shape[3])
     ys = []
-    for question, key, value in zip(
+    for query, key, value in zip(
         _rows(q)[:, :, None].unbind(), _rows(k)[..., None].unbind(), _rows(v)[:, :, None].unbind(), strict=True
     ):
         state = _add_product(state, key, value)
-        ys.append(torch.bmm(question, state))
+        ys.append(torch.bmm(query, state))
     return torch.stack(ys).view(steps, batch, heads, -1).transpose(0, 1), state.view(batch, heads, *state.shape[1:])
 
 
 def delta_rule_chunked(q: Tensor, k: Tensor, v: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
     """All writes of a chunk at once, by a triangular solve (the WY form of Yang et al. 2024)."""
     batch, steps, heads, e = q.shape
-    questions, keys, values, rates = (_chunks(a, DELTA_CHUNK) for a in (q, k, v, beta[..., None]))
+    queries, keys, values, rates = (_chunks(a, DELTA_CHUNK) for a in (q, k, v, beta[..., None]))
     transposed = keys.transpose(-1, -2)
     scaled = rates * keys
     system = (scaled @ transposed).tril(-1)
     targets = torch.cat([rates * values, scaled], dim=-1)
     solved = torch.linalg.solve_triangular(system, targets, upper=False, unitriangular=True)
     writes, reads = solved.split([v.shape[3], e], dim=-1)
-    attention = (questions @ transposed).tril()
+    attention = (queries @ transposed).tril()
     state = q.new_zeros(batch * heads, e, v.shape[3])
     ys = []
-    for parts in zip(*(a.unbind(1) for a in (questions, transposed, writes, reads, attention)), strict=True):
-        question, key, write, read, weights = parts
+    for parts in zip(*(a.unbind(1) for a in (queries, transposed, writes, reads, attention)), strict=True):
+        query, key, write, read, weights = parts
         write = torch.baddbmm(write, read, state, alpha=-1)
-        ys.append(torch.baddbmm(torch.bmm(weights, write), question, state))
+        ys.append(torch.baddbmm(torch.bmm(weights, write), query, state))
         state = torch.baddbmm(state, key, write)
     return _unchunk(torch.stack(ys, dim=1), batch, steps), state.view(batch, heads, *state.shape[1:])
 
@@ -66,11 +66,11 @@ def delta_rule_chunked(q: Tensor, k: Tensor, v: Tensor, beta: Tensor) -> tuple[T
 def linear_attention_chunked(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Masked products within a chunk, a cumulative sum of states between chunks."""
     batch, steps, heads, _ = q.shape
-    questions, keys, values = (_chunks(a, LINEAR_CHUNK) for a in (q, k, v))
+    queries, keys, values = (_chunks(a, LINEAR_CHUNK) for a in (q, k, v))
     transposed = keys.transpose(-1, -2)
     after = (transposed @ values).cumsum(dim=1)
     before = pad(after[:, :-1], (0, 0, 0, 0, 1, 0))
-    y = questions @ before + (questions @ transposed).tril() @ values
+    y = queries @ before + (queries @ transposed).tril() @ values
     return _unchunk(y, batch, steps), after[:, -1].reshape(batch, heads, *after.shape[2:])
 
 

@@ -21,12 +21,12 @@ import tyro
 import runs
 from pages import write_section
 from srwm.data.splits import load_splits
-from srwm.fewshot.augment import distort
+from srwm.fewshot.augment import augment
 from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS
-from srwm.fewshot.protocols.registry import build_objective
+from srwm.fewshot.protocols.registry import build_protocol
 from srwm.training.runs import read_metrics, write_json
 
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -41,9 +41,9 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "one-query": ("one query per episode", ("--queries", "1")),
     "paper-input": ("the paper's input instead of the balanced one", ("--model.input", "paper")),
     "float32": ("float32 instead of bfloat16", ("--precision", "float32")),
-    "no-distortions": ("no distortions of the images", ("--no-distort",)),
+    "no-distortions": ("no distortions of the images", ("--no-augment",)),
     "constant-rate": ("constant learning rate", ("--schedule", "constant")),
-    "no-average": ("no moving average of the weights", ("--average-decay", "None")),
+    "no-average": ("no moving average of the weights", ("--ema-decay", "None")),
     "no-decay": ("no weight decay", ("--optimizer.weight-decay", "0")),
 }
 LAYOUTS = "layouts"
@@ -132,22 +132,22 @@ def measure_layouts(config: TrainConfig, data_dir: Path | None) -> dict[str, flo
     """Episodes per processor second of one training with images and kernels channels last, as built, and channels first."""
     torch.set_num_threads(1)
     data = load_splits(config.data, data_dir)["train"]
-    objective = build_objective(config, [data])
-    optimizer, draws = build_optimizer(objective, config.optimizer), torch.Generator()
-    sampler = objective.sampler(config, [data], draws)
+    protocol = build_protocol(config, [data])
+    optimizer, draws = build_optimizer(protocol, config.optimizer), torch.Generator()
+    sampler = protocol.sampler(config, [data], draws)
     layouts = {"channels last": torch.channels_last, "channels first": torch.contiguous_format}
     seconds = dict.fromkeys(layouts, 0.0)
     for repetition in range(_ROUNDS + 1):
         for name, layout in layouts.items():
-            for parameter in objective.model.stem.parameters():
+            for parameter in protocol.model.stem.parameters():
                 if parameter.dim() == 4:
                     parameter.data = parameter.data.contiguous(memory_format=layout)
             start = time.process_time()
             for _ in range(_STEPS):
                 drawn = sampler.sample()
-                images = distort(to_float(drawn.images), config.distortion, draws).contiguous(memory_format=layout)
+                images = augment(to_float(drawn.images), config.augmentation, draws).contiguous(memory_format=layout)
                 optimizer.zero_grad()
-                objective(drawn._replace(images=images)).loss.backward()
+                protocol(drawn._replace(images=images)).loss.backward()
                 optimizer.step()
             seconds[name] += (time.process_time() - start) if repetition > 0 else 0.0  # the first round warms up
     return {name: _ROUNDS * _STEPS * config.episodes / spent for name, spent in seconds.items()}

@@ -66,7 +66,7 @@ def main(options: Options) -> None:
         draw=draw,
         title=TITLE,
         kind="learners",
-        facts={"cpu_minutes": options.cpu_minutes},
+        metadata={"cpu_minutes": options.cpu_minutes},
     )
 
 

@@ -55,9 +55,9 @@ class Options:
 def main(options: Options) -> None:
     if options.variant is not None:
         measured = measure(options.variant, options)
-        from srwm.training.distributed import is_chief  # PyTorch comes with it: not before `measure` has set the process up
+        from srwm.training.distributed import is_rank_zero  # PyTorch comes with it: not before `measure` has set the process up
 
-        if is_chief():
+        if is_rank_zero():
             print(json.dumps(measured))
         return
     from srwm.rl.presets import PRESETS

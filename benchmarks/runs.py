@@ -53,13 +53,13 @@ def compare(
     draw: Callable[[Path, Chosen], str],
     title: str,
     kind: str,
-    facts: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> None:
     """Make the runs that have not been made yet, then print the section and write what is wanted.
 
     `make_one` makes the run of a variant and a seed, `result` reads a variant's, `section` tells all of them, and `draw` draws
     them to a path and says what the figure shows, each by the options; `title` opens a new page. In the JSON the results are
-    called `kind`, and `facts` stand beside them.
+    called `kind`, and `metadata` stand beside them.
     """
     if set(options.only) - set(variants) or options.preset not in presets:
         raise SystemExit(f"--only, --preset: expected some of {', '.join(variants)} and one of {', '.join(presets)}")
@@ -69,7 +69,7 @@ def compare(
     rows = [result(name, options) for name in options.only]
     text = section(rows, options)
     if options.json is not None:
-        write_json(options.json, {"preset": options.preset, "seeds": list(options.seeds), **facts, kind: rows})
+        write_json(options.json, {"preset": options.preset, "seeds": list(options.seeds), **metadata, kind: rows})
     if options.markdown is not None:
         figure = options.markdown.with_name(f"{options.markdown.stem}-{options.preset}.png")
         text += f"\n![{draw(figure, options)}]({figure.name})\n"

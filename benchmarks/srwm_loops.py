@@ -156,7 +156,7 @@ def _single_reads(inputs: Tensor, matrix: Tensor, selection: Tensor) -> tuple[li
 
 
 def _double_reads(inputs: Tensor, matrix: Tensor, selection: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Reads the next input from the old W, in one product with the difference of question and key, and adds what it missed."""
+    """Reads the next input from the old W, in one product with the difference of query and key, and adds what it missed."""
     *steps, last = inputs.unbind()
     e = matrix.shape[1]
     ys = []

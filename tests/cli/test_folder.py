@@ -121,22 +121,22 @@ def test_the_result_of_an_ensemble_lies_beside_that_of_one_reading(folder, tmp_p
     for name in ("val.json", "val-baselines.json"):
         shutil.copy(run / name, tmp_path / name)
     assert "each read" not in capsys.readouterr().out
-    assert main([*evaluate, "--split", "val", "--ensemble", "9"]) == 0
+    assert main([*evaluate, "--split", "val", "--tta-passes", "9"]) == 0
     assert "90 episodes, each read 9 times, " in capsys.readouterr().out
-    assert main([*evaluate, "--ensemble", "2", "--no-baselines"]) == 0
+    assert main([*evaluate, "--tta-passes", "2", "--no-baselines"]) == 0
     assert (run / "test.json").read_text() == tested
-    assert json.loads((run / "test-ensemble-2.json").read_text())["data"] == f"{folder}-test"
+    assert json.loads((run / "test-tta-2.json").read_text())["data"] == f"{folder}-test"
     for name in ("val", "val-baselines"):
         assert (run / f"{name}.json").read_bytes() == (tmp_path / f"{name}.json").read_bytes()
-        one, many = (json.loads((run / f"{name}{suffix}.json").read_text()) for suffix in ("", "-ensemble-9"))
+        one, many = (json.loads((run / f"{name}{suffix}.json").read_text()) for suffix in ("", "-tta-9"))
         assert one.keys() == many.keys()
     assert one != many
     data = load_splits(f"folder:{folder}")["val"]
-    expected = evaluate_model(load_best(run), data, episode_shape(run, 2), 90, 1, ensemble=9)
-    assert json.loads((run / "val-ensemble-9.json").read_text())["mean"] == expected.mean
+    expected = evaluate_model(load_best(run), data, episode_shape(run, 2), 90, 1, tta_passes=9)
+    assert json.loads((run / "val-tta-9.json").read_text())["mean"] == expected.mean
     assert one["nearest pixels (Euclidean)"] == many["nearest pixels (Euclidean)"]
-    assert main([*evaluate, "--ensemble", "0"]) == 1
-    assert "ensemble: expected 1 or more, got 0" in capsys.readouterr().err
+    assert main([*evaluate, "--tta-passes", "0"]) == 1
+    assert "tta_passes: expected 1 or more, got 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -194,11 +194,11 @@ def test_a_run_on_a_stream_has_figures_of_its_own(tmp_path, capsys):
     assert (tmp_path / "run" / "adaptation.json").read_text() == kept, "those of the test"
     assert main(["fewshot", "evaluate", str(tmp_path / "run"), "--queries", "5"]) == 1
     assert "queries: streams have none, and the protocol is 'delayed'" in capsys.readouterr().err
-    assert main(["fewshot", "evaluate", str(tmp_path / "run"), "--ensemble", "2"]) == 1
-    assert "ensemble: expected 1, since streams are read once, and the protocol is 'delayed'" in capsys.readouterr().err
+    assert main(["fewshot", "evaluate", str(tmp_path / "run"), "--tta-passes", "2"]) == 1
+    assert "tta_passes: expected 1, since streams are read once, and the protocol is 'delayed'" in capsys.readouterr().err
     assert main(["fewshot", "figures", str(tmp_path / "run")]) == 0
     assert main(["fewshot", "adaptation", str(tmp_path / "run"), "--figure", str(tmp_path / "adaptation.png")]) == 0
     shown = capsys.readouterr().out
-    assert "left out, since a stream has no questions" in shown
+    assert "left out, since a stream has no queries" in shown
     assert [path.name for path in (tmp_path / "run" / "figures").iterdir()] == ["learning_curves.png"]
     assert (tmp_path / "adaptation.png").exists()

@@ -13,7 +13,7 @@ VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MALLOC_ARENA_MAX", "MALLOC_TR
 
 @pytest.fixture
 def environment(monkeypatch):
-    """This process's environment without the variables in question; all changes are undone."""
+    """This process's environment without the variables in query; all changes are undone."""
     bare = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     monkeypatch.setattr(os, "environ", bare)
     return bare

@@ -40,7 +40,7 @@ def test_train_evaluate_watch(tmp_path, capsys) -> None:
     assert -1 <= scores["low"] <= scores["value"] <= scores["high"] <= 1
     assert main(["rl", "curves", str(run), str(run), "--figure", str(tmp_path / "curves.png")]) == 0
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert main(["rl", "watch", str(run), "--film", str(tmp_path / "film.gif"), "--most-frames", "3"]) == 0
+    assert main(["rl", "watch", str(run), "--film", str(tmp_path / "film.gif"), "--max-frames", "3"]) == 0
     assert (tmp_path / "film.gif").exists()
 
 
@@ -168,7 +168,7 @@ def test_no_other_command_plays_in_the_environments_of_training(tmp_path, monkey
     monkeypatch.setattr(LocalEnv, "__init__", remember)
     assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--seed", "1"]) == 0
     assert main(["rl", "evaluate", str(run), "--episodes", "40", "--seed", "1"]) == 0
-    assert main(["rl", "watch", str(run), "--film", str(tmp_path / "film.gif"), "--most-frames", "2", "--seed", "1"]) == 0
+    assert main(["rl", "watch", str(run), "--film", str(tmp_path / "film.gif"), "--max-frames", "2", "--seed", "1"]) == 0
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr("srwm.cli.rl.train_run", lambda *_, **__: True)
     assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--seed", "0"]) == 0

@@ -25,13 +25,13 @@ def test_select_reorders_classes():
 
 
 def test_rotations_are_classes_of_their_own():
-    data, turned = ragged(), with_rotations(ragged())
-    assert len(turned) == 8
-    assert turned.counts.tolist() == [2, 3] * 4
+    data, rotated = ragged(), with_rotations(ragged())
+    assert len(rotated) == 8
+    assert rotated.counts.tolist() == [2, 3] * 4
     for turn in range(4):
         for c in range(2):
-            assert np.array_equal(turned.of_class(2 * turn + c), np.rot90(data.of_class(c), turn, axes=(2, 3)))
-    assert turned.class_names[3] == "b@90"
+            assert np.array_equal(rotated.of_class(2 * turn + c), np.rot90(data.of_class(c), turn, axes=(2, 3)))
+    assert rotated.class_names[3] == "b@90"
 
 
 @pytest.mark.parametrize("offsets", [[0, 2], [0, 2, 4], [1, 2, 5], [0, 0, 5]])

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from srwm.fewshot.augment import AffineConfig, change_colors, change_strokes, distort
+from srwm.fewshot.augment import AugmentationConfig, augment, change_colors, change_strokes
 
-STILL = {"degrees": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
+STILL = {"degrees": 0.0, "scale": 0.0, "shear": 0.0, "translate": 0.0}
 
 
 def dot(size=33):
@@ -29,12 +29,12 @@ def moments(images, x, y):
 
 def test_no_distortion_is_the_identity():
     images = torch.rand(4, 3, 28, 28, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(distort(images, AffineConfig(**STILL)), images, atol=1e-5)
+    assert torch.allclose(augment(images, AugmentationConfig(**STILL)), images, atol=1e-5)
 
 
 def test_the_same_generator_state_gives_the_same_distortions():
     images = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    one, same, other = (distort(images, AffineConfig(), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    one, same, other = (augment(images, AugmentationConfig(), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
@@ -42,7 +42,7 @@ def test_the_same_generator_state_gives_the_same_distortions():
 def test_shifts_fill_their_range():
     x, y = dot()
     images = torch.exp(-(x**2 + y**2) / 0.02).expand(500, 1, -1, -1)
-    moved = distort(images, AffineConfig(**{**STILL, "shift": 0.1}), torch.Generator().manual_seed(0))
+    moved = augment(images, AugmentationConfig(**{**STILL, "translate": 0.1}), torch.Generator().manual_seed(0))
     mean_x, mean_y, *_ = moments(moved, x, y)
     for mean in (mean_x, mean_y):
         assert 0.18 < mean.abs().max() <= 0.2001, "a tenth of the width is a fifth of half the width"
@@ -52,7 +52,7 @@ def test_shifts_fill_their_range():
 def test_scaling_fills_its_range():
     x, y = dot()
     images = torch.exp(-(x**2 + y**2) / 0.05).expand(500, 1, -1, -1)
-    scaled = distort(images, AffineConfig(**{**STILL, "scale": 0.2}), torch.Generator().manual_seed(0))
+    scaled = augment(images, AugmentationConfig(**{**STILL, "scale": 0.2}), torch.Generator().manual_seed(0))
     *_, var_x, _ = moments(images, x, y)
     *_, new_x, new_y = moments(scaled, x, y)
     ratio = (new_x / var_x).sqrt()
@@ -65,8 +65,8 @@ def test_scaling_fills_its_range():
 def test_rotation_keeps_its_limit_whatever_the_ratio_of_the_sides(size):
     x, y = pixels(*size)
     bar = torch.exp(-(x**2 / 0.2 + y**2 / 0.005)).expand(500, 1, -1, -1)
-    turned = distort(bar, AffineConfig(**{**STILL, "degrees": 30.0}), torch.Generator().manual_seed(0))
-    weight = turned / turned.sum((-1, -2), keepdim=True)
+    rotated = augment(bar, AugmentationConfig(**{**STILL, "degrees": 30.0}), torch.Generator().manual_seed(0))
+    weight = rotated / rotated.sum((-1, -2), keepdim=True)
     xx, yy, xy = ((weight * p).sum((-1, -2)) for p in (x * x, y * y, x * y))
     angle = torch.rad2deg(0.5 * torch.atan2(2 * xy, xx - yy))
     assert 28 < angle.max() < 30.5
@@ -77,7 +77,7 @@ def test_rotation_keeps_its_limit_whatever_the_ratio_of_the_sides(size):
 def test_shear_moves_a_row_by_its_height(size):
     x, y = pixels(*size)
     bar = torch.exp(-(x**2 / 0.005 + y**2 / 0.05)).expand(500, 1, -1, -1)
-    sheared = distort(bar, AffineConfig(**{**STILL, "shear": 0.2}), torch.Generator().manual_seed(0))
+    sheared = augment(bar, AugmentationConfig(**{**STILL, "shear": 0.2}), torch.Generator().manual_seed(0))
     weight = sheared / sheared.sum((-1, -2), keepdim=True)
     slope = (weight * x * y).sum((-1, -2)) / (weight * y * y).sum((-1, -2))
     assert 0.19 < slope.max() < 0.201
@@ -86,7 +86,7 @@ def test_shear_moves_a_row_by_its_height(size):
 
 def test_half_of_the_images_are_mirrored():
     images = torch.rand(400, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    found = distort(images, AffineConfig(**STILL, mirror=True), torch.Generator().manual_seed(0))
+    found = augment(images, AugmentationConfig(**STILL, hflip=True), torch.Generator().manual_seed(0))
     same, mirrored = (((found - like).abs().amax((1, 2, 3)) < 1e-5) for like in (images, images.flip(3)))
     assert (same ^ mirrored).all()
     assert 150 < mirrored.sum() < 250
@@ -95,7 +95,7 @@ def test_half_of_the_images_are_mirrored():
 def test_reflection_leaves_no_black_edge():
     images = torch.ones(50, 3, 8, 8)
     dark, bright = (
-        distort(images, AffineConfig(outside=kind), torch.Generator().manual_seed(0)) for kind in ("zeros", "reflection")
+        augment(images, AugmentationConfig(outside=kind), torch.Generator().manual_seed(0)) for kind in ("zeros", "reflection")
     )
     assert dark.min() < 0.5
     assert torch.allclose(bright, images)
@@ -117,7 +117,7 @@ def test_strokes_become_wider_and_thinner_and_none_vanishes():
 def test_elastic_distortion_bends_and_keeps_the_ink():
     images = torch.zeros(50, 1, 28, 28)
     images[:, :, 4:24, 12:16] = 1
-    bent = distort(images, AffineConfig(**STILL, elastic=0.03), torch.Generator().manual_seed(0))
+    bent = augment(images, AugmentationConfig(**STILL, elastic=0.03), torch.Generator().manual_seed(0))
     assert (bent - images).abs().sum((1, 2, 3)).min() > 1
     assert 0.9 < bent.sum() / images.sum() < 1.1
 
@@ -135,9 +135,9 @@ def test_colors_change_within_their_limits():
     assert torch.allclose(flat, (level + 0.5 * (gray - level)).expand_as(images), atol=1e-6)
     assert change_colors(images, 9 * one, one, one).max() == 1
 
-    changed = distort(images, AffineConfig(**STILL, color=0.3), torch.Generator().manual_seed(0))
+    changed = augment(images, AugmentationConfig(**STILL, color=0.3), torch.Generator().manual_seed(0))
     brightness = changed.mean((1, 2, 3)) / images.mean((1, 2, 3))
     assert 0.7 - 1e-3 <= brightness.min() < 0.72
     assert 1.28 < brightness.max() <= 1.3 + 1e-3
-    again = distort(images, AffineConfig(**STILL, color=0.3), torch.Generator().manual_seed(0))
+    again = augment(images, AugmentationConfig(**STILL, color=0.3), torch.Generator().manual_seed(0))
     assert torch.equal(changed, again)

@@ -70,7 +70,7 @@ def test_fewer_classes_than_labels_take_labels_at_random():
 def test_steps_draw_their_numbers_of_classes_and_examples():
     shape = EpisodeShape(n_way=5, k_shot=1, queries=5)
     data = numbered([8] * 9)
-    sampler = PooledSampler(data, shape, 4, generator(), classes=6, images_per_class=8, fewest_ways=2, most_shots=3)
+    sampler = PooledSampler(data, shape, 4, generator(), classes=6, images_per_class=8, min_ways=2, max_shots=3)
     seen = set()
     for _ in range(200):
         images, _, episodes = sampler.sample()[:3]
@@ -159,7 +159,7 @@ def test_turned_classes_are_classes_of_their_own():
     ramp = np.broadcast_to(np.arange(0, 80, 10, dtype=np.uint8), (60, 1, 8, 8))
     data = ImageClasses("ramps", np.ascontiguousarray(ramp), np.arange(0, 61, 10), tuple("abcdef"))
     shape = EpisodeShape(3, 1, queries=3)
-    sampler = PooledSampler(data, shape, 4, generator(), classes=4, images_per_class=5, turned=0.5)
+    sampler = PooledSampler(data, shape, 4, generator(), classes=4, images_per_class=5, rotated=0.5)
     counts = torch.zeros(4)
     for _ in range(100):
         step = sampler.sample()
@@ -167,7 +167,7 @@ def test_turned_classes_are_classes_of_their_own():
         for image, quarter in zip(step.images, quarters.tolist(), strict=True):
             assert torch.equal(image.rot90(-quarter, (1, 2)), torch.from_numpy(ramp[0].copy()))
         of_classes = quarters.view(4, 5)
-        assert (of_classes == of_classes[:, :1]).all(), "a class is turned as a whole"
+        assert (of_classes == of_classes[:, :1]).all(), "a class is rotated as a whole"
         assert len((step.classes % len(data)).unique()) == 4
         counts += torch.bincount(of_classes[:, 0], minlength=4)
     assert 0.4 < counts[0] / 400 < 0.6
@@ -176,10 +176,13 @@ def test_turned_classes_are_classes_of_their_own():
 
 
 @pytest.mark.parametrize(
-    ("side", "turned", "message"),
-    [((8, 8), 1.5, "pool.turned: expected a share from 0 to 1, got 1.5"), ((8, 6), 0.5, "pool.turned: expected square images")],
+    ("side", "rotated", "message"),
+    [
+        ((8, 8), 1.5, "pool.rotated: expected a share from 0 to 1, got 1.5"),
+        ((8, 6), 0.5, "pool.rotated: expected square images"),
+    ],
 )
-def test_turns_that_cannot_be(side, turned, message):
+def test_turns_that_cannot_be(side, rotated, message):
     data = ImageClasses("plain", np.zeros((60, 1, *side), np.uint8), np.arange(0, 61, 10), tuple("abcdef"))
     with pytest.raises(UserError, match=message):
-        PooledSampler(data, EpisodeShape(3, 1, 3), 4, generator(), classes=4, images_per_class=5, turned=turned)
+        PooledSampler(data, EpisodeShape(3, 1, 3), 4, generator(), classes=4, images_per_class=5, rotated=rotated)

@@ -9,7 +9,7 @@ from srwm.data.normalize import normalized
 from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS
-from srwm.fewshot.protocols.registry import PROTOCOLS, build_objective, check_config
+from srwm.fewshot.protocols.registry import PROTOCOLS, build_protocol, check_config
 
 COUNTS = {"paper-omniglot-1shot": 1_342_021, "paper-bootstrap-omniglot-1shot": 1_342_021}
 
@@ -17,13 +17,13 @@ COUNTS = {"paper-omniglot-1shot": 1_342_021, "paper-bootstrap-omniglot-1shot": 1
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_builds_its_model_and_optimizer(name):
     config = PRESETS[name][1]
-    objective = PROTOCOLS[config.protocol](config, num_classes=64)
-    optimizer = build_optimizer(objective, config.optimizer)
-    count = sum(p.numel() for p in objective.model.parameters())
+    protocol = PROTOCOLS[config.protocol](config, num_classes=64)
+    optimizer = build_optimizer(protocol, config.optimizer)
+    count = sum(p.numel() for p in protocol.model.parameters())
     held = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
-    assert held == sum(p.numel() for p in objective.parameters()) >= count
+    assert held == sum(p.numel() for p in protocol.parameters()) >= count
     assert count == COUNTS.get(name, count)
-    assert objective.model.config.stack.core == next((core for core in ("deltanet", "lstm") if core in name), "srwm")
+    assert protocol.model.config.stack.core == next((core for core in ("deltanet", "lstm") if core in name), "srwm")
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -41,11 +41,11 @@ def test_every_preset_fits_data_of_the_usual_size_and_learns_from_it(name):
 
     config = dataclasses.replace(config, episodes=2)
     torch.manual_seed(0)
-    objective = build_objective(config, sets["train"])
-    optimizer = build_optimizer(objective, config.optimizer)
-    before = {parameter: parameter.detach().clone() for parameter in objective.parameters()}
-    step = objective.sampler(config, sets["train"], torch.Generator().manual_seed(0)).sample()
-    loss = objective(step._replace(images=to_float(step.images))).loss
+    protocol = build_protocol(config, sets["train"])
+    optimizer = build_optimizer(protocol, config.optimizer)
+    before = {parameter: parameter.detach().clone() for parameter in protocol.parameters()}
+    step = protocol.sampler(config, sets["train"], torch.Generator().manual_seed(0)).sample()
+    loss = protocol(step._replace(images=to_float(step.images))).loss
     loss.backward()
     optimizer.step()
     assert loss.isfinite()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from srwm.fewshot.models.metadata import Facts
+from srwm.fewshot.models.metadata import ModelMetadata
 from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
 from srwm.nn import StackConfig
 
@@ -45,7 +45,7 @@ def drawn() -> FewShotModel:
     """A model of drawings that nobody trained."""
     torch.manual_seed(1)
     model = FewShotModel(ModelConfig(n_way=5, stem_channels=4, stack=STACK)).eval()
-    model.facts = Facts("nothing", "ink")
+    model.metadata = ModelMetadata("nothing", "ink")
     return model
 
 

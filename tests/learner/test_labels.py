@@ -88,7 +88,9 @@ def test_labels_of_another_kind_or_undeclared_are_refused(trained) -> None:
         learner.partial_fit(x[:1], y[:1], classes=[0, 1, 2, 3])
 
 
-@pytest.mark.parametrize("setting", [{"ensemble": 0}, {"ensemble": 1.5}, {"ensemble": True}, {"preprocess": "magic"}], ids=str)
+@pytest.mark.parametrize(
+    "setting", [{"tta_passes": 0}, {"tta_passes": 1.5}, {"tta_passes": True}, {"preprocess": "magic"}], ids=str
+)
 def test_wrong_settings_are_told_when_they_are_used(trained, setting) -> None:
     x, y = points(3, 2, 0)
     learner = FewShotLearner(trained, **setting)
@@ -107,4 +109,4 @@ def test_labels_that_become_equal_in_a_common_type_are_refused(trained) -> None:
 @pytest.mark.parametrize("seed", [None, -1, 2**70, np.random.RandomState(0)], ids=["None", "negative", "huge", "RandomState"])
 def test_a_random_state_that_is_no_seed_is_named(trained, seed) -> None:
     with pytest.raises(ValueError, match="random_state: expected a whole number from 0"):
-        FewShotLearner(trained, ensemble=2, random_state=seed).fit(*points(2, 1, 0))
+        FewShotLearner(trained, tta_passes=2, random_state=seed).fit(*points(2, 1, 0))

@@ -93,7 +93,7 @@ def test_fit_forgets_and_takes_new_settings(trained, drawn, images) -> None:
 def test_an_ensemble_averages_over_orders(trained) -> None:
     x, y = points(WAYS, 5, 0)
     given, one, many, again, other = (
-        FewShotLearner(trained, ensemble=orders, random_state=seed).fit(x, y).predict_proba(x)
+        FewShotLearner(trained, tta_passes=orders, random_state=seed).fit(x, y).predict_proba(x)
         for orders, seed in ((1, 0), (1, 5), (9, 0), (9, 0), (9, 1))
     )
     assert np.array_equal(given, one)
@@ -105,7 +105,7 @@ def test_an_ensemble_averages_over_orders(trained) -> None:
 @torch.no_grad()
 def test_an_ensemble_is_the_mean_of_its_orders(trained) -> None:
     x, y = points(WAYS, 5, 0)
-    learner = FewShotLearner(trained, ensemble=3).fit(x, y)
+    learner = FewShotLearner(trained, tta_passes=3).fit(x, y)
     queries = torch.from_numpy(x).float()[None]
     each = [trained.query(queries, tuple(part[i : i + 1] for part in learner.state_))[0] for i in range(3)]
     slots = list(dict.fromkeys(y.tolist()))
@@ -116,14 +116,14 @@ def test_an_ensemble_is_the_mean_of_its_orders(trained) -> None:
 
 
 def test_readings_of_images_are_through_other_views(drawn, images) -> None:
-    learner = FewShotLearner(drawn, preprocess="none", ensemble=10).fit(images[:3], LABELS[:3])
+    learner = FewShotLearner(drawn, preprocess="none", tta_passes=10).fit(images[:3], LABELS[:3])
     generator = torch.Generator().manual_seed(0)
     orders = [torch.arange(3), *(torch.randperm(3, generator=generator) for _ in range(9))]
     pixels = torch.from_numpy(images)[:, None].float() / 255
     each = []
     for reading, order in enumerate(orders):
-        turned = (pixels.flip(3) if reading % 8 > 3 else pixels).rot90(reading % 4, (2, 3))
-        features = drawn.embed(turned).detach()
+        rotated = (pixels.flip(3) if reading % 8 > 3 else pixels).rot90(reading % 4, (2, 3))
+        features = drawn.embed(rotated).detach()
         state = drawn.learn_features(features[order][None], order[None])
         each.append(drawn.query_features(features[None], state)[0, :, :3].detach().double().softmax(-1))
     mean = torch.stack(each).mean(0)[:, [1, 0, 2]]  # of the labels a, b, c; b was shown first
@@ -138,7 +138,7 @@ def test_any_core_serves(core, tmp_path) -> None:
     stack = StackConfig(core=core, d_model=16, num_heads=2, num_layers=2, ff_factor=1)
     model = FewShotModel(ModelConfig(image_shape=(WIDTH,), stem="none", n_way=WAYS, stack=stack))
     x, y = points(3, 4, 0)
-    learner = FewShotLearner(model, ensemble=3).fit(x, y)
+    learner = FewShotLearner(model, tta_passes=3).fit(x, y)
     learner.save(tmp_path / "state")
     assert np.array_equal(FewShotLearner(model).load(tmp_path / "state").predict_proba(x), learner.predict_proba(x))
 
@@ -154,7 +154,7 @@ def test_the_given_model_stays_as_it_was(trained) -> None:
 
 
 def test_predictions_in_many_threads_are_those_of_one(drawn, images) -> None:
-    learner = FewShotLearner(drawn, ensemble=2).fit(images, LABELS)
+    learner = FewShotLearner(drawn, tta_passes=2).fit(images, LABELS)
     parts = [np.random.default_rng(seed).random((3, 28, 28)) for seed in range(12)]
     expected = [learner.predict_proba(part) for part in parts]
     with ThreadPoolExecutor(8) as pool:

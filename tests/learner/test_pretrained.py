@@ -14,7 +14,7 @@ import torch
 
 from srwm.errors import UserError
 from srwm.fewshot.config import TrainConfig
-from srwm.fewshot.models.metadata import Facts
+from srwm.fewshot.models.metadata import ModelMetadata
 from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
 from srwm.learner import pretrained
 from srwm.nn import StackConfig
@@ -24,7 +24,7 @@ from srwm.training.runs import create_run
 CONFIG = ModelConfig(
     n_way=4, stem_channels=4, stack=StackConfig(d_model=16, num_heads=2, num_layers=1, ff_factor=1, unroll_length=None)
 )
-FACTS = Facts("letters", "ink", {"test, 5-way 1-shot": "90.00 ± 0.10 %"})
+FACTS = ModelMetadata("letters", "ink", {"test, 5-way 1-shot": "90.00 ± 0.10 %"})
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def model() -> FewShotModel:
     torch.manual_seed(0)
     model = FewShotModel(CONFIG)
     model(torch.rand(2, 5, 1, 28, 28), torch.zeros(2, 5, dtype=torch.long))  # batch statistics that are not the initial ones
-    model.facts = FACTS
+    model.metadata = FACTS
     return model.eval()
 
 
@@ -64,7 +64,7 @@ def edit(folder: Path, **changes: object) -> None:
 def test_a_model_comes_back_as_it_was(model: FewShotModel, folder: Path) -> None:
     loaded = FewShotModel.from_pretrained(folder)
     assert same(model, loaded)
-    assert (loaded.config, loaded.facts, loaded.training) == (CONFIG, FACTS, False)
+    assert (loaded.config, loaded.metadata, loaded.training) == (CONFIG, FACTS, False)
     assert sorted(os.listdir(folder)) == ["README.md", "config.json", "model.safetensors"]
     card = (folder / "README.md").read_text()
     assert "Trained on: letters" in card
@@ -106,10 +106,10 @@ def test_a_run_folder_is_taken(model: FewShotModel, tmp_path: Path) -> None:
         save_weights(tmp_path / data / "best.safetensors", model, {"step": 1})
         loaded = FewShotModel.from_pretrained(tmp_path / data)
         assert same(model, loaded)
-        assert loaded.facts == Facts(data, "ink")
+        assert loaded.metadata == ModelMetadata(data, "ink")
     create_run(tmp_path / "photographs", TrainConfig(data="mini-imagenet", model=CONFIG, steps=1))
     save_weights(tmp_path / "photographs" / "best.safetensors", model, {"step": 1})
-    assert FewShotModel.from_pretrained(tmp_path / "photographs").facts.preprocess == "none"
+    assert FewShotModel.from_pretrained(tmp_path / "photographs").metadata.preprocess == "none"
 
 
 @pytest.mark.parametrize("content", [None, '{"hidden_size": 768}', "{"])
@@ -125,15 +125,15 @@ def test_the_configuration_of_a_run_or_of_another_program_is_not_replaced(model,
 
 
 def test_a_checkpoint_is_replaced_by_another(model, folder) -> None:
-    model.facts = Facts("other letters")
+    model.metadata = ModelMetadata("other letters")
     model.save_pretrained(folder)
-    assert FewShotModel.from_pretrained(folder).facts == Facts("other letters")
+    assert FewShotModel.from_pretrained(folder).metadata == ModelMetadata("other letters")
     assert "Trained on: other letters" in (folder / "README.md").read_text()
 
 
 def test_a_card_that_was_written_when_the_configuration_was_not_is_replaced(model, folder, monkeypatch) -> None:
     """And so is one of a version with other words."""
-    model.facts = Facts("letters of another time")
+    model.metadata = ModelMetadata("letters of another time")
     monkeypatch.setattr(pretrained, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         model.save_pretrained(folder)
@@ -314,9 +314,9 @@ def test_a_pickle_is_refused_and_not_executed(folder, tmp_path, monkeypatch) -> 
         ({"model": {"n_way": -1}}, "weights and configuration do not fit"),
         ({"model": {"stem": "../conv"}}, "stem: expected conv4 or resnet12 or none, got '../conv'"),
         ({"model": dataclasses.asdict(dataclasses.replace(CONFIG, n_way=5))}, r"weights and configuration .*out_layer"),
-        ({"facts": {"preprocess": "magic"}}, "preprocess: expected ink or none, got 'magic'"),
-        ({"facts": {"trained_on": 3}}, "not a configuration of this version"),
-        ({"facts": []}, "not a configuration of this version"),
+        ({"metadata": {"preprocess": "magic"}}, "preprocess: expected ink or none, got 'magic'"),
+        ({"metadata": {"trained_on": 3}}, "not a configuration of this version"),
+        ({"metadata": []}, "not a configuration of this version"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_told(folder, changes, message) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from srwm import FewShotLearner
 from srwm.errors import UserError
-from srwm.fewshot.models.metadata import Facts
+from srwm.fewshot.models.metadata import ModelMetadata
 from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
 
 from .conftest import LABELS, STACK, WAYS, WIDTH, points
@@ -20,7 +20,7 @@ from .conftest import LABELS, STACK, WAYS, WIDTH, points
 def test_a_saved_state_goes_on_where_it_was(trained, tmp_path) -> None:
     x, y = points(WAYS, 6, 0)
     names = np.array(["ä", "b", "c", "d"])[y]
-    learner = FewShotLearner(trained, ensemble=3).partial_fit(x[:9], names[:9], classes=["ä", "b", "c", "d"])
+    learner = FewShotLearner(trained, tta_passes=3).partial_fit(x[:9], names[:9], classes=["ä", "b", "c", "d"])
     learner.save(tmp_path / "state")
     loaded = FewShotLearner(trained).load(tmp_path / "state")
     assert np.array_equal(loaded.predict_proba(x), learner.predict_proba(x))
@@ -31,13 +31,13 @@ def test_a_saved_state_goes_on_where_it_was(trained, tmp_path) -> None:
     assert loaded.load(tmp_path / "state").state_[0].shape == (3, 2, 16, 52)
 
 
-@pytest.mark.parametrize(("channels", "ensemble"), [(1, 9), (3, 7)])
-def test_an_ensemble_on_images_goes_on_where_it_was(tmp_path, channels, ensemble) -> None:
+@pytest.mark.parametrize(("channels", "tta_passes"), [(1, 9), (3, 7)])
+def test_an_ensemble_on_images_goes_on_where_it_was(tmp_path, channels, tta_passes) -> None:
     torch.manual_seed(2)
     config = ModelConfig(image_shape=(channels, 16, 20), n_way=3, stem_channels=4, stack=STACK)
     model = FewShotModel(config)
     x = np.random.default_rng(0).random((6, channels, 16, 20), dtype=np.float32)
-    learner = FewShotLearner(model, ensemble=ensemble, random_state=3).learn(x[:4], list("abca"))
+    learner = FewShotLearner(model, tta_passes=tta_passes, random_state=3).learn(x[:4], list("abca"))
     learner.save(tmp_path / "state")
     loaded = FewShotLearner(model).load(tmp_path / "state")
     before = learner.predict_proba(x)
@@ -156,18 +156,18 @@ def test_a_corrupt_state_is_refused(trained, tmp_path, monkeypatch, content, mes
 def test_a_state_that_was_tampered_with_is_refused(trained, tmp_path, old, new) -> None:
     FewShotLearner(trained).learn(points(2, 1, 0)[0], ["a", "b"]).save(tmp_path / "state")
     with safetensors.safe_open(tmp_path / "state", "pt") as file:
-        facts, tensors = json.loads(file.metadata()["srwm"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    del facts["digest"]
-    facts = json.dumps(facts)
-    assert facts.count(old) == 1
-    safetensors.torch.save_file(tensors, tmp_path / "state", {"srwm": facts.replace(old, new)})
+        metadata, tensors = json.loads(file.metadata()["srwm"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del metadata["digest"]
+    metadata = json.dumps(metadata)
+    assert metadata.count(old) == 1
+    safetensors.torch.save_file(tensors, tmp_path / "state", {"srwm": metadata.replace(old, new)})
     learner = FewShotLearner(trained)
     with pytest.raises(UserError, match="not a state of this model"):
         learner.load(tmp_path / "state")
     good = tensors["state.0"]
     bad = [{"state.0": good[:, :1]}, {"state.0": good * torch.nan}, {"state.0": good.double()}, {"x": torch.zeros(1)}]
     for wrong in ({}, tensors | {"state.1": torch.zeros(1)}, *bad):
-        safetensors.torch.save_file(wrong, tmp_path / "state", {"srwm": facts})
+        safetensors.torch.save_file(wrong, tmp_path / "state", {"srwm": metadata})
         with pytest.raises(UserError, match="not a state of this model"):
             learner.load(tmp_path / "state")
 
@@ -190,8 +190,8 @@ def test_from_pretrained(drawn, images, tmp_path) -> None:
     learner = FewShotLearner.from_pretrained(tmp_path / "letters")
     assert learner.get_params()["model"] == tmp_path / "letters"
     learner.learn(images, LABELS)
-    assert learner.model_.facts == Facts("nothing", "ink")
-    settings = {"preprocess": "none", "ensemble": 4, "random_state": 7}
+    assert learner.model_.metadata == ModelMetadata("nothing", "ink")
+    settings = {"preprocess": "none", "tta_passes": 4, "random_state": 7}
     chosen = FewShotLearner.from_pretrained(tmp_path / "letters", **settings)
     assert chosen.get_params() == {"model": tmp_path / "letters", **settings}
     assert chosen.learn(images, LABELS).state_[0].shape[0] == 4

@@ -14,18 +14,18 @@ from .conftest import LABELS, WAYS, WIDTH, points
 
 def test_parameters_are_kept_as_they_are(trained) -> None:
     learner = FewShotLearner(trained, "none", 2, random_state=7)
-    params = {"model": trained, "preprocess": "none", "ensemble": 2, "random_state": 7}
+    params = {"model": trained, "preprocess": "none", "tta_passes": 2, "random_state": 7}
     assert vars(learner) == params
     learner.fit(*points(3, 2, 0))
     assert learner.get_params() == params
     assert learner.get_params()["model"] is trained
-    assert learner.set_params(ensemble=5, preprocess="auto") is learner
-    assert (learner.ensemble, learner.preprocess) == (5, "auto")
+    assert learner.set_params(tta_passes=5, preprocess="auto") is learner
+    assert (learner.tta_passes, learner.preprocess) == (5, "auto")
     with pytest.raises(ValueError, match=r"Invalid parameter 'depth' for estimator FewShotLearner\(.*'random_state'\]"):
-        learner.set_params(ensemble=1, depth=3)
-    assert learner.ensemble == 5
+        learner.set_params(tta_passes=1, depth=3)
+    assert learner.tta_passes == 5
     assert repr(FewShotLearner()) == "FewShotLearner()"
-    assert repr(learner) == "FewShotLearner(model=<FewShotModel>, ensemble=5, random_state=7)"
+    assert repr(learner) == "FewShotLearner(model=<FewShotModel>, tta_passes=5, random_state=7)"
 
 
 def test_methods_that_learn_return_the_learner(trained, tmp_path) -> None:
@@ -80,7 +80,7 @@ def test_the_score_is_the_share_of_right_answers(trained) -> None:
 
 
 def test_pickling(trained, drawn, images) -> None:
-    learner = FewShotLearner(drawn, ensemble=2).fit(images, LABELS)
+    learner = FewShotLearner(drawn, tta_passes=2).fit(images, LABELS)
     for protocol in (2, pickle.HIGHEST_PROTOCOL):
         copy = pickle.loads(pickle.dumps(learner, protocol))
         assert np.array_equal(copy.predict_proba(images), learner.predict_proba(images))
@@ -92,10 +92,10 @@ def test_pickling(trained, drawn, images) -> None:
 def test_clones_have_the_settings_alone(trained) -> None:
     base = pytest.importorskip("sklearn.base")
     x, y = points(3, 4, 0)
-    learner = FewShotLearner(trained, ensemble=2).fit(x, y)
+    learner = FewShotLearner(trained, tta_passes=2).fit(x, y)
     clone = base.clone(learner)
     assert not hasattr(clone, "classes_")
-    assert clone.ensemble == 2
+    assert clone.tta_passes == 2
     assert np.array_equal(clone.fit(x, y).predict_proba(x), learner.predict_proba(x))
     assert base.clone(FewShotLearner("name")).model == "name"
 
@@ -117,10 +117,10 @@ def test_scikit_learn_sees_a_classifier(trained) -> None:
 
 def test_model_selection_and_pipelines(trained) -> None:
     pytest.importorskip("sklearn")
-    from sklearn.ensemble import VotingClassifier
     from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
+    from sklearn.tta_passes import VotingClassifier
 
     x, y = points(WAYS, 12, 2)
     y = np.array(["owl", "bee", "cat", "dog"])[y]
@@ -133,7 +133,7 @@ def test_model_selection_and_pipelines(trained) -> None:
     search = GridSearchCV(make_pipeline(StandardScaler(), FewShotLearner(trained)), {"fewshotlearner__ensemble": [1, 3]}, cv=3)
     found = search.fit(x, y).cv_results_["mean_test_score"]
     by_hand = [
-        cross_val_score(make_pipeline(StandardScaler(), FewShotLearner(trained, ensemble=n)), x, y, cv=3) for n in (1, 3)
+        cross_val_score(make_pipeline(StandardScaler(), FewShotLearner(trained, tta_passes=n)), x, y, cv=3) for n in (1, 3)
     ]
     assert found.tolist() == [scores.mean() for scores in by_hand]
     assert cross_val_predict(FewShotLearner(trained), x, y, cv=3, method="predict_proba").shape == (48, 4)

@@ -81,11 +81,11 @@ def test_a_reset_at_a_masked_step_still_resets(carrying_layer: Layer) -> None:
 
 
 def test_query_answers_like_separate_steps(layer: Layer) -> None:
-    questions = torch.randn(3, 4, 6)
+    queries = torch.randn(3, 4, 6)
     for state in (None, a_state(layer)):
-        separate = [layer(questions[:, i : i + 1], state)[0] for i in range(4)]
-        assert_close(layer.query(questions, state), torch.cat(separate, 1), **TOLERANCE)
-        assert layer.query(questions[:, :0], state).shape == (3, 0, 6)
+        separate = [layer(queries[:, i : i + 1], state)[0] for i in range(4)]
+        assert_close(layer.query(queries, state), torch.cat(separate, 1), **TOLERANCE)
+        assert layer.query(queries[:, :0], state).shape == (3, 0, 6)
 
 
 def test_calls_leave_the_state_as_it_was(layer: Layer) -> None:

@@ -19,7 +19,7 @@ def fresh_compiler() -> Iterator[None]:
 
 
 def model(recurrence: Recurrence, backend: str) -> Callable[[Inputs, Inputs], tuple[Tensor, ...]]:
-    """Two calls with the state carried from one to the other, and a question to the state at the end."""
+    """Two calls with the state carried from one to the other, and a query to the state at the end."""
 
     def run(inputs: Inputs, flags: Inputs) -> tuple[Tensor, ...]:
         y, state = recurrence.run(**inputs, **flags, backend=backend)

@@ -117,7 +117,7 @@ def test_saturated_gates(backend: str) -> None:
     """Logits of ±200: softmaxes are one-hot, rates 0 or 1, and nothing overflows. One step moves a column onto another."""
     weight = torch.zeros(1, 3, 2 + 6 + 4)
     weight[0, :, :2] = torch.tensor([[1.0, 2], [3, 4], [5, 6]])
-    weight[0, 0, 2:5] = torch.tensor([0.0, 200, -200])  # the question is input 1
+    weight[0, 0, 2:5] = torch.tensor([0.0, 200, -200])  # the query is input 1
     weight[0, 0, 5:8] = torch.tensor([200.0, -200, 0])  # the key is input 0
     weight[0, 0, 8:] = torch.tensor([200.0, -200, -200, -200])  # only the y columns are written
     x = torch.tensor([1.0, 0, 0]).expand(1, 2, 1, 3)

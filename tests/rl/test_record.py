@@ -31,7 +31,7 @@ def test_a_film_has_a_picture_for_each_step_of_one_episode(env, config, tmp_path
 def test_a_film_s_sizes_are_those_of_the_shift(env, config) -> None:
     agent = Agent(config.agent, env.spec)
     env = type(env)(num_envs=1, length=3)
-    film = record(agent, env, most_frames=1)
+    film = record(agent, env, max_frames=1)
     assert film.outcome == "cut off, return 0 so far"
     _, _, state = agent(*frame_tensors(type(env)(num_envs=1, length=3).observe(), torch.device("cpu")))
     assert film.changes == [[pytest.approx(math.sqrt(part.double().square().sum().item())) for part in state]]
@@ -40,26 +40,26 @@ def test_a_film_s_sizes_are_those_of_the_shift(env, config) -> None:
 @pytest.mark.parametrize("training", [True, False])
 def test_the_agent_keeps_its_mode(env, config, training) -> None:
     agent = Agent(config.agent, env.spec).train(training)
-    record(agent, env, most_frames=1)
+    record(agent, env, max_frames=1)
     assert agent.training == training
 
 
 def test_a_film_has_sizes_of_blocks_alone(env, config) -> None:
     """Where unrolls have a length of their own, the state ends with a count of steps."""
     stack = replace(config.agent.stack, carry="unroll", unroll_length=5)
-    film = record(Agent(replace(config.agent, stack=stack), env.spec), env, most_frames=1)
+    film = record(Agent(replace(config.agent, stack=stack), env.spec), env, max_frames=1)
     assert [len(change) for change in film.changes] == [stack.num_layers]
 
 
 def test_a_film_of_another_kind_is_refused(env, config, tmp_path) -> None:
-    film = record(Agent(config.agent, env.spec), env, most_frames=1)
+    film = record(Agent(config.agent, env.spec), env, max_frames=1)
     with pytest.raises(UserError, match=r"\.gif, \.mp4"):
         write_film(film, tmp_path / "film.avi", "recall")
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 def test_a_film_may_be_an_mp4(env, config, tmp_path) -> None:
-    write_film(record(Agent(config.agent, env.spec), env, most_frames=2), tmp_path / "film.mp4", "recall")
+    write_film(record(Agent(config.agent, env.spec), env, max_frames=2), tmp_path / "film.mp4", "recall")
     assert b"ftyp" in (tmp_path / "film.mp4").read_bytes()[:16]
 
 
@@ -68,6 +68,6 @@ def test_a_film_that_cannot_be_written_is_told(env, config, tmp_path, monkeypatc
         raise subprocess.CalledProcessError(1, "ffmpeg")
 
     monkeypatch.setattr("matplotlib.animation.PillowWriter.finish", fail)
-    film = record(Agent(config.agent, env.spec), env, most_frames=1)
+    film = record(Agent(config.agent, env.spec), env, max_frames=1)
     with pytest.raises(UserError, match=r"cannot write .*film\.gif"):
         write_film(film, tmp_path / "film.gif", "recall")

@@ -134,7 +134,7 @@ def test_a_number_that_is_none_at_the_first_update_says_that_there_is_no_checkpo
 
 @pytest.mark.parametrize(("seconds", "told"), [(0.0, "all"), (3600.0, "the last")])
 def test_learning_is_told_now_and_then_and_at_the_end(env, config, tmp_path, capsys, monkeypatch, seconds, told) -> None:
-    monkeypatch.setattr("srwm.rl.train._TELL_EVERY", seconds)
+    monkeypatch.setattr("srwm.rl.train._REPORT_EVERY", seconds)
     assert train(config, env, tmp_path / "run", accelerator="cpu")
     lines, rows = capsys.readouterr().out.splitlines(), read_metrics(tmp_path / "run")
     assert len(lines) == (len(rows) if told == "all" else 1)

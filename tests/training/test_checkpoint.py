@@ -34,12 +34,12 @@ def test_the_newest_pair_comes_back(tmp_path):
 
 
 def test_equal_weights_make_equal_files(tmp_path):
-    facts = {"step": 3, "validation": "97.12 ± 0.08 %", "more": 1}
+    metadata = {"step": 3, "validation": "97.12 ± 0.08 %", "more": 1}
     for number in range(8):
-        save_weights(tmp_path / str(number), model(1), facts)
+        save_weights(tmp_path / str(number), model(1), metadata)
     assert len({(tmp_path / str(number)).read_bytes() for number in range(8)}) == 1
     with safetensors.safe_open(tmp_path / "0", "pt") as file:
-        assert json.loads(file.metadata()["srwm"]) == facts
+        assert json.loads(file.metadata()["srwm"]) == metadata
 
 
 def test_states_come_back_as_they_were(tmp_path):

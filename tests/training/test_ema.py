@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch import nn
 
-from srwm.training.ema import WeightAverage
+from srwm.training.ema import EMA
 
 
 def test_weights_and_buffers_follow():
     model = nn.BatchNorm1d(1)
-    average = WeightAverage(model, decay=0.5)
+    average = EMA(model, decay=0.5)
     with torch.no_grad():
         model.weight.fill_(3.0)
         model.running_mean.fill_(8.0)
@@ -21,7 +21,7 @@ def test_weights_and_buffers_follow():
 
 def test_early_steps_forget_the_start():
     model = nn.Linear(1, 1, bias=False)
-    average = WeightAverage(model, decay=0.999)
+    average = EMA(model, decay=0.999)
     start = model.weight.item()
     with torch.no_grad():
         model.weight.fill_(start + 1)

@@ -54,12 +54,12 @@ def demo(arguments: Sequence[str]) -> None:
         raise UserError(f"{options.model}: expected a model of {_SHAPE.n_way} ways or more and images (1, 28, 28)")
     rewrites = any(isinstance(part, SelfReferential) for part in model.modules())
     ours = options.model in packaged()
-    origin = "none of these alphabets and typefaces" if ours else model.facts.trained_on or "data that it does not name"
+    origin = "none of these alphabets and typefaces" if ours else model.metadata.trained_on or "data that it does not name"
     print(f"the learner: {sum(p.numel() for p in model.parameters()):,} weights that stay as they are; in each episode it")
     print(f"reads five letters, one example each{', into a matrix that rewrites itself' if rewrites else ''}")
     letters = GlyphDrawer().draw("test", options.seed, instances=20)
     print(f"the test: {len(letters)} letters of Armenian and Georgian in typefaces of their own, drawn by pens of many widths,")
-    print(f"bent and turned; it was trained on {origin}. Which of the five is this?\n")
+    print(f"bent and rotated; it was trained on {origin}. Which of the five is this?\n")
     features = embed_views(model, letters)
     accuracy = evaluate(model, letters, _SHAPE, options.episodes, options.seed, features)
     baselines = evaluate_baselines(model, letters, _SHAPE, options.episodes, options.seed, features)
@@ -67,9 +67,7 @@ def demo(arguments: Sequence[str]) -> None:
     for name, found in baselines.items():
         print(f"  {name:<42}{found}")
     print(f"  {'self-modifying network' if rewrites else 'network with a memory':<42}{accuracy}")
-    print(
-        f"  (95 % intervals over {accuracy.episodes:,} episodes of {_SHAPE.queries} questions, the same for all; features are"
-    )
+    print(f"  (95 % intervals over {accuracy.episodes:,} episodes of {_SHAPE.queries} queries, the same for all; features are")
     print("  those of the learner's own stem)")
     episode = draw_episodes(torch.from_numpy(letters.offsets), _SHAPE, 1, torch.Generator().manual_seed(options.seed))
     scripts = "scripts that it was never trained on" if ours else "Armenian and Georgian"

@@ -21,9 +21,9 @@ from srwm.fewshot.protocols.base import Evaluation
 from srwm.fewshot.protocols.registry import STREAMS, check_config, with_second
 from srwm.fewshot.report import check_other, draw_learning_curve, episode_shape, score_baselines, score_run
 from srwm.fewshot.training.loop import train as train_run
-from srwm.fewshot.training.run_data import check_data
+from srwm.fewshot.training.run_data import check_fingerprint
 from srwm.training.configuration import check_seed
-from srwm.training.distributed import is_chief, leave
+from srwm.training.distributed import is_rank_zero, leave
 
 _ACCURACY: dict[Split, str] = {
     "train": "accuracy on the classes for training",
@@ -61,10 +61,10 @@ class EvaluateOptions:
     episodes: int = 10_000
     """number of episodes"""
     queries: int | None = None
-    """questions per episode; None: as in the run's validations"""
+    """queries per episode; None: as in the run's validations"""
     seed: int = 1
     """seed of the episodes"""
-    ensemble: int = 1
+    tta_passes: int = 1
     """how often the examples of an episode are read, each time in another order and through another view of the images; the
     answers are averaged"""
     baselines: bool = True
@@ -152,7 +152,7 @@ def train(arguments: Sequence[str]) -> None:
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)
-    if not is_chief():
+    if not is_rank_zero():
         return
     _test(options.run, sets, options.test_episodes)
     print(f"learning curve: {draw_learning_curve(options.run)}")
@@ -161,7 +161,7 @@ def train(arguments: Sequence[str]) -> None:
 def evaluate(arguments: Sequence[str]) -> None:
     """Test a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm fewshot evaluate", args=list(arguments))
-    check_least(1, queries=options.queries, ensemble=options.ensemble)
+    check_least(1, queries=options.queries, tta_passes=options.tta_passes)
     check_least(2, episodes=options.episodes)
     check_seed(options.seed)
     set_threads(options.threads)
@@ -170,7 +170,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     check_other(config, other)
     sets = _load(replace(config, data=other or config.data), options.data_dir)
     chosen = (options.episodes, options.queries, options.seed)
-    asked = _test(options.run, sets, *chosen, other=other, split=options.split, ensemble=options.ensemble)
+    asked = _test(options.run, sets, *chosen, other=other, split=options.split, tta_passes=options.tta_passes)
     if not options.baselines or config.protocol in STREAMS:
         return
     shape = episode_shape(options.run, options.queries)
@@ -178,7 +178,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     print(f"  {'chance':<42}{100 / shape.n_way:5.2f} %")
     data = sets[0][options.split]
     baselines = score_baselines(
-        options.run, data, *chosen, asked.features, other=other, split=options.split, ensemble=options.ensemble
+        options.run, data, *chosen, asked.features, other=other, split=options.split, tta_passes=options.tta_passes
     )
     for name, found in baselines.items():
         print(f"  {name:<42}{found}")
@@ -195,7 +195,7 @@ def figures(arguments: Sequence[str]) -> None:
     set_threads(options.threads)
     config = read_config(options.run)
     sets = tuple(splits["test"] for splits in _load(config, options.data_dir))
-    check_data(options.run, {"test": sets})
+    check_fingerprint(options.run, {"test": sets})
     drawn = []
     for path in draw_figures(
         options.run,
@@ -209,7 +209,7 @@ def figures(arguments: Sequence[str]) -> None:
         print(path, flush=True)
         drawn.append(path.name)
     if config.protocol in STREAMS:
-        print(f"left out, since a stream has no questions: all others; srwm fewshot adaptation {options.run} draws adaptation")
+        print(f"left out, since a stream has no queries: all others; srwm fewshot adaptation {options.run} draws adaptation")
     elif not set(MATRIX_FIGURES) & set(drawn):
         kind = f"core {config.model.stack.core!r}" if config.model.head == "memory" else f"head {config.model.head!r}"
         print(f"left out, since a model with {kind} has no self-referential matrix: {', '.join(MATRIX_FIGURES)}")
@@ -241,13 +241,13 @@ def _test(
     seed: int = 1,
     other: DatasetName | None = None,
     split: Split = "test",
-    ensemble: int = 1,
+    tta_passes: int = 1,
 ) -> Evaluation:
     """Test and tell; `sets` are the run's data set and its second one, if it has one, or `other` names what they are."""
     data, *second = [splits[split] for splits in sets]
-    found = score_run(run, data, episodes, queries, seed, *second, other=other, split=split, ensemble=ensemble)
+    found = score_run(run, data, episodes, queries, seed, *second, other=other, split=split, tta_passes=tta_passes)
     names = ", ".join(part.name for part in (data, *second))
-    read = f", each read {ensemble} times" if ensemble > 1 else ""
+    read = f", each read {tta_passes} times" if tta_passes > 1 else ""
     print(f"{_ACCURACY[split]} {found.accuracy} (95 % interval, {found.accuracy.episodes} episodes{read}, {names})")
     return found
 

@@ -25,7 +25,7 @@ from srwm.rl.train import check_config
 from srwm.rl.train import train as train_run
 from srwm.training.checkpoint import Checkpoints
 from srwm.training.configuration import check_seed
-from srwm.training.distributed import is_chief, leave
+from srwm.training.distributed import is_rank_zero, leave
 from srwm.training.runs import read_config_of, short_names
 
 
@@ -77,7 +77,7 @@ class WatchOptions:
     """one of the level sets of `srwm rl evaluate`, such as `test from 1000`; None: the first"""
     greedy: bool = True
     """the likeliest action; --no-greedy: actions drawn from the policy"""
-    most_frames: int = 1000
+    max_frames: int = 1000
     """frames after which the film ends in any case"""
     seed: int = 1
     """seed of environment and actions; no training has the same ones, whatever its seed"""
@@ -136,7 +136,7 @@ def train(arguments: Sequence[str]) -> None:
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)
-    if is_chief():
+    if is_rank_zero():
         print(f"learning curve: {draw_learning_curve(options.run)}")
 
 
@@ -162,7 +162,7 @@ def evaluate(arguments: Sequence[str]) -> None:
 def watch(arguments: Sequence[str]) -> None:
     """Write a film."""
     options = tyro.cli(WatchOptions, prog="srwm rl watch", args=list(arguments))
-    check_least(1, most_frames=options.most_frames)
+    check_least(1, max_frames=options.max_frames)
     check_seed(options.seed)
     film_writer(options.film)
     sets = level_sets(read_config_of(options.run, TrainConfig).env, episodes=1)
@@ -176,7 +176,7 @@ def watch(arguments: Sequence[str]) -> None:
     seed = evaluation_seed(options.seed)
     with _crash_is_told(), build_env(replace(config, names=(task,), num_envs=1, workers=0), seed) as env:
         agent = load_agent(options.run, env.spec)
-        film = record(agent, env, greedy=options.greedy, seed=seed, most_frames=options.most_frames)
+        film = record(agent, env, greedy=options.greedy, seed=seed, max_frames=options.max_frames)
     write_film(film, options.film, f"{task}, {levels}")
     print(f"{options.film}: {len(film.values)} steps, {film.outcome}")
 

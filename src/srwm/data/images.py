@@ -70,12 +70,12 @@ class ImageClasses:
 
 
 def with_rotations(data: ImageClasses) -> ImageClasses:
-    """Every class four times: as it is, and turned counter-clockwise by 90, 180 and 270 degrees as classes of their own."""
+    """Every class four times: as it is, and rotated counter-clockwise by 90, 180 and 270 degrees as classes of their own."""
     count = len(data.images)
-    turned = np.concatenate([np.rot90(data.images, turn, axes=(2, 3)) for turn in range(4)])
+    rotated = np.concatenate([np.rot90(data.images, turn, axes=(2, 3)) for turn in range(4)])
     offsets = np.concatenate([data.offsets[:-1] + turn * count for turn in range(4)] + [np.array([4 * count])])
     names = tuple(f"{name}@{90 * turn}" for turn in range(4) for name in data.class_names)
-    return ImageClasses(data.name, turned, offsets, names)
+    return ImageClasses(data.name, rotated, offsets, names)
 
 
 def check_apart(root: Path, splits: Mapping[Split, Iterable[str]]) -> None:

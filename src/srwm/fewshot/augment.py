@@ -1,8 +1,8 @@
-"""Random distortion of a batch of images, on the images' own device."""
+"""Random augmentation of a batch of images, on the images' own device."""
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +10,10 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class AffineConfig:
-    """Every image gets a distortion of its own, each factor uniform in plus or minus its limit."""
+class AugmentationConfig:
+    """Random changes of each image by itself, each factor uniform in plus or minus its limit."""
+
+    RENAMED: ClassVar = {"colour": "color", "mirror": "hflip", "shift": "translate"}
 
     degrees: float = 10.0
     """rotation, degrees"""
@@ -19,7 +21,7 @@ class AffineConfig:
     """scaling, as a fraction of the size"""
     shear: float = 0.15
     """horizontal shear: shift of a row per unit of its height"""
-    shift: float = 1.7 / 28
+    translate: float = 1.7 / 28
     """translation across, as a fraction of the width, and down, of the height"""
     elastic: float = 0.0
     """standard deviation of an elastic distortion, as a fraction of the width across and of the height down"""
@@ -27,19 +29,21 @@ class AffineConfig:
     """change of stroke width to either side, in pixels, of bright strokes on 0; thin strokes do not vanish"""
     color: float = 0.0
     """change of brightness, of contrast and of saturation, each as a fraction; for photographs"""
-    mirror: bool = False
+    hflip: bool = False
     """whether every second image, at random, is mirrored left to right; for photographs, not for characters"""
     outside: Literal["zeros", "reflection"] = "zeros"
     """what comes in from outside: black, or the image mirrored at its edge"""
 
 
-def distort(images: Tensor, config: AffineConfig, generator: torch.Generator | None = None) -> Tensor:
+def augment(images: Tensor, config: AugmentationConfig, generator: torch.Generator | None = None) -> Tensor:
     """Rotate, scale, shear, shift and bend every image, change its strokes' width and its colors, by random amounts.
 
     Shapes: images (P, C, H, W) floating, in [0, 1] where colors change -> the same. The same generator state gives the same
     distortions.
     """
-    limits = torch.tensor([math.radians(config.degrees), config.scale, config.shear, 2 * config.shift, 2 * config.shift])
+    limits = torch.tensor(
+        [math.radians(config.degrees), config.scale, config.shear, 2 * config.translate, 2 * config.translate]
+    )
     draws = (2 * torch.rand(5, len(images), generator=generator) - 1) * limits[:, None]
     angle, scale, shear, right, down = draws
     grow = 1 + scale
@@ -47,7 +51,7 @@ def distort(images: Tensor, config: AffineConfig, generator: torch.Generator | N
     height, width = images.shape[2:]  # the grid goes from -1 to 1 in both directions
     across, upright = (shear * cos - sin) * (height / width), sin * (width / height)
     matrices = torch.stack([cos, across, right, upright, shear * sin + cos, down], dim=1).view(-1, 2, 3)
-    if config.mirror:
+    if config.hflip:
         mirrored = torch.randint(2, (len(images),), generator=generator).bool()
         matrices[mirrored, 0] *= -1
     grid = F.affine_grid(matrices.to(images), list(images.shape), align_corners=False)

@@ -1,7 +1,7 @@
 """Auxiliary losses on the features of a step's images: they teach the stem what the episodes teach it only slowly."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from torch.nn import functional as F
 @dataclass(frozen=True)
 class AuxiliaryConfig:
     """A second loss, on the stem alone."""
+
+    RENAMED_VALUES: ClassVar = {"kind": {"neighbours": "neighbors"}}
 
     kind: Literal["none", "neighbors", "classes"] = "none"
     """none; soft nearest neighbors among a step's images; or classification among all training classes"""

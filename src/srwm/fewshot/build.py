@@ -47,8 +47,8 @@ def build_sampler(
 ) -> Sampler[Episodes]:
     """The sampler of training episodes of one shape; `generator` is its state."""
     if config.sampler == "per-episode":
-        if config.pool.turned:
-            raise UserError("pool.turned: only the pooled sampler turns classes")
+        if config.pool.rotated:
+            raise UserError("pool.rotated: only the pooled sampler turns classes")
         return EpisodeSampler(data, shape, config.episodes, generator)
     pool = config.pool
     return PooledSampler(
@@ -58,9 +58,9 @@ def build_sampler(
         generator,
         classes=pool.classes,
         images_per_class=pool.images_per_class,
-        fewest_ways=config.fewest_ways,
-        most_shots=config.most_shots,
-        turned=pool.turned,
+        min_ways=config.min_ways,
+        max_shots=config.max_shots,
+        rotated=pool.rotated,
     )
 
 

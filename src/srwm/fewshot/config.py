@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from srwm.data.splits import DatasetName
-from srwm.fewshot.augment import AffineConfig
+from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.models.sequence import ModelConfig
 from srwm.fewshot.training.schedule import Budget, ScheduleName
@@ -18,21 +18,23 @@ ProtocolName = Literal["synchronous", "delayed", "sequential", "bootstrap"]
 class PoolConfig:
     """The pool of a step; each image in it is embedded once and serves many episodes."""
 
+    RENAMED: ClassVar = {"turned": "rotated"}
+
     classes: int = 60
     """classes in the pool"""
     images_per_class: int = 6
     """images of each class in the pool"""
-    turned: float = 0.0
-    """share of the classes of a pool that are turned by one to three quarters, as classes of their own; not for data whose
+    rotated: float = 0.0
+    """share of the classes of a pool that are rotated by one to three quarters, as classes of their own; not for data whose
     rotations are classes already, as Omniglot's"""
 
     def count(self, classes: int) -> int:
         """How many classes come out of so many of a data set."""
-        return 4 * classes if self.turned else classes
+        return 4 * classes if self.rotated else classes
 
 
 @dataclass(frozen=True)
-class StreamConfig:
+class DelayedConfig:
     """Streams whose labels come one step late."""
 
     hint: float = 0.0
@@ -57,9 +59,9 @@ class BootstrapConfig:
     matching: Literal["output", "state"] = "output"
     """what is pulled to its future: answers, by Kullback-Leibler divergence, or the state, by mean squared error"""
     query_weight: float = 1.0
-    """factor of the loss of the questions after the support"""
+    """factor of the loss of the queries after the support"""
     future_weight: float = 10.0
-    """factor of the loss of the same questions after the future examples"""
+    """factor of the loss of the same queries after the future examples"""
     matching_weight: float = 1.0
     """factor of the matching loss"""
 
@@ -86,15 +88,26 @@ class OptimizerConfig:
 class TrainConfig:
     """A training run: two runs of equal configuration on the same machine and threads, with a budget in steps, are equal."""
 
+    RENAMED: ClassVar = {
+        "average_decay": "ema_decay",
+        "distort": "augment",
+        "distortion": "augmentation",
+        "fewest_ways": "min_ways",
+        "most_shots": "max_shots",
+        "normalise": "normalize",
+        "streams": "delayed",
+    }
+    RENAMED_VALUES: ClassVar = {name: {"omniglot-centred": "omniglot-centered"} for name in ("data", "second_data")}
+
     data: DatasetName = "omniglot"
     """omniglot, omniglot-centered, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class folders of
     one's own"""
     second_data: DatasetName | None = None
     """data set of the other task of the `sequential` protocol"""
     protocol: ProtocolName = "synchronous"
-    """labeled examples, then questions; a stream whose labels come one step late; two such streams, of two data sets, in
-    one sequence; or examples, questions, more examples and the same questions (bootstrapped training)"""
-    streams: StreamConfig = field(default_factory=StreamConfig)
+    """labeled examples, then queries; a stream whose labels come one step late; two such streams, of two data sets, in
+    one sequence; or examples, queries, more examples and the same queries (bootstrapped training)"""
+    delayed: DelayedConfig = field(default_factory=DelayedConfig)
     """the `delayed` and `sequential` protocols"""
     sequential: SequentialConfig = field(default_factory=SequentialConfig)
     """the `sequential` protocol"""
@@ -104,12 +117,12 @@ class TrainConfig:
     """the learner; its `n_way` and `image_shape` are those of the episodes"""
     k_shot: int = 1
     """labeled examples per class in an episode, or in a stream of delayed labels, where the paper has 15"""
-    fewest_ways: int | None = None
+    min_ways: int | None = None
     """fewest classes in a training episode: each step draws their number up to the model's n_way; None: n_way always"""
-    most_shots: int | None = None
+    max_shots: int | None = None
     """most labeled examples per class: each step draws their number from k_shot on; None: k_shot always"""
     queries: int = 5
-    """questions per episode, spread over its classes as evenly as possible; streams have none"""
+    """queries per episode, spread over its classes as evenly as possible; streams have none"""
     episodes: int = 256
     """episodes, or streams, per batch"""
     accumulate: int = 1
@@ -121,10 +134,10 @@ class TrainConfig:
     normalize: bool = False
     """whether each data set's channels are brought to mean 0 and deviation 1 over its training images; else images are in
     [0, 1]"""
-    distort: bool = False
+    augment: bool = False
     """whether every image of a step is distorted at random"""
-    distortion: AffineConfig = field(default_factory=AffineConfig)
-    """limits of the distortion"""
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    """limits of the augmentation"""
     auxiliary: AuxiliaryConfig = field(default_factory=AuxiliaryConfig)
     """a second loss, on the features of a step's images"""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -134,7 +147,7 @@ class TrainConfig:
     """the optimizer"""
     schedule: ScheduleName = "constant"
     """learning rate over the budget: constant, the paper's warm-up, or up, flat and linearly down (trapezoid)"""
-    average_decay: float | None = None
+    ema_decay: float | None = None
     """decay per step of the moving average of the weights that is validated and kept; None: the weights themselves"""
     steps: int | None = None
     """budget of training in steps"""
@@ -154,7 +167,7 @@ class TrainConfig:
     validation_ways: int | None = None
     """classes in an episode of a validation or test; None: the model's n_way"""
     validation_queries: int = 15
-    """questions per episode of a validation or test"""
+    """queries per episode of a validation or test"""
     seed: int = 0
     """seed of weights, episodes and distortions"""
 
@@ -166,7 +179,7 @@ class TrainConfig:
     @property
     def chance(self) -> float:
         """The accuracy of guessing in training."""
-        ways = range(self.fewest_ways or self.model.n_way, self.model.n_way + 1)
+        ways = range(self.min_ways or self.model.n_way, self.model.n_way + 1)
         return sum(1 / n for n in ways) / len(ways)
 
 

@@ -12,7 +12,7 @@ from srwm.errors import UserError
 
 @dataclass(frozen=True)
 class EpisodeShape:
-    """`n_way` classes with `k_shot` labeled examples each, in random order, then `queries` questions.
+    """`n_way` classes with `k_shot` labeled examples each, in random order, then `queries` queries.
 
     The classes are labeled 0 ... n_way - 1, or with different ones of `slots` labels where the model has more than n_way.
     """
@@ -142,12 +142,12 @@ class EpisodeSampler:
 class PooledSampler:
     """Many episodes over a few images: a pool of classes and of images per class is drawn first, the episodes from it.
 
-    P = classes * images_per_class images a step, embedded once, serve any number of episodes. With `fewest_ways` and
-    `most_shots` each step draws its numbers of classes (fewest_ways to n_way) and of examples per class (k_shot to most_shots).
-    A share `turned` of a pool's classes, drawn at random, is turned by 90, 180 or 270 degrees; turned by so many quarters,
+    P = classes * images_per_class images a step, embedded once, serve any number of episodes. With `min_ways` and
+    `max_shots` each step draws its numbers of classes (min_ways to n_way) and of examples per class (k_shot to max_shots).
+    A share `rotated` of a pool's classes, drawn at random, is rotated by 90, 180 or 270 degrees; rotated by so many quarters,
     class c counts as class c + quarters * (classes of the data).
-    Raises UserError for a pool that is too small for an episode, or to be turned though images are not square.
-    Nothing finds out whether a turned class is another of the data.
+    Raises UserError for a pool that is too small for an episode, or to be rotated though images are not square.
+    Nothing finds out whether a rotated class is another of the data.
     """
 
     def __init__(
@@ -159,24 +159,24 @@ class PooledSampler:
         *,
         classes: int,
         images_per_class: int,
-        fewest_ways: int | None = None,
-        most_shots: int | None = None,
-        turned: float = 0.0,
+        min_ways: int | None = None,
+        max_shots: int | None = None,
+        rotated: float = 0.0,
     ) -> None:
         self.data, self.images = data, torch.from_numpy(data.images)
         self.offsets = torch.from_numpy(data.offsets)
         self.shape, self.episodes, self.generator = shape, episodes, generator
         self.pool = EpisodeShape(classes, images_per_class, queries=0)
-        self.fewest_ways, self.most_shots, self.turned = fewest_ways, most_shots, turned
+        self.min_ways, self.max_shots, self.rotated = min_ways, max_shots, rotated
         if classes < shape.n_way or images_per_class < shape.images_per_class:
             raise UserError(
                 f"pool: {shape.n_way}-way {shape.k_shot}-shot episodes with {shape.queries} queries need a pool of "
                 f"{shape.n_way} classes of {shape.images_per_class} images, got {classes} classes of {images_per_class}"
             )
-        if not 0 <= turned <= 1:
-            raise UserError(f"pool.turned: expected a share from 0 to 1, got {turned}")
-        if turned and data.image_shape[1] != data.image_shape[2]:
-            raise UserError(f"pool.turned: expected square images, those of {data.name} are {data.image_shape}")
+        if not 0 <= rotated <= 1:
+            raise UserError(f"pool.rotated: expected a share from 0 to 1, got {rotated}")
+        if rotated and data.image_shape[1] != data.image_shape[2]:
+            raise UserError(f"pool.rotated: expected square images, those of {data.name} are {data.image_shape}")
 
     def sample(self) -> Step[Episodes]:
         """The next step."""
@@ -186,7 +186,7 @@ class PooledSampler:
         episodes = draw_episodes(offsets, self._shape_of_step(), self.episodes, self.generator)
         classes, normalization = _class_of(by_class, self.offsets), _normalization_of(self.data, len(by_class))
         images = self.images[by_class]
-        if self.turned:
+        if self.rotated:
             quarters = self._draw_quarters().repeat_interleave(self.pool.k_shot)
             classes = classes + quarters * len(self.data)
             for quarter in (1, 2, 3):
@@ -196,15 +196,15 @@ class PooledSampler:
 
     def _shape_of_step(self) -> EpisodeShape:
         shape = self.shape
-        if self.fewest_ways is not None:
-            shape = replace(shape, n_way=self._draw(self.fewest_ways, shape.n_way), slots=shape.n_way)
-        if self.most_shots is not None:
-            shape = replace(shape, k_shot=self._draw(shape.k_shot, self.most_shots))
+        if self.min_ways is not None:
+            shape = replace(shape, n_way=self._draw(self.min_ways, shape.n_way), slots=shape.n_way)
+        if self.max_shots is not None:
+            shape = replace(shape, k_shot=self._draw(shape.k_shot, self.max_shots))
         return shape
 
     def _draw_quarters(self) -> Tensor:
-        """By how many quarters each class of a pool is turned, (classes,)."""
-        chosen = torch.rand(self.pool.n_way, generator=self.generator) < self.turned
+        """By how many quarters each class of a pool is rotated, (classes,)."""
+        chosen = torch.rand(self.pool.n_way, generator=self.generator) < self.rotated
         return torch.randint(1, 4, chosen.shape, generator=self.generator) * chosen
 
     def _draw(self, low: int, high: int) -> int:

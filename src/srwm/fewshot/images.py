@@ -12,7 +12,7 @@ _AT_ONCE = 32
 buffers of 32 MiB and more anew each time."""
 
 
-def by_parts(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+def map_batched(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
     """What a function makes of rows (P, ...) of images, or of their positions, a few at a time: (P, ...)."""
     return torch.cat([function(part) for part in torch.split(rows, _AT_ONCE)])
 

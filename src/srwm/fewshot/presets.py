@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from srwm.fewshot.augment import AffineConfig
+from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
-from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, PoolConfig, SequentialConfig, StreamConfig, TrainConfig
+from srwm.fewshot.config import BootstrapConfig, DelayedConfig, OptimizerConfig, PoolConfig, SequentialConfig, TrainConfig
 from srwm.fewshot.models.sequence import ModelConfig
 from srwm.nn import StackConfig
 from srwm.vision import DropoutType
@@ -89,13 +89,13 @@ _CPU_OMNIGLOT = TrainConfig(
     episodes=256,
     sampler="pooled",
     pool=PoolConfig(classes=60, images_per_class=6),
-    distort=True,
-    distortion=AffineConfig(degrees=15.0, scale=0.2, shear=0.2, shift=2.5 / 28),
+    augment=True,
+    augmentation=AugmentationConfig(degrees=15.0, scale=0.2, shear=0.2, translate=2.5 / 28),
     auxiliary=AuxiliaryConfig("neighbors", weight=0.5),
     precision="bfloat16",
     optimizer=OptimizerConfig(lr=1e-3, weight_decay=0.05),
     schedule="trapezoid",
-    average_decay=0.998,
+    ema_decay=0.998,
     minutes=30,
 )
 
@@ -103,17 +103,19 @@ _CPU_CHARACTERS = replace(
     _CPU_OMNIGLOT,
     data="omniglot+glyphs",
     model=replace(_CPU_OMNIGLOT.model, n_way=20),
-    fewest_ways=2,
-    most_shots=3,
+    min_ways=2,
+    max_shots=3,
     queries=10,
     episodes=128,
     pool=PoolConfig(classes=60, images_per_class=8),
-    distortion=AffineConfig(degrees=12.0, scale=0.1, shear=0.2, shift=1 / 28, elastic=0.02, stroke=0.6),
+    augmentation=AugmentationConfig(degrees=12.0, scale=0.1, shear=0.2, translate=1 / 28, elastic=0.02, stroke=0.6),
     minutes=60,
     validation_ways=5,
 )
 
-_PHOTO_DISTORTION = AffineConfig(degrees=10.0, scale=0.2, shear=0.1, shift=0.1, color=0.2, mirror=True, outside="reflection")
+_PHOTO_DISTORTION = AugmentationConfig(
+    degrees=10.0, scale=0.2, shear=0.1, translate=0.1, color=0.2, hflip=True, outside="reflection"
+)
 
 _CPU_MINI_IMAGENET = replace(
     _CPU_OMNIGLOT,
@@ -125,11 +127,11 @@ _CPU_MINI_IMAGENET = replace(
         stem_dropout=0.1,
         stack=replace(_CPU_OMNIGLOT.model.stack, dropout=0.1),
     ),
-    pool=PoolConfig(classes=40, images_per_class=6, turned=0.25),
-    distortion=_PHOTO_DISTORTION,
+    pool=PoolConfig(classes=40, images_per_class=6, rotated=0.25),
+    augmentation=_PHOTO_DISTORTION,
     auxiliary=AuxiliaryConfig("classes", weight=0.5),
     optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.5),
-    average_decay=0.999,
+    ema_decay=0.999,
     validate_every=500,
     minutes=60,
 )
@@ -145,7 +147,7 @@ _CPU_CIFARFS = replace(
 _CPU_DELAYED = replace(
     _CPU_OMNIGLOT,
     protocol="delayed",
-    streams=StreamConfig(hint=0.5),
+    delayed=DelayedConfig(hint=0.5),
     model=replace(
         _CPU_OMNIGLOT.model, stack=StackConfig(d_model=128, num_heads=8, num_layers=2, ff_factor=2, query_init_std=0.01)
     ),
@@ -162,7 +164,7 @@ _CPU_SEQUENTIAL = replace(
     second_data="mini-imagenet",
     sequential=SequentialConfig(trim=60),
     model=replace(_CPU_DELAYED.model, image_shape=(3, 32, 32), stem_channels=32),
-    distortion=AffineConfig(outside="reflection"),
+    augmentation=AugmentationConfig(outside="reflection"),
     validation_episodes=200,
 )
 
@@ -238,7 +240,7 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
     "cpu-mini-imagenet-1shot": ("5-way 1-shot Mini-ImageNet for a desktop CPU, 60 minutes", _CPU_MINI_IMAGENET),
     "cpu-mini-imagenet-5shot": (
         "5-way 5-shot Mini-ImageNet for a desktop CPU, 60 minutes",
-        replace(_CPU_MINI_IMAGENET, k_shot=5, pool=PoolConfig(classes=30, images_per_class=10, turned=0.25)),
+        replace(_CPU_MINI_IMAGENET, k_shot=5, pool=PoolConfig(classes=30, images_per_class=10, rotated=0.25)),
     ),
     "cpu-fc100-5shot": (
         "5-way 5-shot FC100 for a desktop CPU, 60 minutes",

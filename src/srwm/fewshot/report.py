@@ -20,7 +20,7 @@ from srwm.fewshot.evaluation.evaluate import Accuracy
 from srwm.fewshot.models.sequence import EpisodeModel
 from srwm.fewshot.protocols.base import Evaluation
 from srwm.fewshot.protocols.registry import PROTOCOLS, STREAMS
-from srwm.fewshot.training.run_data import check_data
+from srwm.fewshot.training.run_data import check_fingerprint
 from srwm.training.checkpoint import load_weights
 from srwm.training.runs import BEST, keep_result
 
@@ -48,7 +48,7 @@ def score_run(
     *,
     other: DatasetName | None = None,
     split: Split = "test",
-    ensemble: int = 1,
+    tta_passes: int = 1,
 ) -> Evaluation:
     """Test of a run's best weights on `data` (and `second`); its accuracy is also written to `test.json` in the run folder.
 
@@ -56,14 +56,14 @@ def score_run(
     accuracy at every step in `adaptation.json` and `adaptation.csv`. Results over more episodes of the same weights stay, and a
     warning tells so. `other` names the data set where it is not the run's own: its result lies beside the run's, in
     `test-NAME.json`. `split` tells of which classes `data` are; the result of others than those for the test goes into
-    `val.json` or `train.json`, and the accuracy at every step nowhere. `ensemble` is how often the examples are read, as in
-    `srwm.fewshot.evaluation.evaluate.evaluate`; the result of more than one reading goes into `test-ensemble-N.json`. Raises UserError as
-    `load_best`, `check_other` and, for the run's own data, `check_data`, where there are more or fewer data sets than the
-    protocol has, or queries or an ensemble for streams.
+    `val.json` or `train.json`, and the accuracy at every step nowhere. `tta_passes` is how often the examples are read, as in
+    `srwm.fewshot.evaluation.evaluate.evaluate`; the result of more than one reading goes into `test-tta-N.json`. Raises
+    UserError as `load_best`, `check_other` and, for the run's own data, `check_fingerprint`, where there are more or fewer data
+    sets than the protocol has, or queries or test-time augmentation for streams.
     """
     config = read_config(folder)
     check_other(config, other)
-    path = _result(folder, split, other, ensemble)
+    path = _result(folder, split, other, tta_passes)
     if queries is not None:
         if config.protocol in STREAMS:
             raise UserError(f"queries: streams have none, and the protocol is {config.protocol!r}")
@@ -73,8 +73,8 @@ def score_run(
     if len(sets) != protocol.num_sets:
         raise UserError(f"second: expected a data set exactly if the protocol has two, it is {config.protocol!r}")
     if other is None:
-        check_data(folder, {split: sets})
-    found = protocol.evaluate(config, load_best(folder), sets, episodes, seed, ensemble)
+        check_fingerprint(folder, {split: sets})
+    found = protocol.evaluate(config, load_best(folder), sets, episodes, seed, tta_passes)
     shape = dataclasses.asdict(protocol.test_shape(config))
     names = ", ".join(part.name for part in sets)
     result = {"data": names, **shape, **dataclasses.asdict(found.accuracy), "seed": seed}
@@ -93,16 +93,16 @@ def score_baselines(
     *,
     other: DatasetName | None = None,
     split: Split = "test",
-    ensemble: int = 1,
+    tta_passes: int = 1,
 ) -> Mapping[str, Accuracy]:
     """Accuracy of the baselines on the episodes of `score_run`, by name, also written to `baselines.json`, as its result is.
 
     `features` are those of `score_run`, where it has been called. With `other` it is `baselines-NAME.json`, with another
-    `split` `val-baselines.json`, with an `ensemble` `baselines-ensemble-N.json`, with all `val-baselines-ensemble-N-NAME.json`.
+    `split` `val-baselines.json`, with an `tta_passes` `baselines-tta-N.json`, with all `val-baselines-tta-N-NAME.json`.
     """
-    path = _result(folder, "baselines" if split == "test" else f"{split}-baselines", other, ensemble)
+    path = _result(folder, "baselines" if split == "test" else f"{split}-baselines", other, tta_passes)
     shape = episode_shape(folder, queries)
-    found = evaluate_baselines(load_best(folder), data, shape, episodes, seed, features, ensemble)
+    found = evaluate_baselines(load_best(folder), data, shape, episodes, seed, features, tta_passes)
     result = {name: dataclasses.asdict(accuracy) for name, accuracy in found.items()}
     keep_result(path, {"data": data.name, **dataclasses.asdict(shape), **result, "seed": seed}, folder / BEST)
     return found
@@ -116,9 +116,9 @@ def check_other(config: TrainConfig, other: DatasetName | None) -> None:
         raise UserError("data: runs on normalized images are tested on their own data, whose statistics their models know")
 
 
-def _result(folder: Path, kind: str, other: DatasetName | None, ensemble: int) -> Path:
-    """Where a result goes: test.json, test-ensemble-4.json, test-glyphs.json, test-FOLDER-HASH.json."""
-    kind = kind if ensemble == 1 else f"{kind}-ensemble-{ensemble}"
+def _result(folder: Path, kind: str, other: DatasetName | None, tta_passes: int) -> Path:
+    """Where a result goes: test.json, test-tta-4.json, test-glyphs.json, test-FOLDER-HASH.json."""
+    kind = kind if tta_passes == 1 else f"{kind}-tta-{tta_passes}"
     if other is None:
         return folder / f"{kind}.json"
     if not other.startswith(FOLDER):

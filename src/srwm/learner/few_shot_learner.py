@@ -12,8 +12,8 @@ from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner.estimator import Classifier, not_fitted
 from srwm.learner.labels import Labels
 from srwm.learner.pretrained import DEFAULT, HubOptions
-from srwm.learner.state import MAX_SEED, Memory
-from srwm.learner.state_file import load_memory, save_memory
+from srwm.learner.state import MAX_SEED, LearnerState
+from srwm.learner.state_file import load_state, save_state
 from srwm.nn import State
 
 _LEARNING = Lock()
@@ -28,26 +28,26 @@ class FewShotLearner(Classifier):
     in many threads, also while another one learns: each is made with what was known when it began.
     """
 
-    _memory: Memory | None = None
+    _state: LearnerState | None = None
 
     def __init__(
         self,
         model: str | Path | FewShotModel = DEFAULT,
         preprocess: Literal["auto", "ink", "none"] = "auto",
-        ensemble: int = 1,
+        tta_passes: int = 1,
         random_state: int = 0,
     ) -> None:
         """Take the settings; nothing is read before images are shown.
 
         model: what `FewShotModel.from_pretrained` takes, or a model, of which a copy is used. preprocess: what each image goes
-        through, `srwm.data.drawings.ink.normalize_ink` or nothing; `auto` does what the model was trained with. ensemble: how often the
-        labeled images of a call are read, as they come and then in random orders (by `random_state`), each time with all
-        images seen through the next of `srwm.fewshot.evaluation.tta.views`; the predictions are averaged, and cost up to as many times
-        the time.
+        through, `srwm.data.drawings.ink.normalize_ink` or nothing; `auto` does what the model was trained with. tta_passes: how
+        often the labeled images of a call are read, as they come and then in random orders (by `random_state`), each time with
+        all images seen through the next of `srwm.fewshot.evaluation.tta.views`; the predictions are averaged, and cost up to as
+        many times the time.
         """
         self.model = model
         self.preprocess = preprocess
-        self.ensemble = ensemble
+        self.tta_passes = tta_passes
         self.random_state = random_state
 
     @classmethod
@@ -56,14 +56,14 @@ class FewShotLearner(Classifier):
         name: str | Path = DEFAULT,
         *,
         preprocess: Literal["auto", "ink", "none"] = "auto",
-        ensemble: int = 1,
+        tta_passes: int = 1,
         random_state: int = 0,
         **hub: Unpack[HubOptions],
     ) -> Self:
         """A learner with a model that is read now; `name` and `hub` as in `FewShotModel.from_pretrained`, which may raise."""
         model = FewShotModel.from_pretrained(name, **hub)
-        learner = cls(model if hub else name, preprocess, ensemble, random_state)
-        learner._memory = learner._fresh(model)
+        learner = cls(model if hub else name, preprocess, tta_passes, random_state)
+        learner._state = learner._fresh(model)
         return learner
 
     def learn(self, images: object, labels: object) -> Self:
@@ -77,13 +77,13 @@ class FewShotLearner(Classifier):
     def forget(self) -> Self:
         """Be as if nothing had been shown; the model stays."""
         with _LEARNING:
-            self._memory = None if self._memory is None else self._memory.forgotten()
+            self._state = None if self._state is None else self._state.forgotten()
         return self
 
     def fit(self, X: object, y: object) -> Self:
         """Forget everything, take the settings as they are now, and learn. Raises as `learn`."""
         with _LEARNING:
-            self._memory = self._fresh().after(X, y)
+            self._state = self._fresh().after(X, y)
         return self
 
     def partial_fit(self, X: object, y: object, classes: object = None) -> Self:
@@ -92,9 +92,9 @@ class FewShotLearner(Classifier):
         Raises as `learn`, and ValueError for classes other than those before, or labels that are none of them.
         """
         with _LEARNING:
-            before = self._memory or self._fresh()
+            before = self._state or self._fresh()
             declared = before if classes is None else before.declaring(classes)
-            self._memory = declared.after(X, y)
+            self._state = declared.after(X, y)
         return self
 
     def predict(self, X: object) -> Labels:
@@ -117,13 +117,13 @@ class FewShotLearner(Classifier):
         Raises NotFittedError before anything was learned, UserError where the file cannot be written, ValueError for labels
         that are neither texts nor numbers nor bools.
         """
-        save_memory(Path(path), self._learned())
+        save_state(Path(path), self._learned())
 
     def load(self, path: str | Path) -> Self:
         """Know what was saved, and nothing else. Raises UserError where the file is corrupt or another model learned it."""
         with _LEARNING:
-            fresh = self._fresh() if self._memory is None else self._memory.forgotten()
-            self._memory = load_memory(Path(path), fresh)
+            fresh = self._fresh() if self._state is None else self._state.forgotten()
+            self._state = load_state(Path(path), fresh)
         return self
 
     @property
@@ -146,27 +146,27 @@ class FewShotLearner(Classifier):
 
     @property
     def state_(self) -> State:
-        """What the model's stack carries, a pytree with the axis of the ensemble first; not to be changed."""
+        """What the model's stack carries, a pytree with the axis of the test-time-augmented passes first; not to be changed."""
         return self._learned().state
 
     def __sklearn_is_fitted__(self) -> bool:
-        return self._memory is not None and self._memory.labels is not None
+        return self._state is not None and self._state.labels is not None
 
-    def _learned(self) -> Memory:
-        memory = self._memory
+    def _learned(self) -> LearnerState:
+        memory = self._state
         if memory is None or memory.labels is None:
             raise not_fitted(type(self).__name__)
         return memory
 
-    def _fresh(self, model: FewShotModel | None = None) -> Memory:
+    def _fresh(self, model: FewShotModel | None = None) -> LearnerState:
         if self.preprocess not in ("auto", "ink", "none"):
             raise ValueError(f"preprocess: expected auto, ink or none, got {self.preprocess!r}")
-        if isinstance(self.ensemble, bool) or not isinstance(self.ensemble, int | np.integer) or self.ensemble < 1:
-            raise ValueError(f"ensemble: expected a number from 1 up, got {self.ensemble!r}")
+        if isinstance(self.tta_passes, bool) or not isinstance(self.tta_passes, int | np.integer) or self.tta_passes < 1:
+            raise ValueError(f"tta_passes: expected a number from 1 up, got {self.tta_passes!r}")
         if not isinstance(self.random_state, int | np.integer) or not 0 <= self.random_state < MAX_SEED:
             raise ValueError(f"random_state: expected a whole number from 0 to 2**32 - 1, got {self.random_state!r}")
         if model is None:
             given = self.model
             model = deepcopy(given) if isinstance(given, FewShotModel) else FewShotModel.from_pretrained(given)
-        preprocess = model.facts.preprocess if self.preprocess == "auto" else self.preprocess
-        return Memory(model.eval().requires_grad_(False), preprocess, int(self.ensemble), int(self.random_state))
+        preprocess = model.metadata.preprocess if self.preprocess == "auto" else self.preprocess
+        return LearnerState(model.eval().requires_grad_(False), preprocess, int(self.tta_passes), int(self.random_state))

@@ -13,7 +13,7 @@ import torch
 from srwm.data.splits import CENTERED
 from srwm.errors import UserError
 from srwm.fewshot.build import build_model
-from srwm.fewshot.models.metadata import Facts
+from srwm.fewshot.models.metadata import ModelMetadata
 from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
 from srwm.files import write_atomically
 from srwm.training.checkpoint import read_weights, save_weights
@@ -47,7 +47,7 @@ def packaged() -> dict[str, Path]:
 
 
 def save(model: FewShotModel, folder: Path, dtype: Precision) -> None:
-    """Write a model with its facts; see `FewShotModel.save_pretrained`."""
+    """Write a model with its metadata; see `FewShotModel.save_pretrained`."""
     rounded = _dtype(dtype)
     if (folder / CONFIG).exists() and "format" not in _read_content(folder):
         raise UserError(f"{folder}: holds the {CONFIG} of a run or of another program; name another folder")
@@ -55,7 +55,7 @@ def save(model: FewShotModel, folder: Path, dtype: Precision) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(folder / WEIGHTS, model, {"format": _FORMAT}, rounded)
-        write_json(folder / CONFIG, {"format": _FORMAT, "model": asdict(model.config), "facts": asdict(model.facts)})
+        write_json(folder / CONFIG, {"format": _FORMAT, "model": asdict(model.config), "metadata": asdict(model.metadata)})
         if with_card:
             write_atomically(folder / CARD, _card(model).encode())
         else:
@@ -94,7 +94,7 @@ def load_folder(folder: Path) -> FewShotModel:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: expected a folder with {CONFIG} and {WEIGHTS}, got a file")
-    config, facts, weights = _read_config(folder)
+    config, metadata, weights = _read_config(folder)
     tensors = read_weights(folder / weights)
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
@@ -107,7 +107,7 @@ def load_folder(folder: Path) -> FewShotModel:
         raise UserError(f"{folder}: weights and configuration do not fit ({error})") from error
     if not isinstance(model, FewShotModel):
         raise UserError(f"{folder}: a model with head {config.head!r} has no memory to hold in hand")
-    model.facts = facts
+    model.metadata = metadata
     return model.eval()
 
 
@@ -131,7 +131,7 @@ def _read_content(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _read_config(folder: Path) -> tuple[ModelConfig, Facts, str]:
+def _read_config(folder: Path) -> tuple[ModelConfig, ModelMetadata, str]:
     path, content = folder / CONFIG, _read_content(folder)
     if not isinstance(content.get("model"), dict):
         raise UserError(f"{path}: not a configuration of a few-shot model")
@@ -144,18 +144,18 @@ def _read_config(folder: Path) -> tuple[ModelConfig, Facts, str]:
         )
     data = str(content.get("data", ""))
     of_data = {"trained_on": data, "preprocess": "ink" if data in CENTERED else "none"}
-    given = of_data if of_run else content.get("facts", {})
+    given = of_data if of_run else content.get("metadata", content.get("facts", {}))
     try:
-        config, facts = config_from_dict(ModelConfig, content["model"]), config_from_dict(Facts, given)
+        config, metadata = config_from_dict(ModelConfig, content["model"]), config_from_dict(ModelMetadata, given)
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: not a configuration of this version ({error})") from error
-    return config, facts, BEST if of_run else WEIGHTS
+    return config, metadata, BEST if of_run else WEIGHTS
 
 
 def _card(model: FewShotModel) -> str:
-    config, facts = model.config, model.facts
+    config, metadata = model.config, model.metadata
     numbers = sum(parameter.numel() for parameter in model.parameters())
-    results = "".join(f"\n- {what}: {came_out}" for what, came_out in facts.results.items())
+    results = "".join(f"\n- {what}: {came_out}" for what, came_out in metadata.results.items())
     return _sealed(f"""---
 library_name: srwm
 tags:
@@ -171,9 +171,9 @@ It learns classes from labeled images that it is shown, up to {config.n_way} of 
 learns is what its memory writes into itself. The memory is {config.stack.core}, {config.stack.num_layers} blocks of width
 {config.stack.d_model}.
 
-- Images: {config.image_shape}, stem {config.stem}; preprocessing: {facts.preprocess}
+- Images: {config.image_shape}, stem {config.stem}; preprocessing: {metadata.preprocess}
 - Parameters: {numbers:,}
-- Trained on: {facts.trained_on or "not told"}{results}
+- Trained on: {metadata.trained_on or "not told"}{results}
 
 ```python
 from srwm import FewShotLearner

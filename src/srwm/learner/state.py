@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srwm.fewshot.evaluation.tta import views
-from srwm.fewshot.images import by_parts
+from srwm.fewshot.images import map_batched
 from srwm.fewshot.models.metadata import Preprocess
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner.images import read_images
@@ -21,7 +21,7 @@ MAX_SEED = 2**32
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
+class LearnerState:
     """A model and what it has read; nothing in it is ever changed: learning makes another one."""
 
     model: FewShotModel
@@ -85,7 +85,7 @@ class Memory:
             raise ValueError(f"labels: expected those declared, {self.declared.tolist()}, got {surplus}")
         known = join_labels(self.labels, given)
         self._check_ways(len(known))
-        features = by_parts(self._embed, pixels.to(self.device)).transpose(0, 1)
+        features = map_batched(self._embed, pixels.to(self.device)).transpose(0, 1)
         slots = torch.from_numpy(positions(given, known)).to(self.device)
         order = self._order(len(given)).to(self.device)
         state = self.model.learn_features(features.take_along_dim(order[..., None], 1), slots[order], self.state)
@@ -112,7 +112,7 @@ class Memory:
             return logits[..., :slots].double().softmax(-1).mean(0)
 
         if len(pixels):
-            out[:, positions(self.labels, classes)] = by_parts(answer, pixels.to(self.device)).cpu().numpy()
+            out[:, positions(self.labels, classes)] = map_batched(answer, pixels.to(self.device)).cpu().numpy()
         return out
 
     def _read(self, images: object) -> tuple[Tensor, int | None]:
@@ -121,7 +121,7 @@ class Memory:
     def _embed(self, images: Tensor) -> Tensor:
         """Features (P, readings, F) of images (P, ...) as each reading sees them."""
         seen = [view(images) for view in views(self.model.config)[: self.readings]]
-        features = by_parts(self.model.embed, torch.cat(seen)).view(len(seen), len(images), -1)
+        features = map_batched(self.model.embed, torch.cat(seen)).view(len(seen), len(images), -1)
         return features[torch.arange(self.readings) % len(seen)].transpose(0, 1)
 
     def _order(self, count: int) -> Tensor:

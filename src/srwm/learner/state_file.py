@@ -17,7 +17,7 @@ from srwm.errors import UserError
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.files import write_atomically
 from srwm.learner.labels import Labels
-from srwm.learner.state import MAX_SEED, Memory
+from srwm.learner.state import MAX_SEED, LearnerState
 from srwm.nn import State, leaves
 from srwm.nn.checks import check_state
 from srwm.nn.state import Shape
@@ -26,7 +26,7 @@ _FORMAT = 2
 _MAX_COUNT = 2**62
 
 
-def save_memory(path: Path, memory: Memory) -> None:
+def save_state(path: Path, memory: LearnerState) -> None:
     """Write what was learned, without the model, atomically.
 
     Raises UserError where it cannot be written, ValueError where nothing was learned or labels are not texts or numbers.
@@ -35,7 +35,7 @@ def save_memory(path: Path, memory: Memory) -> None:
         raise ValueError("memory: expected one that was shown labeled images, got a fresh one")
     if memory.labels.dtype.kind not in "biufU":
         raise ValueError(f"labels: expected texts, numbers or bools, which alone can be saved, got {memory.labels.dtype}")
-    facts = {
+    metadata = {
         "format": _FORMAT,
         "model": _fingerprint(memory.model),
         "preprocess": memory.preprocess,
@@ -49,28 +49,28 @@ def save_memory(path: Path, memory: Memory) -> None:
         "declared_dtype": None if memory.declared is None else memory.declared.dtype.str,
     }
     tensors = {f"state.{i}": part.cpu().contiguous() for i, part in enumerate(leaves(memory.state))}
-    facts["digest"] = _digest(facts, tensors)
+    metadata["digest"] = _digest(metadata, tensors)
     try:
-        write_atomically(path, safetensors.torch.save(tensors, {"srwm": json.dumps(facts)}))
+        write_atomically(path, safetensors.torch.save(tensors, {"srwm": json.dumps(metadata)}))
     except OSError as error:
         raise UserError(f"cannot save {path}: {error.strerror or error}") from error
 
 
-def load_memory(path: Path, fresh: Memory) -> Memory:
+def load_state(path: Path, fresh: LearnerState) -> LearnerState:
     """What an equal model learned before; of `fresh`, model and preprocessing are kept.
 
     Raises UserError where the file is missing, corrupt, or of another model or preprocessing.
     """
-    tensors, facts = _read(path)
-    if facts.get("format") != _FORMAT:
+    tensors, metadata = _read(path)
+    if metadata.get("format") != _FORMAT:
         raise UserError(f"{path}: not what a learner of this version of srwm saved")
-    digest = facts.pop("digest", None)
-    if digest is not None and digest != _digest(facts, tensors):
+    digest = metadata.pop("digest", None)
+    if digest is not None and digest != _digest(metadata, tensors):
         raise UserError(f"{path}: damaged, it is not what was saved")
-    if facts.get("model") != _fingerprint(fresh.model) or facts.get("preprocess") != fresh.preprocess:
+    if metadata.get("model") != _fingerprint(fresh.model) or metadata.get("preprocess") != fresh.preprocess:
         raise UserError(f"{path}: learned by another model, or with another preprocessing than {fresh.preprocess!r}")
     try:
-        memory = _restored(facts, tensors, fresh)
+        memory = _restored(metadata, tensors, fresh)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: not a state of this model ({error})") from error
     return memory
@@ -79,25 +79,25 @@ def load_memory(path: Path, fresh: Memory) -> Memory:
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safetensors.safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {}).get("srwm", "null"))
+            metadata = json.loads((file.metadata() or {}).get("srwm", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: not readable as what a learner saved ({error})") from error
-    return tensors, facts if isinstance(facts, dict) else {}
+    return tensors, metadata if isinstance(metadata, dict) else {}
 
 
-def _restored(facts: dict[str, Any], tensors: dict[str, Tensor], fresh: Memory) -> Memory:
-    readings, seed, count = (int(facts[name]) for name in ("readings", "seed", "count"))
+def _restored(metadata: dict[str, Any], tensors: dict[str, Tensor], fresh: LearnerState) -> LearnerState:
+    readings, seed, count = (int(metadata[name]) for name in ("readings", "seed", "count"))
     if not (readings >= 1 and 0 <= seed < MAX_SEED and 0 <= count < _MAX_COUNT):
         raise ValueError(
             f"readings, seed, count: expected numbers from 1, 0 and 0, below {MAX_SEED} and {_MAX_COUNT}, "
             f"got {readings}, {seed} and {count}"
         )
-    columns = None if facts["columns"] is None else int(facts["columns"])
-    labels = _labels(facts["labels"], facts["dtype"])
-    declared = None if facts["declared"] is None else np.unique(_labels(facts["declared"], facts["declared_dtype"]))
+    columns = None if metadata["columns"] is None else int(metadata["columns"])
+    labels = _labels(metadata["labels"], metadata["dtype"])
+    declared = None if metadata["declared"] is None else np.unique(_labels(metadata["declared"], metadata["declared_dtype"]))
     parts = iter([tensors[f"state.{i}"].to(fresh.device, copy=True) for i in range(len(tensors))])
     shape = fresh.model.stack.state_shape
     state = _shaped(parts, shape)
@@ -132,8 +132,8 @@ def _fingerprint(model: FewShotModel) -> str:
     return _digest(asdict(replace(model.config, stack=replace(model.config.stack, backend="auto"))), model.state_dict())
 
 
-def _digest(facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+def _digest(metadata: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

@@ -42,9 +42,9 @@ class FakeSRWM(Core):
         return ()
 
     def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        return self._answer(x, ()), ()
+        return self._query(x, ()), ()
 
-    def _answer(self, x: Tensor, state: State) -> Tensor:
+    def _query(self, x: Tensor, state: State) -> Tensor:
         x = x.reshape(*x.shape[:2], self.num_heads, self.head_dim)
         y = torch.einsum("bthe,hed->bthd", x, self.weight)
         out: Tensor = self.out_linear(y.flatten(2))

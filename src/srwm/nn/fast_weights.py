@@ -67,7 +67,7 @@ class DeltaNet(FastWeights):
         y, fast = ops.delta_rule(*self._project(x), state, resets, mask, backend=self.backend)
         return self.out_linear(y.flatten(2).to(x.dtype)), fast
 
-    def _answer(self, x: Tensor, state: State) -> Tensor:
+    def _query(self, x: Tensor, state: State) -> Tensor:
         y: Tensor = self.out_linear(ops.delta_rule_query(*self._project(x), state).flatten(2).to(x.dtype))
         return y
 
@@ -95,6 +95,6 @@ class LinearTransformer(FastWeights):
         y, fast = ops.linear_attention(*self._project(x), state, resets, mask, backend=self.backend)
         return self.out_linear(y.flatten(2).to(x.dtype)), fast
 
-    def _answer(self, x: Tensor, state: State) -> Tensor:
+    def _query(self, x: Tensor, state: State) -> Tensor:
         y: Tensor = self.out_linear(ops.linear_attention_query(*self._project(x), state).flatten(2).to(x.dtype))
         return y

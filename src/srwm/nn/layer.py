@@ -34,7 +34,7 @@ class Layer(nn.Module, ABC):
         """`forward` on checked arguments; x is zero at masked steps, y may be anything there."""
 
     @abstractmethod
-    def _answer(self, x: Tensor, state: State) -> Tensor:
+    def _query(self, x: Tensor, state: State) -> Tensor:
         """`query` on checked arguments."""
 
     def forward(
@@ -63,7 +63,7 @@ class Layer(nn.Module, ABC):
             raise
 
     def query(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Answer Q independent questions, each as if it were the one next step from this state.
+        """Answer Q independent queries, each as if it were the one next step from this state.
 
         Shapes: x (B, Q, d_input), state as in `forward`; returns y (B, Q, d_model). The state stays as it is.
         Raises ValueError for shapes, a dtype or a state that do not fit.
@@ -73,7 +73,7 @@ class Layer(nn.Module, ABC):
             state = self.initial_state(len(x))
         check_state(state, self.state_shape, len(x))
         try:
-            return self._answer(x, state)
+            return self._query(x, state)
         except RuntimeError:
             check_dtype(x, self)
             raise

@@ -46,12 +46,12 @@ class LSTM(Core):
             state = after if mask is None else _choose(mask[:, start, None], after, state)
         return torch.cat(pieces, dim=1), state
 
-    def _answer(self, x: Tensor, state: State) -> Tensor:
-        batch, questions, _ = x.shape
+    def _query(self, x: Tensor, state: State) -> Tensor:
+        batch, queries, _ = x.shape
         h, c = state
-        each = h.repeat_interleave(questions, dim=0), c.repeat_interleave(questions, dim=0)
+        each = h.repeat_interleave(queries, dim=0), c.repeat_interleave(queries, dim=0)
         y, _ = self._piece(x.flatten(0, 1)[:, None], each)
-        return y.view(batch, questions, self.d_model)
+        return y.view(batch, queries, self.d_model)
 
     def _piece(self, x: Tensor, state: State) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h, c = state

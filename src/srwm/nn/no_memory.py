@@ -25,5 +25,5 @@ class NoMemory(Core):
     def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         return x.clone(), ()
 
-    def _answer(self, x: Tensor, state: State) -> Tensor:
+    def _query(self, x: Tensor, state: State) -> Tensor:
         return x.clone()

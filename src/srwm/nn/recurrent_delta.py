@@ -68,7 +68,7 @@ class RecurrentDelta(Core):
         y = torch.cat(reads, dim=1).flatten(2) if reads else x
         return self.out_linear(y), (fast, last)
 
-    def _answer(self, x: Tensor, state: State) -> Tensor:
+    def _query(self, x: Tensor, state: State) -> Tensor:
         fast, last = state
         y: Tensor = self.out_linear(ops.delta_rule_query(*self._program(self._slow(x), last), fast).flatten(2))
         return y

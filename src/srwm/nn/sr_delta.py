@@ -66,7 +66,7 @@ class SRDelta(SelfReferential):
         y, fast = ops.delta_rule(*self._program(y), fast, resets, mask, backend=self.backend)
         return self.out_linear(y.flatten(2)), (shift, fast)
 
-    def _answer(self, x: Tensor, state: State) -> Tensor:
+    def _query(self, x: Tensor, state: State) -> Tensor:
         shift, fast = state
         program = self._program(ops.srwm_query(self._heads(x), self.weight, shift))
         y: Tensor = self.out_linear(ops.delta_rule_query(*program, fast).flatten(2))

@@ -116,6 +116,6 @@ class SRWM(SelfReferential):
         y, shift = ops.srwm(self._heads(x), self.weight, state, resets, mask, backend=self.backend)
         return self.out_linear(y.flatten(2)), shift
 
-    def _answer(self, x: Tensor, state: State) -> Tensor:
+    def _query(self, x: Tensor, state: State) -> Tensor:
         y: Tensor = self.out_linear(ops.srwm_query(self._heads(x), self.weight, state).flatten(2))
         return y

@@ -44,7 +44,7 @@ class Block(Layer):
         y, state = self.core(normed if self.core.pre_norm else x, state, resets, mask)
         return self._join(x, normed, y), state
 
-    def _answer(self, x: Tensor, state: State) -> Tensor:
+    def _query(self, x: Tensor, state: State) -> Tensor:
         normed = self.norm(x)
         return self._join(x, normed, self.core.query(normed if self.core.pre_norm else x, state))
 
@@ -107,7 +107,7 @@ class Stack(Layer):
             after.append(block_state)
         return x, (*after, *carried)
 
-    def _answer(self, x: Tensor, state: State) -> Tensor:
+    def _query(self, x: Tensor, state: State) -> Tensor:
         states = list(state)
         if self.config.carry == "never":
             everywhere = torch.ones(len(x), dtype=torch.bool, device=x.device)

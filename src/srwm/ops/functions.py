@@ -75,7 +75,7 @@ def delta_rule(
     """Fast weights under the delta rule: state += beta k (v - k state), then y = q state (Schlag et al. 2021).
 
     Arguments:
-        q: questions (B, T, H, E), already through their activation.
+        q: queries (B, T, H, E), already through their activation.
         k: keys (B, T, H, E), likewise.
         v: values (B, T, H, D).
         beta: learning rates (B, T, H), already through the sigmoid.
@@ -114,7 +114,7 @@ def linear_attention(
 
 
 def srwm_query(x: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
-    """What W_0 + shift answers to Q independent questions, without being rewritten.
+    """What W_0 + shift answers to Q independent queries, without being rewritten.
 
     Shapes: x (B, Q, H, E), weight (H, E, D + 2E + 4), shift (B, H, E, D + 2E + 4). Returns y (B, Q, H, D) in x's dtype: equal
     to the y of Q separate one-step calls of `srwm`. Raises ValueError as `srwm` does.
@@ -127,7 +127,7 @@ def srwm_query(x: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
 
 
 def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor) -> Tensor:
-    """What one next step of `delta_rule` would answer from `state`, for Q independent questions.
+    """What one next step of `delta_rule` would answer from `state`, for Q independent queries.
 
     Shapes: q, k (B, Q, H, E), v (B, Q, H, D), beta (B, Q, H), state (B, H, E, D). Returns y (B, Q, H, D) in q's dtype. Raises
     ValueError as `delta_rule` does.

@@ -86,12 +86,12 @@ def srwm_query(x: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
 
 
 def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor) -> Tensor:
-    """What one next step of `delta_rule` would answer, for Q independent questions: (B, Q, H, D)."""
+    """What one next step of `delta_rule` would answer, for Q independent queries: (B, Q, H, D)."""
     return _read(q, state) + ((q * k).sum(-1) * beta)[..., None] * (v - _read(k, state))
 
 
 def linear_attention_query(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> Tensor:
-    """What one next step of `linear_attention` would answer, for Q independent questions: (B, Q, H, D)."""
+    """What one next step of `linear_attention` would answer, for Q independent queries: (B, Q, H, D)."""
     return _read(q, state) + (q * k).sum(-1, keepdim=True) * v
 
 

@@ -44,14 +44,14 @@ class Film:
 
 
 @torch.no_grad()
-def record(agent: Agent, env: VectorEnv, *, greedy: bool = True, seed: int = 0, most_frames: int = 1000) -> Film:
+def record(agent: Agent, env: VectorEnv, *, greedy: bool = True, seed: int = 0, max_frames: int = 1000) -> Film:
     """The first episode of the first environment, or as many frames of it. The agent is in evaluation mode meanwhile."""
     device = next(agent.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     film = Film()
     state, frame = agent.core.initial_state(env.num_envs), env.observe()
     with evaluation_mode(agent):
-        while len(film.values) < most_frames:
+        while len(film.values) < max_frames:
             logits, values, state = agent(*frame_tensors(frame, device), state)
             policy = logits[:, 0].float().softmax(-1).cpu()
             film.observations.append(frame.observation[0].copy())

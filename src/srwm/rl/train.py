@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 WEIGHTS = "weights.safetensors"
 """The trained weights in a run folder; before the end of training the newest are those of the last checkpoint."""
-_TELL_EVERY = 60.0
+_REPORT_EVERY = 60.0
 """Seconds between two lines on the learning."""
 
 
@@ -64,7 +64,7 @@ def train(
 
 def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool:
     agent, config, fabric = learner.agent, learner.config, learner.fabric
-    chief = fabric.is_global_zero
+    is_rank_zero = fabric.is_global_zero
     checkpoints = Checkpoints(folder / "checkpoints")
     progress = Progress()
     saved = checkpoints.load(agent) if resume else None
@@ -86,13 +86,13 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
     clock = Clock(progress)
     spent, stopping = agree(fabric, config.spent(progress), False)
     with (
-        _EpisodeLog(folder, progress.step, env.names) if chief else nullcontext() as log,
+        _EpisodeLog(folder, progress.step, env.names) if is_rank_zero else nullcontext() as log,
         tqdm(
             total=config.frames,
             initial=progress.frames,
             unit=" frames",
             unit_scale=True,
-            disable=None if chief else True,
+            disable=None if is_rank_zero else True,
             dynamic_ncols=True,
         ) as bar,
         stop_requests() as stop,
@@ -124,7 +124,7 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
                 row |= mean_returns(_gather(progress.take_returns(), fabric), env.names)
                 speed = (progress.frames - first_frame) / (time.monotonic() - session)
                 bar.set_postfix_str(_told(row))
-                if chief and (spent >= 1 or progress.seconds - told >= _TELL_EVERY):
+                if is_rank_zero and (spent >= 1 or progress.seconds - told >= _REPORT_EVERY):
                     told = progress.seconds
                     tqdm.write(f"{progress.frames:,} frames, {told / 60:.1f} min, {speed:.0f} frames/s: {_told(row)}")
                 if log is not None:
@@ -144,10 +144,10 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
                     "torch_rng": torch.get_rng_state(),
                 }
                 content = {"optimizer": learner.optimizer.state_dict(), "processes": _gather(own, fabric)}
-                if chief:
+                if is_rank_zero:
                     checkpoints.save(progress.step, agent, content)
     ended_before = progress.step == first_step and (folder / WEIGHTS).exists()
-    if chief and spent >= 1 and not ended_before:
+    if is_rank_zero and spent >= 1 and not ended_before:
         save_weights(folder / WEIGHTS, agent, {"step": progress.step, "frames": progress.frames})
     return spent >= 1
 

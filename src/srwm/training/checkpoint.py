@@ -15,11 +15,11 @@ from srwm.errors import UserError
 from srwm.files import write_atomically
 
 
-def save_weights(path: Path, model: nn.Module, facts: dict[str, int | str], dtype: torch.dtype | None = None) -> None:
+def save_weights(path: Path, model: nn.Module, metadata: dict[str, int | str], dtype: torch.dtype | None = None) -> None:
     """Write a model's `state_dict` as safetensors, atomically, its parameters rounded to `dtype` if that is given.
 
-    Equal weights and facts make equal files: the facts are JSON under the one key `srwm` of the metadata, since safetensors
-    writes several keys in a random order. Raises UserError where it cannot be written, ValueError for weights beyond the
+    Equal weights and metadata make equal files: metadata is JSON under the one key `srwm`, since safetensors writes several
+    keys in a random order. Raises UserError where it cannot be written, ValueError for weights beyond the
     range of `dtype`.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -28,7 +28,7 @@ def save_weights(path: Path, model: nn.Module, facts: dict[str, int | str], dtyp
         if (rounded.isinf() & tensors[name].isfinite()).any():
             raise ValueError(f"dtype: {name} is out of the range of {dtype}")
         tensors[name] = rounded
-    _write(path, safetensors.torch.save(tensors, {"srwm": json.dumps(facts, ensure_ascii=False)}))
+    _write(path, safetensors.torch.save(tensors, {"srwm": json.dumps(metadata, ensure_ascii=False)}))
 
 
 def load_weights(path: Path, model: nn.Module) -> None:

@@ -36,9 +36,12 @@ class Entry(NamedTuple):
 def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
     """Build a configuration dataclass from what `dataclasses.asdict` and JSON made of it.
 
+    Fields and values of earlier versions are read by the tables of the dataclass: `RENAMED` maps a field's earlier name to
+    its present one, or with dots to one of a configuration in it; `RENAMED_VALUES` a field's earlier values to present ones.
     Raises TypeError where a field is unknown or missing, or a nested value is not as its type says.
     """
-    hints = typing.get_type_hints(kind)
+    hints = {name: hint for name, hint in typing.get_type_hints(kind).items() if typing.get_origin(hint) is not typing.ClassVar}
+    values = _with_present_names(kind, values)
     unknown = values.keys() - hints.keys()
     if unknown:
         raise TypeError(f"unknown field {', '.join(sorted(unknown))}")
@@ -88,6 +91,25 @@ def check_seed(seed: int) -> None:
     """Raise UserError for a seed that is not a number from 0 below 2**63."""
     if not 0 <= seed < 2**63:
         raise UserError(f"seed: expected a number from 0 below 2**63, got {seed}")
+
+
+def _with_present_names(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
+    renamed, renamed_values = getattr(kind, "RENAMED", {}), getattr(kind, "RENAMED_VALUES", {})
+    present: dict[str, Any] = {name: value for name, value in values.items() if name not in renamed}
+    for name, value in values.items():
+        if name in renamed:
+            *outer, last = renamed[name].split(".")
+            inside = present
+            for part in outer:
+                inside[part] = dict(inside.get(part, {}))
+                inside = inside[part]
+            if last in inside:
+                raise TypeError(f"{name} is the earlier name of {renamed[name]}, and both are there")
+            inside[last] = value
+    for name, table in renamed_values.items():
+        if isinstance(present.get(name), str):
+            present[name] = table.get(present[name], present[name])
+    return present
 
 
 def _restore(hint: Any, value: Any) -> Any:

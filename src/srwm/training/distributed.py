@@ -40,7 +40,7 @@ def leave() -> None:
         torch.distributed.destroy_process_group()
 
 
-def is_chief() -> bool:
+def is_rank_zero() -> bool:
     """Whether this process is the only one, or the first of those that `torchrun` started."""
     return int(os.environ.get("RANK", "0")) == 0
 

@@ -9,7 +9,7 @@ from torch import nn
 Model = TypeVar("Model", bound=nn.Module)
 
 
-class WeightAverage(Generic[Model]):
+class EMA(Generic[Model]):
     """Keeps a copy of `model` whose weights and buffers follow it: a <- d a + (1 - d) w, d = min(decay, (1 + s) / (10 + s)).
 
     The smaller d of the first steps s forgets the initial weights.

@@ -73,9 +73,9 @@ def test_an_ensemble_is_the_mean_of_readings_in_other_orders_through_other_views
     assert evaluate(model, data, shape, 200, 5, features, readings) == expected
     assert evaluate(model, data, shape, 200, 5, features) == one
     assert len({expected, one, evaluate(model, data, shape, 200, 5, features[:1], readings)}) == 3, "views and orders count"
-    assert evaluate(model, data, shape, 9, ensemble=3) == evaluate(model, data, shape, 9, 0, embed_views(model, data, 3), 3)
-    with pytest.raises(ValueError, match="ensemble: expected 1 or more, got 0"):
-        evaluate(model, data, shape, 200, ensemble=0)
+    assert evaluate(model, data, shape, 9, tta_passes=3) == evaluate(model, data, shape, 9, 0, embed_views(model, data, 3), 3)
+    with pytest.raises(ValueError, match="tta_passes: expected 1 or more, got 0"):
+        evaluate(model, data, shape, 200, tta_passes=0)
 
 
 def test_an_ensemble_corrects_errors_of_single_readings(config, splits):

@@ -1,4 +1,4 @@
-"""What the readings of an ensemble look through."""
+"""What the readings of test-time augmentation look through."""
 
 import pytest
 import torch
@@ -67,6 +67,6 @@ def test_features_of_every_view_are_those_of_images_seen_so(splits, head):
     images = torch.from_numpy(splits["test"].images).float() / 255
     found = embed_views(model, splits["test"], 3)
     assert torch.equal(found[0], embed_all(model, splits["test"]))
-    for features, turned in zip(found, (images, images.rot90(1, (2, 3)), images.rot90(2, (2, 3))), strict=True):
-        torch.testing.assert_close(features, model.embed(turned).detach())
+    for features, rotated in zip(found, (images, images.rot90(1, (2, 3)), images.rot90(2, (2, 3))), strict=True):
+        torch.testing.assert_close(features, model.embed(rotated).detach())
     assert len(embed_views(model, splits["test"], 99)) == 8

@@ -131,7 +131,7 @@ def test_it_trains_by_the_same_machinery(tmp_path, config, splits):
         optimizer=OptimizerConfig(lr=0.01),
         schedule="constant",
         precision="bfloat16",
-        distort=False,
+        augment=False,
         steps=20,
         validate_every=10,
     )

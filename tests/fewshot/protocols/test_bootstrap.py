@@ -54,17 +54,17 @@ def test_matching_of_states_reaches_every_tensor_of_the_state_alone():
 
 @pytest.mark.parametrize("matching", ["output", "state"])
 def test_without_future_examples_nothing_is_left_to_match(config, splits, matching):
-    objective, config = bootstrapped(config, future=0, matching=matching)
-    terms = objective(first_step(config, splits)).terms
+    protocol, config = bootstrapped(config, future=0, matching=matching)
+    terms = protocol(first_step(config, splits)).terms
     assert terms["matching_loss"] == 0
     assert terms["future_loss"] == terms["train_loss"]
 
 
 @pytest.mark.parametrize("matching", ["output", "state"])
 def test_terms_add_up_with_their_weights(config, splits, matching):
-    objective, config = bootstrapped(config, matching=matching, query_weight=2.0, future_weight=3.0, matching_weight=5.0)
-    found = objective(first_step(config, splits))
-    assert found.terms.keys() == {"train_loss", *objective.more_terms}
+    protocol, config = bootstrapped(config, matching=matching, query_weight=2.0, future_weight=3.0, matching_weight=5.0)
+    found = protocol(first_step(config, splits))
+    assert found.terms.keys() == {"train_loss", *protocol.extra_terms}
     one, future, match = (found.terms[name] for name in ("train_loss", "future_loss", "matching_loss"))
     assert torch.allclose(found.loss, 2 * one + 3 * future + 5 * match)
     assert match > 0
@@ -72,9 +72,9 @@ def test_terms_add_up_with_their_weights(config, splits, matching):
 
 
 def test_the_first_round_is_that_of_synchronous_labels(config, splits):
-    objective, config = bootstrapped(config)
+    protocol, config = bootstrapped(config)
     step = first_step(config, splits)
-    found = objective(step)
+    found = protocol(step)
     torch.manual_seed(0)
     plain = Synchronous(config, num_classes=10)
     episodes = step.episodes._replace(query=step.episodes.query[:, 6:], query_labels=step.episodes.query_labels[:, 6:])
@@ -84,21 +84,21 @@ def test_the_first_round_is_that_of_synchronous_labels(config, splits):
 
 
 def test_the_second_round_is_that_of_an_episode_with_all_of_the_examples(config, splits):
-    objective, config = bootstrapped(config)
+    protocol, config = bootstrapped(config)
     step = first_step(config, splits)
     support, labels, query, truth = step.episodes
     more = torch.cat([support, query[:, :4]], 1), torch.cat([labels, truth[:, :4]], 1), query[:, 6:], truth[:, 6:]
     torch.manual_seed(0)
     expected = Synchronous(config, num_classes=10)(step._replace(episodes=step.episodes._make(more)))
-    assert torch.allclose(objective(step).terms["future_loss"], expected.loss, atol=1e-6)
+    assert torch.allclose(protocol(step).terms["future_loss"], expected.loss, atol=1e-6)
 
 
 @pytest.mark.parametrize("future", [0, 2, 3, 4])
 @pytest.mark.parametrize("queries", [2, 3, 5])
 def test_future_examples_and_questions_are_spread_evenly_each(config, splits, monkeypatch, future, queries):
-    """Among 3 classes no two numbers of examples, and no two of questions, differ by more than 1."""
+    """Among 3 classes no two numbers of examples, and no two of queries, differ by more than 1."""
     config = dataclasses.replace(config, queries=queries, pool=PoolConfig(classes=10, images_per_class=5))
-    objective, config = bootstrapped(config, future=future)
+    protocol, config = bootstrapped(config, future=future)
     read, scored = [], []
     learn, entropy = FewShotModel.learn_features, F.cross_entropy
 
@@ -112,7 +112,7 @@ def test_future_examples_and_questions_are_spread_evenly_each(config, splits, mo
 
     monkeypatch.setattr(FewShotModel, "learn_features", reading)
     monkeypatch.setattr("srwm.fewshot.protocols.bootstrap.F.cross_entropy", scoring)
-    objective(first_step(config, splits))
+    protocol(first_step(config, splits))
     assert [part.shape[1] for part in read] == [3, future][: 1 + (future > 0)]
     for labels in (*read, *scored):
         counts = F.one_hot(labels, 3).sum(1)

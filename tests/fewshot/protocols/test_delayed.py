@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from srwm.data import ImageClasses
 from srwm.fewshot.build import build_model
-from srwm.fewshot.config import StreamConfig
+from srwm.fewshot.config import DelayedConfig
 from srwm.fewshot.episodes import Step
 from srwm.fewshot.protocols.delayed import Delayed, Streams, answer_stream
 
@@ -23,21 +23,21 @@ def constant_classes(name, classes, instances, first=0):
 
 @pytest.fixture
 def config(config):
-    return dataclasses.replace(config, protocol="delayed", k_shot=4, distort=False, pool=dataclasses.replace(config.pool))
+    return dataclasses.replace(config, protocol="delayed", k_shot=4, augment=False, pool=dataclasses.replace(config.pool))
 
 
 @pytest.fixture
-def objective(config):
+def protocol(config):
     torch.manual_seed(0)
     return Delayed(config, num_classes=10)
 
 
-def test_each_image_comes_with_the_label_of_the_one_before(objective):
-    objective.model = Recall(3)
+def test_each_image_comes_with_the_label_of_the_one_before(protocol):
+    protocol.model = Recall(3)
     images = torch.tensor([10.0, 20.0, 30.0])[:, None, None, None]
     streams = Streams(torch.tensor([[2, 0, 1, 0], [1, 1, 0, 2]]), torch.tensor([[2, 0, 1, 0], [0, 0, 2, 1]]), None)
-    found = objective(Step(images, torch.arange(3), streams))
-    ((features, labels, mask),) = objective.model.seen
+    found = protocol(Step(images, torch.arange(3), streams))
+    ((features, labels, mask),) = protocol.model.seen
     assert features[..., 0].tolist() == [[30, 10, 20, 10], [20, 20, 10, 30]]
     assert labels.tolist() == [[-1, 2, 0, 1], [-1, 0, 0, 2]]
     assert mask is None
@@ -58,16 +58,16 @@ def test_a_label_reaches_later_answers_alone(config):
     assert not torch.allclose(one[:, 4], changed[:, 4])
 
 
-def test_the_loss_is_the_mean_over_real_steps(objective):
-    objective.eval()
+def test_the_loss_is_the_mean_over_real_steps(protocol):
+    protocol.eval()
     torch.manual_seed(1)
     images, classes = torch.rand(8, 1, 16, 16), torch.zeros(8).long()
     shown, labels = torch.randint(8, (2, 6)), torch.randint(3, (2, 6))
     mask = torch.ones(2, 6, dtype=torch.bool)
     mask[1, 4:] = False
-    both = objective(Step(images, classes, Streams(shown, labels, mask)))
-    whole = objective(Step(images, classes, Streams(shown[:1], labels[:1], None)))
-    short = objective(Step(images, classes, Streams(shown[1:, :4], labels[1:, :4], None)))
+    both = protocol(Step(images, classes, Streams(shown, labels, mask)))
+    whole = protocol(Step(images, classes, Streams(shown[:1], labels[:1], None)))
+    short = protocol(Step(images, classes, Streams(shown[1:, :4], labels[1:, :4], None)))
     assert both.loss.item() == pytest.approx((6 * whole.loss.item() + 4 * short.loss.item()) / 10, rel=1e-5)
     assert both.accuracy.item() == pytest.approx((6 * whole.accuracy.item() + 4 * short.accuracy.item()) / 10, rel=1e-5)
 
@@ -100,28 +100,28 @@ def test_evaluation_counts_what_a_model_of_known_answers_gets_right(config):
 
 
 def test_a_hint_is_the_image_whose_label_comes_and_training_streams_alone_have_it(config):
-    config = dataclasses.replace(config, streams=StreamConfig(hint=0.5))
+    config = dataclasses.replace(config, delayed=DelayedConfig(hint=0.5))
     torch.manual_seed(0)
-    objective = Delayed(config, num_classes=10).eval()
+    protocol = Delayed(config, num_classes=10).eval()
     seen = []
-    objective.hint.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    protocol.hint.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
     images = torch.rand(5, *config.model.image_shape)
     streams = Streams(torch.tensor([[3, 0, 1], [4, 1, 2], [2, 2, 0], [0, 1, 3]]), torch.tensor([[0, 1, 2]] * 4), None)
-    found = objective(Step(images, torch.arange(5), streams))
-    features = F.layer_norm(objective.model.embed(images), (objective.model.num_features,))
+    found = protocol(Step(images, torch.arange(5), streams))
+    features = F.layer_norm(protocol.model.embed(images), (protocol.model.num_features,))
     (hints,) = seen
-    assert hints.shape == (2, 3, objective.model.num_features), "half of the streams"
+    assert hints.shape == (2, 3, protocol.model.num_features), "half of the streams"
     assert not hints[:, 0].any()
     assert torch.allclose(hints[:, 1:], features[streams.images[:2, :2]], atol=1e-5)
-    weights = [objective.hint.weight, *objective.model.parameters()]
+    weights = [protocol.hint.weight, *protocol.model.parameters()]
     assert all(g is None or g.any() for g in torch.autograd.grad(found.loss, weights, allow_unused=True))
-    Delayed.evaluate(config, objective.model, (constant_classes("val", 4, 20),), 8, seed=0)
+    Delayed.evaluate(config, protocol.model, (constant_classes("val", 4, 20),), 8, seed=0)
     assert len(seen) == 1
 
 
 def test_accuracy_in_training_is_that_of_streams_without_hints(config):
     torch.manual_seed(0)
-    plain, hinted = (Delayed(dataclasses.replace(config, streams=StreamConfig(share)), 10).eval() for share in (0.0, 0.5))
+    plain, hinted = (Delayed(dataclasses.replace(config, delayed=DelayedConfig(share)), 10).eval() for share in (0.0, 0.5))
     plain.model = hinted.model
     images = torch.rand(6, *config.model.image_shape)
     drawn = torch.randint(6, (4, 7)), torch.randint(3, (4, 7)), torch.rand(4, 7) < 0.7

@@ -9,7 +9,7 @@ from srwm.errors import UserError
 from srwm.fewshot.config import BootstrapConfig, SequentialConfig
 from srwm.fewshot.images import to_float
 from srwm.fewshot.models.sequence import ModelConfig
-from srwm.fewshot.protocols.registry import PROTOCOLS, build_objective, check_config, with_second
+from srwm.fewshot.protocols.registry import PROTOCOLS, build_protocol, check_config, with_second
 from srwm.nn import StackConfig
 from srwm.nn.registry import CORES
 
@@ -26,26 +26,26 @@ def train_a_little(config, splits, steps=2):
     """The gradients' norms of the first step, and whether the weights moved."""
     data = (splits["train"],) * PROTOCOLS[config.protocol].num_sets
     torch.manual_seed(0)
-    objective = build_objective(config, data)
-    before = {name: tensor.clone() for name, tensor in objective.named_parameters()}
-    optimizer = torch.optim.Adam(objective.parameters(), lr=0.01)
-    sampler = objective.sampler(config, data, torch.Generator().manual_seed(0))
+    protocol = build_protocol(config, data)
+    before = {name: tensor.clone() for name, tensor in protocol.named_parameters()}
+    optimizer = torch.optim.Adam(protocol.parameters(), lr=0.01)
+    sampler = protocol.sampler(config, data, torch.Generator().manual_seed(0))
     for _ in range(steps):
         step = sampler.sample()
-        loss, accuracy, terms = objective(step._replace(images=to_float(step.images)))
+        loss, accuracy, terms = protocol(step._replace(images=to_float(step.images)))
         assert loss.dim() == accuracy.dim() == 0
-        assert {*terms} == {"train_loss", *objective.more_terms}
+        assert {*terms} == {"train_loss", *protocol.extra_terms}
         optimizer.zero_grad()
         loss.backward()
         assert loss.isfinite()
         optimizer.step()
-    return {name for name, tensor in objective.named_parameters() if torch.equal(tensor, before[name])}
+    return {name for name, tensor in protocol.named_parameters() if torch.equal(tensor, before[name])}
 
 
 def configured(config, protocol, stem, core):
     stack = StackConfig(core=core, d_model=8, num_heads=2, num_layers=1, ff_factor=1)
     model = ModelConfig(image_shape=(1, 16, 16), n_way=3, stem=stem, stem_channels=STEMS[stem], stack=stack)
-    return dataclasses.replace(config, protocol=protocol, model=model, episodes=4, distort=False, **PROTOCOL[protocol])
+    return dataclasses.replace(config, protocol=protocol, model=model, episodes=4, augment=False, **PROTOCOL[protocol])
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -20,7 +20,7 @@ LETTERS, DIGITS = constant_classes("letters", 12, 6), constant_classes("digits",
 def config(config):
     sequential = dataclasses.replace(config.sequential, trim=7)
     return dataclasses.replace(
-        config, protocol="sequential", second_data="omniglot", sequential=sequential, k_shot=4, distort=False
+        config, protocol="sequential", second_data="omniglot", sequential=sequential, k_shot=4, augment=False
     )
 
 
@@ -49,12 +49,12 @@ def test_a_hand_made_pair_of_tasks():
 
 
 def test_the_last_label_of_a_task_reaches_the_first_image_of_the_next(config):
-    objective = Sequential(config, num_classes=23)
-    objective.model = Recall(3)
+    protocol = Sequential(config, num_classes=23)
+    protocol.model = Recall(3)
     step = Sequential.sampler(config, (LETTERS, DIGITS), torch.Generator().manual_seed(0)).sample()
     _, truth, mask = step.episodes
-    objective(step._replace(images=step.images.float()))
-    ((features, given, _),) = objective.model.seen
+    protocol(step._replace(images=step.images.float()))
+    ((features, given, _),) = protocol.model.seen
     task = features[..., 0] >= 100
     for b, length in enumerate(mask.sum(1).tolist()):
         assert given[b, :length].tolist() == [-1, *truth[b, : length - 1].tolist()]

@@ -10,23 +10,23 @@ import safetensors.torch
 import torch
 
 from srwm.errors import UserError
-from srwm.fewshot.augment import AffineConfig
+from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.build import build_sampler, validation_shape
-from srwm.fewshot.config import BootstrapConfig, OptimizerConfig, PoolConfig, SequentialConfig, StreamConfig
+from srwm.fewshot.config import BootstrapConfig, DelayedConfig, OptimizerConfig, PoolConfig, SequentialConfig
 from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluation.adaptation import draw_adaptation
 from srwm.fewshot.evaluation.evaluate import evaluate
 from srwm.fewshot.images import to_float
 from srwm.fewshot.models.sequence import ModelConfig
-from srwm.fewshot.protocols.registry import build_objective
+from srwm.fewshot.protocols.registry import build_protocol
 from srwm.fewshot.protocols.synchronous import Synchronous
 from srwm.fewshot.report import draw_learning_curve, load_best, score_run
 from srwm.fewshot.training.loop import train
 from srwm.fewshot.training.plateau import ChanceWatch
 from srwm.fewshot.training.schedule import learning_rate
 from srwm.nn import StackConfig
-from srwm.training.ema import WeightAverage
+from srwm.training.ema import EMA
 from srwm.training.runs import read_metrics
 
 
@@ -51,7 +51,7 @@ def test_a_run_learns_and_leaves_what_it_promises(tmp_path, config, splits):
         optimizer=OptimizerConfig(lr=0.01),
         schedule="constant",
         episodes=32,
-        distort=False,
+        augment=False,
         steps=300,
         log_every=10,
         validate_every=100,
@@ -111,7 +111,7 @@ PROTOCOL = {
     "sequential": {
         "k_shot": 4,
         "second_data": "omniglot",
-        "streams": StreamConfig(hint=0.5),
+        "streams": DelayedConfig(hint=0.5),
         "sequential": SequentialConfig(trim=7),
         "accumulate": 2,
     },
@@ -159,14 +159,12 @@ def test_gradients_of_accumulated_batches_add_up(tmp_path, config, splits, monke
 
     gradients = []
     monkeypatch.setattr(Synchronous, "sampler", Repeating)
-    monkeypatch.setattr(
-        WeightAverage, "update", lambda self, model, step: gradients.append([p.grad.clone() for p in model.parameters()])
-    )
+    monkeypatch.setattr(EMA, "update", lambda self, model, step: gradients.append([p.grad.clone() for p in model.parameters()]))
     config = dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, stem_dropout=0.0),
         optimizer=dataclasses.replace(config.optimizer, clip_norm=None),
-        distort=False,
+        augment=False,
         steps=1,
     )
     for name, times in (("once", 1), ("thrice", 3)):
@@ -239,7 +237,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew_and_says_
 
 
 def test_episodes_of_changing_size_train_and_validate(tmp_path, config, splits):
-    config = dataclasses.replace(config, fewest_ways=2, most_shots=2, validation_ways=2, queries=2)
+    config = dataclasses.replace(config, min_ways=2, max_shots=2, validation_ways=2, queries=2)
     assert train(config, splits, tmp_path / "run", accelerator="cpu")
     accuracy = score_run(tmp_path / "run", splits["test"], 50).accuracy
     model, shape = load_best(tmp_path / "run"), EpisodeShape(2, 1, 3, slots=3)
@@ -252,7 +250,7 @@ def test_episodes_of_changing_size_train_and_validate(tmp_path, config, splits):
 
 
 def test_training_ends_when_validation_stands_still(tmp_path, config, splits):
-    config = dataclasses.replace(config, optimizer=OptimizerConfig(lr=1e-12), average_decay=None, steps=400, patience=2)
+    config = dataclasses.replace(config, optimizer=OptimizerConfig(lr=1e-12), ema_decay=None, steps=400, patience=2)
     for resume in (False, True):
         assert train(config, splits, tmp_path / "run", resume=resume, accelerator="cpu")
         rows = [row for row in read_metrics(tmp_path / "run") if "val_accuracy" in row]
@@ -282,9 +280,9 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
     losses = []
     for kind in ("float32", "bfloat16"):
         torch.manual_seed(0)
-        objective = build_objective(dataclasses.replace(config, precision=kind), (splits["train"],)).eval()
-        step = objective.sampler(config, (splits["train"],), torch.Generator().manual_seed(0)).sample()
-        losses.append(objective(step._replace(images=to_float(step.images))).loss)
+        protocol = build_protocol(dataclasses.replace(config, precision=kind), (splits["train"],)).eval()
+        step = protocol.sampler(config, (splits["train"],), torch.Generator().manual_seed(0)).sample()
+        losses.append(protocol(step._replace(images=to_float(step.images))).loss)
     exact, rounded = losses
     assert rounded.dtype == torch.float32
     assert 0 < (exact - rounded).abs() < 0.1
@@ -298,13 +296,13 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"queries": 0}, "queries: expected 1 or more"),
         ({"validation_queries": 0}, "validation_queries: expected 1 or more"),
         ({"validation_episodes": 0}, "validation_episodes: expected 2 or more"),
-        ({"average_decay": 1.0}, "average_decay: expected"),
+        ({"ema_decay": 1.0}, "ema_decay: expected"),
         ({"k_shot": 9}, "need a pool of 3 classes of 10 images"),
-        ({"most_shots": 9}, "need a pool of 3 classes of 10 images"),
-        ({"k_shot": 2, "most_shots": 1}, "most_shots: expected k_shot = 2 or more, got 1"),
-        ({"fewest_ways": 4}, "fewest_ways: expected 2 to model.n_way = 3, got 4"),
+        ({"max_shots": 9}, "need a pool of 3 classes of 10 images"),
+        ({"k_shot": 2, "max_shots": 1}, "max_shots: expected k_shot = 2 or more, got 1"),
+        ({"min_ways": 4}, "min_ways: expected 2 to model.n_way = 3, got 4"),
         ({"validation_ways": 1}, "validation_ways: expected 2 to model.n_way = 3, got 1"),
-        ({"fewest_ways": 2, "sampler": "per-episode"}, "only the pooled sampler"),
+        ({"min_ways": 2, "sampler": "per-episode"}, "only the pooled sampler"),
         ({"validation_queries": 99}, "need 3 classes of 34 images"),
         ({"pool": PoolConfig(classes=0)}, r"pool\.classes: expected 1 or more, got 0"),
         ({"pool": PoolConfig(images_per_class=-3)}, r"pool\.images_per_class: expected 1 or more, got -3"),
@@ -321,7 +319,7 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"steps": 1.5}, "steps: expected int or None, got 1.5"),
         ({"minutes": math.nan}, "minutes: expected a number, got nan"),
         ({"auxiliary": AuxiliaryConfig(weight=math.nan)}, r"auxiliary\.weight: expected a number, got nan"),
-        ({"streams": StreamConfig(hint=0.5)}, r"streams\.hint: expected 0, since only streams have hints"),
+        ({"streams": DelayedConfig(hint=0.5)}, r"streams\.hint: expected 0, since only streams have hints"),
         ({"seed": 2**70}, r"seed: expected a number from 0 below 2\*\*63"),
         ({"optimizer": OptimizerConfig(lr=-1)}, r"optimizer\.lr: expected a number above 0"),
         ({"optimizer": OptimizerConfig(lr=0)}, r"optimizer\.lr: expected a number above 0"),
@@ -330,8 +328,11 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"optimizer": OptimizerConfig(clip_norm=0)}, r"optimizer\.clip_norm: expected a number above 0"),
         ({"auxiliary": AuxiliaryConfig(weight=-1)}, r"auxiliary\.weight: expected 0 or more, got -1"),
         ({"auxiliary": AuxiliaryConfig(temperature=0)}, r"auxiliary\.temperature: expected a number above 0, got 0"),
-        ({"distortion": AffineConfig(degrees=-5)}, r"distortion\.degrees: expected 0 or more, got -5"),
-        ({"distortion": AffineConfig(scale=3)}, r"distortion\.scale: expected a fraction from 0 up to, not with, 1, got 3"),
+        ({"augmentation": AugmentationConfig(degrees=-5)}, r"augmentation\.degrees: expected 0 or more, got -5"),
+        (
+            {"augmentation": AugmentationConfig(scale=3)},
+            r"augmentation\.scale: expected a fraction from 0 up to, not with, 1, got 3",
+        ),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused_before_a_folder_is_made(tmp_path, config, splits, changes, message):
@@ -360,11 +361,11 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_the_weights_change(
     gradients = itertools.count(1)
 
     def overflowing(config, data):
-        objective = build_objective(config, data)
-        objective.model.out_layer.bias.register_hook(lambda grad: grad * number if next(gradients) >= 8 else grad)
-        return objective
+        protocol = build_protocol(config, data)
+        protocol.model.out_layer.bias.register_hook(lambda grad: grad * number if next(gradients) >= 8 else grad)
+        return protocol
 
-    monkeypatch.setattr("srwm.fewshot.training.loop.build_objective", overflowing)
+    monkeypatch.setattr("srwm.fewshot.training.loop.build_protocol", overflowing)
     with pytest.raises(UserError, match="the norm of the gradient is not finite at step 8; try a smaller"):
         train(config, splits, tmp_path / "run", accelerator="cpu")
     kept, good = weights(tmp_path / "run", 4), weights(tmp_path / "good", 4)

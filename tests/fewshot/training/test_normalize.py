@@ -10,7 +10,7 @@ from srwm.data.normalize import normalized
 from srwm.errors import UserError
 from srwm.fewshot.evaluation.evaluate import embed_all
 from srwm.fewshot.images import to_float, to_input
-from srwm.fewshot.protocols.registry import build_objective, with_second
+from srwm.fewshot.protocols.registry import build_protocol, with_second
 from srwm.fewshot.protocols.sequential import Sequential
 from srwm.fewshot.training.loop import train
 
@@ -26,19 +26,19 @@ def second():
 
 @pytest.fixture
 def sequential(config):
-    changes = {"protocol": "sequential", "second_data": "glyphs", "normalize": True, "k_shot": 2, "distort": False}
+    changes = {"protocol": "sequential", "second_data": "glyphs", "normalize": True, "k_shot": 2, "augment": False}
     return dataclasses.replace(config, **changes, sequential=dataclasses.replace(config.sequential, trim=2))
 
 
 def test_every_image_of_a_step_is_normalized_by_its_own_data_set(sequential, splits, second):
     data = with_second(normalized(splits), normalized(second))["train"]
     sampler = Sequential.sampler(sequential, data, torch.Generator().manual_seed(0))
-    objective = build_objective(sequential, data)
+    protocol = build_protocol(sequential, data)
     seen = []
-    objective.model.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    protocol.model.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     for _ in range(20):
         step = sampler.sample()
-        objective(step._replace(images=to_float(step.images)))
+        protocol(step._replace(images=to_float(step.images)))
         of_second = step.classes >= len(data[0])
         assert 0 < of_second.sum() < len(of_second)
         for part, chosen in zip(data, (~of_second, of_second), strict=True):
@@ -51,7 +51,7 @@ def test_every_image_of_a_step_is_normalized_by_its_own_data_set(sequential, spl
 
 def test_features_of_a_test_are_those_of_normalized_images(config, splits):
     torch.manual_seed(0)
-    model, data = build_objective(config, [splits["train"]]).model.eval(), normalized(splits)["test"]
+    model, data = build_protocol(config, [splits["train"]]).model.eval(), normalized(splits)["test"]
     mean, deviation = data.normalization[:, :, None, None]
     images = torch.from_numpy((data.images / np.float32(255) - mean) / deviation)
     with torch.no_grad():

@@ -1,9 +1,9 @@
 from srwm.fewshot.presets import PRESETS
-from srwm.fewshot.training.plateau import ChanceWatch, ways_out
+from srwm.fewshot.training.plateau import ChanceWatch, suggestions
 
 
 def warnings_of(accuracies, every=20, patience=100):
-    watch = ChanceWatch(chance=0.2, ways_out=["luck"], patience=patience)
+    watch = ChanceWatch(chance=0.2, suggestions=["luck"], patience=patience)
     told = [watch.update(every * (i + 1), every, accuracy) for i, accuracy in enumerate(accuracies)]
     return [every * (i + 1) for i, line in enumerate(told) if line]
 
@@ -21,16 +21,16 @@ def test_a_fall_back_to_chance_is_told_after_the_patience():
 
 
 def test_the_line_names_numbers_and_ways_out():
-    watch = ChanceWatch(chance=0.05, ways_out=["one", "another"], patience=10)
+    watch = ChanceWatch(chance=0.05, suggestions=["one", "another"], patience=10)
     line = watch.update(10, 10, 0.051)
     assert "5.1 %, chance 5.0 %" in line
     assert "ways out: one, another (docs" in line
 
 
 def test_what_a_run_does_already_is_no_way_out():
-    first, *others = ways_out(PRESETS["paper-omniglot-1shot"][1])
+    first, *others = suggestions(PRESETS["paper-omniglot-1shot"][1])
     assert first == "--model.input balanced"
     assert others == ["--auxiliary.kind neighbors", "--schedule trapezoid", "--sampler pooled", "another --optimizer.lr"]
-    assert ways_out(PRESETS["cpu-omniglot-1shot"][1]) == ["another --optimizer.lr"]
-    assert ways_out(PRESETS["cpu-omniglot-delayed"][1]) == ["another --optimizer.lr"]
-    assert "--streams.hint 0.5" in ways_out(PRESETS["paper-sequential-omniglot-mini-imagenet"][1])
+    assert suggestions(PRESETS["cpu-omniglot-1shot"][1]) == ["another --optimizer.lr"]
+    assert suggestions(PRESETS["cpu-omniglot-delayed"][1]) == ["another --optimizer.lr"]
+    assert "--delayed.hint 0.5" in suggestions(PRESETS["paper-sequential-omniglot-mini-imagenet"][1])

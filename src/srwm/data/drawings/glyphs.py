@@ -41,7 +41,7 @@ class Handwriting:
     stretch: float = 0.25
     """logarithm of width over height"""
     waves: float = 0.028
-    """elastic distortion, standard deviation as a fraction of the letter's side"""
+    """elastic augmentation, standard deviation as a fraction of the letter's side"""
     blur: float = 0.8
     """greatest softness of an edge beyond the sharpest, in pixels of 28; from 0"""
 
@@ -58,7 +58,7 @@ class GlyphDrawer:
         self.handwriting = Handwriting() if handwriting is None else handwriting
 
     def draw(self, split: Split, seed: int, instances: int) -> ImageClasses:
-        """`instances` images of every class of a split, each by a drawer of its own: a random face and distortion."""
+        """`instances` images of every class of a split, each by a drawer of its own: a random face and augmentation."""
         classes = torch.from_numpy(self.letters.classes[split]).repeat_interleave(instances, 0)
         generator = torch.Generator().manual_seed(seed)
         images = np.empty((len(classes), 1, SIDE, SIDE), np.uint8)
@@ -113,7 +113,7 @@ def load_glyphs(instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]
     Scripts and faces of the splits differ: Latin, Greek, Cyrillic, Arabic, Canadian syllabics and others to train, in
     sans-serif and book faces; Hebrew, Lao, Lisu and N'Ko to validate; Armenian and Georgian (Mkhedruli alone, since Omniglot
     has Asomtavruli to train) in DejaVu Serif and DejaVu Sans Mono, faces of no other split, to test. Letters that look the
-    same are one class. Training letters turned by 90 degrees or mirrored are classes of their own where they look like no
+    same are one class. Training letters rotated by 90 degrees or mirrored are classes of their own where they look like no
     other. Drawn once, then read from the cache.
     """
     drawer = GlyphDrawer()
@@ -126,7 +126,7 @@ def load_glyphs(instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]
 
 
 def _grid(forms: Tensor, hand: Handwriting, generator: torch.Generator | None) -> Tensor:
-    """Where in a field each pixel of the page lies, (B, 36, 36, 2): symmetry, affine and elastic distortion."""
+    """Where in a field each pixel of the page lies, (B, 36, 36, 2): symmetry, affine and elastic augmentation."""
     count = len(forms)
     angle, shear, stretch = (2 * torch.rand(3, count, generator=generator) - 1) * torch.tensor(
         [[math.radians(hand.degrees)], [hand.shear], [hand.stretch / 2]]

@@ -188,7 +188,7 @@ class _Face:
 
 
 def _classes(pictures: NDArray[np.uint8], splits: list[Split]) -> dict[Split, NDArray[np.int64]]:
-    """Of letters (L, 48, 48) and, to train, their turned and mirrored forms: those that look like none before them."""
+    """Of letters (L, 48, 48) and, to train, their rotated and mirrored forms: those that look like none before them."""
     symmetric = np.stack([np.rot90(p, turn, (1, 2)) for p in (pictures, pictures[:, :, ::-1]) for turn in range(4)])
     looks = _looks(symmetric.reshape(-1, FIELD_SIDE, FIELD_SIDE)).reshape(8, len(pictures), -1)
     kept = np.zeros((0, looks.shape[2]), np.float32)

@@ -37,7 +37,7 @@ def read_images(paths: Sequence[str], image_shape: tuple[int, int, int], what: s
 
 
 def read_image(path: str, image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """One file as (C, H, W): turned as its EXIF tag says, on white where transparent, gray (C = 1) or RGB (C = 3), resized.
+    """One file as (C, H, W): rotated as its EXIF tag says, on white where transparent, gray (C = 1) or RGB (C = 3), resized.
 
     The size is brought to H x W by antialiased Lanczos, whatever the ratio of the sides.
     Raises UserError where it is no image of a known format, damaged, deeper than 8 bits or has over 2**26 pixels.

@@ -27,8 +27,8 @@ _FORM_CENTERED = "1: centered"
 def load_omniglot(data_dir: Path | None = None, *, rotations: bool = True, centered: bool = False) -> dict[Split, ImageClasses]:
     """The Vinyals split: 1028 / 172 / 423 classes of 20 images (1, 28, 28), x4 with rotations as classes of their own.
 
-    centered: every drawing scaled and centered by `srwm.data.drawings.ink.normalize_ink`, instead of the whole page made smaller.
-    Read from `data_dir`, else `$SRWM_DATA`, else the cache, into which the official archives are downloaded once.
+    centered: every drawing scaled and centered by `srwm.data.drawings.ink.normalize_ink`, instead of the whole page made
+    smaller. Read from `data_dir`, else `$SRWM_DATA`, else the cache, into which the official archives are downloaded once.
     Raises UserError where there is no data, an image is missing or corrupt, or the download fails.
     """
     characters = decode(find_omniglot(data_dir), centered=centered)

@@ -90,15 +90,15 @@ def evaluate_baselines(
     episodes: int = 10_000,
     seed: int = 0,
     features: Sequence[Tensor] | None = None,
-    ensemble: int = 1,
+    tta_passes: int = 1,
 ) -> Mapping[str, Accuracy]:
     """Accuracy of `BASELINES` by name, on the episodes that `evaluate` of the same seed sees.
 
-    Those on features see all views of an ensemble of so many readings, or those of which `features` are; pixels are seen as
-    they are.
+    Those on features see all views of test-time augmentation of so many readings, or those of which `features` are; pixels are
+    seen as they are.
 
     Raises UserError where the data has too few classes or images for such episodes.
     """
-    known = baselines(embed_views(model, data, ensemble) if features is None else features)
+    known = baselines(embed_views(model, data, tta_passes) if features is None else features)
     pixels = nearest_neighbor(data, shape, episodes, seed)
     return {name: score(known[name], data, shape, episodes, seed) if name in known else pixels for name in BASELINES}

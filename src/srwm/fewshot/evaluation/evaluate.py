@@ -11,7 +11,7 @@ from torch.nn import functional
 from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
 from srwm.fewshot.evaluation.tta import View, views
-from srwm.fewshot.images import by_parts, to_input
+from srwm.fewshot.images import map_batched, to_input
 from srwm.fewshot.models.sequence import EpisodeModel
 from srwm.training.modes import evaluation_mode
 
@@ -45,34 +45,34 @@ def evaluate(
     episodes: int = 10_000,
     seed: int = 0,
     features: Sequence[Tensor] | None = None,
-    ensemble: int = 1,
+    tta_passes: int = 1,
 ) -> Accuracy:
     """Accuracy over `episodes` random episodes: every image is embedded once a view, the episodes run from the features.
 
-    The model is in evaluation mode meanwhile. The same seed gives the same episodes. `ensemble` is the number of readings of
+    The model is in evaluation mode meanwhile. The same seed gives the same episodes. `tta_passes` is the number of readings of
     the examples, as of a `FewShotLearner`, whose answers are averaged: as they come, then in random orders, one for the
     episodes of a batch, each through the next view, and after the last through the first again. `features`, of each view, are
     those that `embed_views` gave for this data, where that has been done.
     Raises UserError where the data has too few classes or images for such episodes, ValueError for no reading at all.
     """
-    _check_readings(ensemble)
+    _check_passes(tta_passes)
     generator = torch.Generator().manual_seed(seed)
 
     def predict(drawn: Episodes) -> Tensor:
         total = torch.zeros(())
-        for reading in range(ensemble):
+        for reading in range(tta_passes):
             read = drawn if reading == 0 else drawn.reordered(torch.randperm(drawn.support.shape[1], generator=generator))
             total = total + answer(model, known[reading % len(known)], read).cpu().double().softmax(-1)
         return total.argmax(-1)
 
     with evaluation_mode(model):
-        known = embed_views(model, data, ensemble) if features is None else features
+        known = embed_views(model, data, tta_passes) if features is None else features
         return score(predict, data, shape, episodes, seed)
 
 
-def _check_readings(ensemble: int) -> None:
-    if ensemble < 1:
-        raise ValueError(f"ensemble: expected 1 or more, got {ensemble}")
+def _check_passes(tta_passes: int) -> None:
+    if tta_passes < 1:
+        raise ValueError(f"tta_passes: expected 1 or more, got {tta_passes}")
 
 
 def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: EpisodeShape, episodes: int, seed: int) -> Accuracy:
@@ -86,13 +86,13 @@ def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: Epis
     return Accuracy.of(torch.cat(correct))
 
 
-def embed_views(model: EpisodeModel, data: ImageClasses, ensemble: int = 1) -> list[Tensor]:
-    """Features (I, F) as `embed_all` gives them, through each view that an ensemble of so many readings has.
+def embed_views(model: EpisodeModel, data: ImageClasses, tta_passes: int = 1) -> list[Tensor]:
+    """Features (I, F) as `embed_all` gives them, through each view that test-time augmentation of so many readings has.
 
     Raises ValueError for no reading at all.
     """
-    _check_readings(ensemble)
-    return [embed_all(model, data, view=view) for view in views(model.config)[:ensemble]]
+    _check_passes(tta_passes)
+    return [embed_all(model, data, view=view) for view in views(model.config)[:tta_passes]]
 
 
 @torch.no_grad()
@@ -110,7 +110,7 @@ def embed_all(model: EpisodeModel, data: ImageClasses, index: Tensor | None = No
         return model.embed(given if view is None else view(given))
 
     with evaluation_mode(model):
-        return by_parts(embed, chosen)
+        return map_batched(embed, chosen)
 
 
 def answer(model: EpisodeModel, features: Tensor, episodes: Episodes) -> Tensor:

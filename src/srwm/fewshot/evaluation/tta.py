@@ -1,4 +1,4 @@
-"""Ways to see an image, each the same for all images of an episode: what the readings of an ensemble look through."""
+"""Test-time augmentation: the views of an image, each the same for all images of an episode."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,8 +19,8 @@ def views(config: ModelConfig) -> tuple[View, ...]:
     """Ways to see a model's images, the first as they are.
 
     Photographs, of three channels: as they are, 15 % larger and 15 % smaller, each also mirrored left to right. Drawings, of
-    any other number: turned by quarters, or by half where they are not square, each also mirrored; a class that is turned is a
-    class like any other. Numbers without a stem are seen as they are.
+    any other number: rotated by quarters, or by half where they are not square, each also mirrored; a class that is rotated is
+    a class like any other. Numbers without a stem are seen as they are.
     """
     if config.stem == "none":
         return (_as_given,)

@@ -73,7 +73,7 @@ def _percent(log_odds: Any) -> Any:
 
 def _loss_of_guessing(config: TrainConfig) -> float:
     """Cross-entropy in training, in nats, the mean over its numbers of classes."""
-    ways = range(config.fewest_ways or config.model.n_way, config.model.n_way + 1)
+    ways = range(config.min_ways or config.model.n_way, config.model.n_way + 1)
     return sum(map(math.log, ways)) / len(ways)
 
 

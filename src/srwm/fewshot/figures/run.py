@@ -60,12 +60,12 @@ def draw_figures(
     model = load_best(folder)
     with torch.inference_mode():
         features = embed_all(model, data)
-    shape, most_shots = _shape(config, data, shots), config.most_shots or config.k_shot
+    shape, max_shots = _shape(config, data, shots), config.max_shots or config.k_shot
     path = figures / "accuracy_per_shot.png"
     lines = {
         name: accuracy_per_shot(predict, data, shape, episodes, seed) for name, predict in predictors(model, features).items()
     }
-    draw_accuracy_per_shot(lines, shape.n_way, (config.k_shot, most_shots), folder.resolve().name, path)
+    draw_accuracy_per_shot(lines, shape.n_way, (config.k_shot, max_shots), folder.resolve().name, path)
     yield path
 
     one = replace(shape, k_shot=config.k_shot, queries=min(_QUESTIONS, shape.queries))
@@ -79,7 +79,7 @@ def draw_figures(
     animate_shift(trace, moving)
     yield moving
     drawn = draw_episodes(offsets, shape, _EPISODES_OF_RATES, generator)
-    support = config.model.n_way * most_shots
+    support = config.model.n_way * max_shots
     draw_learning_rates(mean_learning_rates(model, features, drawn), _EPISODES_OF_RATES, support, rates)
     yield rates
 

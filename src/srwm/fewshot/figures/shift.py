@@ -47,7 +47,7 @@ def draw_shift(trace: EpisodeTrace, path: Path) -> None:
 
 
 def animate_shift(trace: EpisodeTrace, path: Path) -> None:
-    """Animate an episode into a GIF: a frame before it, one for each labeled example, and one for each question.
+    """Animate an episode into a GIF: a frame before it, one for each labeled example, and one for each query.
 
     Each frame lasts a second and has the image that is shown, the shift, and the answer.
     """
@@ -92,8 +92,8 @@ def _told(trace: EpisodeTrace, frame: int) -> str:
         return f"Example {frame} of {trace.support}: “this is {label}”. The matrix rewrites itself."
     guess = int(trace.answers[frame - 1].argmax())
     verdict = "right" if guess == trace.labels[frame - 1] else f"wrong, it is {label}"
-    question, questions = frame - trace.support, len(trace.labels) - trace.support
-    return f"Question {question} of {questions}: which is it? “{label_name(guess)}”, {verdict}."
+    query, queries = frame - trace.support, len(trace.labels) - trace.support
+    return f"Query {query} of {queries}: which is it? “{label_name(guess)}”, {verdict}."
 
 
 def _draw_answer(axes: Axes, trace: EpisodeTrace, index: int) -> None:

@@ -73,5 +73,5 @@ def draw_accuracy_per_shot(
         )
         axes.grid(alpha=0.3)
         figure.legend(loc="outside lower center", ncols=2, title="with the fewest → with the most examples")
-        axes.set_title(f"What another example is worth ({n_way} new classes, same questions, 95 % intervals)", loc="left")
+        axes.set_title(f"What another example is worth ({n_way} new classes, same queries, 95 % intervals)", loc="left")
         figure.savefig(path)

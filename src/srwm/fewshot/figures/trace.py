@@ -36,7 +36,7 @@ class CoreInput(NamedTuple):
 
 @dataclass(frozen=True)
 class EpisodeTrace:
-    """S labeled images, then Q questions, and one head of one block; S + Q = I.
+    """S labeled images, then Q queries, and one head of one block; S + Q = I.
 
     Shapes: images (I, C, H, W) uint8, labels (I,) the truth, weight (E, M): W_0, shifts (S + 1, E, M): W - W_0 before the first
     image and after each, answers (I, N): the probabilities of each label when the image is asked after it was learned, or in

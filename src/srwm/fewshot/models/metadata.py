@@ -7,7 +7,7 @@ Preprocess = Literal["ink", "none"]
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelMetadata:
     """Where weights come from and how their images are made. Raises ValueError for another `preprocess` than there is."""
 
     trained_on: str = ""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from srwm.fewshot.models.inputs import NO_LABEL, BalancedInput, PaperInput
-from srwm.fewshot.models.metadata import Facts
+from srwm.fewshot.models.metadata import ModelMetadata
 from srwm.nn import Stack, StackConfig, State
 from srwm.vision import Conv4, DropoutType, ResNet12
 
@@ -62,7 +62,7 @@ class EpisodeModel(nn.Module, ABC):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.facts = Facts()
+        self.metadata = ModelMetadata()
         self.stem, self.num_features = _stem(config)
 
     @abstractmethod
@@ -177,7 +177,7 @@ class FewShotModel(EpisodeModel):
         return logits
 
     def save_pretrained(self, folder: str | Path, *, dtype: Literal["float32", "float16", "bfloat16"] = "float32") -> None:
-        """Write `config.json`, `model.safetensors` and a model card; `facts` go along, so set them before.
+        """Write `config.json`, `model.safetensors` and a model card; `metadata` go along, so set them before.
 
         A README.md that is no card as this writes it, or that was changed since, stays; a warning says so. Parameters are
         stored in `dtype`, buffers in their own. Raises UserError where the folder cannot be written or is a run's, ValueError

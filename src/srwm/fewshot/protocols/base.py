@@ -41,7 +41,7 @@ class Evaluation(NamedTuple):
     features: Sequence[Tensor] | None = None
 
 
-class Objective(nn.Module, ABC):
+class Protocol(nn.Module, ABC):
     """A protocol, as a module: the model, an auxiliary loss, and what is asked of the model in a step.
 
     With `precision="bfloat16"` convolutions, linear layers and LSTMs run under autocast, the recurrences of fast weights in
@@ -49,7 +49,7 @@ class Objective(nn.Module, ABC):
     """
 
     num_sets = 1
-    more_terms: tuple[str, ...] = ()
+    extra_terms: tuple[str, ...] = ()
     """names of terms of the loss beside `train_loss`"""
 
     def __init__(self, config: TrainConfig, num_classes: int) -> None:
@@ -58,9 +58,9 @@ class Objective(nn.Module, ABC):
         self.model: EpisodeModel = build_model(config.model)
         self.auxiliary = build_auxiliary(config.auxiliary, self.model.num_features, num_classes)
         if self.auxiliary is not None:
-            self.more_terms = (*self.more_terms, "auxiliary_loss")
+            self.extra_terms = (*self.extra_terms, "auxiliary_loss")
 
-    def aids(self) -> nn.ModuleDict:
+    def auxiliary_modules(self) -> nn.ModuleDict:
         """What training alone has, beside the model."""
         return nn.ModuleDict({name: part for name, part in self.named_children() if part is not self.model})
 
@@ -77,11 +77,11 @@ class Objective(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def evaluate(
-        cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int, ensemble: int = 1
+        cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int, tta_passes: int = 1
     ) -> Evaluation:
         """Accuracy over random episodes of the test shape; the same seed gives the same ones.
 
-        `ensemble` is how often the examples are read, their answers averaged. Raises UserError where it must be 1.
+        `tta_passes` is how often the examples are read, their answers averaged. Raises UserError where it must be 1.
         """
 
     @abstractmethod
@@ -107,6 +107,6 @@ class Objective(nn.Module, ABC):
         return Losses(loss, accuracy, terms)
 
 
-def fraction_right(logits: Tensor, labels: Tensor) -> Tensor:
+def accuracy_of(logits: Tensor, labels: Tensor) -> Tensor:
     """Accuracy, (), of logits (..., N) for labels (...)."""
     return (logits.argmax(-1) == labels).double().mean()

@@ -8,23 +8,23 @@ from srwm.data import Split
 from srwm.errors import UserError
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape
-from srwm.fewshot.protocols.base import Losses, Sets, fraction_right
+from srwm.fewshot.protocols.base import Losses, Sets, accuracy_of
 from srwm.fewshot.protocols.synchronous import Synchronous
 from srwm.nn import State, leaves
 
 
 class Bootstrap(Synchronous):
-    """Support, questions, `future` more labeled examples from the state that the support left, and the same questions.
+    """Support, queries, `future` more labeled examples from the state that the support left, and the same queries.
 
     Loss: cross-entropy of both rounds of answers, and a matching loss that pulls the first answers, or the first state, to
     those after the future examples, through which no gradient flows. It is tested as synchronous labels are.
     """
 
-    more_terms = ("future_loss", "matching_loss")
+    extra_terms = ("future_loss", "matching_loss")
 
     @classmethod
     def train_shape(cls, config: TrainConfig) -> EpisodeShape:
-        """Episodes with the future examples in front of the questions, and room for examples of every class as often."""
+        """Episodes with the future examples in front of the queries, and room for examples of every class as often."""
         return EpisodeShape(config.model.n_way, config.k_shot, _room(config) + config.queries)
 
     @classmethod
@@ -45,25 +45,25 @@ class Bootstrap(Synchronous):
             (part[:, : chosen.future], part[:, room:]) for part in (others, other_labels)
         )
         embed = F.embedding  # its gradient adds up in a fixed order, unlike that of plain indexing
-        questions = embed(query, features)
+        queries = embed(query, features)
 
         state = self.model.learn_features(embed(support, features), labels)
-        answers = self.model.query_features(questions, state).float()
+        answers = self.model.query_features(queries, state).float()
         future_state, future_answers = state, answers
         if chosen.future:
             future_state = self.model.learn_features(embed(future, features), future_labels, state)
-            future_answers = self.model.query_features(questions, future_state).float()
+            future_answers = self.model.query_features(queries, future_state).float()
 
         loss, future_loss = (F.cross_entropy(a.flatten(0, 1), query_labels.flatten()) for a in (answers, future_answers))
         by_output = chosen.matching == "output"
         matching = match_outputs(answers, future_answers) if by_output else match_states(state, future_state)
         total = chosen.query_weight * loss + chosen.future_weight * future_loss + chosen.matching_weight * matching
         terms = {"train_loss": loss, "future_loss": future_loss, "matching_loss": matching}
-        return Losses(total, fraction_right(answers, query_labels), terms)
+        return Losses(total, accuracy_of(answers, query_labels), terms)
 
 
 def _room(config: TrainConfig) -> int:
-    """Of whole turns of the classes, so that the questions begin with a new one and are spread evenly by themselves."""
+    """Of whole turns of the classes, so that the queries begin with a new one and are spread evenly by themselves."""
     return -(-config.bootstrap.future // config.model.n_way) * config.model.n_way
 
 

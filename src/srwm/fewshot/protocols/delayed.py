@@ -16,7 +16,7 @@ from srwm.fewshot.evaluation.adaptation import measure
 from srwm.fewshot.evaluation.evaluate import Accuracy, embed_all
 from srwm.fewshot.models.inputs import NO_LABEL
 from srwm.fewshot.models.sequence import EpisodeModel, FewShotModel
-from srwm.fewshot.protocols.base import Evaluation, Losses, Objective, Sets, fraction_right
+from srwm.fewshot.protocols.base import Evaluation, Losses, Protocol, Sets, accuracy_of
 from srwm.training.modes import evaluation_mode
 
 _STREAMS_AT_ONCE = 128
@@ -46,10 +46,10 @@ class StreamSampler:
         return Step(step.images, step.classes, streams, step.normalization)
 
 
-class Delayed(Objective):
+class Delayed(Protocol):
     """At every step the model sees an image and the label of the one before, and is asked for its label: cross-entropy.
 
-    To answer, it must bind a label to the image of the step before, which takes training long to find. With `streams.hint` some
+    To answer, it must bind a label to the image of the step before, which takes training long to find. With `delayed.hint` some
     training streams show, with each label, the features of its image as well (LayerNorm, then a linear layer of its own, added
     to the input): there the memory has something to bind at once, and in the other streams it learns to do without.
     """
@@ -57,15 +57,15 @@ class Delayed(Objective):
     def __init__(self, config: TrainConfig, num_classes: int) -> None:
         super().__init__(config, num_classes)
         self.hint: nn.Linear | None = None
-        if config.streams.hint:
+        if config.delayed.hint:
             assert isinstance(self.model, FewShotModel)
             self.hint = nn.Linear(self.model.num_features, self.model.input.width, bias=False)
 
     @classmethod
     def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:
         """Raise UserError where the configuration does not fit the protocol or the data."""
-        if not 0 <= config.streams.hint < 1:
-            raise UserError(f"streams.hint: expected a share from 0 up to, not with, 1, got {config.streams.hint}")
+        if not 0 <= config.delayed.hint < 1:
+            raise UserError(f"delayed.hint: expected a share from 0 up to, not with, 1, got {config.delayed.hint}")
         super().check(config, data)
 
     @classmethod
@@ -81,11 +81,11 @@ class Delayed(Objective):
     @classmethod
     @torch.inference_mode()
     def evaluate(
-        cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int, ensemble: int = 1
+        cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int, tta_passes: int = 1
     ) -> Evaluation:
         """Accuracy over all steps of whole streams, through the data sets in every order; the images are the same ones."""
-        if ensemble != 1:
-            raise UserError(f"ensemble: expected 1, since streams are read once, and the protocol is {config.protocol!r}")
+        if tta_passes != 1:
+            raise UserError(f"tta_passes: expected 1, since streams are read once, and the protocol is {config.protocol!r}")
         with evaluation_mode(model):
             shape = cls.test_shape(config)
             segments = [_draw(shape, model, part, episodes, seed + number) for number, part in enumerate(data)]
@@ -101,14 +101,14 @@ class Delayed(Objective):
         """Run over the streams."""
         images, labels, mask = episodes
         shown = F.embedding(images, features)
-        hinted = min(round(self.config.streams.hint * len(images)), len(images) - 1)
+        hinted = min(round(self.config.delayed.hint * len(images)), len(images) - 1)
         parts = [answer_stream(self.model, shown[hinted:], labels[hinted:], None if mask is None else mask[hinted:])]
         if hinted:
             parts.insert(0, self._answer_with_hints(shown[:hinted], labels[:hinted], None if mask is None else mask[:hinted]))
         logits, counted = torch.cat(parts).float(), torch.ones_like(labels, dtype=torch.bool) if mask is None else mask
         loss = F.cross_entropy(logits[counted], labels[counted])
         alone = counted[hinted:]
-        return Losses(loss, fraction_right(logits[hinted:][alone], labels[hinted:][alone]), {"train_loss": loss})
+        return Losses(loss, accuracy_of(logits[hinted:][alone], labels[hinted:][alone]), {"train_loss": loss})
 
     def _answer_with_hints(self, features: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
         assert self.hint is not None

@@ -4,14 +4,14 @@ from srwm.data import ImageClasses, Split
 from srwm.errors import UserError
 from srwm.fewshot.auxiliary import build_auxiliary
 from srwm.fewshot.config import TrainConfig
-from srwm.fewshot.protocols.base import Objective, Sets
+from srwm.fewshot.protocols.base import Protocol, Sets
 from srwm.fewshot.protocols.bootstrap import Bootstrap
 from srwm.fewshot.protocols.delayed import Delayed
 from srwm.fewshot.protocols.sequential import Sequential
 from srwm.fewshot.protocols.synchronous import Synchronous
 from srwm.training.configuration import check_no_nan, check_seed, check_types
 
-PROTOCOLS: dict[str, type[Objective]] = {
+PROTOCOLS: dict[str, type[Protocol]] = {
     "synchronous": Synchronous,
     "delayed": Delayed,
     "sequential": Sequential,
@@ -19,7 +19,7 @@ PROTOCOLS: dict[str, type[Objective]] = {
 }
 """Every protocol a configuration can name. A protocol of one's own is one more entry, and one more `ProtocolName`."""
 STREAMS = ("delayed", "sequential")
-"""Those without questions: their runs have learning curves, and a figure of adaptation of their own."""
+"""Those without queries: their runs have learning curves, and a figure of adaptation of their own."""
 
 
 def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
@@ -37,30 +37,30 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
         if value is not None and not value > 0:
             raise UserError(f"{name}: expected a number above 0, got {value}")
     counts = ("log_every", "validate_every", "episodes", "accumulate", "queries", "k_shot", "validation_queries")
-    limits = ("degrees", "shear", "shift", "elastic", "stroke")
+    limits = ("degrees", "shear", "translate", "elastic", "stroke")
     numbers = (
         *((name, getattr(config, name), 1) for name in counts),
         ("validation_episodes", config.validation_episodes, 2),
         ("model.n_way", config.model.n_way, 2),
         ("pool.classes", config.pool.classes, 1),
         ("pool.images_per_class", config.pool.images_per_class, 1),
-        *((f"distortion.{name}", getattr(config.distortion, name), 0) for name in limits),
+        *((f"augmentation.{name}", getattr(config.augmentation, name), 0) for name in limits),
     )
     for name, number, least in numbers:
         if not number >= least:
             raise UserError(f"{name}: expected {least} or more, got {number}")
     shares = {
-        "distortion.scale": config.distortion.scale,
-        "distortion.color": config.distortion.color,
-        "average_decay": config.average_decay,
+        "augmentation.scale": config.augmentation.scale,
+        "augmentation.color": config.augmentation.color,
+        "ema_decay": config.ema_decay,
     }
     for name, share in shares.items():
         if share is not None and not 0 <= share < 1:
             raise UserError(f"{name}: expected a fraction from 0 up to, not with, 1, got {share}")
     check_seed(config.seed)
-    if config.streams.hint and config.protocol not in STREAMS:
-        raise UserError(f"streams.hint: expected 0, since only streams have hints, and the protocol is {config.protocol!r}")
-    synchronous_alone = ("fewest_ways", "most_shots", "validation_ways")
+    if config.delayed.hint and config.protocol not in STREAMS:
+        raise UserError(f"delayed.hint: expected 0, since only streams have hints, and the protocol is {config.protocol!r}")
+    synchronous_alone = ("min_ways", "max_shots", "validation_ways")
     if config.protocol != "synchronous" and any(getattr(config, name) is not None for name in synchronous_alone):
         raise UserError(f"{', '.join(synchronous_alone)}: only the synchronous protocol has them")
     if config.model.head == "prototypes" and config.protocol in STREAMS:
@@ -80,7 +80,7 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     protocol.check(config, splits)
 
 
-def build_objective(config: TrainConfig, train: Sets) -> Objective:
+def build_protocol(config: TrainConfig, train: Sets) -> Protocol:
     """The protocol that the configuration names, for these training classes. Raises UserError where the model does not fit."""
     return PROTOCOLS[config.protocol](config, config.pool.count(sum(map(len, train))))
 

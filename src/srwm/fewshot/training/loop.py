@@ -12,20 +12,20 @@ from tqdm import tqdm
 
 from srwm.data import ImageClasses, Split
 from srwm.errors import UserError
-from srwm.fewshot.augment import distort
+from srwm.fewshot.augment import augment
 from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.images import to_float
-from srwm.fewshot.protocols.base import Objective, Sets
-from srwm.fewshot.protocols.registry import build_objective, check_config, with_second
-from srwm.fewshot.training.plateau import ChanceWatch, ways_out
+from srwm.fewshot.protocols.base import Protocol, Sets
+from srwm.fewshot.protocols.registry import build_protocol, check_config, with_second
+from srwm.fewshot.training.plateau import ChanceWatch, suggestions
 from srwm.fewshot.training.progress import Progress
-from srwm.fewshot.training.run_data import keep_data
+from srwm.fewshot.training.run_data import save_fingerprint
 from srwm.fewshot.training.schedule import learning_rate
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
 from srwm.training.distributed import agree, build_fabric, gradients_apart, mean_over_processes, share
-from srwm.training.ema import WeightAverage
+from srwm.training.ema import EMA
 from srwm.training.runs import BEST, MetricsLog, open_run
 from srwm.training.stopping import stop_requests
 
@@ -56,31 +56,31 @@ def train(
     fabric = build_fabric(accelerator)
     mine = share(fabric, config.accumulate)
     torch.manual_seed(config.seed)
-    objective = build_objective(config, data["train"])
-    optimizer = build_optimizer(objective, config.optimizer)  # what does not fit is told before there is a run folder
+    protocol = build_protocol(config, data["train"])
+    optimizer = build_optimizer(protocol, config.optimizer)  # what does not fit is told before there is a run folder
     with open_run(fabric, folder, config, resume, first_checkpoint=config.validate_every):
         if fabric.is_global_zero:
-            keep_data(folder, data)
-        return _train(config, data, objective, optimizer, fabric, mine, folder, resume)
+            save_fingerprint(folder, data)
+        return _train(config, data, protocol, optimizer, fabric, mine, folder, resume)
 
 
 def _train(
     config: TrainConfig,
     data: dict[Split, Sets],
-    objective: Objective,
+    protocol: Protocol,
     optimizer: torch.optim.Optimizer,
     fabric: Fabric,
     mine: slice,
     folder: Path,
     resume: bool,
 ) -> bool:
-    chief, model, aids = fabric.is_global_zero, objective.model, objective.aids()
-    learner, optimizer = fabric.setup(objective, optimizer)
-    average = None if config.average_decay is None else WeightAverage(model, config.average_decay)
+    is_rank_zero, model, auxiliary_modules = fabric.is_global_zero, protocol.model, protocol.auxiliary_modules()
+    learner, optimizer = fabric.setup(protocol, optimizer)
+    average = None if config.ema_decay is None else EMA(model, config.ema_decay)
     validated = model if average is None else average.model
     seeds = torch.Generator().manual_seed(config.seed)
     draws = torch.Generator()
-    sampler = objective.sampler(config, data["train"], draws)
+    sampler = protocol.sampler(config, data["train"], draws)
 
     checkpoints = Checkpoints(folder / "checkpoints")
     progress = Progress()
@@ -92,18 +92,18 @@ def _train(
             seeds.set_state(state["seeds"])
             if average is not None:
                 average.model.load_state_dict(state["average"])
-            aids.load_state_dict(state["aids"])
+            auxiliary_modules.load_state_dict(state["auxiliary_modules"])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(f"{checkpoints.folder}: not the state of such a run ({type(error).__name__}: {error})") from error
 
     first_step, session = progress.step, time.monotonic()
     clock = Clock(progress)
-    watch = ChanceWatch(config.chance, ways_out(config))
+    watch = ChanceWatch(config.chance, suggestions(config))
     spent, stopping = agree(fabric, config.budget.spent(progress), False)
     with (
-        MetricsLog(folder, progress.step, objective.more_terms) if chief else nullcontext() as log,
+        MetricsLog(folder, progress.step, protocol.extra_terms) if is_rank_zero else nullcontext() as log,
         tqdm(
-            total=config.steps, initial=progress.step, unit=" steps", disable=None if chief else True, dynamic_ncols=True
+            total=config.steps, initial=progress.step, unit=" steps", disable=None if is_rank_zero else True, dynamic_ncols=True
         ) as bar,
         stop_requests() as stop,
     ):
@@ -120,8 +120,8 @@ def _train(
                 torch.manual_seed(seed)
                 drawn = fabric.to_device(sampler.sample())
                 images = to_float(drawn.images)
-                if config.distort:
-                    images = distort(images, config.distortion, draws)
+                if config.augment:
+                    images = augment(images, config.augmentation, draws)
                 with gradients_apart(fabric, learner, seed != batch_seeds[-1]):
                     loss, accuracy, terms = learner(drawn._replace(images=images))
                     if not math.isfinite(loss.item()):
@@ -145,13 +145,13 @@ def _train(
                 steps = progress.count // len(batch_seeds)
                 row = {"learning_rate": rate, **mean_over_processes(fabric, progress.take_means())}
                 warning = watch.update(progress.step, steps, row["train_accuracy"])
-                if warning and chief:
+                if warning and is_rank_zero:
                     tqdm.write(warning)
                 speed = (progress.step - first_step) * config.episodes * config.accumulate / (time.monotonic() - session)
                 told = f"loss {row['train_loss']:.3f}, accuracy {100 * row['train_accuracy']:.1f} %"
                 bar.set_postfix_str(f"{progress.seconds / 60:.1f} min, {speed:.0f} episodes/s, {told}")
-                if validating and chief:
-                    found = objective.evaluate(config, validated, data["val"], config.validation_episodes, seed=0).accuracy
+                if validating and is_rank_zero:
+                    found = protocol.evaluate(config, validated, data["val"], config.validation_episodes, seed=0).accuracy
                     row |= {"val_accuracy": found.mean, "val_interval": found.interval}
                     progress.stale += 1
                     if found.mean > progress.best:
@@ -166,13 +166,13 @@ def _train(
                     log.write(progress.step, minutes=progress.seconds / 60, cpu_minutes=progress.cpu_seconds / 60, **row)
             if validating:
                 spent, stopping = agree(fabric, config.budget.spent(progress), stopping)
-            if chief and (validating or stopping):
+            if is_rank_zero and (validating or stopping):
                 content = {
                     "progress": dataclasses.asdict(progress),
                     "optimizer": optimizer.state_dict(),
                     "seeds": seeds.get_state(),
                     "average": None if average is None else average.model.state_dict(),
-                    "aids": aids.state_dict(),
+                    "auxiliary_modules": auxiliary_modules.state_dict(),
                 }
                 checkpoints.save(progress.step, model, content)
     return spent >= 1

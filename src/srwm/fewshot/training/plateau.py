@@ -9,12 +9,12 @@ from srwm.fewshot.config import TrainConfig
 _MARGIN = 0.02
 
 
-def ways_out(config: TrainConfig) -> list[str]:
+def suggestions(config: TrainConfig) -> list[str]:
     """What a run that stays at chance has not tried yet, most effective first."""
     untried = {
         "--model.input balanced": config.model.head == "memory" and config.model.input != "balanced",
         "--auxiliary.kind neighbors": config.auxiliary.kind == "none",
-        "--streams.hint 0.5": config.protocol in ("delayed", "sequential") and not config.streams.hint,
+        "--delayed.hint 0.5": config.protocol in ("delayed", "sequential") and not config.delayed.hint,
         "--schedule trapezoid": config.schedule != "trapezoid",
         "--sampler pooled": config.sampler != "pooled",
     }
@@ -29,7 +29,7 @@ class ChanceWatch:
     """
 
     chance: float
-    ways_out: Sequence[str]
+    suggestions: Sequence[str]
     patience: int = 500
     _rows: deque[tuple[int, float]] = field(default_factory=deque)
     _told: int = 0
@@ -46,6 +46,6 @@ class ChanceWatch:
         self._told = step
         return (
             f"step {step}: training has stood at chance for {total} steps ({100 * mean:.1f} %, "
-            f"chance {100 * self.chance:.1f} %); ways out: {', '.join(self.ways_out)} "
+            f"chance {100 * self.chance:.1f} %); ways out: {', '.join(self.suggestions)} "
             "(docs/fewshot.md, 'When training stays at chance')"
         )

@@ -13,18 +13,18 @@ from srwm.training.runs import write_json
 _FILE = "data.json"
 
 
-def keep_data(folder: Path, data: Mapping[Split, Sets]) -> None:
+def save_fingerprint(folder: Path, data: Mapping[Split, Sets]) -> None:
     """Write into a run folder which classes each split has, with how many images; where that is there, check it.
 
-    Raises UserError as `check_data`.
+    Raises UserError as `check_fingerprint`.
     """
     if (folder / _FILE).exists():
-        check_data(folder, data)
+        check_fingerprint(folder, data)
     else:
         write_json(folder / _FILE, {split: list(map(_described, sets)) for split, sets in data.items()})
 
 
-def check_data(folder: Path, data: Mapping[Split, Sets]) -> None:
+def check_fingerprint(folder: Path, data: Mapping[Split, Sets]) -> None:
     """Raise UserError where a split has other classes, or other numbers of images, than when the run began.
 
     Runs of older versions do not know, and are trusted.
