@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from srwm.learner.few_shot_learner import FewShotLearner
 
 __version__ = "0.1.0"
-__all__ = ["FewShotLearner", "data", "fewshot", "interop", "nn", "ops", "rl", "training", "vision"]
+__all__ = ["FewShotLearner", "data", "fewshot", "interop", "learner", "nn", "ops", "rl", "training", "vision"]
 
 
 def __getattr__(name: str) -> Any:

@@ -117,10 +117,10 @@ def test_scikit_learn_sees_a_classifier(trained) -> None:
 
 def test_model_selection_and_pipelines(trained) -> None:
     pytest.importorskip("sklearn")
+    from sklearn.ensemble import VotingClassifier
     from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
-    from sklearn.tta_passes import VotingClassifier
 
     x, y = points(WAYS, 12, 2)
     y = np.array(["owl", "bee", "cat", "dog"])[y]
@@ -130,7 +130,9 @@ def test_model_selection_and_pipelines(trained) -> None:
     assert np.array_equal(pipeline.predict_proba(x / 2), FewShotLearner(trained).fit(x, y).predict_proba(x))
     assert pipeline.classes_.tolist() == ["bee", "cat", "dog", "owl"]
     assert "FewShotLearner" in repr(pipeline)
-    search = GridSearchCV(make_pipeline(StandardScaler(), FewShotLearner(trained)), {"fewshotlearner__ensemble": [1, 3]}, cv=3)
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), FewShotLearner(trained)), {"fewshotlearner__tta_passes": [1, 3]}, cv=3
+    )
     found = search.fit(x, y).cv_results_["mean_test_score"]
     by_hand = [
         cross_val_score(make_pipeline(StandardScaler(), FewShotLearner(trained, tta_passes=n)), x, y, cv=3) for n in (1, 3)

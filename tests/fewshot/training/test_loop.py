@@ -111,7 +111,7 @@ PROTOCOL = {
     "sequential": {
         "k_shot": 4,
         "second_data": "omniglot",
-        "streams": DelayedConfig(hint=0.5),
+        "delayed": DelayedConfig(hint=0.5),
         "sequential": SequentialConfig(trim=7),
         "accumulate": 2,
     },
@@ -319,7 +319,7 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"steps": 1.5}, "steps: expected int or None, got 1.5"),
         ({"minutes": math.nan}, "minutes: expected a number, got nan"),
         ({"auxiliary": AuxiliaryConfig(weight=math.nan)}, r"auxiliary\.weight: expected a number, got nan"),
-        ({"streams": DelayedConfig(hint=0.5)}, r"streams\.hint: expected 0, since only streams have hints"),
+        ({"delayed": DelayedConfig(hint=0.5)}, r"delayed\.hint: expected 0, since only streams have hints"),
         ({"seed": 2**70}, r"seed: expected a number from 0 below 2\*\*63"),
         ({"optimizer": OptimizerConfig(lr=-1)}, r"optimizer\.lr: expected a number above 0"),
         ({"optimizer": OptimizerConfig(lr=0)}, r"optimizer\.lr: expected a number above 0"),

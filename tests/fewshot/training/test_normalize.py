@@ -14,7 +14,7 @@ from srwm.fewshot.protocols.registry import build_protocol, with_second
 from srwm.fewshot.protocols.sequential import Sequential
 from srwm.fewshot.training.loop import train
 
-from .conftest import blobs
+from ..conftest import blobs
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from srwm.errors import UserError
 from srwm.fewshot.report import score_run
 from srwm.fewshot.training.loop import train
 
-from .conftest import blobs
+from ..conftest import blobs
 
 
 @pytest.fixture
