@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	$(BIN)/srwm demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' -n auto --dist loadfile
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
@@ -19,6 +19,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/.installed $(VENV)-jax/.installed
 	$(BIN)/python benchmarks/ops.py --jax-python $(VENV)-jax/bin/python --json docs/benchmarks.json --markdown docs/benchmarks.md
