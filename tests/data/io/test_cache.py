@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from srwm.data.io.cache import cached_classes, files_key
-from srwm.files import cache_dir
+from srwm.data.io.cache import cached_classes, files_key, read_cache, write_cache
+from srwm.data.io.places import cache_dir
 
 IMAGES = np.arange(5 * 12, dtype=np.uint8).reshape(5, 3, 2, 2)
 
@@ -98,3 +98,16 @@ def test_the_key_follows_form_name_size_and_time(tmp_path):
     os.rename(path, tmp_path / "b")
     keys.append(files_key("form", tmp_path, [str(tmp_path / "b")]))
     assert len(set(keys)) == 5
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 garbage", None])
+def test_a_damaged_cache_is_none(tmp_path, damage):
+    path = tmp_path / "arrays.npz"
+    assert read_cache(path) is None
+    write_cache(path, {"a": np.arange(99)})
+    kept = read_cache(path)
+    assert kept is not None
+    assert np.array_equal(kept["a"], np.arange(99))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    assert read_cache(path) is None

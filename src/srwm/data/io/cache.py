@@ -5,14 +5,17 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srwm.data.images import ImageClasses
-from srwm.files import cache_dir, remove_leftovers, write_atomically, write_blocks_atomically
+from srwm.data.io.places import cache_dir
+from srwm.files import remove_leftovers, write_atomically, write_blocks_atomically
 
 Decoded = tuple[dict[str, int], Iterable[NDArray[np.uint8]]]
 """Images per class name, and the images (n, C, H, W) in blocks, sorted by class in the same order."""
@@ -51,6 +54,27 @@ def files_key(form: str, root: Path, paths: Iterable[str]) -> str:
         status = os.stat(path)
         digest.update(f"{os.path.relpath(path, root)} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def read_cache(path: Path) -> dict[str, NDArray[Any]] | None:
+    """The arrays that `write_cache` kept at `path`, by name; None where there are none or they cannot be read."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def write_cache(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Keep arrays at `path` for the next time; a warning tells where that cannot be done."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, older_than=3600)
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        warnings.warn(f"{path.name} is not kept for the next time: {error}", stacklevel=4)
 
 
 def _read(name: str, path: Path) -> ImageClasses | None:
