@@ -12,8 +12,8 @@ from srwm.data.io.decode import SUFFIXES, all_gray, read_images
 from srwm.errors import UserError
 
 COLOR_SHAPE = (3, 84, 84)
-GREY_SHAPE = (1, 28, 28)
-_FORM = f"1: {GREY_SHAPE} or {COLOR_SHAPE}, Lanczos"
+GRAY_SHAPE = (1, 28, 28)
+_FORM = f"1: {GRAY_SHAPE} or {COLOR_SHAPE}, Lanczos"
 
 
 def load_folder(root: Path) -> dict[Split, ImageClasses]:
@@ -41,7 +41,7 @@ def load_folder(root: Path) -> dict[Split, ImageClasses]:
         def decode() -> Decoded:
             if not gray:
                 gray.append(all_gray([path for split in SPLITS for path in paths[split]]))
-            shape = GREY_SHAPE if gray[0] else COLOR_SHAPE
+            shape = GRAY_SHAPE if gray[0] else COLOR_SHAPE
             counts = {name: len(files) for name, files in splits[split].items()}
             return counts, read_images(paths[split], shape, f"decoding {root.name}/{split}")
 
