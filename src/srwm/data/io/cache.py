@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from srwm.data.images import ImageClasses
 from srwm.data.io.places import cache_dir
+from srwm.errors import printable
 from srwm.files import remove_leftovers, write_atomically, write_blocks_atomically
 
 Decoded = tuple[dict[str, int], Iterable[NDArray[np.uint8]]]
@@ -48,11 +49,28 @@ def cached_classes(name: str, key: str, decode: Callable[[], Decoded]) -> ImageC
 
 
 def files_key(form: str, root: Path, paths: Iterable[str]) -> str:
-    """A key that changes with the form of the decoded images and with any file's name below `root`, size or time."""
+    """A key of the cache that changes whenever a file is changed, renamed or replaced.
+
+    The inode and the time of its last change tell a file from another of equal size and modification time, as `cp -p` and
+    `rsync -t` make them.
+
+    Args:
+        form: what the decoded images depend on beside the files.
+        root: the folder below which names are compared.
+        paths: the files, in order.
+
+    Returns:
+        16 hexadecimal digits.
+
+    Raises:
+        OSError: a file is missing.
+    """
     digest = hashlib.blake2b(form.encode(), digest_size=8)
     for path in paths:
         status = os.stat(path)
-        digest.update(f"{os.path.relpath(path, root)} {status.st_size} {status.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(os.path.relpath(path, root)))
+        numbers = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        digest.update(f"\0{numbers}\n".encode())
     return digest.hexdigest()
 
 
@@ -86,7 +104,7 @@ def _read(name: str, path: Path) -> ImageClasses | None:
 
 
 def _classes(name: str, images: NDArray[np.uint8], counts: dict[str, int]) -> ImageClasses:
-    return ImageClasses(name, images, np.cumsum([0, *counts.values()], dtype=np.int64), tuple(counts))
+    return ImageClasses(name, images, np.cumsum([0, *counts.values()], dtype=np.int64), tuple(map(printable, counts)))
 
 
 def _npy(count: int, blocks: Iterable[NDArray[np.uint8]]) -> Iterator[bytes | memoryview]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from srwm.data.images import SPLITS, ImageClasses, Split, check_apart
 from srwm.data.io.cache import Decoded, cached_classes, files_key
 from srwm.data.io.decode import SUFFIXES, all_gray, read_images
-from srwm.errors import UserError
+from srwm.errors import UserError, printable
 
 COLOR_SHAPE = (3, 84, 84)
 GRAY_SHAPE = (1, 28, 28)
@@ -45,7 +45,7 @@ def load_folder(root: Path) -> dict[Split, ImageClasses]:
             counts = {name: len(files) for name, files in splits[split].items()}
             return counts, read_images(paths[split], shape, f"decoding {root.name}/{split}")
 
-        return replace(cached_classes(f"folder-{split}", key, decode), name=f"{root}-{split}")
+        return replace(cached_classes(f"folder-{split}", key, decode), name=printable(f"{root}-{split}"))
 
     return {split: load(split) for split in SPLITS}
 
@@ -70,7 +70,7 @@ def class_folders(root: Path) -> dict[str, list[str]]:
         raise UserError(f"{root}: expected one folder of images for each class, found none")
     if others:
         more = f" and {len(others) - 1} more" if others[1:] else ""
-        warnings.warn(f"{root}: left out what is no image: {others[0]}{more}", stacklevel=2)
+        warnings.warn(printable(f"{root}: left out what is no image: {others[0]}{more}"), stacklevel=2)
     return classes
 
 
