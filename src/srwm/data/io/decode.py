@@ -71,6 +71,28 @@ def read_image(path: str, image_shape: tuple[int, int, int]) -> NDArray[np.uint8
     return _of_file(path, lambda image: picture_to_array(image, image_shape))
 
 
+def read_gray(path: str, most: int) -> NDArray[np.uint8]:
+    """One image file at its own size.
+
+    Args:
+        path: a file as for `read_image`.
+        most: the greatest number of pixels a side.
+
+    Returns:
+        (H, W) uint8, gray, on white where transparent.
+
+    Raises:
+        UserError: as `read_image`, or a side is longer.
+    """
+
+    def gray(image: "PillowImage") -> NDArray[np.uint8]:
+        if max(image.size) > most:
+            raise ImageError(f"expected 1 to {most} pixels a side, got {image.width} x {image.height}")
+        return np.asarray(_opaque(image).convert("L"))
+
+    return _of_file(path, gray)
+
+
 def all_gray(paths: Sequence[str]) -> bool:
     """Whether all files hold grayscale images, by their headers. Raises UserError as `read_image`, save for damaged pixels."""
 
@@ -100,9 +122,9 @@ def picture_to_array(picture: "PillowImage", image_shape: tuple[int, int, int]) 
     """
     if len(image_shape) != 3 or image_shape[0] not in (1, 3) or min(image_shape) < 1:
         raise ValueError(f"image_shape: expected (1 or 3, H, W), got {image_shape}")
-    turned = upright(picture)
+    opaque = _opaque(picture)
     try:
-        return fitted(_on_white(turned) if "A" in turned.getbands() else turned, image_shape)
+        return fitted(opaque, image_shape)
     except (ValueError, MemoryError) as error:
         raise ImageError(_damage(error)) from error
 
@@ -175,10 +197,14 @@ def _check_header(picture: "PillowImage") -> None:
         raise ImageError(f"{picture.mode} pixels; convert the image to 8 bits a channel")
 
 
-def _on_white(picture: "PillowImage") -> "PillowImage":
+def _opaque(picture: "PillowImage") -> "PillowImage":
+    """The picture upright and on white."""
     from PIL import Image
 
-    layer = picture.convert("RGBA")
+    turned = upright(picture)
+    if "A" not in turned.getbands():
+        return turned
+    layer = turned.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
 
 

@@ -62,6 +62,31 @@ def text(value: object) -> str:
     return value
 
 
+def whole_numbers(value: object, end: int) -> NDArray[np.int64]:
+    """A list or an array from a pickle as an array of whole numbers.
+
+    Args:
+        value: what the pickle has in this place.
+        end: the first number that is too large.
+
+    Returns:
+        (N,) int64, from 0 to end - 1.
+
+    Raises:
+        ValueError: it is of another kind or shape, or has other numbers.
+    """
+    if isinstance(value, list | tuple) and all(type(number) is int for number in value):
+        value = np.array(value, object)
+    elif not isinstance(value, np.ndarray) or value.dtype.kind not in "iu":
+        raise ValueError(f"expected whole numbers, got {getattr(value, 'dtype', type(value).__name__)}")
+    if value.ndim != 1:
+        raise ValueError(f"expected (N,) whole numbers, got {value.shape}")
+    beyond = value[(value < 0) | (value >= end)]
+    if len(beyond):
+        raise ValueError(f"expected whole numbers from 0 to {end - 1}, got {beyond[0]}")
+    return value.astype(np.int64)
+
+
 class _NotDataError(Exception):
     pass
 
