@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from srwm.data.io.places import cache_dir
 from srwm.data.sets import cifar100
 from srwm.data.sets.cifar100 import CIFARFS_HELD_OUT, FC100_SUPERCLASSES, find_cifar100, load_cifarfs, load_fc100
 from srwm.errors import UserError
-from srwm.files import cache_dir
 
 SUPERCLASSES = {
     "aquatic_mammals": "beaver dolphin otter seal whale",
@@ -206,15 +206,38 @@ def test_a_pickle_that_runs_code_runs_nothing(folder, tmp_path, python2_pickle):
     assert not (tmp_path / "it ran").exists()
 
 
+DEEP: list[object] = [1]
+for _ in range(40):
+    DEEP = [DEEP, DEEP]
+ODD = (
+    np.ones(300, bool),
+    np.ones(300, np.float32),
+    np.ones((300, 1), np.int64),
+    np.full(300, 2**64 - 1, np.uint64),
+    np.int64(3),
+    [True] * 300,
+    [[1]] * 300,
+    [2**64] * 300,
+    ["1"] * 300,
+    DEEP,
+    None,
+)
+
+
 @pytest.mark.parametrize(
     ("file", "change", "told"),
     [
         ("train", {"data": np.zeros((300, 100), np.uint8)}, "not the known form"),
         ("train", {"data": np.zeros((300, 3072), np.float32)}, "expected uint8"),
-        ("train", {"fine_labels": [0] * 299}, "expected uint8"),
-        ("train", {"fine_labels": [100] * 300}, "fine_labels: expected 400 whole numbers from 0 to 99"),
+        ("train", {"data": np.zeros((300, 3072), bool)}, "expected uint8 .*, got bool"),
+        ("train", {"data": [1, 2]}, "expected uint8 .*, got list"),
+        ("train", {"fine_labels": [0] * 299}, "fine_labels: expected one for each of 300 images, got 299"),
+        ("train", {"fine_labels": [100] * 300}, "fine_labels: expected whole numbers from 0 to 99, got 100"),
         ("train", {"fine_labels": [-1] * 300}, "fine_labels: expected"),
         ("train", {"coarse_labels": [0.5] * 300}, "coarse_labels: expected"),
+        *(("train", {"fine_labels": labels}, "fine_labels: expected") for labels in ODD),
+        ("meta", {"fine_label_names": ["one name"] * 100}, "expected the names of 100 classes and 20 superclasses"),
+        ("meta", {"coarse_label_names": ["name"] * 300}, "expected the names of 100 classes and 20 superclasses"),
         ("train", {"fine_labels": [0] * 300}, "expected 60 classes of 4 images to train in fc100"),
         ("meta", {"fine_label_names": [name.upper() for name in FINE]}, "expected 64 classes of 4 images to train in cifar-fs"),
         ("meta", {"fine_label_names": 7}, "not the known form"),

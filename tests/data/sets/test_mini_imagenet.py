@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from srwm.data.images import SPLITS
+from srwm.data.io.places import cache_dir
 from srwm.data.sets import mini_imagenet
 from srwm.data.sets.mini_imagenet import find_mini_imagenet, load_mini_imagenet
 from srwm.errors import UserError
-from srwm.files import cache_dir
 
 CLASSES = {"train": ["n03", "n01", "n07"], "val": ["n04", "n02"], "test": ["n06", "n05"]}
 IMAGES = 3
@@ -193,6 +193,20 @@ def test_no_data_says_how_to_get_it(tmp_path, monkeypatch):
     assert find_mini_imagenet() == tmp_path / "mini-imagenet"
 
 
+ODD = (
+    np.ones(3, bool),
+    np.ones(3, np.float32),
+    np.ones((3, 1), np.int64),
+    np.full(3, 2**64 - 1, np.uint64),
+    [True, False],
+    [[0]],
+    [2**64],
+    [],
+    "012",
+    None,
+)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
@@ -202,7 +216,7 @@ def test_no_data_says_how_to_get_it(tmp_path, monkeypatch):
         ("class_dict", {"n01": [0, 9]}, "n01: expected positions among 9 images"),
         ("class_dict", {"n01": [-1]}, "n01: expected positions"),
         ("class_dict", {"n01": [0.5]}, "n01: expected positions"),
-        ("class_dict", {"n01": []}, "expected positions"),
+        *(("class_dict", {"n01": odd}, "n01: expected positions") for odd in ODD),
         ("class_dict", [1], "AttributeError"),
         ("class_dict", {7: [1]}, "expected a string"),
         (None, None, "KeyError"),
@@ -214,6 +228,15 @@ def test_a_pickle_of_another_form_is_told(tmp_path, field, value, told):
     content = {} if field is None else {**pickle.loads(path.read_bytes()), field: value}
     path.write_bytes(pickle.dumps(content))
     with pytest.raises(UserError, match=rf"mini-imagenet-cache-train\.pkl: not a known form .*{told}"):
+        load_mini_imagenet(root)
+
+
+@pytest.mark.parametrize("labels", [*ODD, [0] * 8, [1000] * 9])
+def test_labels_of_another_form_are_told(tmp_path, labels):
+    root = with_pickles(tmp_path / "mini", 4, "category")
+    path = root / "miniImageNet_category_split_val.pickle"
+    path.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), "labels": labels}))
+    with pytest.raises(UserError, match=r"split_val\.pickle: not a known form .*(labels: )?expected"):
         load_mini_imagenet(root)
 
 

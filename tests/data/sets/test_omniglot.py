@@ -1,5 +1,8 @@
+import os
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -62,6 +65,43 @@ def test_a_corrupt_image_is_named(tiny_omniglot, damage):
     path.write_bytes(path.read_bytes()[:60] if damage is None else damage)
     with pytest.raises(UserError, match=r"character02/0002_07\.png: not a readable image"):
         decode(tiny_omniglot)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_refused(tiny_omniglot):
+    path = tiny_omniglot / "images_background" / "Greek" / "character02" / "0002_07.png"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match=r"0002_07\.png: not a readable image \(not a regular file\)"):
+        decode(tiny_omniglot)
+
+
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize(
+    ("size", "told"), [((100_000, 100_000), "refused, .*more than"), ((1025, 1), "expected 1 to 1024 pixels")]
+)
+def test_a_bomb_is_refused(tiny_omniglot, size, told, centered):
+    path = tiny_omniglot / "images_background" / "Greek" / "character02" / "0002_07.png"
+    header = b"IHDR" + struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + b"\0\0\0\0IDAT"
+    )
+    with pytest.raises(UserError, match=rf"0002_07\.png: {told}"):
+        decode(tiny_omniglot, centered=centered)
+
+
+def test_postscript_is_refused(tiny_omniglot, monkeypatch):
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", None)
+    path = tiny_omniglot / "images_background" / "Greek" / "character02" / "0002_07.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(UserError, match=r"0002_07\.png: not a readable image"):
+        decode(tiny_omniglot)
+
+
+def test_an_alphabet_that_is_not_utf_8_is_read(tiny_omniglot):
+    folder = tiny_omniglot / "images_background" / "Greek"
+    folder.rename(folder.with_name(os.fsdecode(b"Gre\xe9k")))
+    assert decode(tiny_omniglot).class_names[0] == r"images_background/Gre\xe9k/character01"
 
 
 def test_a_missing_image_is_told(tiny_omniglot):

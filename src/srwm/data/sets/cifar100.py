@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from srwm.data.images import SPLITS, ImageClasses, Split
 from srwm.data.io.cache import Decoded, cached_classes, files_key
 from srwm.data.io.download import fetch_archive, unpack
-from srwm.data.io.safe_pickle import load_pickle, text
+from srwm.data.io.places import cache_dir, named_folder
+from srwm.data.io.safe_pickle import load_pickle, text, whole_numbers
 from srwm.errors import UserError
-from srwm.files import cache_dir, named_folder
 
 SIDE = 32
+CLASSES = 100
+SUPERCLASSES = 20
 IMAGES_PER_CLASS = 600
 FOLDER = "cifar-100-python"
 _ARCHIVE = f"{FOLDER}.tar.gz"
@@ -146,16 +148,29 @@ def _read_folder(folder: Path) -> _Cifar100:
         fields: dict[str, dict[str, Any]] = {
             file: {text(name): value for name, value in content.items()} for file, content in contents.items()
         }
-        names = [text(name) for name in fields["meta"]["fine_label_names"]]
-        parts = [fields["train"], fields["test"]]
-        flat = np.concatenate([part["data"] for part in parts])
-        fine, coarse = (np.concatenate([part[f"{kind}_labels"] for part in parts]) for kind in ("fine", "coarse"))
-        supers = len(fields["meta"]["coarse_label_names"])
-        if flat.dtype != np.uint8 or flat.shape != (len(fine), 3 * SIDE * SIDE):
-            raise ValueError(f"data: expected uint8 ({len(fine)}, {3 * SIDE * SIDE}), got {flat.dtype} {flat.shape}")
-        for kind, labels, end in (("fine", fine, len(names)), ("coarse", coarse, supers)):
-            if labels.shape != fine.shape or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < end)).all():
-                raise ValueError(f"{kind}_labels: expected {len(fine)} whole numbers from 0 to {end - 1}")
+        meta = fields["meta"]
+        names = [text(name) for name in meta["fine_label_names"]]
+        if len(set(names)) != CLASSES or len(meta["coarse_label_names"]) != SUPERCLASSES:
+            raise ValueError(f"meta: expected the names of {CLASSES} classes and {SUPERCLASSES} superclasses")
+        parts = [_part(file, fields[file]) for file in ("train", "test")]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder.name}: not the known form of CIFAR-100 ({type(error).__name__}: {error})") from error
-    return _Cifar100(flat.reshape(-1, 3, SIDE, SIDE), fine.astype(np.int64), coarse.astype(np.int64), names)
+    flat, fine, coarse = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return _Cifar100(flat.reshape(-1, 3, SIDE, SIDE), fine, coarse, names)
+
+
+def _part(file: str, fields: dict[str, Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """Images (N, 3072), classes and superclasses (N,) of one of the files. Raises KeyError or ValueError for another form."""
+    flat = fields["data"]
+    if not isinstance(flat, np.ndarray) or flat.dtype != np.uint8 or flat.shape[1:] != (3 * SIDE * SIDE,):
+        got = f"{flat.dtype} {flat.shape}" if isinstance(flat, np.ndarray) else type(flat).__name__
+        raise ValueError(f"{file}: data: expected uint8 (N, {3 * SIDE * SIDE}), got {got}")
+    labels = []
+    for kind, end in (("fine_labels", CLASSES), ("coarse_labels", SUPERCLASSES)):
+        try:
+            labels.append(whole_numbers(fields[kind], end))
+        except ValueError as error:
+            raise ValueError(f"{file}: {kind}: {error}") from error
+        if len(labels[-1]) != len(flat):
+            raise ValueError(f"{file}: {kind}: expected one for each of {len(flat)} images, got {len(labels[-1])}")
+    return flat, labels[0], labels[1]

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from srwm.data.images import SPLITS, ImageClasses, Split, check_apart
 from srwm.data.io.cache import Decoded, cached_classes, files_key
 from srwm.data.io.decode import read_images
-from srwm.data.io.safe_pickle import load_pickle, text
+from srwm.data.io.places import cache_dir, named_folder
+from srwm.data.io.safe_pickle import load_pickle, text, whole_numbers
 from srwm.data.sets.folder import class_folders
 from srwm.errors import UserError
-from srwm.files import cache_dir, named_folder
 
 SIDE = 84
 CLASSES: dict[Split, int] = {"train": 64, "val": 16, "test": 20}
@@ -31,6 +31,7 @@ _PICKLES: tuple[dict[Split, str], ...] = (
 )
 _FORM = f"1: RGB, {SIDE}x{SIDE}, Lanczos"
 _AT_ONCE = 1024
+_MOST_LABELS = 1000
 
 
 def load_mini_imagenet(data_dir: Path | None = None) -> dict[Split, ImageClasses]:
@@ -131,22 +132,35 @@ def _unpickled(path: Path) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.int6
     content = load_pickle(path)
     try:
         fields: dict[str, Any] = {text(key): value for key, value in content.items()}
-        if "image_data" in fields:
-            images = fields["image_data"]
-            classes = {text(name): np.asarray(members) for name, members in fields["class_dict"].items()}
-        else:
-            images, labels = fields["data"], np.asarray(fields["labels"])
-            names = {int(label): text(name) for name, label in fields.get("catname2label", {}).items()}
-            classes = {names.get(int(label), f"{label:03d}"): (labels == label).nonzero()[0] for label in np.unique(labels)}
+        images = fields["image_data" if "image_data" in fields else "data"]
         if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE, 3):
             raise ValueError(f"images: expected uint8 (N, {SIDE}, {SIDE}, 3)")
-        for name, members in classes.items():
-            whole = members.ndim == 1 and members.dtype.kind in "iu"
-            if not whole or not ((members >= 0) & (members < len(images))).all():
-                raise ValueError(f"{name}: expected positions among {len(images)} images")
+        classes = _by_class(fields, len(images)) if "image_data" in fields else _by_label(fields, len(images))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a known form of Mini-ImageNet ({type(error).__name__}: {error})") from error
-    return images, {name: classes[name].astype(np.int64) for name in sorted(classes)}
+    return images, dict(sorted(classes.items()))
+
+
+def _by_class(fields: dict[str, Any], count: int) -> dict[str, NDArray[np.int64]]:
+    classes = {}
+    for key, members in fields["class_dict"].items():
+        name = text(key)
+        try:
+            classes[name] = whole_numbers(members, count)
+            if not len(classes[name]):
+                raise ValueError("got none")
+        except ValueError as error:
+            raise ValueError(f"{name}: expected positions among {count} images ({error})") from error
+    return classes
+
+
+def _by_label(fields: dict[str, Any], count: int) -> dict[str, NDArray[np.int64]]:
+    labels = whole_numbers(fields["labels"], _MOST_LABELS)
+    if len(labels) != count:
+        raise ValueError(f"labels: expected one for each of {count} images, got {len(labels)}")
+    given = fields.get("catname2label", {})
+    names = dict(zip(whole_numbers(list(given.values()), _MOST_LABELS).tolist(), map(text, given), strict=True))
+    return {names.get(label, f"{label:03d}"): (labels == label).nonzero()[0] for label in np.unique(labels).tolist()}
 
 
 def _check(where: Path, split: Split, counts: dict[str, int]) -> None:

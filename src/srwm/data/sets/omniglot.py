@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from srwm.data.drawings.ink import normalize_ink
 from srwm.data.images import ImageClasses, Split, with_rotations
 from srwm.data.io.cache import Decoded, cached_classes, files_key
+from srwm.data.io.decode import fitted, read_gray
 from srwm.data.io.download import fetch_archive
+from srwm.data.io.places import cache_dir, named_folder
 from srwm.errors import UserError
-from srwm.files import cache_dir, named_folder
 
 DRAWERS = 20
 SIDE = 28
+_MAX_SIDE = 1024
 FOLDERS = ("images_background", "images_evaluation")
 _URL = "https://github.com/brendenlake/omniglot/raw/master/python/{}.zip"
 _MD5 = {"images_background": "68d2efa1b9178cc56df9314c21c6e718", "images_evaluation": "6b91aef0f799c5bb55b94e3f2daec811"}
@@ -112,16 +114,13 @@ def _images(name: str, paths: list[str], centered: bool) -> Iterator[NDArray[np.
 
 
 def _read_image(path: str, centered: bool) -> NDArray[np.uint8]:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            ink = ImageOps.invert(image.convert("L"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: not a readable image ({error})") from error
+    ink = 255 - read_gray(path, _MAX_SIDE)
     if centered:
-        return normalize_ink(np.asarray(ink))
-    return np.asarray(ink.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+        return normalize_ink(ink)
+    resized: NDArray[np.uint8] = fitted(Image.fromarray(ink), (1, SIDE, SIDE))[0]
+    return resized
 
 
 def _select(characters: ImageClasses, split: Split) -> ImageClasses:
