@@ -39,7 +39,7 @@ def config() -> TrainConfig:
             n_way=3,
             stem_channels=8,
             stem_dropout=0.1,
-            stack=StackConfig(d_model=16, num_heads=2, num_layers=1, ff_factor=1, query_init_std=0.01),
+            stack=StackConfig(d_model=16, num_heads=2, num_layers=1, ff_factor=1, core_options={"query_init_std": 0.01}),
         ),
         queries=3,
         episodes=16,

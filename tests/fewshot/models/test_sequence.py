@@ -23,7 +23,7 @@ CONFIGS = {
         **VECTORS,
         input="paper",
         input_projection=False,
-        stack=StackConfig(core="lstm", d_model=8, num_layers=1, ff_factor=0, style="plain"),
+        stack=StackConfig(core="lstm", d_model=8, num_layers=1, ff_factor=0, residual="none"),
     ),
     "conv4": ModelConfig(n_way=3, stem_channels=4, stack=STACK),
     "resnet12": ModelConfig(image_shape=(3, 32, 32), n_way=3, stem="resnet12", stem_channels=(2, 3, 4, 5), stack=STACK),
