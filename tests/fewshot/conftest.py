@@ -3,7 +3,7 @@ import pytest
 
 from srwm.data import ImageClasses, Split
 from srwm.fewshot.config import OptimizerConfig, PoolConfig, TrainConfig
-from srwm.fewshot.models.sequence import ModelConfig
+from srwm.fewshot.models.config import ModelConfig
 from srwm.nn import StackConfig
 
 

@@ -14,8 +14,9 @@ import torch
 
 from srwm.errors import UserError
 from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.metadata import ModelMetadata
-from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner import pretrained
 from srwm.nn import StackConfig
 from srwm.training.checkpoint import save_weights

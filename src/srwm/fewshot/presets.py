@@ -5,7 +5,7 @@ from dataclasses import replace
 from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.config import BootstrapConfig, DelayedConfig, OptimizerConfig, PoolConfig, SequentialConfig, TrainConfig
-from srwm.fewshot.models.sequence import ModelConfig
+from srwm.fewshot.models.config import ModelConfig
 from srwm.nn import StackConfig
 from srwm.vision import DropoutType
 

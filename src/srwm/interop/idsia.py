@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.nn import LSTM, SRWM, Block, DeltaNet, FeedForward, StackConfig
 
 Weights = Mapping[str, Tensor]

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from srwm.errors import UserError
-from srwm.fewshot.build import build_model
-from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.factory import build_model
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.nn import CORES, StackConfig
 
 STACK = StackConfig(d_model=8, num_heads=2, num_layers=1, ff_factor=2)

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.inputs import NO_LABEL
-from srwm.fewshot.models.sequence import EpisodeModel
 from srwm.nn import State
 from srwm.nn.checks import check_state
 from srwm.ops.checks import check_flags
