@@ -119,7 +119,7 @@ def test_mask_and_resets_reach_the_memory(model: FewShotModel) -> None:
             "labels: expected int64 (B, T) = (2, 5), got torch.float32",
         ),
         (lambda m: m.encode(torch.zeros(1, 2, 4), torch.tensor([[0, 3]])), "labels: expected -1 (no label) to 2, got 0 to 3"),
-        (lambda m: m.query_features(torch.zeros(2, 4)), "features: expected (B, T, 4), got (2, 4)"),
+        (lambda m: m.query_features(torch.zeros(2, 4)), "features: expected (B, Q, 4), got (2, 4)"),
         (lambda m: FewShotModel(ModelConfig(stem="vit")), "stem: expected conv4, resnet12 or none, got 'vit'"),
         (lambda m: FewShotModel(ModelConfig(stem="resnet12")), "stem_channels: expected four numbers for resnet12, got 64"),
         (

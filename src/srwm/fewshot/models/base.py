@@ -10,13 +10,20 @@ from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.inputs import NO_LABEL
 from srwm.fewshot.models.metadata import ModelMetadata
 from srwm.nn import State
+from srwm.ops.checks import check_flags
 from srwm.vision import Conv4, ResNet12
 
 
 class EpisodeModel(nn.Module, ABC):
-    """A stem, and what learns labeled images one after the other from its features; the state is what was learned so far.
+    """A stem, and a head that learns labeled images one after the other; the state is what it has learned so far.
 
-    Raises ValueError for a configuration that does not fit.
+    A head is a subclass with `_run`, `_learn` and `_query`, which are given features and labels that have been checked.
+
+    Args:
+        config: the model.
+
+    Raises:
+        ValueError: the configuration does not fit itself.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -26,26 +33,31 @@ class EpisodeModel(nn.Module, ABC):
         self.stem, self.num_features = _stem(config)
 
     @abstractmethod
-    def forward_features(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        state: State | None = None,
-        resets: Tensor | None = None,
-        mask: Tensor | None = None,
+    def _run(
+        self, features: Tensor, labels: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, State]:
-        """`forward` from features (B, T, F) that `embed` gave."""
+        """`forward_features` on checked arguments."""
 
     @abstractmethod
-    def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
-        """`query` from features (B, Q, F) that `embed` gave."""
+    def _learn(self, features: Tensor, labels: Tensor, state: State | None) -> State:
+        """`learn_features` on checked arguments."""
 
     @abstractmethod
-    def learn_features(self, features: Tensor, labels: Tensor, state: State | None = None) -> State:
-        """The state that `forward_features` leaves, for those who do not want the logits on the way."""
+    def _query(self, features: Tensor, state: State | None) -> Tensor:
+        """`query_features` on checked arguments."""
 
     def embed(self, images: Tensor) -> Tensor:
-        """Features of images: (..., C, H, W) -> (..., F). Raises ValueError for images of another shape than the stem's."""
+        """Features of images.
+
+        Args:
+            images: (..., C, H, W); without a stem (..., *image_shape).
+
+        Returns:
+            (..., F).
+
+        Raises:
+            ValueError: images have another shape than the stem takes.
+        """
         axes = len(self.config.image_shape)
         image_shape = images.shape[-axes:]
         if images.dim() < axes or not self._fits(image_shape):
@@ -65,14 +77,68 @@ class EpisodeModel(nn.Module, ABC):
     ) -> tuple[Tensor, State]:
         """Logits at every step of a sequence.
 
-        Shapes: images (B, T, C, H, W), labels (B, T) in -1 (no label) .. N - 1; state, resets and mask as in `srwm.nn.Layer`.
-        Returns logits (B, T, N) and the state after the last step. Raises ValueError for shapes or labels that do not fit.
+        Args:
+            images: (B, T, C, H, W).
+            labels: (B, T) int64, -1 (no label) to N - 1.
+            state: what was learned before; None is nothing.
+            resets: (B, T) bool. True: the state is fresh before this step.
+            mask: (B, T) bool. False: a padded step, which neither reads nor writes the state.
+
+        Returns:
+            Logits (B, T, N), and the state after the last step.
+
+        Raises:
+            ValueError: shapes, labels or the state do not fit.
         """
         return self.forward_features(self.embed(images), labels, state, resets, mask)
 
+    def forward_features(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        state: State | None = None,
+        resets: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """`forward` from features (B, T, F) that `embed` gave."""
+        self._check_steps(features, labels)
+        check_flags("resets", resets, features)
+        check_flags("mask", mask, features)
+        return self._run(features, labels, state, resets, mask)
+
+    def learn_features(self, features: Tensor, labels: Tensor, state: State | None = None) -> State:
+        """The state that `forward_features` leaves, without its logits.
+
+        Args:
+            features: (B, T, F) that `embed` gave.
+            labels: (B, T) int64, -1 (no label) to N - 1.
+            state: what was learned before; None is nothing.
+
+        Raises:
+            ValueError: shapes, labels or the state do not fit.
+        """
+        self._check_steps(features, labels)
+        return self._learn(features, labels, state)
+
     def query(self, images: Tensor, state: State | None = None) -> Tensor:
-        """Logits (B, Q, N) of Q unlabeled images (B, Q, C, H, W), each asked of the same state, which stays as it is."""
+        """Logits of unlabeled images, each evaluated from the same state, which stays as it is.
+
+        Args:
+            images: (B, Q, C, H, W).
+            state: what was learned before; None is nothing.
+
+        Returns:
+            Logits (B, Q, N).
+
+        Raises:
+            ValueError: shapes or the state do not fit.
+        """
         return self.query_features(self.embed(images), state)
+
+    def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
+        """`query` from features (B, Q, F) that `embed` gave."""
+        self._check_features(features, "B, Q")
+        return self._query(features, state)
 
     def _check_features(self, features: Tensor, axes: str = "B, T") -> None:
         if features.dim() != 3 or features.shape[2] != self.num_features:

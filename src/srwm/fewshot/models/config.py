@@ -9,7 +9,7 @@ from srwm.vision import DropoutType
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A few-shot learner."""
+    """A few-shot model: stem, input and what learns."""
 
     image_shape: tuple[int, ...] = (1, 28, 28)
     """Shape of one image, (C, H, W); any shape where there is no stem."""
@@ -18,7 +18,7 @@ class ModelConfig:
     """Number of classes in an episode."""
 
     stem: Literal["conv4", "resnet12", "none"] = "conv4"
-    """What embeds an image; `none` takes its numbers as they are."""
+    """What embeds an image; `none` takes its pixels as features."""
 
     stem_channels: int | tuple[int, int, int, int] = 64
     """Channels of Conv-4, or of the four blocks of ResNet-12."""
@@ -27,7 +27,7 @@ class ModelConfig:
     """Dropout in the stem."""
 
     stem_dropout_type: DropoutType = "base"
-    """Where and what ResNet-12 drops."""
+    """Where ResNet-12 drops, and whether numbers or whole channels."""
 
     input: Literal["paper", "balanced"] = "balanced"
     """Features and one-hot label concatenated, as in the paper, or normalized features plus a label embedding."""

@@ -10,9 +10,10 @@ from srwm.fewshot.models.sequence import FewShotModel
 
 
 def build_model(config: ModelConfig) -> EpisodeModel:
-    """A learner whose convolution kernels lie channels last in memory, the fastest order on CPUs.
+    """A model whose convolution kernels lie channels last in memory, the fastest order on CPUs.
 
-    Raises UserError for a configuration that does not fit itself.
+    Raises:
+        UserError: the configuration does not fit itself.
     """
     try:
         model = PrototypicalNetwork(config) if config.head == "prototypes" else FewShotModel(config)

@@ -17,9 +17,15 @@ if TYPE_CHECKING:
 
 
 class FewShotModel(EpisodeModel):
-    """Reads labeled images one after the other and predicts the label of each from its input and what it has read before.
+    """Reads labeled images one after the other and predicts the label of each from its features and what it read before.
 
-    The stack's state is what it has learned from an episode so far. Raises ValueError for a configuration that does not fit.
+    The state is the stack's.
+
+    Args:
+        config: the model.
+
+    Raises:
+        ValueError: the configuration does not fit itself.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -29,31 +35,37 @@ class FewShotModel(EpisodeModel):
         self.out_layer = nn.Linear(config.stack.d_model, config.n_way)
 
     def encode(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Inputs of the stack: features (B, T, F), labels (B, T) in -1 (no label) .. N - 1 -> (B, T, d_model)."""
+        """Inputs of the stack.
+
+        Args:
+            features: (B, T, F) that `embed` gave.
+            labels: (B, T) int64, -1 (no label) to N - 1.
+
+        Returns:
+            (B, T, d_model).
+
+        Raises:
+            ValueError: shapes or labels do not fit.
+        """
         self._check_steps(features, labels)
+        return self._encode(features, labels)
+
+    def _encode(self, features: Tensor, labels: Tensor) -> Tensor:
         encoded: Tensor = self.input(features.to(self.out_layer.weight.dtype), labels)
         return encoded
 
-    def forward_features(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        state: State | None = None,
-        resets: Tensor | None = None,
-        mask: Tensor | None = None,
+    def _run(
+        self, features: Tensor, labels: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, State]:
-        """`forward` from features (B, T, F) that `embed` gave."""
-        y, state = self.stack(self.encode(features, labels), state, resets, mask)
+        y, state = self.stack(self._encode(features, labels), state, resets, mask)
         return self.out_layer(y), state
 
-    def learn_features(self, features: Tensor, labels: Tensor, state: State | None = None) -> State:
-        """The state that `forward_features` leaves."""
-        return self.stack(self.encode(features, labels), state)[1]
+    def _learn(self, features: Tensor, labels: Tensor, state: State | None) -> State:
+        return self.stack(self._encode(features, labels), state)[1]
 
-    def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
-        """`query` from features (B, Q, F) that `embed` gave."""
-        labels = torch.full(features.shape[:2], NO_LABEL, device=features.device)
-        logits: Tensor = self.out_layer(self.stack.query(self.encode(features, labels), state))
+    def _query(self, features: Tensor, state: State | None) -> Tensor:
+        labels = torch.full(features.shape[:2], NO_LABEL, dtype=torch.long, device=features.device)
+        logits: Tensor = self.out_layer(self.stack.query(self._encode(features, labels), state))
         return logits
 
     def save_pretrained(self, folder: str | Path, *, dtype: Literal["float32", "float16", "bfloat16"] = "float32") -> None:
