@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 import tyro
 
+from srwm import load_model
 from srwm.data import ImageClasses
 from srwm.data.drawings.glyphs import GlyphDrawer
 from srwm.data.drawings.letters import Scripts, load_font_letters
@@ -22,7 +23,6 @@ from srwm.data.sets.mixture import load_tests
 from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluation.baselines import BASELINES, evaluate_baselines
 from srwm.fewshot.evaluation.evaluate import embed_views, evaluate
-from srwm.fewshot.models.sequence import FewShotModel
 
 SCRIPTS: Scripts = {
     "Khmer": ((0x1780, 0x17B3), (0x17E0, 0x17E9)),
@@ -43,7 +43,7 @@ class Options:
     data_dir: Path | None = None
     """folder of Omniglot"""
     model: str = "characters"
-    """what `FewShotModel.from_pretrained` takes"""
+    """what `srwm.load_model` takes"""
     left_out: tuple[str, ...] = RELATED
     """alphabets of Omniglot's test that have a near relative in the training of the model"""
     ways: tuple[int, ...] = (5, 20)
@@ -58,7 +58,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Print a row for each test."""
-    model = FewShotModel.from_pretrained(options.model)
+    model = load_model(options.model)
     print("|", " | ".join(["test", "characters", "ways", "the model", *BASELINES]), "|")
     print("|", " | ".join(["---"] * (4 + len(BASELINES))), "|")
     for name, data in tests(options).items():

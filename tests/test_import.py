@@ -23,6 +23,13 @@ def test_every_subpackage_is_there_without_an_import_of_its_own() -> None:
     assert printed(program) == f"{[f'srwm.{name}' for name in packages]} True\n"
 
 
+def test_public_names_alone_are_listed() -> None:
+    program = (
+        "import srwm; print(set(dir(srwm)) == {*srwm.__all__, '__version__'}, [getattr(srwm, n) for n in dir(srwm)] != [])"
+    )
+    assert printed(program) == "True True\n"
+
+
 def test_operations_and_layers_cost_little_beside_torch() -> None:
     program = "import time, torch; began = time.process_time(); import srwm.ops, srwm.nn; print(time.process_time() - began)"
     assert min(float(printed(program)) for _ in range(3)) < 0.2

@@ -1,25 +1,43 @@
-"""Self-referential weight matrices for PyTorch: operations, layers, and the laboratories built on them.
+"""Self-referential weight matrices for PyTorch: operations, layers, and training code for few-shot learning and RL.
 
 Subpackages are imported when they are first used, so that the program can settle its process before PyTorch starts.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from srwm.learner.few_shot_learner import FewShotLearner
+if _TYPE_CHECKING:
+    from typing import Any as _Any
+
+    from srwm.learner import FewShotLearner, load_model, push_model, save_model
 
 __version__ = "0.1.0"
-__all__ = ["FewShotLearner", "data", "fewshot", "interop", "learner", "nn", "ops", "rl", "training", "vision"]
+_OF_LEARNER = ("FewShotLearner", "load_model", "push_model", "save_model")
+_PACKAGES = ("data", "fewshot", "interop", "learner", "nn", "ops", "rl", "training", "vision")
+__all__ = [
+    "FewShotLearner",
+    "data",
+    "fewshot",
+    "interop",
+    "learner",
+    "load_model",
+    "nn",
+    "ops",
+    "push_model",
+    "rl",
+    "save_model",
+    "training",
+    "vision",
+]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "FewShotLearner":
-        return import_module("srwm.learner.few_shot_learner").FewShotLearner
-    if name in __all__:
-        return import_module(f"srwm.{name}")
+def __getattr__(name: str) -> "_Any":
+    if name in _OF_LEARNER:
+        return getattr(_import_module("srwm.learner"), name)
+    if name in _PACKAGES:
+        return _import_module(f"srwm.{name}")
     raise AttributeError(f"module 'srwm' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, "__version__"])

@@ -1,8 +1,9 @@
 import pytest
 
+import srwm
 from srwm.cli import main
-from srwm.fewshot.build import build_model
-from srwm.fewshot.models.sequence import ModelConfig
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.factory import build_model
 from srwm.nn import StackConfig
 
 
@@ -11,7 +12,7 @@ def save_model(tmp_path):
     def save(**changes):
         stack = StackConfig(d_model=16, num_heads=2, num_layers=1, ff_factor=1)
         config = ModelConfig(**{"n_way": 7, "stem_channels": 8, "stack": stack, **changes})
-        build_model(config).save_pretrained(tmp_path / "model")
+        srwm.save_model(build_model(config), tmp_path / "model")
         return str(tmp_path / "model")
 
     return save

@@ -9,10 +9,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from srwm import FewShotLearner
+from srwm import FewShotLearner, save_model
 from srwm.errors import UserError
+from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.metadata import ModelMetadata
-from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
+from srwm.fewshot.models.sequence import FewShotModel
 
 from .conftest import LABELS, STACK, WAYS, WIDTH, points
 
@@ -186,7 +187,7 @@ def test_a_damaged_file_is_refused(trained, tmp_path, place) -> None:
 
 
 def test_from_pretrained(drawn, images, tmp_path) -> None:
-    drawn.save_pretrained(tmp_path / "letters", dtype="float16")
+    save_model(drawn, tmp_path / "letters", dtype="float16")
     learner = FewShotLearner.from_pretrained(tmp_path / "letters")
     assert learner.get_params()["model"] == tmp_path / "letters"
     learner.learn(images, LABELS)

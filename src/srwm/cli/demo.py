@@ -16,8 +16,7 @@ from srwm.fewshot.evaluation.baselines import evaluate_baselines
 from srwm.fewshot.evaluation.evaluate import embed_views, evaluate
 from srwm.fewshot.figures.episode import draw_episode
 from srwm.fewshot.figures.trace import trace_episode
-from srwm.fewshot.models.sequence import FewShotModel
-from srwm.learner.pretrained import packaged
+from srwm.learner.pretrained import load_model, packaged
 from srwm.nn import SelfReferential
 from srwm.training.configuration import check_seed
 from srwm.training.figures import check_figure
@@ -49,7 +48,7 @@ def demo(arguments: Sequence[str]) -> None:
     check_seed(options.seed)
     set_threads(options.threads)
     began = time.monotonic()
-    model = FewShotModel.from_pretrained(options.model)
+    model = load_model(options.model)
     if model.config.n_way < _SHAPE.n_way or model.config.image_shape != (1, 28, 28):
         raise UserError(f"{options.model}: expected a model of {_SHAPE.n_way} ways or more and images (1, 28, 28)")
     rewrites = any(isinstance(part, SelfReferential) for part in model.modules())

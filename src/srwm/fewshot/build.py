@@ -10,23 +10,6 @@ from srwm.data import ImageClasses
 from srwm.errors import UserError
 from srwm.fewshot.config import OptimizerConfig, TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, PooledSampler, Sampler
-from srwm.fewshot.models.prototypes import PrototypicalNetwork
-from srwm.fewshot.models.sequence import EpisodeModel, FewShotModel, ModelConfig
-
-
-def build_model(config: ModelConfig) -> EpisodeModel:
-    """A learner whose convolution kernels lie channels last in memory, the fastest order on CPUs.
-
-    Raises UserError for a configuration that does not fit itself.
-    """
-    try:
-        model = PrototypicalNetwork(config) if config.head == "prototypes" else FewShotModel(config)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"model: {error}") from error
-    for parameter in model.stem.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return model
 
 
 def fit_to_data(config: TrainConfig, *data: ImageClasses) -> TrainConfig:

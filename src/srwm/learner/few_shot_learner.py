@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner.estimator import Classifier, not_fitted
 from srwm.learner.labels import Labels
-from srwm.learner.pretrained import DEFAULT, HubOptions
+from srwm.learner.pretrained import DEFAULT, HubOptions, load_model
 from srwm.learner.state import MAX_SEED, LearnerState
 from srwm.learner.state_file import load_state, save_state
 from srwm.nn import State
@@ -39,7 +39,7 @@ class FewShotLearner(Classifier):
     ) -> None:
         """Take the settings; nothing is read before images are shown.
 
-        model: what `FewShotModel.from_pretrained` takes, or a model, of which a copy is used. preprocess: what each image goes
+        model: what `srwm.load_model` takes, or a model, of which a copy is used. preprocess: what each image goes
         through, `srwm.data.drawings.ink.normalize_ink` or nothing; `auto` does what the model was trained with. tta_passes: how
         often the labeled images of a call are read, as they come and then in random orders (by `random_state`), each time with
         all images seen through the next of `srwm.fewshot.evaluation.tta.views`; the predictions are averaged, and cost up to as
@@ -60,8 +60,8 @@ class FewShotLearner(Classifier):
         random_state: int = 0,
         **hub: Unpack[HubOptions],
     ) -> Self:
-        """A learner with a model that is read now; `name` and `hub` as in `FewShotModel.from_pretrained`, which may raise."""
-        model = FewShotModel.from_pretrained(name, **hub)
+        """A learner with a model that is read now; `name` and `hub` as in `srwm.load_model`, which may raise."""
+        model = load_model(name, **hub)
         learner = cls(model if hub else name, preprocess, tta_passes, random_state)
         learner._state = learner._fresh(model)
         return learner
@@ -167,6 +167,6 @@ class FewShotLearner(Classifier):
             raise ValueError(f"random_state: expected a whole number from 0 to 2**32 - 1, got {self.random_state!r}")
         if model is None:
             given = self.model
-            model = deepcopy(given) if isinstance(given, FewShotModel) else FewShotModel.from_pretrained(given)
+            model = deepcopy(given) if isinstance(given, FewShotModel) else load_model(given)
         preprocess = model.metadata.preprocess if self.preprocess == "auto" else self.preprocess
         return LearnerState(model.eval().requires_grad_(False), preprocess, int(self.tta_passes), int(self.random_state))

@@ -1,37 +1,25 @@
-"""Models as others get them: a folder with `config.json`, `model.safetensors` and a model card, or the same on the Hub."""
+"""Models as others get them: by name from the package, from a folder, or from the Hugging Face Hub."""
 
-import json
-import warnings
-from dataclasses import asdict
-from hashlib import blake2b
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
 
-import torch
-
-from srwm.data.splits import CENTERED
 from srwm.errors import UserError
-from srwm.fewshot.build import build_model
-from srwm.fewshot.models.metadata import ModelMetadata
-from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
-from srwm.files import write_atomically
-from srwm.training.checkpoint import read_weights, save_weights
-from srwm.training.configuration import config_from_dict
-from srwm.training.runs import BEST, write_json
+from srwm.fewshot.models.sequence import FewShotModel
+from srwm.learner.model_folder import CONFIG, WEIGHTS, Precision, check_precision, read_folder, write_folder
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-Precision = Literal["float32", "float16", "bfloat16"]
+T = TypeVar("T")
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 DEFAULT = "characters"
-_FORMAT = 1
 
 
 class HubOptions(TypedDict, total=False):
-    """What reading from the Hugging Face Hub takes, as `huggingface_hub.hf_hub_download` does."""
+    """Options for reading from the Hugging Face Hub, those of `huggingface_hub.hf_hub_download`."""
 
     revision: str | None
     token: str | bool | None
@@ -41,170 +29,123 @@ class HubOptions(TypedDict, total=False):
 
 
 def packaged() -> dict[str, Path]:
-    """The checkpoints that came with this package: name -> folder."""
+    """The checkpoints that come with this package: name -> folder."""
     folder = Path(str(files("srwm.learner"))) / "checkpoints"
     return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CONFIG}"))}
 
 
-def save(model: FewShotModel, folder: Path, dtype: Precision) -> None:
-    """Write a model with its metadata; see `FewShotModel.save_pretrained`."""
-    rounded = _dtype(dtype)
-    if (folder / CONFIG).exists() and "format" not in _read_content(folder):
-        raise UserError(f"{folder}: holds the {CONFIG} of a run or of another program; name another folder")
-    with_card = _may_write_card(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_weights(folder / WEIGHTS, model, {"format": _FORMAT}, rounded)
-        write_json(folder / CONFIG, {"format": _FORMAT, "model": asdict(model.config), "metadata": asdict(model.metadata)})
-        if with_card:
-            write_atomically(folder / CARD, _card(model).encode())
-        else:
-            warnings.warn(f"{folder / CARD} stays as it is: it is no model card as srwm writes it", stacklevel=3)
-    except OSError as error:
-        raise UserError(f"cannot save {folder}: {error.strerror or error}") from error
+def load_model(name: str | Path = DEFAULT, **hub: Unpack[HubOptions]) -> FewShotModel:
+    """Load a few-shot model. Nothing that could execute code is read.
 
+    Args:
+        name: The name of a checkpoint that comes with the package; else a folder that `save_model` wrote, or a run folder of
+            `srwm fewshot train` (its best weights); else a repository of the Hugging Face Hub, `user/name`, which needs
+            `srwm[hub]` and a network. A `Path` is always a folder.
+        **hub: For the Hub: revision, token, cache_dir, force_download and local_files_only.
 
-def load(name: str | Path, **hub: Unpack[HubOptions]) -> FewShotModel:
-    """Find and read a model; see `FewShotModel.from_pretrained`."""
+    Returns:
+        The model in evaluation mode, float32, on the CPU.
+
+    Raises:
+        UserError: There is no such model, or it is corrupt or of another version.
+        TypeError: Another option is given, or a name of another type.
+    """
     if unknown := hub.keys() - HubOptions.__annotations__.keys():
         raise TypeError(f"{', '.join(sorted(unknown))}: expected options of the Hub, {', '.join(HubOptions.__annotations__)}")
     if not isinstance(name, str | Path):
         raise TypeError(f"name: expected the name of a checkpoint or a folder, got {name!r}")
     folder = packaged().get(name, Path(name)) if isinstance(name, str) else name
     if folder.exists():
-        return load_folder(folder)
+        return read_folder(folder)
     parts = str(name).split("/")
     if isinstance(name, Path) or len(parts) != 2 or not all(part.strip(".~") for part in parts):
         names = ", ".join(packaged()) or "none in this installation"
         raise UserError(f"{name}: no such folder, and no checkpoint of the package (there are: {names})")
-    model: FewShotModel = _hub().HubModel.load(str(name), **hub)
-    return model
+    return read_folder(_downloaded(str(name), hub))
 
 
-def push(model: FewShotModel, repo_id: str, dtype: Precision, **options: Any) -> str:
-    """Upload a model; see `FewShotModel.push_to_hub`."""
-    _dtype(dtype)
-    return str(_hub().HubModel(model, dtype).store(repo_id, **options))
+def save_model(model: FewShotModel, folder: str | Path, *, dtype: Precision = "float32", overwrite_card: bool = False) -> None:
+    """Write `config.json`, `model.safetensors` and a model card, README.md.
 
+    Args:
+        model: What is saved, with its `metadata`; set those before.
+        folder: Where the files go; it is made if need be.
+        dtype: The dtype in which parameters are stored, float32, float16 or bfloat16; buffers keep theirs.
+        overwrite_card: Replace a README.md that is there. Otherwise it stays, and a warning says so where it differs.
 
-def load_folder(folder: Path) -> FewShotModel:
-    """The model of a folder that `save` wrote, or of a training run, in evaluation mode and float32 on the CPU.
-
-    Raises UserError where it is neither, or its files are of another version, corrupt, or do not fit each other.
+    Raises:
+        UserError: The folder cannot be written, or it is a run's.
+        ValueError: `dtype` is another one, or weights are beyond its range.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: expected a folder with {CONFIG} and {WEIGHTS}, got a file")
-    config, metadata, weights = _read_config(folder)
-    tensors = read_weights(folder / weights)
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise UserError(f"{folder / weights}: {name} holds NaN or infinity")
+    write_folder(model, Path(folder), dtype, overwrite_card)
+
+
+def push_model(
+    model: FewShotModel,
+    repo_id: str,
+    *,
+    dtype: Precision = "float32",
+    private: bool | None = None,
+    token: str | bool | None = None,
+    branch: str | None = None,
+    commit_message: str = "Upload a model of srwm",
+    create_pr: bool | None = None,
+) -> str:
+    """Upload to the Hugging Face Hub the files that `save_model` writes, in place of those there, README.md too.
+
+    Args:
+        model: What is uploaded, with its `metadata`.
+        repo_id: The repository, `user/name`; it is made if need be.
+        dtype: The dtype in which parameters are stored.
+        private: Whether a new repository is private; None: the owner's default.
+        token: The access token; None: that of your login.
+        branch: The branch; None: main.
+        commit_message: The message of the commit.
+        create_pr: Whether to open a pull request instead of a commit on the branch.
+
+    Returns:
+        The URL of the commit.
+
+    Raises:
+        UserError: `srwm[hub]` is not installed, or the Hub refuses the upload.
+        ValueError: `dtype` is another one, or weights are beyond its range.
+    """
+    check_precision(dtype)
+    api = _hub().HfApi(token=token)
+    with TemporaryDirectory() as place:
+        folder = Path(place) / "model"
+        write_folder(model, folder, dtype)
+
+        def upload() -> str:
+            name = api.create_repo(repo_id=repo_id, private=private, exist_ok=True).repo_id
+            options = {"commit_message": commit_message, "revision": branch, "create_pr": create_pr}
+            return str(api.upload_folder(repo_id=name, folder_path=folder, **options))
+
+        return _asked(upload, f"{repo_id}: the upload to the Hugging Face Hub failed")
+
+
+def _downloaded(name: str, options: HubOptions) -> Path:
+    download = _hub().hf_hub_download
+
+    def fetch() -> list[Path]:
+        return [Path(download(name, part, **options)) for part in (CONFIG, WEIGHTS)]
+
+    found = _asked(fetch, f"{name}: no such folder, and the Hugging Face Hub does not provide it")
+    return found[0].parent
+
+
+def _asked(request: Callable[[], T], failure: str) -> T:
+    """The result of a request to the Hub; whatever it raises, also on replies that nobody foresaw, becomes a UserError."""
     try:
-        with torch.random.fork_rng(devices=[]):  # random numbers that the weights of the file replace
-            model = build_model(config)
-        model.load_state_dict(tensors)
-    except (UserError, TypeError, ValueError, RuntimeError, MemoryError) as error:
-        raise UserError(f"{folder}: weights and configuration do not fit ({error})") from error
-    if not isinstance(model, FewShotModel):
-        raise UserError(f"{folder}: a model with head {config.head!r} has no memory to hold in hand")
-    model.metadata = metadata
-    return model.eval()
-
-
-def _dtype(name: Precision) -> torch.dtype:
-    if name not in get_args(Precision):
-        raise ValueError(f"dtype: expected {', '.join(get_args(Precision))}, got {name!r}")
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
-
-
-def _read_content(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{folder}: holds no {CONFIG}, so it is neither a checkpoint nor a run") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable ({error})") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a configuration of a few-shot model")
-    return content
-
-
-def _read_config(folder: Path) -> tuple[ModelConfig, ModelMetadata, str]:
-    path, content = folder / CONFIG, _read_content(folder)
-    if not isinstance(content.get("model"), dict):
-        raise UserError(f"{path}: not a configuration of a few-shot model")
-    of_run = "format" not in content
-    if not of_run and content["format"] != _FORMAT:
-        raise UserError(f"{path}: expected format {_FORMAT}, got {content['format']!r}; another version of srwm wrote it")
-    if of_run and content.get("normalize"):
-        raise UserError(
-            f"{folder}: trained on normalized images, which a model in hand does not make of those that it is given"
-        )
-    data = str(content.get("data", ""))
-    of_data = {"trained_on": data, "preprocess": "ink" if data in CENTERED else "none"}
-    given = of_data if of_run else content.get("metadata", content.get("facts", {}))
-    try:
-        config, metadata = config_from_dict(ModelConfig, content["model"]), config_from_dict(ModelMetadata, given)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: not a configuration of this version ({error})") from error
-    return config, metadata, BEST if of_run else WEIGHTS
-
-
-def _card(model: FewShotModel) -> str:
-    config, metadata = model.config, model.metadata
-    numbers = sum(parameter.numel() for parameter in model.parameters())
-    results = "".join(f"\n- {what}: {came_out}" for what, came_out in metadata.results.items())
-    return _sealed(f"""---
-library_name: srwm
-tags:
-- few-shot-learning
-- meta-learning
-- fast-weights
-- self-referential-weight-matrix
----
-
-# A few-shot learner
-
-It learns classes from labeled images that it is shown, up to {config.n_way} of them, without a gradient step: what it
-learns is what its memory writes into itself. The memory is {config.stack.core}, {config.stack.num_layers} blocks of width
-{config.stack.d_model}.
-
-- Images: {config.image_shape}, stem {config.stem}; preprocessing: {metadata.preprocess}
-- Parameters: {numbers:,}
-- Trained on: {metadata.trained_on or "not told"}{results}
-
-```python
-from srwm import FewShotLearner
-
-learner = FewShotLearner.from_pretrained("FOLDER OR HUB NAME OF THIS MODEL")
-learner.learn(images, labels)
-learner.predict(more_images)
-```
-
-""")
-
-
-def _may_write_card(folder: Path) -> bool:
-    """Whether no page is there, or a card that was written here and not changed since, as its last line tells."""
-    try:
-        text = (folder / CARD).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return text == _sealed(text[: text.rfind("<!--")])
-
-
-def _sealed(text: str) -> str:
-    """With a last line, not shown, that holds only for this text."""
-    return f"{text}<!-- written by srwm, {blake2b(text.encode(), digest_size=8).hexdigest()} -->\n"
+        return request()
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(f"{failure} ({reason})") from error
 
 
 def _hub() -> "ModuleType":
     try:
-        from srwm.learner import hub
+        import huggingface_hub
     except ModuleNotFoundError as error:
         raise UserError("the Hugging Face Hub needs huggingface_hub: pip install 'srwm[hub]'") from error
-    return hub
+    return huggingface_hub

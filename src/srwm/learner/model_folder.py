@@ -1,0 +1,223 @@
+"""The folder of a model: `config.json`, `model.safetensors` and a model card."""
+
+import hashlib
+import json
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from srwm.data.splits import CENTERED
+from srwm.errors import UserError
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.factory import build_model
+from srwm.fewshot.models.metadata import ModelMetadata
+from srwm.fewshot.models.sequence import FewShotModel
+from srwm.files import write_atomically
+from srwm.learner.card import model_card
+from srwm.training.checkpoint import save_weights
+from srwm.training.configuration import config_from_dict
+from srwm.training.runs import BEST, write_json
+
+Precision = Literal["float32", "float16", "bfloat16"]
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+_FORMAT = 1
+_FEW = 64
+_FLOATS = ("F16", "BF16", "F32", "F64")
+
+_Header = dict[str, tuple[str, tuple[int, ...]]]
+"""Of each tensor in a file its dtype, as safetensors names it, and its shape."""
+
+
+class _Contents(NamedTuple):
+    """What `config.json` holds."""
+
+    model: ModelConfig
+    metadata: ModelMetadata
+    weights: Path
+    digest: str | None
+    """of the field `model` as the file has it and of the weights' file; None in files of earlier versions and of runs"""
+    written: dict[str, Any]
+    """the field `model` as the file has it"""
+
+
+def check_precision(dtype: object) -> torch.dtype:
+    """The PyTorch dtype of this name. Raises ValueError for a name that is not a `Precision`."""
+    if dtype not in get_args(Precision):
+        raise ValueError(f"dtype: expected {', '.join(get_args(Precision))}, got {dtype!r}")
+    found: torch.dtype = getattr(torch, str(dtype))
+    return found
+
+
+def write_folder(model: FewShotModel, folder: Path, dtype: Precision = "float32", overwrite_card: bool = False) -> None:
+    """Write a model with its metadata; see `srwm.save_model`, which has the same arguments and raises the same errors."""
+    rounded = check_precision(dtype)
+    if (folder / CONFIG).exists() and "format" not in _read_json(folder):
+        raise UserError(f"{folder}: holds the {CONFIG} of a run or of another program; name another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(folder / WEIGHTS, model, {"format": _FORMAT}, rounded)
+        written = json.loads(json.dumps(asdict(model.config)))
+        content = {"format": _FORMAT, "model": written, "metadata": asdict(model.metadata)}
+        write_json(folder / CONFIG, content | {"digest": _digest(written, (folder / WEIGHTS).read_bytes())})
+        _write_card(model, folder / CARD, overwrite_card)
+    except OSError as error:
+        raise UserError(f"cannot save {folder}: {error.strerror or error}") from error
+
+
+def read_folder(folder: Path) -> FewShotModel:
+    """Read the model of a folder that `write_folder` wrote, or of a training run.
+
+    Names and shapes are compared before a weight is read, so a wrong configuration costs neither memory nor time.
+
+    Args:
+        folder: A folder with `config.json` and the weights beside it.
+
+    Returns:
+        The model in evaluation mode, float32, on the CPU, whatever PyTorch's defaults are.
+
+    Raises:
+        UserError: The folder is neither, or its files are of another version, corrupt, or do not fit each other.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: expected a folder with {CONFIG} and {WEIGHTS}, got a file")
+    contents = _read_config(folder)
+    if contents.model.head != "memory":
+        raise UserError(f"{folder}: expected a model with a memory, got head {contents.model.head!r}")
+    data = _read_file(contents.weights)
+    header = _header(contents.weights, data)
+    try:
+        model = _empty_model(contents.model, header)
+    except (UserError, TypeError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
+        raise UserError(f"{folder}: weights and configuration do not fit ({error})") from error
+    try:
+        tensors = safetensors.torch.load(data)
+    except (ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        raise UserError(f"{contents.weights}: not a readable checkpoint ({error})") from error
+    if contents.digest is not None and contents.digest != _digest(contents.written, data):
+        raise UserError(f"{folder}: damaged, {CONFIG} and {WEIGHTS} are not as they were saved")
+    if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise UserError(f"{contents.weights}: {broken[0]} holds NaN or infinity")
+    _fill(model, tensors)
+    model.metadata = contents.metadata
+    return model.eval()
+
+
+def _write_card(model: FewShotModel, path: Path, overwrite: bool) -> None:
+    card = model_card(model).encode()
+    if overwrite or not path.exists():
+        write_atomically(path, card)
+    elif path.read_bytes() != card:
+        warnings.warn(f"{path} stays as it is; overwrite_card=True replaces it", stacklevel=4)
+
+
+def _digest(written: dict[str, Any], weights: bytes) -> str:
+    digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode())
+    digest.update(weights)
+    return digest.hexdigest()
+
+
+def _read_file(path: Path) -> bytes:
+    """The content of a regular file. Raises UserError where there is none; a pipe would block for ever."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: expected a file, got something else")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such checkpoint") from error
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror or error})") from error
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    if not path.exists():
+        raise UserError(f"{folder}: holds no {CONFIG}, so it is neither a checkpoint nor a run")
+    try:
+        content = json.loads(_read_file(path).decode())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not readable ({error})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a configuration of a few-shot model")
+    return content
+
+
+def _read_config(folder: Path) -> _Contents:
+    path, content = folder / CONFIG, _read_json(folder)
+    written = content.get("model")
+    if not isinstance(written, dict):
+        raise UserError(f"{path}: not a configuration of a few-shot model")
+    of_run = "format" not in content
+    if not of_run and content["format"] != _FORMAT:
+        raise UserError(f"{path}: expected format {_FORMAT}, got {content['format']!r}; another version of srwm wrote it")
+    if of_run and content.get("normalize"):
+        raise UserError(f"{folder}: trained on normalized images, and a learner does not normalize those that it is given")
+    data = str(content.get("data", ""))
+    of_data = {"trained_on": data, "preprocess": "ink" if data in CENTERED else "none"}
+    given = of_data if of_run else content.get("metadata", content.get("facts", {}))
+    try:
+        config, metadata = config_from_dict(ModelConfig, written), config_from_dict(ModelMetadata, given)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: not a configuration of this version ({error})") from error
+    digest = content.get("digest")
+    if digest is not None and not isinstance(digest, str):
+        raise UserError(f"{path}: digest: expected text, got {digest!r}")
+    return _Contents(config, metadata, folder / (BEST if of_run else WEIGHTS), None if of_run else digest, written)
+
+
+def _header(path: Path, data: bytes) -> _Header:
+    """The dtype and shape of each tensor of a safetensors file, by name; no tensor is read."""
+    try:
+        length = int.from_bytes(data[:8], "little")
+        if not 2 <= length <= len(data) - 8:
+            raise ValueError("header is longer than the file")
+        header = json.loads(data[8 : 8 + length])
+        return {
+            name: (str(tensor["dtype"]), tuple(map(int, tensor["shape"])))
+            for name, tensor in header.items()
+            if name != "__metadata__"
+        }
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise UserError(f"{path}: not a readable checkpoint ({error})") from error
+
+
+def _empty_model(config: ModelConfig, header: _Header) -> FewShotModel:
+    """A model whose tensors hold no numbers yet. Raises ValueError where the weights of a file are of another one."""
+    if config.stack.num_layers > max(_FEW, len(header)):
+        raise ValueError(f"num_layers: expected {len(header)} or fewer, as there are tensors, got {config.stack.num_layers}")
+    with torch.device("meta"):
+        model = build_model(config)
+    assert isinstance(model, FewShotModel)
+    expected = model.state_dict()
+    if wrong := [text for name in sorted(expected.keys() | header.keys()) if (text := _misfit(name, expected, header))]:
+        raise ValueError("; ".join(wrong[:3]))
+    return model
+
+
+def _misfit(name: str, expected: dict[str, Tensor], header: _Header) -> str:
+    """What is wrong with a tensor of a file; nothing where it fits."""
+    if name not in header:
+        return f"{name}: missing"
+    if name not in expected:
+        return f"{name}: unknown"
+    dtype, shape = header[name]
+    if shape != tuple(expected[name].shape):
+        return f"{name}: expected {tuple(expected[name].shape)}, got {shape}"
+    floating = expected[name].is_floating_point()
+    fits = dtype in (_FLOATS if floating else ("I64",))
+    return "" if fits else f"{name}: expected {' or '.join(_FLOATS) if floating else 'I64'}, got {dtype}"
+
+
+def _fill(model: FewShotModel, tensors: dict[str, Tensor]) -> None:
+    """Give an empty model its numbers, each tensor in the order in memory that the model has it in."""
+    made = {}
+    for name, empty in model.state_dict().items():
+        dtype = torch.float32 if empty.is_floating_point() else torch.long
+        made[name] = torch.empty_like(empty, dtype=dtype, device="cpu").copy_(tensors[name])
+    model.load_state_dict(made, assign=True)
