@@ -15,8 +15,8 @@ from gymnasium import spaces  # noqa: E402
 
 from srwm.data import UserError  # noqa: E402
 from srwm.rl.envs import EnvConfig, EnvCrashError, EnvSpec, build_env  # noqa: E402
+from srwm.rl.envs.gymnasium import actions_of, observations_of  # noqa: E402
 from srwm.rl.envs.remote import RemoteEnv  # noqa: E402
-from srwm.rl.envs.spaces import actions_of, observations_of  # noqa: E402
 
 FAULTY = """
 import os, time

@@ -1,21 +1,105 @@
-"""gymnasium environments, stepped in this process."""
+"""gymnasium environments: their spaces as an agent reads and writes them, stepped in this process."""
 
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 from srwm.errors import UserError
-from srwm.rl.envs.checks import common_spec
 from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Frame
-from srwm.rl.envs.spaces import Observations, actions_of, observations_of
-from srwm.rl.envs.stepped import SteppedEnv
+from srwm.rl.envs.vector import SteppedEnv, common_spec
 
 _PACKAGE_OF = {"popgym-": "popgym", "MiniGrid-": "minigrid", "BabyAI-": "minigrid"}
+_CHANNELS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Observations of a space as arrays of one shape and dtype."""
+
+    shape: tuple[int, ...]
+    dtype: Literal["uint8", "float32"]
+    encode: Callable[[Any], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Actions:
+    """The actions of a space by number, 0 ... count - 1."""
+
+    count: int
+    decode: Callable[[int], Any]
+
+
+def observations_of(space: spaces.Space[Any], name: str) -> Observations:
+    """uint8 images (H, W), (H, W, C) or (C, H, W) of 1, 3 or 4 channels become (C, H, W) uint8.
+
+    All else becomes one float32 vector: values as they are, discrete parts one-hot. A Dict with an `image` gives that alone.
+    Raises UserError where the space has no fixed size.
+    """
+    if isinstance(space, spaces.Dict) and "image" in space.spaces:
+        inner = observations_of(space["image"], name)
+        return Observations(inner.shape, inner.dtype, lambda seen: inner.encode(seen["image"]))
+    if isinstance(space, spaces.Box) and space.dtype == np.uint8:
+        image = _image(space.shape)
+        if image is not None:
+            return image
+    if not space.is_np_flattenable:
+        raise UserError(f"{name}: observations of {space} have no fixed size")
+    size = spaces.flatdim(space)
+    return Observations((size,), "float32", lambda seen: np.asarray(spaces.flatten(space, seen), dtype=np.float32))
+
+
+def actions_of(space: spaces.Space[Any], name: str) -> Actions:
+    """Discrete actions by number; those of a MultiDiscrete by the number of their combination. Raises UserError for others."""
+    if isinstance(space, spaces.Discrete):
+        start = int(space.start)
+        return Actions(int(space.n), lambda action: action + start)
+    if isinstance(space, spaces.MultiDiscrete):
+        choices, starts = space.nvec.ravel(), space.start.ravel()
+        shape = space.nvec.shape
+        return Actions(
+            int(np.prod(choices)), lambda action: (np.array(np.unravel_index(action, choices)) + starts).reshape(shape)
+        )
+    raise UserError(f"{name}: actions must be discrete, got {space}")
+
+
+def _image(shape: tuple[int, ...]) -> Observations | None:
+    if len(shape) == 2:
+        return Observations((1, *shape), "uint8", lambda seen: seen[None])
+    if len(shape) == 3 and shape[2] in _CHANNELS:
+        return Observations((shape[2], *shape[:2]), "uint8", lambda seen: np.moveaxis(seen, 2, 0))
+    if len(shape) == 3 and shape[0] in _CHANNELS:
+        return Observations(shape, "uint8", lambda seen: seen)
+    return None
+
+
+def symbols_of(space: spaces.Dict, name: str) -> Observations:
+    """The `image` (H, W, 3) of objects, colors and states as a float32 vector, one-hot: (H, W, their numbers), flattened.
+
+    The mission, a text, is not seen; a warning says so where episodes differ in it.
+    """
+    from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
+    from minigrid.core.mission import MissionSpace
+
+    image, mission = cast(spaces.Box, space["image"]), space["mission"]
+    if isinstance(mission, MissionSpace) and mission.ordered_placeholders:
+        warnings.warn(f"{name}: its episodes differ in their mission, a text that agents are not shown", stacklevel=2)
+    sizes = [len(OBJECT_TO_IDX), len(COLOR_TO_IDX), len(STATE_TO_IDX)]
+    values = np.concatenate([np.arange(size) for size in sizes])
+    channel = np.repeat(np.arange(3), sizes)
+
+    def encode(seen: Any) -> NDArray[np.float32]:
+        one_hot: NDArray[np.bool_] = seen["image"][..., channel] == values
+        return one_hot.astype(np.float32).ravel()
+
+    return Observations((image.shape[0] * image.shape[1] * len(values),), "float32", encode)
 
 
 class LocalEnv(SteppedEnv):
@@ -92,8 +176,6 @@ def _package(name: str) -> str | None:
 
 def _observations(env: gymnasium.Env[Any, Any], name: str) -> Observations:
     if _package(name) == "minigrid":
-        from srwm.rl.envs.minigrid import symbols_of
-
         return symbols_of(cast(Any, env.observation_space), name)
     return observations_of(env.observation_space, name)
 
