@@ -13,7 +13,7 @@ from srwm.rl.config import OptimizerConfig, PPOConfig
 from srwm.rl.losses import log_probability, ppo_losses
 from srwm.rl.presets import CORES, with_core
 from srwm.rl.rollout import Actor, Unrolls
-from srwm.rl.update import Learner, Reader
+from srwm.rl.update import ForwardPass, Learner
 from srwm.rl.vtrace import generalized_advantages, vtrace
 from srwm.training.finite import NotFiniteError
 
@@ -27,7 +27,7 @@ def test_the_learner_reads_what_the_actor_has_read(env, config, core) -> None:
     actor.unroll()
     unrolls, _ = actor.unroll()
     assert unrolls.firsts[:, 1:-1].any()
-    logits, values = Reader(agent)(unrolls)
+    logits, values = ForwardPass(agent)(unrolls)
     assert values.shape == (4, 8)
     assert_close(log_probability(logits, unrolls.actions), unrolls.log_probs, rtol=1e-4, atol=1e-5)
     assert_close(values, unrolls.values, rtol=1e-4, atol=1e-5)
@@ -134,7 +134,7 @@ def test_what_impala_s_targets_are_made_of(env, config, monkeypatch) -> None:
     """Clipped rewards, no discount where an episode begins, log-probabilities of learner less actor, the learner's values."""
     learner, unrolls = build(env, config)
     with torch.no_grad():
-        logits, values = Reader(learner.agent)(unrolls)
+        logits, values = ForwardPass(learner.agent)(unrolls)
     seen = {}
 
     def spy(log_ratios, rewards, discounts, values, bootstrap):

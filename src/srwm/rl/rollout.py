@@ -1,6 +1,11 @@
-"""Acting: unrolls of an agent in its environments."""
+"""Rollouts: unrolls of an agent in its environments, acted when the learner needs them or one ahead while it learns."""
 
-from typing import Any, NamedTuple
+import copy
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -42,7 +47,7 @@ class Unrolls(NamedTuple):
 
 
 class Actor:
-    """Acts in B environments by an agent's policy, and remembers the core's state from unroll to unroll."""
+    """Acts in B environments by an agent's policy and keeps the core's state from unroll to unroll."""
 
     def __init__(self, agent: Agent, env: VectorEnv, unroll_length: int, generator: torch.Generator) -> None:
         self.agent = agent
@@ -55,7 +60,12 @@ class Actor:
 
     @torch.no_grad()
     def unroll(self) -> tuple[Unrolls, list[Episode]]:
-        """The next unroll, and the episodes that ended meanwhile. Raises NotFiniteError, EnvCrashError."""
+        """The next unroll, and the episodes that ended in it.
+
+        Raises:
+            NotFiniteError: an observation, a reward, a weight or a logit is NaN or infinite.
+            EnvCrashError: an environment failed.
+        """
         env, steps = self.env, self.unroll_length
         state, frame = self.state, self.frame
         observations = _empty_observations(torch.from_numpy(frame.observation), steps + 1)
@@ -85,7 +95,7 @@ class Actor:
         return Unrolls(observations, rewards, firsts, actions, log_probs, values, before), env.episodes()
 
     def get_state(self) -> dict[str, Any]:
-        """All that decides the unrolls to come, as tensors."""
+        """What determines later unrolls, besides the agent, as tensors."""
         environments = self.env.get_state()
         return {
             "environments": None if environments is None else torch.frombuffer(bytearray(environments), dtype=torch.uint8),
@@ -94,7 +104,7 @@ class Actor:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a `get_state`; environments that cannot tell their state begin new episodes."""
+        """Continue from `get_state`; environments without a state begin new episodes."""
         self.generator.set_state(state["generator"])
         if state["environments"] is not None:
             self.env.set_state(state["environments"].numpy().tobytes())
@@ -102,37 +112,135 @@ class Actor:
         self.state = map_state(lambda part: part.to(self.device), state["core"])
 
 
-class Waiting:
-    """Unrolls that have not been learned from yet, first come, first served."""
+class UnrollQueue:
+    """Unrolls that wait for the learner, first in, first out."""
 
     def __init__(self) -> None:
         self._unrolls: Unrolls | None = None
 
     def __len__(self) -> int:
-        """How many pieces wait."""
+        """Number of unrolls that wait."""
         return 0 if self._unrolls is None else len(self._unrolls.actions)
 
     def put(self, unrolls: Unrolls) -> None:
-        """Append these pieces."""
+        """Append unrolls."""
         self._unrolls = Unrolls.join([self._unrolls, unrolls]) if self._unrolls is not None and len(self) else unrolls
 
     def take(self, count: int) -> Unrolls:
-        """Remove the first pieces. Raises ValueError where there are fewer."""
+        """Remove the first `count` unrolls and return them.
+
+        Raises:
+            ValueError: fewer wait.
+        """
         if self._unrolls is None or len(self) < count:
             raise ValueError(f"count: expected {len(self)} at most, got {count}")
         taken, self._unrolls = self._unrolls.select(slice(count)), self._unrolls.select(slice(count, None))
         return taken
 
     def get_state(self) -> tuple[Any, ...] | None:
-        """All that waits, as tensors of their own."""
+        """A copy of all that waits, or None."""
         return tuple(map_state(Tensor.clone, self._unrolls)) if self._unrolls is not None and len(self) else None
 
     def set_state(self, state: tuple[Any, ...] | None, device: torch.device) -> None:
-        """Go on from a `get_state`, with the core's states where the unrolls to come have theirs: on `device`."""
+        """Continue from `get_state`, with the core's states on `device`, where those of later unrolls are."""
         self._unrolls = None
         if state is not None:
             unrolls = Unrolls(*state)
             self._unrolls = unrolls._replace(state=map_state(lambda part: part.to(device), unrolls.state))
+
+
+class RolloutWorker:
+    """Acts by an agent's policy and queues the unrolls for the learner. As a context manager it ends its thread.
+
+    Args:
+        agent: The agent that learns; its policy acts.
+        env: The environments. The caller closes them.
+        unroll_length: Steps of an unroll.
+        generator: Draws the actions.
+        overlap: Act on a thread of its own while the agent learns, with a copy of the weights from before that update. The
+            acting policy then lags behind by one update, and results do not depend on timing. Otherwise acting and learning
+            take turns.
+    """
+
+    def __init__(self, agent: Agent, env: VectorEnv, unroll_length: int, generator: torch.Generator, *, overlap: bool) -> None:
+        self.agent = agent
+        self.actor = Actor(copy.deepcopy(agent) if overlap else agent, env, unroll_length, generator)
+        self.queue = UnrollQueue()
+        self.steps = 0
+        self.episodes: list[Episode] = []
+        self._thread: ThreadPoolExecutor | None = None
+        if overlap:
+            threads = torch.get_num_threads()
+            self._thread = ThreadPoolExecutor(1, "acting")
+            self._thread.submit(_set_own_threads, acting_threads()).result()
+            torch.set_num_threads(threads)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def take(self, batch_size: int) -> Unrolls:
+        """The next `batch_size` unrolls, acted now where too few wait.
+
+        Raises:
+            NotFiniteError: an observation, a reward, a weight or a logit is NaN or infinite.
+            EnvCrashError: an environment failed.
+        """
+        while len(self.queue) < batch_size:
+            self._copy_weights()
+            self._put(*self.actor.unroll())
+        return self.queue.take(batch_size)
+
+    @contextmanager
+    def prefetch(self, batch_size: int) -> Iterator[None]:
+        """While the block runs, act the next unroll, if fewer than `batch_size` wait and acting may overlap with learning.
+
+        Raises:
+            NotFiniteError, EnvCrashError: from acting, after the block.
+        """
+        if self._thread is None or len(self.queue) >= batch_size:
+            yield
+            return
+        self._copy_weights()
+        unroll = self._thread.submit(self.actor.unroll)
+        try:
+            yield
+        finally:
+            wait([unroll])
+        self._put(*unroll.result())
+
+    def pop_stats(self) -> tuple[int, list[Episode]]:
+        """Number of steps made and episodes that ended since the last call."""
+        steps, episodes = self.steps, self.episodes
+        self.steps, self.episodes = 0, []
+        return steps, episodes
+
+    def get_state(self) -> dict[str, Any]:
+        """What determines later unrolls, besides the agent, as tensors."""
+        return {"actor": self.actor.get_state(), "queue": self.queue.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from `get_state`; environments without a state begin new episodes."""
+        self.actor.set_state(state["actor"])
+        self.queue.set_state(state["queue"], self.actor.device)
+
+    def _copy_weights(self) -> None:
+        if self.actor.agent is not self.agent:
+            self.actor.agent.load_state_dict(self.agent.state_dict())
+        self.actor.agent.eval()
+
+    def _put(self, unrolls: Unrolls, episodes: list[Episode]) -> None:
+        self.queue.put(unrolls)
+        self.steps += unrolls.actions.numel()
+        self.episodes += episodes
+
+
+def acting_threads() -> int:
+    """PyTorch threads for acting while learning: half of the learner's. Single frames gain little from more."""
+    return max(1, torch.get_num_threads() // 2)
 
 
 def frame_tensors(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -142,7 +250,7 @@ def frame_tensors(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor, T
 
 
 def _empty_observations(shown: Tensor, frames: int) -> Tensor:
-    """Room for (B, frames, *observation_shape), in memory as one observation is: images of many channels-last ones."""
+    """An empty (B, frames, *observation_shape), channels last in memory where observations are."""
     size = (len(shown), frames, *shown.shape[1:])
     if shown.dim() == 4 and shown.is_contiguous(memory_format=torch.channels_last):
         order = (0, 1, 3, 4, 2)
@@ -154,3 +262,9 @@ def _join(parts: Any) -> Any:
     if isinstance(parts[0], Tensor):
         return torch.cat(parts)
     return tuple(_join(group) for group in zip(*parts, strict=True))
+
+
+def _set_own_threads(count: int) -> None:
+    """Set the number of PyTorch threads of the calling thread, and of threads that first ask for theirs later."""
+    torch.get_num_threads()  # a thread that has asked keeps its number when another one sets a number
+    torch.set_num_threads(count)

@@ -8,7 +8,7 @@ import torch
 
 from srwm.rl.agent import Agent
 from srwm.rl.envs import EnvCrashError
-from srwm.rl.supply import Supply
+from srwm.rl.rollout import RolloutWorker
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ def agent(env, config) -> Agent:
     return Agent(config.agent, env.spec)
 
 
-def build(agent, env, *, overlap: bool) -> Supply:
-    return Supply(agent, env, 3, torch.Generator().manual_seed(0), overlap=overlap)
+def build(agent, env, *, overlap: bool) -> RolloutWorker:
+    return RolloutWorker(agent, env, 3, torch.Generator().manual_seed(0), overlap=overlap)
 
 
 def test_acting_runs_beside_learning(agent, env) -> None:
@@ -29,24 +29,24 @@ def test_acting_runs_beside_learning(agent, env) -> None:
         act(actions)
         acted.set()
 
-    with build(agent, env, overlap=True) as supply:
-        supply.take(env.num_envs)
+    with build(agent, env, overlap=True) as rollout:
+        rollout.take(env.num_envs)
         env.act = act_while_learning
-        with supply.ahead(env.num_envs):
+        with rollout.prefetch(env.num_envs):
             learning.set()
             assert acted.wait(10)
-        assert len(supply.waiting) == env.num_envs
+        assert len(rollout.queue) == env.num_envs
 
 
 def test_acting_beside_learning_keeps_the_weights_from_before(agent, env) -> None:
-    with build(agent, env, overlap=True) as supply:
+    with build(agent, env, overlap=True) as rollout:
         for _ in range(2):
             bias = agent.value.bias.item()
-            with supply.ahead(env.num_envs), torch.no_grad():
+            with rollout.prefetch(env.num_envs), torch.no_grad():
                 agent.value.bias += 100
-            ahead = supply.take(env.num_envs)
-            assert (ahead.values - bias).abs().max() < 50
-        assert (supply.take(env.num_envs).values - agent.value.bias.item()).abs().max() < 50
+            prefetched = rollout.take(env.num_envs)
+            assert (prefetched.values - bias).abs().max() < 50
+        assert (rollout.take(env.num_envs).values - agent.value.bias.item()).abs().max() < 50
 
 
 def test_acting_beside_learning_leaves_it_its_threads(agent, env) -> None:
@@ -59,10 +59,10 @@ def test_acting_beside_learning_leaves_it_its_threads(agent, env) -> None:
         act(actions)
 
     try:
-        with build(agent, env, overlap=True) as supply:
-            supply.take(1)
+        with build(agent, env, overlap=True) as rollout:
+            rollout.take(1)
             env.act = act
-            with supply.ahead(env.num_envs):
+            with rollout.prefetch(env.num_envs):
                 assert torch.get_num_threads() == 2
             with ThreadPoolExecutor(1) as other:
                 assert other.submit(torch.get_num_threads).result() == 2
@@ -71,28 +71,28 @@ def test_acting_beside_learning_leaves_it_its_threads(agent, env) -> None:
     assert seen == [1, 1, 1]
 
 
-def test_in_turns_nothing_is_acted_ahead(agent, env) -> None:
-    with build(agent, env, overlap=False) as supply, supply.ahead(env.num_envs):
-        assert not len(supply.waiting)
+def test_in_turns_nothing_is_prefetched(agent, env) -> None:
+    with build(agent, env, overlap=False) as rollout, rollout.prefetch(env.num_envs):
+        assert not len(rollout.queue)
 
 
-def test_no_more_is_acted_ahead_than_the_next_update_needs(agent, env) -> None:
-    with build(agent, env, overlap=True) as supply:
-        supply.take(1)
-        with supply.ahead(env.num_envs - 1):
+def test_no_more_is_prefetched_than_the_next_update_needs(agent, env) -> None:
+    with build(agent, env, overlap=True) as rollout:
+        rollout.take(1)
+        with rollout.prefetch(env.num_envs - 1):
             pass
-        assert len(supply.waiting) == env.num_envs - 1
+        assert len(rollout.queue) == env.num_envs - 1
 
 
-def test_all_that_was_made_is_told_once(agent, env) -> None:
-    with build(agent, env, overlap=True) as supply:
-        ended = int(supply.take(env.num_envs).firsts[:, 1:].sum())
-        with supply.ahead(env.num_envs):
+def test_steps_and_episodes_are_counted_once(agent, env) -> None:
+    with build(agent, env, overlap=True) as rollout:
+        ended = int(rollout.take(env.num_envs).firsts[:, 1:].sum())
+        with rollout.prefetch(env.num_envs):
             pass
-        ended += int(supply.take(env.num_envs).firsts[:, 1:].sum())
-        steps, episodes = supply.news()
+        ended += int(rollout.take(env.num_envs).firsts[:, 1:].sum())
+        steps, episodes = rollout.pop_stats()
         assert (steps, len(episodes)) == (6 * env.num_envs, ended)
-        assert supply.news() == (0, [])
+        assert rollout.pop_stats() == (0, [])
 
 
 def test_a_crash_beside_learning_is_raised_after_it(agent, env) -> None:
@@ -100,10 +100,10 @@ def test_a_crash_beside_learning_is_raised_after_it(agent, env) -> None:
         raise EnvCrashError("environment 0")
 
     env.act, learned = crash, False
-    with build(agent, env, overlap=True) as supply:
-        with pytest.raises(EnvCrashError), supply.ahead(env.num_envs):
+    with build(agent, env, overlap=True) as rollout:
+        with pytest.raises(EnvCrashError), rollout.prefetch(env.num_envs):
             learned = True
-        with pytest.raises(ZeroDivisionError), supply.ahead(env.num_envs):
+        with pytest.raises(ZeroDivisionError), rollout.prefetch(env.num_envs):
             raise ZeroDivisionError
     assert learned
 
@@ -111,12 +111,12 @@ def test_a_crash_beside_learning_is_raised_after_it(agent, env) -> None:
 def test_what_waits_goes_on_where_the_agent_is(agent, env) -> None:
     """Frames and actions are on the CPU wherever the agent is; the core's states are with it. `meta` is any other device."""
     meta = torch.device("meta")
-    with build(agent, env, overlap=False) as supply:
-        supply.take(1)
-        state = supply.get_state()
-        supply.actor.device = meta
-        supply.set_state(state)
-        waiting = supply.waiting.take(env.num_envs - 1)
+    with build(agent, env, overlap=False) as rollout:
+        rollout.take(1)
+        state = rollout.get_state()
+        rollout.actor.device = meta
+        rollout.set_state(state)
+        waiting = rollout.queue.take(env.num_envs - 1)
     assert all(part.device == meta for part in waiting.state)
     assert all(part.device.type == "cpu" for part in waiting[:-1])
-    assert (waiting.actions == state["waiting"][3]).all()
+    assert (waiting.actions == state["queue"][3]).all()
