@@ -1,14 +1,18 @@
-"""Unrolls for the learner: in turns with it, or one ahead beside it."""
+"""Rollouts: in turns with the learner, or prefetched while it learns; what a time limit cuts off."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from torch.testing import assert_close
 
 from srwm.rl.agent import Agent
 from srwm.rl.envs import EnvCrashError
-from srwm.rl.rollout import RolloutWorker
+from srwm.rl.rollout import Actor, RolloutWorker
+from srwm.training.finite import NotFiniteError
 
 
 @pytest.fixture
@@ -120,3 +124,41 @@ def test_what_waits_goes_on_where_the_agent_is(agent, env) -> None:
     assert all(part.device == meta for part in waiting.state)
     assert all(part.device.type == "cpu" for part in waiting[:-1])
     assert (waiting.actions == state["queue"][3]).all()
+
+
+@pytest.mark.parametrize("carry", ["always", "unroll"])
+def test_a_final_observation_has_its_value_from_the_state_before_the_reset(endless, config, carry) -> None:
+    """The agent reads the episode's frames and then the final observation; nothing else is read where no limit comes."""
+    stack = replace(config.agent.stack, carry=carry, unroll_length=4 if carry == "unroll" else None)
+    agent = Agent(replace(config.agent, stack=stack), endless().spec)
+    unrolls, _ = Actor(agent, endless(length=3), 7, torch.Generator().manual_seed(0)).unroll()
+    cut_off = unrolls.firsts[:, 1:]
+    assert cut_off.sum(1).tolist() == [2] * 4
+    assert ((unrolls.final_values != 0) == cut_off).all()
+    observations = torch.cat([torch.ones(4, 3, 2), torch.full((4, 1, 2), 3.0)], 1)
+    rewards, firsts = torch.tensor([[0.0, 1, 1, 1]] * 4), torch.tensor([[True, False, False, False]] * 4)
+    _, values, _ = agent(observations, rewards, firsts)
+    assert_close(unrolls.final_values[:, 2], values[:, 3])
+
+
+def test_an_episode_that_ends_by_itself_has_no_final_value(endless, config) -> None:
+    agent = Agent(config.agent, endless().spec)
+    unrolls, _ = Actor(agent, endless(truncates=False), 7, torch.Generator().manual_seed(0)).unroll()
+    assert unrolls.firsts[:, 1:].any()
+    assert not unrolls.final_values.any()
+
+
+def test_a_final_observation_that_is_not_finite_is_named(endless, config) -> None:
+    env = endless()
+    observe = env.observe
+
+    def spoil():
+        frame = observe()
+        if frame.truncation is not None:
+            frame.truncation.observation[0] = np.nan
+        return frame
+
+    env.observe = spoil
+    actor = Actor(Agent(config.agent, env.spec), env, 7, torch.Generator().manual_seed(0))
+    with pytest.raises(NotFiniteError, match="observations"):
+        actor.unroll()

@@ -7,30 +7,35 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from srwm.nn import State, index, map_state
 from srwm.rl.agent import Agent
-from srwm.rl.envs import Episode, Frame, VectorEnv
+from srwm.rl.envs import Episode, Frame, Truncation, VectorEnv
 from srwm.training.finite import check_finite, named_weights
 
 
 class Unrolls(NamedTuple):
-    """B pieces of experience of T steps: T + 1 frames, the last of which is the first of the next piece.
-
-    observations (B, T + 1, *observation_shape); rewards (B, T + 1), of the action before each frame; firsts (B, T + 1) bool;
-    actions (B, T), of frame 0 to T - 1, and their log-probabilities when they were taken; values (B, T + 1), what the acting
-    agent expected at each frame; state: the core's before frame 0.
-    """
+    """B unrolls of T steps: T + 1 frames, the last of which is the first of the next unroll."""
 
     observations: Tensor
+    """(B, T + 1, *observation_shape)"""
     rewards: Tensor
+    """(B, T + 1), of the action before each frame"""
     firsts: Tensor
+    """(B, T + 1) bool: an episode begins with this frame"""
     actions: Tensor
+    """(B, T), at frames 0 to T - 1"""
     log_probs: Tensor
+    """(B, T), of the actions by the acting policy"""
     values: Tensor
+    """(B, T + 1), by the acting agent"""
+    final_values: Tensor
+    """(B, T), by the acting agent: of the final observation where step t ended in a truncation, 0 elsewhere"""
     state: State
+    """of the core, before frame 0"""
 
     def select(self, which: Tensor | slice) -> "Unrolls":
         """Some of the B pieces."""
@@ -74,9 +79,10 @@ class Actor:
         actions = torch.empty(env.num_envs, steps, dtype=torch.long)
         log_probs = torch.empty(env.num_envs, steps)
         values = torch.empty(env.num_envs, steps + 1)
+        final_values = torch.zeros(env.num_envs, steps)
         before = state
         for t in range(steps + 1):
-            for kept, shown in zip((observations, rewards, firsts), frame, strict=True):
+            for kept, shown in zip((observations, rewards, firsts), frame.arrays, strict=True):
                 kept[:, t] = torch.from_numpy(shown)
             logits, value, after = self.agent(*frame_tensors(frame, self.device), state)
             values[:, t] = value[:, 0]
@@ -84,15 +90,31 @@ class Actor:
                 break
             state = after
             if not logits.isfinite().all():
-                read = [(f"{name}s", torch.from_numpy(part)) for name, part in frame._asdict().items()]
-                check_finite([*read, *named_weights(self.agent), ("logits of the acting policy", logits)])
+                self._blame(frame, ("logits of the acting policy", logits))
             log_policy = logits[:, 0].float().log_softmax(-1).cpu()
             actions[:, t] = torch.multinomial(log_policy.exp(), 1, generator=self.generator)[:, 0]
             log_probs[:, t] = log_policy.gather(1, actions[:, t, None])[:, 0]
             env.act(actions[:, t].numpy())
             frame = env.observe()
+            if frame.truncation is not None:
+                final_values[torch.from_numpy(frame.truncation.rows), t] = self._values_at(frame.truncation, frame, state)
         self.state, self.frame = state, frame
-        return Unrolls(observations, rewards, firsts, actions, log_probs, values, before), env.episodes()
+        return Unrolls(observations, rewards, firsts, actions, log_probs, values, final_values, before), env.episodes()
+
+    def _values_at(self, truncation: Truncation, frame: Frame, state: State) -> Tensor:
+        """Values (N,) of the final observations, from the states before the reset."""
+        rows = truncation.rows
+        final = Frame(truncation.observation, frame.reward[rows], np.zeros(len(rows), np.bool_))
+        _, values, _ = self.agent(*frame_tensors(final, self.device), index(state, torch.from_numpy(rows).to(self.device)))
+        if not values.isfinite().all():
+            self._blame(final, ("values of the acting agent", values))
+        found: Tensor = values[:, 0].cpu()
+        return found
+
+    def _blame(self, frame: Frame, output: tuple[str, Tensor]) -> None:
+        """Raise NotFiniteError for what made an output of the agent NaN or infinite."""
+        seen = [("observations", torch.from_numpy(frame.observation)), ("rewards", torch.from_numpy(frame.reward))]
+        check_finite([*seen, *named_weights(self.agent), output])
 
     def get_state(self) -> dict[str, Any]:
         """What determines later unrolls, besides the agent, as tensors."""
@@ -245,7 +267,7 @@ def acting_threads() -> int:
 
 def frame_tensors(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """A frame as the agent reads it: observations (B, 1, *observation_shape), rewards (B, 1), firsts (B, 1)."""
-    observations, rewards, firsts = (torch.from_numpy(part)[:, None].to(device) for part in frame)
+    observations, rewards, firsts = (torch.from_numpy(part)[:, None].to(device) for part in frame.arrays)
     return observations, rewards, firsts
 
 

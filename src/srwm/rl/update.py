@@ -11,7 +11,7 @@ from srwm.rl.agent import Agent
 from srwm.rl.config import OptimizerConfig, TrainConfig
 from srwm.rl.losses import Losses, diagnostics, impala_losses, log_probability, ppo_losses
 from srwm.rl.rollout import Unrolls
-from srwm.rl.vtrace import Returns, generalized_advantages, vtrace
+from srwm.rl.vtrace import Returns, generalized_advantages, outcomes, vtrace
 from srwm.training.finite import check_finite, named_weights
 
 
@@ -74,9 +74,9 @@ class Learner:
 
     def _outcomes(self, unrolls: Unrolls) -> tuple[Tensor, Tensor]:
         """Rewards and discounts of the steps, (B, T) each."""
-        rewards, limit = unrolls.rewards[:, 1:], self.config.reward_clip
-        discounts = self.config.discount * (~unrolls.firsts[:, 1:]).to(rewards.dtype)
-        return rewards if limit is None else rewards.clamp(-limit, limit), discounts
+        limit = self.config.reward_clip
+        rewards = unrolls.rewards[:, 1:] if limit is None else unrolls.rewards[:, 1:].clamp(-limit, limit)
+        return outcomes(rewards, unrolls.firsts[:, 1:], unrolls.final_values, self.config.discount)
 
     def _step(
         self, unrolls: Unrolls, logits: Tensor, values: Tensor, returns: Returns, losses: Losses, count: int

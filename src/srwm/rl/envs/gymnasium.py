@@ -13,7 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from srwm.errors import UserError
-from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Frame
+from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Frame, Truncation
 from srwm.rl.envs.vector import SteppedEnv, common_spec
 
 _PACKAGE_OF = {"popgym-": "popgym", "MiniGrid-": "minigrid", "BabyAI-": "minigrid"}
@@ -105,10 +105,15 @@ def symbols_of(space: spaces.Dict, name: str) -> Observations:
 class LocalEnv(SteppedEnv):
     """One environment per id, stepped one after the other when they are observed. Ids: `CartPole-v1`, `module:Name-v0`.
 
-    Each has its own seed, used once: what an environment does is independent of the others. An episode that is cut off by a
-    time limit ends like any other. MiniGrid's symbols are seen one-hot; where a POPGym task needs it, the previous action
-    (one-hot, zeros at an episode's first step) follows the observation.
-    Raises UserError where an id is unknown, actions are not discrete, or the environments are not alike in their EnvSpec.
+    Each has its own seed, used once, so it does not depend on the others. Observations of MiniGrid are its symbols, one-hot.
+    Where a POPGym task needs it, the previous action follows the observation (one-hot, zeros at the first step of an episode).
+
+    Args:
+        names: Task of each environment.
+        seeds: One for each environment.
+
+    Raises:
+        UserError: an id is unknown, actions are not discrete, or the environments differ in their EnvSpec.
     """
 
     def __init__(self, names: Sequence[str], seeds: Sequence[int]) -> None:
@@ -127,15 +132,21 @@ class LocalEnv(SteppedEnv):
             np.zeros(size, dtype=np.float32),
             np.zeros(size, dtype=np.bool_),
         )
+        cut_off: dict[int, NDArray[Any]] = {}
         for row, task in enumerate(self._tasks):
             try:
                 if self._actions is None:
                     frame.observation[row], frame.first[row] = task.reset(self._seeds[row]), True
-                else:
-                    frame.observation[row], frame.reward[row], frame.first[row] = task.step(int(self._actions[row]))
+                    continue
+                frame.observation[row], frame.reward[row], frame.first[row], final = task.step(int(self._actions[row]))
+                if final is not None:
+                    cut_off[row] = final
             except Exception as error:
                 _report(error, row, task.name)
-        return frame
+        if not cut_off:
+            return frame
+        finals = np.stack(list(cut_off.values())).astype(self.spec.observation_dtype)
+        return frame._replace(truncation=Truncation(np.array(list(cut_off)), finals))
 
     def _shut(self) -> None:
         for task in self._tasks:
@@ -158,10 +169,13 @@ class _Task:
     def reset(self, seed: int | None = None) -> NDArray[Any]:
         return self._encode(self.env.reset(seed=seed)[0], None)
 
-    def step(self, action: int) -> tuple[NDArray[Any], float, bool]:
+    def step(self, action: int) -> tuple[NDArray[Any], float, bool, NDArray[Any] | None]:
+        """Observation, reward, whether it is the first of an episode, and the final observation of one that was truncated."""
         seen, reward, terminated, truncated, _ = self.env.step(self._actions.decode(action))
-        over = bool(terminated or truncated)
-        return self.reset() if over else self._encode(seen, action), float(reward), over
+        if not (terminated or truncated):
+            return self._encode(seen, action), float(reward), False, None
+        final = None if terminated else self._encode(seen, action)
+        return self.reset(), float(reward), True, final
 
     def _encode(self, seen: Any, action: int | None) -> NDArray[Any]:
         encoded = self._observations.encode(seen)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srwm.errors import UserError
-from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Episode, Frame, VectorEnv
+from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Episode, Frame, Truncation, VectorEnv
 
 
 class EpisodeLog:
@@ -128,11 +128,12 @@ class RoundRobin(VectorEnv):
     def observe(self) -> Frame:
         """The frames of all, in the layout in memory that the first one's images have."""
         frames = [part.observe() for part in self.parts]
-        whole = Frame(*(np.empty_like(field, shape=(self.num_envs, *field.shape[1:])) for field in frames[0]))
+        whole = [np.empty_like(array, shape=(self.num_envs, *array.shape[1:])) for array in frames[0].arrays]
         for k, frame in enumerate(frames):
-            for field, own in zip(whole, frame, strict=True):
-                field[k :: len(frames)] = own
-        return whole
+            for array, own in zip(whole, frame.arrays, strict=True):
+                array[k :: len(frames)] = own
+        observation, reward, first = whole
+        return Frame(observation, reward, first, _interleave([frame.truncation for frame in frames]))
 
     def act(self, actions: NDArray[np.int64] | Sequence[int]) -> None:
         """Start a step of all."""
@@ -163,6 +164,16 @@ class RoundRobin(VectorEnv):
         """Close all."""
         for part in self.parts:
             part.close()
+
+
+def _interleave(parts: Sequence[Truncation | None]) -> Truncation | None:
+    """Truncations of K parts that own every K-th row, as one."""
+    found = [(part.rows * len(parts) + k, part.observation) for k, part in enumerate(parts) if part is not None]
+    if not found:
+        return None
+    rows, observations = (np.concatenate(group) for group in zip(*found, strict=True))
+    order = rows.argsort()
+    return Truncation(rows[order], observations[order])
 
 
 def checked_actions(actions: NDArray[np.int64] | Sequence[int], num_envs: int, num_actions: int) -> NDArray[np.int64]:
