@@ -113,7 +113,7 @@ def measure(name: str, options: Options) -> dict[str, float]:
     from srwm.rl.agent import Agent
     from srwm.rl.envs import build_env
     from srwm.rl.presets import PRESETS, with_core
-    from srwm.rl.supply import Supply
+    from srwm.rl.rollout import RolloutWorker
     from srwm.rl.update import Learner
     from srwm.training.distributed import build_fabric
 
@@ -132,20 +132,22 @@ def measure(name: str, options: Options) -> dict[str, float]:
     with build_env(config.env, seed=fabric.global_rank) as env:
         agent = plain_agent(config.agent, env.spec) if name == "loop" else Agent(config.agent, env.spec)
         learner = Learner(agent, config, fabric)
-        with Supply(agent, env, config.unroll_length, torch.Generator().manual_seed(0), overlap=config.overlap) as supply:
+        with RolloutWorker(
+            agent, env, config.unroll_length, torch.Generator().manual_seed(0), overlap=config.overlap
+        ) as rollout:
             waited = 0.0
             for update in range(_WARM_UP + options.updates):
                 if update == _WARM_UP:
                     waited, begun, processor = 0.0, time.perf_counter(), time.process_time()
                 asked = time.perf_counter()
-                unrolls = supply.take(config.batch_size)
+                unrolls = rollout.take(config.batch_size)
                 waited += time.perf_counter() - asked
-                with supply.ahead(config.batch_size):
+                with rollout.prefetch(config.batch_size):
                     learner.update(unrolls, config.optimizer.lr)
                     learned = time.perf_counter()
                 waited += time.perf_counter() - learned
             total, processor = time.perf_counter() - begun, time.process_time() - processor
-            saving = checkpoint_seconds(agent, learner, supply)
+            saving = checkpoint_seconds(agent, learner, rollout)
     frames = options.updates * config.batch_size * config.unroll_length
     per_frame = core_seconds(agent, config, env.num_envs) / (env.num_envs * config.unroll_length)
     return {
@@ -158,7 +160,7 @@ def measure(name: str, options: Options) -> dict[str, float]:
     }
 
 
-def checkpoint_seconds(agent: Any, learner: Any, supply: Any) -> float:
+def checkpoint_seconds(agent: Any, learner: Any, rollout: Any) -> float:
     """Time of a checkpoint as training writes it, on disk when it returns."""
     from srwm.training.checkpoint import Checkpoints
 
@@ -166,7 +168,7 @@ def checkpoint_seconds(agent: Any, learner: Any, supply: Any) -> float:
         checkpoints, steps = Checkpoints(Path(folder)), iter(range(10))
 
         def save() -> None:
-            content = {"optimizer": learner.optimizer.state_dict(), "processes": [{"supply": supply.get_state()}]}
+            content = {"optimizer": learner.optimizer.state_dict(), "processes": [{"rollout": rollout.get_state()}]}
             checkpoints.save(next(steps), agent, content)
 
         return seconds(save, 5)
@@ -176,7 +178,7 @@ def core_seconds(agent: Any, config: Any, num_envs: int) -> float:
     """Time that the core takes for every environment's unroll, in acting and in learning, one after the other."""
     import torch
 
-    from srwm.rl.supply import acting_threads
+    from srwm.rl.rollout import acting_threads
 
     steps, batch = config.unroll_length, config.batch_size
     width = agent.core.d_input

@@ -83,7 +83,7 @@ def test_an_environment_that_cannot_be_made_is_told_in_a_line(tmp_path, capsys) 
 def test_a_crash_says_whether_there_is_a_checkpoint(tmp_path, capsys, monkeypatch, resumed) -> None:
     pytest.importorskip("popgym", exc_type=ImportError)
     from srwm.rl.envs import EnvCrashError
-    from srwm.rl.envs.local import LocalEnv
+    from srwm.rl.envs.gymnasium import LocalEnv
 
     run, steps = tmp_path / "run", 0
 
@@ -106,7 +106,7 @@ def test_a_crash_says_whether_there_is_a_checkpoint(tmp_path, capsys, monkeypatc
 def test_a_crash_while_a_run_is_shown_is_told_in_a_line(tmp_path, capsys, monkeypatch, command) -> None:
     pytest.importorskip("popgym", exc_type=ImportError)
     from srwm.rl.envs import EnvCrashError
-    from srwm.rl.envs.local import LocalEnv
+    from srwm.rl.envs.gymnasium import LocalEnv
 
     run = tmp_path / "run"
     assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL]) == 0
@@ -156,7 +156,7 @@ def test_a_folder_that_is_no_run_is_told(tmp_path, capsys) -> None:
 def test_no_other_command_plays_in_the_environments_of_training(tmp_path, monkeypatch) -> None:
     """With equal seeds; nor does the second process of another training."""
     pytest.importorskip("popgym", exc_type=ImportError)
-    from srwm.rl.envs.local import LocalEnv
+    from srwm.rl.envs.gymnasium import LocalEnv
 
     run, seeds = tmp_path / "run", []
     build = LocalEnv.__init__

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from srwm.nn import StackConfig
 from srwm.rl.agent import AgentConfig
 from srwm.rl.config import OptimizerConfig, TrainConfig
-from srwm.rl.envs import EnvSpec, Episode, Frame, VectorEnv
+from srwm.rl.envs import EnvSpec, Episode, Frame, Truncation, VectorEnv
 from srwm.rl.train import WEIGHTS
 
 STATE = ("generator", "symbol", "step", "reward", "first", "ended")
@@ -66,9 +66,45 @@ class Recall(VectorEnv):
         pass
 
 
+class Endless(VectorEnv):
+    """Actions earn 1, observations are ones; every `length` steps episodes end, or are cut off at the observation `final`."""
+
+    def __init__(self, num_envs: int = 4, length: int = 3, *, truncates: bool = True, final: float = 3.0) -> None:
+        self.num_envs = num_envs
+        self.names = ("endless",) * num_envs
+        self.spec = EnvSpec((2,), "float32", 2)
+        self.length, self.truncates, self.final, self.step = length, truncates, np.float32(final), 0
+
+    def observe(self) -> Frame:
+        rows, first = np.arange(self.num_envs), np.full(self.num_envs, self.step % self.length == 0)
+        shown = np.ones((self.num_envs, 2), np.float32)
+        truncation = Truncation(rows, self.final * shown) if self.truncates and self.step and first.all() else None
+        return Frame(shown, np.full(self.num_envs, self.step > 0, np.float32), first, truncation)
+
+    def act(self, actions: NDArray[np.int64] | Sequence[int]) -> None:
+        self.step += 1
+
+    def episodes(self) -> list[Episode]:
+        return []
+
+    def get_state(self) -> bytes | None:
+        return None
+
+    def set_state(self, state: bytes) -> None:
+        raise RuntimeError
+
+    def close(self) -> None:
+        pass
+
+
 @pytest.fixture
 def env() -> Recall:
     return Recall()
+
+
+@pytest.fixture
+def endless() -> type[Endless]:
+    return Endless
 
 
 def small_config() -> TrainConfig:

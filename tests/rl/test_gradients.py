@@ -40,7 +40,7 @@ def unroll() -> tuple[Unrolls, Returns]:
     actions = torch.randint(3, (batch, steps))
     returns = Returns(torch.randn(batch, steps).double(), torch.randn(batch, steps).double())
     values = torch.randn(batch, steps + 1).double()
-    return Unrolls(frames, rewards, firsts, actions, log_probs, values, state), returns
+    return Unrolls(frames, rewards, firsts, actions, log_probs, values, torch.zeros(batch, steps).double(), state), returns
 
 
 def agent(config: AgentConfig = CONFIG) -> Agent:

@@ -230,7 +230,7 @@ def test_a_configuration_that_does_not_fit_is_refused(env, config, tmp_path, cha
         lambda state: [1, 2],
         lambda state: state | {"processes": [state["processes"][0] | {"progress": {"paces": 4}}]},
         lambda state: state | {"processes": [{"progress": {"step": 4}}]},
-        lambda state: state | {"processes": [state["processes"][0] | {"supply": {"actor": None, "waiting": None}}]},
+        lambda state: state | {"processes": [state["processes"][0] | {"rollout": {"actor": None, "queue": None}}]},
     ],
     ids=["no optimizer", "optimizer alone", "list", "names", "part", "no actor"],
 )

@@ -13,7 +13,7 @@ from srwm.rl.config import OptimizerConfig, PPOConfig
 from srwm.rl.losses import log_probability, ppo_losses
 from srwm.rl.presets import CORES, with_core
 from srwm.rl.rollout import Actor, Unrolls
-from srwm.rl.update import Learner, Reader
+from srwm.rl.update import ForwardPass, Learner
 from srwm.rl.vtrace import generalized_advantages, vtrace
 from srwm.training.finite import NotFiniteError
 
@@ -27,7 +27,7 @@ def test_the_learner_reads_what_the_actor_has_read(env, config, core) -> None:
     actor.unroll()
     unrolls, _ = actor.unroll()
     assert unrolls.firsts[:, 1:-1].any()
-    logits, values = Reader(agent)(unrolls)
+    logits, values = ForwardPass(agent)(unrolls)
     assert values.shape == (4, 8)
     assert_close(log_probability(logits, unrolls.actions), unrolls.log_probs, rtol=1e-4, atol=1e-5)
     assert_close(values, unrolls.values, rtol=1e-4, atol=1e-5)
@@ -134,7 +134,7 @@ def test_what_impala_s_targets_are_made_of(env, config, monkeypatch) -> None:
     """Clipped rewards, no discount where an episode begins, log-probabilities of learner less actor, the learner's values."""
     learner, unrolls = build(env, config)
     with torch.no_grad():
-        logits, values = Reader(learner.agent)(unrolls)
+        logits, values = ForwardPass(learner.agent)(unrolls)
     seen = {}
 
     def spy(log_ratios, rewards, discounts, values, bootstrap):
@@ -193,3 +193,25 @@ def test_long_gradients_are_shortened(env, config) -> None:
     assert whole == pytest.approx(told) == pytest.approx(unclipped)
     assert whole > 1
     assert clipped == pytest.approx(0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("algorithm", ["impala", "ppo"])
+@pytest.mark.parametrize("truncates", [True, False])
+def test_a_time_limit_is_no_end(endless, config, algorithm, truncates) -> None:
+    """A reward of 1 at every step is worth 1 / (1 - 0.8) = 5, a time limit or not; where episodes end, at most 1 + 0.8."""
+    torch.manual_seed(0)
+    optimizer = OptimizerConfig("adam", eps=1e-5, clip_norm=None)
+    stack = StackConfig(core="none", d_model=8, num_layers=1, ff_factor=0, style="plain")
+    ppo = PPOConfig(epochs=1, minibatches=1)
+    config = replace(config, algorithm=algorithm, discount=0.8, value_cost=1.0, optimizer=optimizer, ppo=ppo)
+    env = endless(num_envs=2, length=2, truncates=truncates, final=1.0)
+    agent = Agent(replace(config.agent, stack=stack), env.spec)
+    learner = Learner(agent, config, Fabric(accelerator="cpu", devices=1))
+    actor = Actor(agent, env, 5, torch.Generator().manual_seed(0))
+    for update in range(160 if truncates else 40):
+        learner.update(actor.unroll()[0], 0.02 if update < 120 else 0.004)
+    values = actor.unroll()[0].values
+    if truncates:
+        assert_close(values, torch.full_like(values, 5.0), rtol=0.05, atol=0)
+    else:
+        assert values.max() < 2

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from srwm.rl.vtrace import generalized_advantages, vtrace
+from srwm.rl.vtrace import generalized_advantages, outcomes, vtrace
 
 
 def row(*numbers: float) -> torch.Tensor:
@@ -30,6 +30,37 @@ def test_an_episode_that_ends_knows_nothing_of_the_next_by_hand() -> None:
     targets, advantages = vtrace(row(0, 0), row(1, 2), row(0, 0.5), row(0.5, 1), row(4)[0])
     assert_close(targets, row(1, 4))
     assert_close(advantages, row(0.5, 3))
+
+
+def truncated_at_step_1() -> tuple[torch.Tensor, torch.Tensor]:
+    """Rewards 1, 2, 3; a time limit cuts the episode off at step 1, whose final observation has the value 6."""
+    return outcomes(row(1, 2, 3), row(0, 1, 0).bool(), row(0, 6, 0), 0.5)
+
+
+def test_a_time_limit_in_the_middle_of_an_unroll_by_hand() -> None:
+    targets, advantages = vtrace(row(0, 0, 0), *truncated_at_step_1(), row(0.5, 1, 2), row(4)[0])
+    assert_close(targets, row(1 + 0.5 * 5, 2 + 0.5 * 6, 3 + 0.5 * 4))
+    assert_close(advantages, row(3, 4, 3))
+
+
+def test_a_time_limit_off_policy_by_hand() -> None:
+    """A ratio of 1/2 at the step that was cut off."""
+    targets, advantages = vtrace(row(1, 0.5, 1).log(), *truncated_at_step_1(), row(0.5, 1, 2), row(4)[0])
+    assert_close(targets, row(1 + 0.5 * 3, 1 + 0.5 * (5 - 1), 5))
+    assert_close(advantages, row(2, 2, 3))
+
+
+@pytest.mark.parametrize("lambda_", [0.0, 0.5, 1.0])
+def test_generalized_advantages_at_a_time_limit_by_hand(lambda_: float) -> None:
+    targets, advantages = generalized_advantages(*truncated_at_step_1(), row(0.5, 1, 2), row(4)[0], lambda_=lambda_)
+    assert_close(advantages, row(1 + lambda_ * 0.5 * 4, 4, 3))
+    assert_close(targets, row(1.5 + lambda_ * 0.5 * 4, 5, 5))
+
+
+def test_an_episode_that_ends_by_itself_has_no_value_after_it() -> None:
+    rewards, discounts = outcomes(row(1, 2), row(1, 0).bool(), row(0, 0), 0.9)
+    assert (rewards == row(1, 2)).all()
+    assert (discounts == row(0, 0.9)).all()
 
 
 @settings(deadline=None, max_examples=30)

@@ -185,9 +185,9 @@ def watch(arguments: Sequence[str]) -> None:
     seed = evaluation_seed(options.seed)
     with _crash_is_told(), build_env(replace(config, names=(task,), num_envs=1, workers=0), seed) as env:
         agent = load_agent(options.run, env.spec)
-        film = record(agent, env, greedy=options.greedy, seed=seed, max_frames=options.max_frames)
-    write_film(film, options.film, f"{task}, {levels}")
-    print(f"{options.film}: {len(film.values)} steps, {film.outcome}")
+        recording = record(agent, env, greedy=options.greedy, seed=seed, max_frames=options.max_frames)
+    write_film(recording, options.film, f"{task}, {levels}")
+    print(f"{options.film}: {len(recording.values)} steps, {recording.outcome}")
 
 
 def curves(arguments: Sequence[str]) -> None:

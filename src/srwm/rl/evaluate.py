@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from srwm.nn import index
 from srwm.rl.agent import Agent
-from srwm.rl.envs import EnvConfig, Frame, ProcgenConfig, VectorEnv
+from srwm.rl.envs import EnvConfig, ProcgenConfig, VectorEnv
 from srwm.rl.rollout import frame_tensors
 from srwm.training.modes import evaluation_mode
 
@@ -98,7 +98,7 @@ def play(
                 go_on = left[playing] > 0
                 if not go_on.all():
                     playing, state = playing[go_on], index(state, torch.from_numpy(go_on).to(device))
-                logits, _, state = agent(*frame_tensors(Frame(*(part[playing] for part in frame)), device), state)
+                logits, _, state = agent(*frame_tensors(frame.select(playing), device), state)
                 policy[playing] = logits[:, 0].float().softmax(-1).cpu()
             actions = policy.argmax(-1) if greedy and not chance else torch.multinomial(policy, 1, generator=generator)[:, 0]
             env.act(actions.numpy())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Film:
+class Recording:
     """One episode, frame by frame."""
 
     observations: list[NDArray[Any]] = field(default_factory=list)
@@ -44,27 +44,27 @@ class Film:
 
 
 @torch.no_grad()
-def record(agent: Agent, env: VectorEnv, *, greedy: bool = True, seed: int = 0, max_frames: int = 1000) -> Film:
+def record(agent: Agent, env: VectorEnv, *, greedy: bool = True, seed: int = 0, max_frames: int = 1000) -> Recording:
     """The first episode of the first environment, or as many frames of it. The agent is in evaluation mode meanwhile."""
     device = next(agent.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    film = Film()
+    recording = Recording()
     state, frame = agent.core.initial_state(env.num_envs), env.observe()
     with evaluation_mode(agent):
-        while len(film.values) < max_frames:
+        while len(recording.values) < max_frames:
             logits, values, state = agent(*frame_tensors(frame, device), state)
             policy = logits[:, 0].float().softmax(-1).cpu()
-            film.observations.append(frame.observation[0].copy())
-            film.values.append(values[0, 0].item())
-            film.changes.append([_norm(part) for part in state[: len(agent.core.blocks)]])
+            recording.observations.append(frame.observation[0].copy())
+            recording.values.append(values[0, 0].item())
+            recording.changes.append([_norm(part) for part in state[: len(agent.core.blocks)]])
             actions = policy.argmax(-1) if greedy else torch.multinomial(policy, 1, generator=generator)[:, 0]
             env.act(actions.numpy())
             frame = env.observe()
-            film.rewards.append(float(frame.reward[0]))
+            recording.rewards.append(float(frame.reward[0]))
             if frame.first[0]:
-                film.ended = True
+                recording.ended = True
                 break
-    return film
+    return recording
 
 
 def film_writer(path: Path) -> "type[AbstractMovieWriter]":
@@ -79,7 +79,7 @@ def film_writer(path: Path) -> "type[AbstractMovieWriter]":
     return kind
 
 
-def write_film(film: Film, path: Path, title: str, frames_per_second: int = 15) -> None:
+def write_film(recording: Recording, path: Path, title: str, frames_per_second: int = 15) -> None:
     """Write a GIF, or an MP4 where ffmpeg is installed. Raises UserError as `film_writer`, or where it cannot be written."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -88,23 +88,23 @@ def write_film(film: Film, path: Path, title: str, frames_per_second: int = 15) 
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplot_mosaic("ab;ac", width_ratios=(1, 1.2))
-    figure.suptitle(f"{title}, {film.outcome}", fontsize="medium")
-    picture = axes["a"].imshow(_picture(film.observations[0]), vmin=0, vmax=1)
+    figure.suptitle(f"{title}, {recording.outcome}", fontsize="medium")
+    picture = axes["a"].imshow(_picture(recording.observations[0]), vmin=0, vmax=1)
     axes["a"].axis("off")
-    steps = range(len(film.values))
-    axes["b"].plot(steps, film.values, color="tab:blue", lw=1)
+    steps = range(len(recording.values))
+    axes["b"].plot(steps, recording.values, color="tab:blue", lw=1)
     axes["b"].set_ylabel("value")
-    for block, change in enumerate(zip(*film.changes, strict=True)):
+    for block, change in enumerate(zip(*recording.changes, strict=True)):
         axes["c"].plot(steps, change, lw=1, label=f"block {block + 1}")
     axes["c"].set(xlabel="step", ylabel="size of ΔW")
-    if film.changes[0]:
+    if recording.changes[0]:
         axes["c"].legend(fontsize="x-small")
     markers = [axes[name].axvline(0, color="tab:red", lw=1) for name in "bc"]
     writer = kind(fps=frames_per_second)
     try:
         with writer.saving(figure, str(path), dpi=90):
             for step in steps:
-                picture.set_data(_picture(film.observations[step]))
+                picture.set_data(_picture(recording.observations[step]))
                 for marker in markers:
                     marker.set_xdata([step, step])
                 writer.grab_frame()

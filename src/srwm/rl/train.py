@@ -15,8 +15,8 @@ from srwm.rl.agent import Agent, AgentConfig
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvCrashError, EnvSpec, VectorEnv
 from srwm.rl.progress import Progress, mean_returns
+from srwm.rl.rollout import RolloutWorker
 from srwm.rl.seeds import process_seed
-from srwm.rl.supply import Supply
 from srwm.rl.update import Learner
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
@@ -69,13 +69,13 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
     progress = Progress()
     saved = checkpoints.load(agent) if resume else None
     generator = torch.Generator().manual_seed(process_seed(config.seed, fabric.global_rank))
-    supply = Supply(agent, env, config.unroll_length, generator, overlap=config.overlap)
+    rollout = RolloutWorker(agent, env, config.unroll_length, generator, overlap=config.overlap)
     if saved is not None:
         try:
             learner.optimizer.load_state_dict(saved["optimizer"])
             own = _own_part(saved["processes"], fabric)
             progress = Progress(**own["progress"])
-            supply.set_state(own["supply"])
+            rollout.set_state(own["rollout"])
             torch.set_rng_state(own["torch_rng"])
         except EnvCrashError:
             raise
@@ -96,13 +96,13 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
             dynamic_ncols=True,
         ) as bar,
         stop_requests() as stop,
-        supply,
+        rollout,
     ):
         while spent < 1 and not stopping:
             learning_rate = config.optimizer.lr * (1 - spent)
             try:
-                unrolls = supply.take(config.batch_size).to(fabric.device)
-                with supply.ahead(config.batch_size):
+                unrolls = rollout.take(config.batch_size).to(fabric.device)
+                with rollout.prefetch(config.batch_size):
                     progress.add(learner.update(unrolls, learning_rate))
             except NotFiniteError as error:
                 last = checkpoints.newest()
@@ -112,7 +112,7 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
                 from_env = error.name in ("observations", "rewards")
                 cause = "the environment gave them" if from_env else "try a smaller --optimizer.lr in another --run"
                 raise UserError(f"update {progress.step + 1}: {error}; {kept}; {cause}") from error
-            steps, episodes = supply.news()
+            steps, episodes = rollout.pop_stats()
             progress.step += 1
             progress.frames += fabric.world_size * steps
             progress.add_episodes(episodes)
@@ -140,7 +140,7 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
             if spent >= 1 or stopping or progress.step % config.checkpoint_every == 0:
                 own = {
                     "progress": dataclasses.asdict(progress),
-                    "supply": supply.get_state(),
+                    "rollout": rollout.get_state(),
                     "torch_rng": torch.get_rng_state(),
                 }
                 content = {"optimizer": learner.optimizer.state_dict(), "processes": _gather(own, fabric)}

@@ -11,19 +11,22 @@ from srwm.rl.agent import Agent
 from srwm.rl.config import OptimizerConfig, TrainConfig
 from srwm.rl.losses import Losses, diagnostics, impala_losses, log_probability, ppo_losses
 from srwm.rl.rollout import Unrolls
-from srwm.rl.vtrace import Returns, generalized_advantages, vtrace
+from srwm.rl.vtrace import Returns, generalized_advantages, outcomes, vtrace
 from srwm.training.finite import check_finite, named_weights
 
 
-class Reader(nn.Module):
-    """Reads unrolls as training does, all steps in one pass of the core: -> logits (B, T, A) and values (B, T + 1)."""
+class ForwardPass(nn.Module):
+    """The agent's forward pass over unrolls, as the module that Fabric wraps in DistributedDataParallel.
+
+    All steps in one call of the core: unrolls -> logits (B, T, A) and values (B, T + 1).
+    """
 
     def __init__(self, agent: Agent) -> None:
         super().__init__()
         self.agent = agent
 
     def forward(self, unrolls: Unrolls) -> tuple[Tensor, Tensor]:
-        """Read B unrolls, each from the state in which it was begun."""
+        """Read B unrolls, each from its initial state."""
         logits, values, _ = self.agent(unrolls.observations, unrolls.rewards, unrolls.firsts, unrolls.state)
         return logits[:, :-1], values
 
@@ -35,7 +38,7 @@ class Learner:
         self.agent = agent
         self.config = config
         self.fabric = fabric
-        self.reader, self.optimizer = fabric.setup(Reader(agent), build_optimizer(agent, config.optimizer))
+        self.forward_pass, self.optimizer = fabric.setup(ForwardPass(agent), build_optimizer(agent, config.optimizer))
 
     def update(self, unrolls: Unrolls, learning_rate: float) -> dict[str, float]:
         """Learn from B unrolls; returns losses and entropy, as means per step, the norm of the gradient, and `diagnostics`.
@@ -44,13 +47,13 @@ class Learner:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        self.reader.train()
+        self.forward_pass.train()
         parts = self._ppo(unrolls) if self.config.algorithm == "ppo" else self._impala(unrolls)
         rows = [self._step(*part) for part in parts]
         return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
     def _impala(self, unrolls: Unrolls) -> Iterator[tuple[Unrolls, Tensor, Tensor, Returns, Losses, int]]:
-        logits, values = self.reader(unrolls)
+        logits, values = self.forward_pass(unrolls)
         log_ratios = log_probability(logits.detach(), unrolls.actions) - unrolls.log_probs
         returns = vtrace(log_ratios, *self._outcomes(unrolls), *_without_last(values))
         losses = impala_losses(logits, values[:, :-1], unrolls.actions, returns)
@@ -65,15 +68,15 @@ class Learner:
             order = torch.randperm(len(targets)).to(targets.device)
             for which in order.tensor_split(settings.minibatches):
                 part, returns = unrolls.select(which), Returns(targets[which], advantages[which])
-                logits, values = self.reader(part)
+                logits, values = self.forward_pass(part)
                 losses = ppo_losses(logits, values[:, :-1], part.actions, returns, part.log_probs, clip=settings.clip)
                 yield part, logits, values, returns, losses, 1
 
     def _outcomes(self, unrolls: Unrolls) -> tuple[Tensor, Tensor]:
         """Rewards and discounts of the steps, (B, T) each."""
-        rewards, limit = unrolls.rewards[:, 1:], self.config.reward_clip
-        discounts = self.config.discount * (~unrolls.firsts[:, 1:]).to(rewards.dtype)
-        return rewards if limit is None else rewards.clamp(-limit, limit), discounts
+        limit = self.config.reward_clip
+        rewards = unrolls.rewards[:, 1:] if limit is None else unrolls.rewards[:, 1:].clamp(-limit, limit)
+        return outcomes(rewards, unrolls.firsts[:, 1:], unrolls.final_values, self.config.discount)
 
     def _step(
         self, unrolls: Unrolls, logits: Tensor, values: Tensor, returns: Returns, losses: Losses, count: int

@@ -1,8 +1,7 @@
 """Targets and advantages of an unroll, as pure functions of time-indexed numbers.
 
-All arguments are (B, T) except `bootstrap`, (B,): the value of the frame after the last step. Step t goes from frame t to
-frame t + 1; a step's discount is 0 where frame t + 1
-begins another episode.
+Step t goes from frame t to frame t + 1. All arguments are (B, T) except `bootstrap`, (B,): the value of the frame after the
+last step.
 """
 
 from typing import NamedTuple
@@ -16,6 +15,26 @@ class Returns(NamedTuple):
 
     targets: Tensor
     advantages: Tensor
+
+
+@torch.no_grad()
+def outcomes(rewards: Tensor, firsts: Tensor, final_values: Tensor, discount: float) -> tuple[Tensor, Tensor]:
+    """Rewards and discounts of steps, with the ends of episodes worked in.
+
+    An episode's last step has the discount 0, so nothing of the next episode counts. Where a time limit cut the episode off,
+    the reward of its last step includes the discounted value of the final observation (partial-episode bootstrapping; Pardo
+    et al., 2018).
+
+    Args:
+        rewards: Of the steps.
+        firsts: Bool; frame t + 1 begins another episode.
+        final_values: Value of the final observation where step t was cut off, 0 elsewhere.
+        discount: Per step.
+
+    Returns:
+        Rewards and discounts, (B, T) each.
+    """
+    return rewards + discount * final_values, discount * (~firsts).to(rewards.dtype)
 
 
 @torch.no_grad()

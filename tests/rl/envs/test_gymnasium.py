@@ -15,8 +15,8 @@ from gymnasium import spaces  # noqa: E402
 
 from srwm.data import UserError  # noqa: E402
 from srwm.rl.envs import EnvConfig, EnvCrashError, EnvSpec, build_env  # noqa: E402
+from srwm.rl.envs.gymnasium import actions_of, observations_of  # noqa: E402
 from srwm.rl.envs.remote import RemoteEnv  # noqa: E402
-from srwm.rl.envs.spaces import actions_of, observations_of  # noqa: E402
 
 FAULTY = """
 import os, time
@@ -102,6 +102,50 @@ def test_no_reset_is_lost():
         assert (len(ended), sum(episode.return_ for episode in ended)) == (episodes, returns)
         assert sum(episode.length for episode in ended) == returns
         by_hand.close()
+
+
+LIMITED = """
+import gymnasium, numpy as np
+
+class Limited(gymnasium.Env):
+    observation_space, action_space = gymnasium.spaces.Box(-9, 9, (2,)), gymnasium.spaces.Discrete(2)
+    obs_requires_prev_action = True
+
+    def __init__(self, ends):
+        self.ends = ends
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        return np.full(2, self.steps, np.float32), 1.0, self.steps == self.ends, False, {}
+
+for ends in (0, 3, 5):
+    gymnasium.register(f"Limited{ends}-v0", Limited, max_episode_steps=3, kwargs={"ends": ends})
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_time_limit_comes_with_the_final_observation(tmp_path, monkeypatch, workers):
+    """And not where the episode ends by itself in the same step. The final observation is encoded as all others are."""
+    (tmp_path / "limited.py").write_text(LIMITED)
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ("limited:Limited0-v0", "limited:Limited3-v0", "limited:Limited5-v0")
+    with build_env(config(*names, num_envs=3, workers=workers), seed=0) as env:
+        for step in range(7):
+            frame = env.observe()
+            assert frame.first.all() == (step % 3 == 0)
+            if step in (3, 6):
+                assert list(frame.truncation.rows) == [0, 2]
+                assert frame.truncation.observation.dtype == np.float32
+                np.testing.assert_array_equal(frame.truncation.observation, [[3, 3, 0, 1], [3, 3, 0, 1]])
+                np.testing.assert_array_equal(frame.observation, np.zeros((3, 4)))
+                np.testing.assert_array_equal(frame.reward, 1)
+            else:
+                assert frame.truncation is None
+            env.act([1, 1, 1])
 
 
 def test_processes_show_what_one_process_shows():

@@ -8,7 +8,7 @@ import numpy as np
 from srwm.errors import UserError
 from srwm.rl.envs.interface import VectorEnv
 from srwm.rl.envs.procgen import ProcgenConfig, ProcgenEnv
-from srwm.rl.envs.round_robin import RoundRobin
+from srwm.rl.envs.vector import RoundRobin
 from srwm.training.configuration import NO_OUTCOME
 
 
@@ -57,7 +57,7 @@ def _procgen(config: EnvConfig, seed: int) -> VectorEnv:
 
 def _gymnasium(config: EnvConfig, seed: int | tuple[int, int]) -> VectorEnv:
     try:
-        from srwm.rl.envs.local import LocalEnv
+        from srwm.rl.envs.gymnasium import LocalEnv
         from srwm.rl.envs.remote import RemoteEnv
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is not installed: pip install 'srwm[rl]'") from error

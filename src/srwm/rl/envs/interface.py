@@ -22,16 +22,35 @@ class EnvSpec:
     """actions are 0 ... num_actions - 1"""
 
 
-class Frame(NamedTuple):
-    """What B environments show after a step. The arrays are the caller's to keep.
+class Truncation(NamedTuple):
+    """The N of B episodes that a time limit cut off in a step."""
 
-    observation (B, *observation_shape); reward (B,) float32 of the action before; first (B,) bool: an episode begins with
-    this observation. Where first is True the reward is the one that ended the episode before (0 at the very first frame).
-    """
+    rows: NDArray[np.int64]
+    """(N,), ascending: their environments"""
+    observation: NDArray[Any]
+    """(N, *observation_shape): the final observation of each, before the reset"""
+
+
+class Frame(NamedTuple):
+    """What B environments show after a step. The caller owns the arrays."""
 
     observation: NDArray[Any]
+    """(B, *observation_shape)"""
     reward: NDArray[np.float32]
+    """(B,), of the action before; where `first` is True, the last reward of the episode before (0 at the very first frame)"""
     first: NDArray[np.bool_]
+    """(B,): an episode begins with this observation"""
+    truncation: Truncation | None = None
+    """the episodes that did not end by themselves; None where there is none, or the library cannot tell"""
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_]]:
+        """Observation, reward and first: what an agent reads."""
+        return self.observation, self.reward, self.first
+
+    def select(self, rows: NDArray[np.int64]) -> "Frame":
+        """What an agent reads of some environments."""
+        return Frame(self.observation[rows], self.reward[rows], self.first[rows])
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from srwm.errors import UserError
 from srwm.rl.envs.interface import EnvSpec, Frame
-from srwm.rl.envs.state import pack, unpack
-from srwm.rl.envs.stepped import SteppedEnv
+from srwm.rl.envs.vector import SteppedEnv, pack, unpack
 from srwm.training.configuration import NO_OUTCOME
 
 GAMES = (

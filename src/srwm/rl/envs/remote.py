@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srwm.errors import UserError
+from srwm.rl.envs.gymnasium import LocalEnv
 from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Frame
-from srwm.rl.envs.local import LocalEnv
-from srwm.rl.envs.stepped import SteppedEnv
+from srwm.rl.envs.vector import SteppedEnv
 
 
 class RemoteEnv(SteppedEnv):

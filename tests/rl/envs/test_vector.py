@@ -1,10 +1,11 @@
+import io
+
 import numpy as np
 import pytest
 
 from srwm.errors import UserError
-from srwm.rl.envs import EnvCrashError, EnvSpec, Episode, Frame
-from srwm.rl.envs.round_robin import RoundRobin
-from srwm.rl.envs.stepped import SteppedEnv
+from srwm.rl.envs import EnvCrashError, EnvSpec, Episode, Frame, Truncation
+from srwm.rl.envs.vector import RoundRobin, SteppedEnv, pack, unpack
 
 SPEC = EnvSpec((3, 2, 2), "uint8", 5)
 
@@ -53,14 +54,37 @@ def test_rows_take_turns():
     np.testing.assert_array_equal(env.observe().first, [True, False, True, False, True])
 
 
+class LimitedEnv(CountingEnv):
+    """Its episodes are cut off by a time limit, with a final observation of 100 + identity."""
+
+    def _wait(self):
+        frame = super()._wait()
+        finals = np.broadcast_to((100 + self.identities)[:, None, None, None], frame.observation.shape).astype(np.uint8)
+        rows = np.arange(self.num_envs)
+        return frame._replace(truncation=Truncation(rows, finals) if self.steps and frame.first.all() else None)
+
+
+def test_episodes_that_are_cut_off_keep_their_rows():
+    env = RoundRobin([LimitedEnv(["a", "a", "a"], [0, 2, 4], length=2), LimitedEnv(["b", "b"], [1, 3], length=3)])
+    cut_off = []
+    for _ in range(7):
+        cut_off.append(env.observe().truncation)
+        env.act([0] * 5)
+    assert [None if found is None else list(found.rows) for found in cut_off] == [
+        None, None, [0, 2, 4], [1, 3], [0, 2, 4], None, [0, 1, 2, 3, 4]
+    ]  # fmt: skip
+    assert list(cut_off[-1].observation[:, 0, 0, 0]) == [100, 101, 102, 103, 104]
+    assert cut_off[-1].observation.shape == (5, 3, 2, 2)
+
+
 def test_images_stay_channels_last_in_memory():
     assert five_rows().observe().observation.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 def test_frames_have_the_types_of_the_interface():
     frame = five_rows().observe()
-    assert [field.dtype for field in frame] == [np.uint8, np.float32, np.bool_]
-    assert [field.shape for field in frame] == [(5, 3, 2, 2), (5,), (5,)]
+    assert [field.dtype for field in frame.arrays] == [np.uint8, np.float32, np.bool_]
+    assert [field.shape for field in frame.arrays] == [(5, 3, 2, 2), (5,), (5,)]
 
 
 def test_returns_and_lengths_are_those_counted_by_hand():
@@ -136,3 +160,33 @@ def test_closing_is_done_once():
     assert [part.shut for part in env.parts] == [1, 1]
     with pytest.raises(RuntimeError, match="closed"):
         env.observe()
+
+
+def test_arrays_come_back():
+    arrays = {"a": np.arange(5, dtype=np.int64), "b": np.array("text"), "c": np.zeros((0, 3), np.float32)}
+    back = unpack(pack(arrays))
+    assert back.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert back[name].dtype == array.dtype
+        np.testing.assert_array_equal(back[name], array)
+
+
+@pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
+def test_damage_is_noticed(where):
+    state = bytearray(pack({"a": np.random.default_rng(0).integers(256, size=5000).astype(np.uint8)}))
+    state[int(len(state) * where)] ^= 255
+    with pytest.raises(ValueError, match="damaged"):
+        unpack(bytes(state))
+
+
+@pytest.mark.parametrize("state", [b"", b"something else", pack({"a": np.arange(9)})[:-30]])
+def test_other_bytes_are_refused(state):
+    with pytest.raises(ValueError, match="damaged"):
+        unpack(state)
+
+
+def test_objects_are_not_unpickled():
+    file = io.BytesIO()
+    np.savez(file, a=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="damaged"):
+        unpack(file.getvalue())

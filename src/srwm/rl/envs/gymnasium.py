@@ -1,0 +1,212 @@
+"""gymnasium environments: their spaces as an agent reads and writes them, stepped in this process."""
+
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal, NoReturn, cast
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from srwm.errors import UserError
+from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Frame, Truncation
+from srwm.rl.envs.vector import SteppedEnv, common_spec
+
+_PACKAGE_OF = {"popgym-": "popgym", "MiniGrid-": "minigrid", "BabyAI-": "minigrid"}
+_CHANNELS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Observations of a space as arrays of one shape and dtype."""
+
+    shape: tuple[int, ...]
+    dtype: Literal["uint8", "float32"]
+    encode: Callable[[Any], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Actions:
+    """The actions of a space by number, 0 ... count - 1."""
+
+    count: int
+    decode: Callable[[int], Any]
+
+
+def observations_of(space: spaces.Space[Any], name: str) -> Observations:
+    """uint8 images (H, W), (H, W, C) or (C, H, W) of 1, 3 or 4 channels become (C, H, W) uint8.
+
+    All else becomes one float32 vector: values as they are, discrete parts one-hot. A Dict with an `image` gives that alone.
+    Raises UserError where the space has no fixed size.
+    """
+    if isinstance(space, spaces.Dict) and "image" in space.spaces:
+        inner = observations_of(space["image"], name)
+        return Observations(inner.shape, inner.dtype, lambda seen: inner.encode(seen["image"]))
+    if isinstance(space, spaces.Box) and space.dtype == np.uint8:
+        image = _image(space.shape)
+        if image is not None:
+            return image
+    if not space.is_np_flattenable:
+        raise UserError(f"{name}: observations of {space} have no fixed size")
+    size = spaces.flatdim(space)
+    return Observations((size,), "float32", lambda seen: np.asarray(spaces.flatten(space, seen), dtype=np.float32))
+
+
+def actions_of(space: spaces.Space[Any], name: str) -> Actions:
+    """Discrete actions by number; those of a MultiDiscrete by the number of their combination. Raises UserError for others."""
+    if isinstance(space, spaces.Discrete):
+        start = int(space.start)
+        return Actions(int(space.n), lambda action: action + start)
+    if isinstance(space, spaces.MultiDiscrete):
+        choices, starts = space.nvec.ravel(), space.start.ravel()
+        shape = space.nvec.shape
+        return Actions(
+            int(np.prod(choices)), lambda action: (np.array(np.unravel_index(action, choices)) + starts).reshape(shape)
+        )
+    raise UserError(f"{name}: actions must be discrete, got {space}")
+
+
+def _image(shape: tuple[int, ...]) -> Observations | None:
+    if len(shape) == 2:
+        return Observations((1, *shape), "uint8", lambda seen: seen[None])
+    if len(shape) == 3 and shape[2] in _CHANNELS:
+        return Observations((shape[2], *shape[:2]), "uint8", lambda seen: np.moveaxis(seen, 2, 0))
+    if len(shape) == 3 and shape[0] in _CHANNELS:
+        return Observations(shape, "uint8", lambda seen: seen)
+    return None
+
+
+def symbols_of(space: spaces.Dict, name: str) -> Observations:
+    """The `image` (H, W, 3) of objects, colors and states as a float32 vector, one-hot: (H, W, their numbers), flattened.
+
+    The mission, a text, is not seen; a warning says so where episodes differ in it.
+    """
+    from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
+    from minigrid.core.mission import MissionSpace
+
+    image, mission = cast(spaces.Box, space["image"]), space["mission"]
+    if isinstance(mission, MissionSpace) and mission.ordered_placeholders:
+        warnings.warn(f"{name}: its episodes differ in their mission, a text that agents are not shown", stacklevel=2)
+    sizes = [len(OBJECT_TO_IDX), len(COLOR_TO_IDX), len(STATE_TO_IDX)]
+    values = np.concatenate([np.arange(size) for size in sizes])
+    channel = np.repeat(np.arange(3), sizes)
+
+    def encode(seen: Any) -> NDArray[np.float32]:
+        one_hot: NDArray[np.bool_] = seen["image"][..., channel] == values
+        return one_hot.astype(np.float32).ravel()
+
+    return Observations((image.shape[0] * image.shape[1] * len(values),), "float32", encode)
+
+
+class LocalEnv(SteppedEnv):
+    """One environment per id, stepped one after the other when they are observed. Ids: `CartPole-v1`, `module:Name-v0`.
+
+    Each has its own seed, used once, so it does not depend on the others. Observations of MiniGrid are its symbols, one-hot.
+    Where a POPGym task needs it, the previous action follows the observation (one-hot, zeros at the first step of an episode).
+
+    Args:
+        names: Task of each environment.
+        seeds: One for each environment.
+
+    Raises:
+        UserError: an id is unknown, actions are not discrete, or the environments differ in their EnvSpec.
+    """
+
+    def __init__(self, names: Sequence[str], seeds: Sequence[int]) -> None:
+        self._tasks = [_Task(name) for name in names]
+        super().__init__(common_spec([(task.name, task.spec) for task in self._tasks]), names)
+        self._seeds = tuple(seeds)
+        self._actions: NDArray[np.int64] | None = None
+
+    def _start(self, actions: NDArray[np.int64]) -> None:
+        self._actions = actions.copy()
+
+    def _wait(self) -> Frame:
+        size = self.num_envs
+        frame = Frame(
+            np.empty((size, *self.spec.observation_shape), dtype=self.spec.observation_dtype),
+            np.zeros(size, dtype=np.float32),
+            np.zeros(size, dtype=np.bool_),
+        )
+        cut_off: dict[int, NDArray[Any]] = {}
+        for row, task in enumerate(self._tasks):
+            try:
+                if self._actions is None:
+                    frame.observation[row], frame.first[row] = task.reset(self._seeds[row]), True
+                    continue
+                frame.observation[row], frame.reward[row], frame.first[row], final = task.step(int(self._actions[row]))
+                if final is not None:
+                    cut_off[row] = final
+            except Exception as error:
+                _report(error, row, task.name)
+        if not cut_off:
+            return frame
+        finals = np.stack(list(cut_off.values())).astype(self.spec.observation_dtype)
+        return frame._replace(truncation=Truncation(np.array(list(cut_off)), finals))
+
+    def _shut(self) -> None:
+        for task in self._tasks:
+            task.env.close()
+
+
+class _Task:
+    """One environment."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.env = name, _make(name)
+        self._observations = _observations(self.env, name)
+        self._actions = actions_of(self.env.action_space, name)
+        shape = self._observations.shape
+        self._with_action = len(shape) == 1 and getattr(self.env.unwrapped, "obs_requires_prev_action", False)
+        if self._with_action:
+            shape = (shape[0] + self._actions.count,)
+        self.spec = EnvSpec(shape, self._observations.dtype, self._actions.count)
+
+    def reset(self, seed: int | None = None) -> NDArray[Any]:
+        return self._encode(self.env.reset(seed=seed)[0], None)
+
+    def step(self, action: int) -> tuple[NDArray[Any], float, bool, NDArray[Any] | None]:
+        """Observation, reward, whether it is the first of an episode, and the final observation of one that was truncated."""
+        seen, reward, terminated, truncated, _ = self.env.step(self._actions.decode(action))
+        if not (terminated or truncated):
+            return self._encode(seen, action), float(reward), False, None
+        final = None if terminated else self._encode(seen, action)
+        return self.reset(), float(reward), True, final
+
+    def _encode(self, seen: Any, action: int | None) -> NDArray[Any]:
+        encoded = self._observations.encode(seen)
+        if not self._with_action:
+            return encoded
+        return np.concatenate([encoded, np.arange(self._actions.count) == (-1 if action is None else action)])
+
+
+def _package(name: str) -> str | None:
+    return next((package for prefix, package in _PACKAGE_OF.items() if name.startswith(prefix)), None)
+
+
+def _observations(env: gymnasium.Env[Any, Any], name: str) -> Observations:
+    if _package(name) == "minigrid":
+        return symbols_of(cast(Any, env.observation_space), name)
+    return observations_of(env.observation_space, name)
+
+
+def _make(name: str) -> gymnasium.Env[Any, Any]:
+    package = _package(name)
+    try:
+        if package is not None:
+            import_module(package)
+        return gymnasium.make(name, disable_env_checker=True)
+    except ModuleNotFoundError as error:
+        hint = f"{error.name} is not installed: pip install 'srwm[rl]'" if error.name == package else error
+        raise UserError(f"{name}: {hint}") from error
+    except Exception as error:  # an environment's own constructor may raise anything
+        raise UserError(f"{name}: {error}") from error
+
+
+def _report(error: Exception, row: int, name: str) -> NoReturn:
+    trace = "".join(traceback.format_exception(error))
+    raise EnvCrashError(f"environment {row} ({name}) failed:\n{trace}") from error
