@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from srwm.fewshot.models.inputs import NO_LABEL, BalancedInput, PaperInput
 from srwm.fewshot.models.metadata import ModelMetadata
 from srwm.nn import Stack, StackConfig, State
+from srwm.training.ranges import AtLeast
 from srwm.vision import Conv4, DropoutType, ResNet12
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class ModelConfig:
     image_shape: tuple[int, ...] = (1, 28, 28)
     """Shape of one image, (C, H, W); any shape where there is no stem."""
 
-    n_way: int = 5
+    n_way: Annotated[int, AtLeast(2)] = 5
     """Number of classes in an episode."""
 
     stem: Literal["conv4", "resnet12", "none"] = "conv4"
