@@ -89,12 +89,8 @@ Seed: TypeAlias = Annotated[int, SEED]
 
 
 def ranges_of(hint: Any) -> Iterator[Range]:
-    """The ranges in a type hint: those of `Annotated`, and of the options of a union."""
+    """The ranges in a type hint: those of `Annotated`, alone, in a union, or for the elements of a tuple."""
     if get_origin(hint) is Annotated:
-        inner, *metadata = get_args(hint)
-        yield from (each for each in metadata if isinstance(each, Range))
+        yield from (each for each in hint.__metadata__ if isinstance(each, Range))
+    for inner in get_args(hint):
         yield from ranges_of(inner)
-    else:
-        for option in get_args(hint):
-            if get_origin(option) is Annotated:
-                yield from ranges_of(option)
