@@ -23,10 +23,10 @@ from pages import write_section
 from srwm.data.splits import load_splits
 from srwm.fewshot.augment import augment
 from srwm.fewshot.build import build_optimizer
-from srwm.fewshot.config import TrainConfig, read_config
+from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS
-from srwm.fewshot.protocols.registry import build_protocol
+from srwm.fewshot.protocols.registry import build_protocol, read_config
 from srwm.training.runs import read_metrics, write_json
 
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,9 +8,11 @@ from PIL import Image
 
 from srwm.cli import main
 from srwm.data.splits import load_splits
-from srwm.fewshot.config import TrainConfig, read_config
+from srwm.fewshot.build import validation_shape
+from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.evaluation.evaluate import evaluate as evaluate_model
-from srwm.fewshot.report import episode_shape, load_best
+from srwm.fewshot.protocols.registry import read_config
+from srwm.fewshot.report import load_best
 from srwm.training.runs import create_run
 
 QUICK = {
@@ -120,9 +123,9 @@ def test_the_result_of_an_ensemble_lies_beside_that_of_one_reading(folder, tmp_p
     assert main([*evaluate, "--split", "val"]) == 0
     for name in ("val.json", "val-baselines.json"):
         shutil.copy(run / name, tmp_path / name)
-    assert "each read" not in capsys.readouterr().out
+    assert "passes" not in capsys.readouterr().out
     assert main([*evaluate, "--split", "val", "--tta-passes", "9"]) == 0
-    assert "90 episodes, each read 9 times, " in capsys.readouterr().out
+    assert "90 episodes, 9 passes each, " in capsys.readouterr().out
     assert main([*evaluate, "--tta-passes", "2", "--no-baselines"]) == 0
     assert (run / "test.json").read_text() == tested
     assert json.loads((run / "test-tta-2.json").read_text())["data"] == f"{folder}-test"
@@ -132,7 +135,7 @@ def test_the_result_of_an_ensemble_lies_beside_that_of_one_reading(folder, tmp_p
         assert one.keys() == many.keys()
     assert one != many
     data = load_splits(f"folder:{folder}")["val"]
-    expected = evaluate_model(load_best(run), data, episode_shape(run, 2), 90, 1, tta_passes=9)
+    expected = evaluate_model(load_best(run), data, replace(validation_shape(read_config(run)), queries=2), 90, 1, tta_passes=9)
     assert json.loads((run / "val-tta-9.json").read_text())["mean"] == expected.mean
     assert one["nearest pixels (Euclidean)"] == many["nearest pixels (Euclidean)"]
     assert main([*evaluate, "--tta-passes", "0"]) == 1
@@ -155,7 +158,7 @@ def test_a_run_that_knows_its_own_data_alone_is_not_tested_on_another(tmp_path, 
 def test_two_folders_share_the_smaller_pool_and_keep_their_names(folder, tmp_path, capsys):
     run, other = tmp_path / "run", fill(tmp_path / "drawings" / "photos", 15)
     quick = [f"--{name}={value}" for name, value in QUICK.items() if name != "queries"]
-    quick += ["--k-shot=2", "--sequential.trim=2", "--model.image-shape", "3", "32", "32", "--pool.images-per-class=4"]
+    quick += ["--k-shot=2", "--protocol-options.trim=2", "--model.image-shape", "3", "32", "32", "--pool.images-per-class=4"]
     sets = ["--data", f"folder:{folder}", "--second-data", f"folder:{other}"]
     preset = "cpu-sequential-omniglot-mini-imagenet"
     assert main(["fewshot", "train", preset, "--run", str(run), "--normalize", *quick, *sets]) == 0

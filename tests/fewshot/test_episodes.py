@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from srwm.data import ImageClasses
 from srwm.errors import UserError
-from srwm.fewshot.episodes import EpisodeSampler, EpisodeShape, PooledSampler, draw_episodes, first_shots
+from srwm.fewshot.episodes import EpisodeSampler, EpisodeShape, PoolConfig, PooledSampler, draw_episodes, first_shots
 
 SHAPE = EpisodeShape(n_way=4, k_shot=2, queries=6)
 
@@ -24,7 +24,7 @@ def generator(seed=0):
 
 def both_samplers(data, shape, episodes, seed=0):
     yield EpisodeSampler(data, shape, episodes, generator(seed))
-    yield PooledSampler(data, shape, episodes, generator(seed), classes=6, images_per_class=5)
+    yield PooledSampler(data, shape, episodes, generator(seed), PoolConfig(6, 5))
 
 
 @settings(max_examples=40, deadline=None)
@@ -70,7 +70,7 @@ def test_fewer_classes_than_labels_take_labels_at_random():
 def test_steps_draw_their_numbers_of_classes_and_examples():
     shape = EpisodeShape(n_way=5, k_shot=1, queries=5)
     data = numbered([8] * 9)
-    sampler = PooledSampler(data, shape, 4, generator(), classes=6, images_per_class=8, min_ways=2, max_shots=3)
+    sampler = PooledSampler(data, shape, 4, generator(), PoolConfig(6, 8), min_ways=2, max_shots=3)
     seen = set()
     for _ in range(200):
         images, _, episodes = sampler.sample()[:3]
@@ -159,7 +159,7 @@ def test_turned_classes_are_classes_of_their_own():
     ramp = np.broadcast_to(np.arange(0, 80, 10, dtype=np.uint8), (60, 1, 8, 8))
     data = ImageClasses("ramps", np.ascontiguousarray(ramp), np.arange(0, 61, 10), tuple("abcdef"))
     shape = EpisodeShape(3, 1, queries=3)
-    sampler = PooledSampler(data, shape, 4, generator(), classes=4, images_per_class=5, rotated=0.5)
+    sampler = PooledSampler(data, shape, 4, generator(), PoolConfig(4, 5, rotated=0.5))
     counts = torch.zeros(4)
     for _ in range(100):
         step = sampler.sample()
@@ -175,14 +175,7 @@ def test_turned_classes_are_classes_of_their_own():
     assert (data.images == ramp).all(), "the data stay as they are"
 
 
-@pytest.mark.parametrize(
-    ("side", "rotated", "message"),
-    [
-        ((8, 8), 1.5, "pool.rotated: expected a share from 0 to 1, got 1.5"),
-        ((8, 6), 0.5, "pool.rotated: expected square images"),
-    ],
-)
-def test_turns_that_cannot_be(side, rotated, message):
-    data = ImageClasses("plain", np.zeros((60, 1, *side), np.uint8), np.arange(0, 61, 10), tuple("abcdef"))
-    with pytest.raises(UserError, match=message):
-        PooledSampler(data, EpisodeShape(3, 1, 3), 4, generator(), classes=4, images_per_class=5, rotated=rotated)
+def test_images_that_are_not_square_are_not_rotated():
+    data = ImageClasses("plain", np.zeros((60, 1, 8, 6), np.uint8), np.arange(0, 61, 10), tuple("abcdef"))
+    with pytest.raises(UserError, match=r"pool\.rotated: expected square images"):
+        PooledSampler(data, EpisodeShape(3, 1, 3), 4, generator(), PoolConfig(4, 5, rotated=0.5))

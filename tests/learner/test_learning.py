@@ -9,7 +9,7 @@ import torch
 
 from srwm import FewShotLearner
 from srwm.fewshot.episodes import Episodes
-from srwm.fewshot.evaluation.evaluate import answer
+from srwm.fewshot.evaluation.evaluate import episode_logits
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.nn import StackConfig
@@ -34,7 +34,7 @@ def test_it_answers_as_the_evaluation_does(trained) -> None:
     episode = Episodes(
         torch.arange(12)[None], torch.from_numpy(support_labels)[None], torch.arange(12, 24)[None], torch.zeros(1, 12)
     )
-    expected = answer(trained, torch.from_numpy(x).float(), episode)[0].double().softmax(-1)
+    expected = episode_logits(trained, torch.from_numpy(x).float(), episode)[0].double().softmax(-1)
     learner = FewShotLearner(trained).fit(x[:12], y[:12])
     in_order = list(dict.fromkeys(y[:12].tolist()))
     got = learner.predict_proba(x[12:])[:, np.searchsorted(learner.classes_, in_order)]

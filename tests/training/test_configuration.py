@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from srwm.errors import UserError
-from srwm.training.configuration import check_no_nan, config_from_dict
+from srwm.training.configuration import check_values, config_from_dict
 
 
 @dataclass(frozen=True)
@@ -66,5 +66,5 @@ def test_nan_is_told_by_name_wherever_it_is(value, name):
         rest: Inner = Inner()
 
     with pytest.raises(UserError, match=f"^{name}: expected a number, got"):
-        check_no_nan(Holder(value))
-    check_no_nan(Holder(Inner(weight=math.inf)))
+        check_values(Holder(value))
+    check_values(Holder(Inner(weight=math.inf)))

@@ -2,30 +2,32 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from srwm.cli.options import check_least, check_runs, refuse, set_threads
+from srwm.cli.options import check_runs, refuse, set_threads
 from srwm.cli.stack_flags import with_all_options, without_default_options
 from srwm.data.images import ImageClasses, Split
 from srwm.data.normalize import normalized
 from srwm.data.resize import resized
-from srwm.data.splits import DatasetName, load_splits
-from srwm.fewshot.build import fit_to_data
-from srwm.fewshot.config import TrainConfig, read_config
-from srwm.fewshot.evaluation.adaptation import draw_adaptation
+from srwm.data.splits import load_splits
+from srwm.fewshot.build import fit_to_data, validation_shape
+from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.evaluation.config import EvaluationConfig
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols.base import Evaluation
-from srwm.fewshot.protocols.registry import STREAMS, check_config, with_second
-from srwm.fewshot.report import check_other, draw_learning_curve, episode_shape, score_baselines, score_run
+from srwm.fewshot.protocols.registry import PROTOCOLS, check_config, protocol_of, read_config, with_second
+from srwm.fewshot.report import check_evaluation, score_baselines, score_run
 from srwm.fewshot.training.loop import train as train_run
 from srwm.fewshot.training.run_data import check_fingerprint
 from srwm.nn import StackConfig
-from srwm.training.configuration import check_seed
+from srwm.training.configuration import check_values
 from srwm.training.distributed import is_rank_zero, leave
+from srwm.training.ranges import AtLeast, Seed
 
 _ACCURACY: dict[Split, str] = {
     "train": "accuracy on the classes for training",
@@ -36,92 +38,80 @@ _ACCURACY: dict[Split, str] = {
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train a few-shot learner; every field of the preset can be given another value."""
+    """Train a few-shot learner from a preset, then test it; options override the fields of the preset."""
 
     run: Path
-    """run folder, made by this command: configuration, metrics, checkpoints, test accuracy and learning curve"""
+    """run folder to create: configuration, metrics, checkpoints, test accuracy and learning curve"""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     """the configuration"""
     resume: bool = False
-    """go on from the last checkpoint of the run folder"""
+    """continue from the last checkpoint of the run folder"""
     data_dir: Path | None = None
-    """folder of the data sets; else SRWM_DATA, else the cache, into which they are downloaded"""
-    test_episodes: int = 10_000
-    """episodes of the test at the end"""
-    threads: int | None = None
-    """threads of PyTorch; None: its own choice"""
+    """folder of the data sets; None: SRWM_DATA, else the cache, into which data sets are downloaded"""
+    test_episodes: Annotated[int, AtLeast(2)] = 10_000
+    """episodes of the test after training"""
+    threads: Annotated[int, AtLeast(1)] | None = None
+    """threads of PyTorch; None: PyTorch's default"""
     accelerator: str = "auto"
-    """device, as Lightning Fabric names it: cpu, cuda, mps, auto"""
+    """device, in Lightning Fabric's terms: cpu, cuda, mps, auto"""
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Accuracy of a run's best weights, by default on test classes, with its 95 % interval over episodes."""
+    """Evaluate a run's best weights: accuracy with its 95 % confidence interval, by default on the test classes."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm fewshot train`"""
-    episodes: int = 10_000
-    """number of episodes"""
-    queries: int | None = None
-    """queries per episode; None: as in the run's validations"""
-    seed: int = 1
-    """seed of the episodes"""
-    tta_passes: int = 1
-    """how often the examples of an episode are read, each time in another order and through another view of the images; the
-    answers are averaged"""
+    evaluation: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = field(default_factory=EvaluationConfig)
+    """the evaluation"""
     baselines: bool = True
-    """whether nearest neighbors and prototypes answer the same episodes too"""
-    data: DatasetName | None = None
-    """data set whose classes are asked for, brought to the size of the model's images; None: the run's own"""
-    split: Split = "test"
-    """which of its classes are asked for; of the run's own, those for training trained the weights, those for validation chose
-    them"""
+    """also evaluate nearest neighbors and prototypes on the same episodes"""
     data_dir: Path | None = None
-    """folder of the data set; else SRWM_DATA, else the cache, into which it is downloaded"""
-    threads: int | None = None
-    """threads of PyTorch; None: its own choice"""
+    """folder of the data sets; None: SRWM_DATA, else the cache, into which data sets are downloaded"""
+    threads: Annotated[int, AtLeast(1)] | None = None
+    """threads of PyTorch; None: PyTorch's default"""
 
 
 @dataclass(frozen=True)
 class FiguresOptions:
-    """Draw a run: learning curves, accuracy per shot, and what its self-referential matrices do over an episode."""
+    """Draw figures of a run: learning curves, accuracy per shot, and how its self-referential matrices change."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm fewshot train`; the figures go into its folder `figures`"""
-    shots: int | None = None
-    """largest number of examples per class; None: 5, or twice that of training, as far as the data goes"""
+    shots: Annotated[int, AtLeast(1)] | None = None
+    """largest number of labeled examples per class; None: 5, or twice as many as in training, if the data has enough images"""
     layer: int | None = None
-    """block whose matrix is drawn, counted from 1; None: where it changes most"""
+    """block whose matrix is drawn, counted from 1; None: the block that changes most"""
     head: int | None = None
-    """head whose matrix is drawn, counted from 1; None: where it changes most"""
-    episodes: int = 1000
-    """episodes behind the accuracies"""
-    seed: int = 1
+    """head whose matrix is drawn, counted from 1; None: the head that changes most"""
+    episodes: Annotated[int, AtLeast(2)] = 1000
+    """episodes over which accuracies are averaged"""
+    seed: Seed = 1
     """seed of the episodes"""
     data_dir: Path | None = None
-    """folder of the data set; else SRWM_DATA, else the cache, into which it is downloaded"""
-    threads: int | None = None
-    """threads of PyTorch; None: its own choice"""
+    """folder of the data set; None: SRWM_DATA, else the cache, into which data sets are downloaded"""
+    threads: Annotated[int, AtLeast(1)] | None = None
+    """threads of PyTorch; None: PyTorch's default"""
 
 
 @dataclass(frozen=True)
 class AdaptationOptions:
-    """One figure of several runs with delayed labels: accuracy over the positions of their test streams."""
+    """Draw the accuracy over the positions of the test streams of several runs with delayed labels."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """run folders, trained on the same data and tested: `srwm fewshot train` or `srwm fewshot evaluate`"""
+    """run folders, trained on the same data and tested by `srwm fewshot train` or `srwm fewshot evaluate`"""
     figure: Path = Path("adaptation.png")
-    """where the figure goes"""
+    """file of the figure"""
 
 
 @dataclass(frozen=True)
 class CurvesOptions:
-    """One figure of several runs: accuracy and loss over minutes of training."""
+    """Draw accuracy and loss of several runs over minutes of training."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """run folders of `srwm fewshot train`, of which the configuration and the metrics are read; their names are the labels"""
+    """run folders of `srwm fewshot train`; the legend has their names"""
     figure: Path = Path("learning-curves.png")
-    """where the figure goes"""
+    """file of the figure"""
 
 
 def train(arguments: Sequence[str]) -> None:
@@ -129,11 +119,13 @@ def train(arguments: Sequence[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: srwm fewshot train PRESET [options]; srwm fewshot train PRESET --help lists them\n\npresets:")
         print("\n".join(f"  {name}: {about}" for name, (about, _) in PRESETS.items()))
+        print("\nprotocols (--protocol):")
+        print("\n".join(f"  {name}: {protocol.about}" for name, protocol in PROTOCOLS.items()))
         return
     preset, *rest = arguments
     if preset not in PRESETS:
         refuse(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
-    config = PRESETS[preset][1]
+    config = _with_protocol(PRESETS[preset][1], rest)
     config = _with_stack(config, with_all_options(config.model.stack, rest, "--model.stack.core"))
     options = tyro.cli(
         TrainOptions,
@@ -143,7 +135,7 @@ def train(arguments: Sequence[str]) -> None:
         config=(tyro.conf.AvoidSubcommands,),
     )
     options = replace(options, config=_with_stack(options.config, without_default_options(options.config.model.stack)))
-    check_least(2, test_episodes=options.test_episodes)
+    check_values(options, nested=False)
     set_threads(options.threads)
     size_named = any(word.replace("_", "-").startswith("--model.image-shape") for word in rest)
     config, sets = _fit(options.config, options.data_dir, size_named=size_named)
@@ -159,7 +151,9 @@ def train(arguments: Sequence[str]) -> None:
         raise SystemExit(130)
     if not is_rank_zero():
         return
-    _test(options.run, sets, options.test_episodes)
+    _test(options.run, sets, EvaluationConfig(options.test_episodes))
+    from srwm.fewshot.figures.curves import draw_learning_curve
+
     print(f"learning curve: {draw_learning_curve(options.run)}")
 
 
@@ -170,25 +164,18 @@ def _with_stack(config: TrainConfig, stack: StackConfig) -> TrainConfig:
 def evaluate(arguments: Sequence[str]) -> None:
     """Test a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm fewshot evaluate", args=list(arguments))
-    check_least(1, queries=options.queries, tta_passes=options.tta_passes)
-    check_least(2, episodes=options.episodes)
-    check_seed(options.seed)
+    check_values(options, nested=False)
     set_threads(options.threads)
-    config = read_config(options.run)
-    other = None if options.data == config.data else options.data
-    check_other(config, other)
-    sets = _load(replace(config, data=other or config.data), options.data_dir)
-    chosen = (options.episodes, options.queries, options.seed)
-    asked = _test(options.run, sets, *chosen, other=other, split=options.split, tta_passes=options.tta_passes)
-    if not options.baselines or config.protocol in STREAMS:
+    config, evaluation = read_config(options.run), options.evaluation
+    check_evaluation(config, evaluation)
+    sets = _load(replace(config, data=evaluation.data or config.data), options.data_dir)
+    tested = _test(options.run, sets, evaluation)
+    if not options.baselines or not protocol_of(config).has_queries:
         return
-    shape = episode_shape(options.run, options.queries)
+    shape = validation_shape(config)
     print(f"on the same episodes, {shape.n_way}-way {shape.k_shot}-shot, features of the run's own stem:")
     print(f"  {'chance':<42}{100 / shape.n_way:5.2f} %")
-    data = sets[0][options.split]
-    baselines = score_baselines(
-        options.run, data, *chosen, asked.features, other=other, split=options.split, tta_passes=options.tta_passes
-    )
+    baselines = score_baselines(options.run, sets[0][evaluation.split], evaluation, tested.features)
     for name, found in baselines.items():
         print(f"  {name:<42}{found}")
 
@@ -198,9 +185,7 @@ def figures(arguments: Sequence[str]) -> None:
     from srwm.fewshot.figures.run import MATRIX_FIGURES, draw_figures
 
     options = tyro.cli(FiguresOptions, prog="srwm fewshot figures", args=list(arguments))
-    check_least(1, shots=options.shots)
-    check_least(2, episodes=options.episodes)
-    check_seed(options.seed)
+    check_values(options, nested=False)
     set_threads(options.threads)
     config = read_config(options.run)
     sets = tuple(splits["test"] for splits in _load(config, options.data_dir))
@@ -217,7 +202,7 @@ def figures(arguments: Sequence[str]) -> None:
     ):
         print(path, flush=True)
         drawn.append(path.name)
-    if config.protocol in STREAMS:
+    if not protocol_of(config).has_queries:
         print(f"left out, since a stream has no queries: all others; srwm fewshot adaptation {options.run} draws adaptation")
     elif not set(MATRIX_FIGURES) & set(drawn):
         kind = f"core {config.model.stack.core!r}" if config.model.head == "memory" else f"head {config.model.head!r}"
@@ -225,7 +210,9 @@ def figures(arguments: Sequence[str]) -> None:
 
 
 def adaptation(arguments: Sequence[str]) -> None:
-    """Draw what the tests of several runs on streams left."""
+    """Draw the accuracy over the positions of streams."""
+    from srwm.fewshot.figures.adaptation import draw_adaptation
+
     options = tyro.cli(AdaptationOptions, prog="srwm fewshot adaptation", args=list(arguments))
     check_runs(options.runs, "srwm fewshot adaptation")
     draw_adaptation(options.runs, options.figure)
@@ -233,7 +220,7 @@ def adaptation(arguments: Sequence[str]) -> None:
 
 
 def curves(arguments: Sequence[str]) -> None:
-    """Draw how several runs learned."""
+    """Draw the learning curves of several runs."""
     from srwm.fewshot.figures.curves import draw_learning_curves
 
     options = tyro.cli(CurvesOptions, prog="srwm fewshot curves", args=list(arguments))
@@ -242,22 +229,28 @@ def curves(arguments: Sequence[str]) -> None:
     print(f"accuracy and loss over minutes: {options.figure}")
 
 
-def _test(
-    run: Path,
-    sets: list[dict[Split, ImageClasses]],
-    episodes: int,
-    queries: int | None = None,
-    seed: int = 1,
-    other: DatasetName | None = None,
-    split: Split = "test",
-    tta_passes: int = 1,
-) -> Evaluation:
-    """Test and tell; `sets` are the run's data set and its second one, if it has one, or `other` names what they are."""
-    data, *second = [splits[split] for splits in sets]
-    found = score_run(run, data, episodes, queries, seed, *second, other=other, split=split, tta_passes=tta_passes)
-    names = ", ".join(part.name for part in (data, *second))
-    read = f", each read {tta_passes} times" if tta_passes > 1 else ""
-    print(f"{_ACCURACY[split]} {found.accuracy} (95 % interval, {found.accuracy.episodes} episodes{read}, {names})")
+def _with_protocol(config: TrainConfig, words: Sequence[str]) -> TrainConfig:
+    """The configuration with the protocol that the command line names, whose options are flags then."""
+    named = [word.removeprefix("--protocol=") for word in words if word.startswith("--protocol=")]
+    named += [after for word, after in pairwise(words) if word == "--protocol"]
+    if not named or named[-1] == config.protocol:
+        return config
+    if named[-1] not in PROTOCOLS:
+        refuse(f"protocol: expected {' or '.join(PROTOCOLS)}, got {named[-1]!r}")
+    kind = PROTOCOLS[named[-1]].Options
+    kept = {each.name: getattr(config.protocol_options, each.name, None) for each in fields(kind)}
+    options = kind(**{name: value for name, value in kept.items() if value is not None})
+    return replace(config, protocol=named[-1], protocol_options=options)
+
+
+def _test(run: Path, sets: list[dict[Split, ImageClasses]], evaluation: EvaluationConfig) -> Evaluation:
+    """Evaluate a run and print its accuracy; `sets` has one data set, or the two of a protocol with two tasks."""
+    chosen = [splits[evaluation.split] for splits in sets]
+    found = score_run(run, chosen, evaluation)
+    names = ", ".join(part.name for part in chosen)
+    passes = f", {evaluation.tta_passes} passes each" if evaluation.tta_passes > 1 else ""
+    accuracy = found.accuracy
+    print(f"{_ACCURACY[evaluation.split]} {accuracy} (95 % interval, {accuracy.episodes} episodes{passes}, {names})")
     return found
 
 

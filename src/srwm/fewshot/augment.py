@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from srwm.training.ranges import AtLeast, HalfOpen
 
 
 @dataclass(frozen=True)
@@ -15,19 +17,19 @@ class AugmentationConfig:
 
     RENAMED: ClassVar = {"colour": "color", "mirror": "hflip", "shift": "translate"}
 
-    degrees: float = 10.0
+    degrees: Annotated[float, AtLeast(0)] = 10.0
     """rotation, degrees"""
-    scale: float = 0.15
+    scale: Annotated[float, HalfOpen(0, 1)] = 0.15
     """scaling, as a fraction of the size"""
-    shear: float = 0.15
+    shear: Annotated[float, AtLeast(0)] = 0.15
     """horizontal shear: shift of a row per unit of its height"""
-    translate: float = 1.7 / 28
+    translate: Annotated[float, AtLeast(0)] = 1.7 / 28
     """translation across, as a fraction of the width, and down, of the height"""
-    elastic: float = 0.0
+    elastic: Annotated[float, AtLeast(0)] = 0.0
     """standard deviation of an elastic distortion, as a fraction of the width across and of the height down"""
-    stroke: float = 0.0
+    stroke: Annotated[float, AtLeast(0)] = 0.0
     """change of stroke width to either side, in pixels, of bright strokes on 0; thin strokes do not vanish"""
-    color: float = 0.0
+    color: Annotated[float, HalfOpen(0, 1)] = 0.0
     """change of brightness, of contrast and of saturation, each as a fraction; for photographs"""
     hflip: bool = False
     """whether every second image, at random, is mirrored left to right; for photographs, not for characters"""

@@ -1,11 +1,13 @@
 """Auxiliary losses on the features of a step's images: they teach the stem what the episodes teach it only slowly."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from srwm.training.ranges import Above, AtLeast
 
 
 @dataclass(frozen=True)
@@ -16,9 +18,9 @@ class AuxiliaryConfig:
 
     kind: Literal["none", "neighbors", "classes"] = "none"
     """none; soft nearest neighbors among a step's images; or classification among all training classes"""
-    weight: float = 1.0
+    weight: Annotated[float, AtLeast(0)] = 1.0
     """factor of this loss beside that of the episodes"""
-    temperature: float = 0.1
+    temperature: Annotated[float, Above(0)] = 0.1
     """of the cosines in the loss of neighbors"""
 
 
@@ -62,10 +64,6 @@ class ClassLoss(nn.Module):
 
 def build_auxiliary(config: AuxiliaryConfig, num_features: int, num_classes: int) -> NeighborLoss | ClassLoss | None:
     """The loss that the configuration names, or None. Raises ValueError for a configuration that does not fit itself."""
-    if not config.weight >= 0:
-        raise ValueError(f"auxiliary.weight: expected 0 or more, got {config.weight}")
-    if not config.temperature > 0:
-        raise ValueError(f"auxiliary.temperature: expected a number above 0, got {config.temperature}")
     match config.kind:
         case "none":
             return None

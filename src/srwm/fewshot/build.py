@@ -1,6 +1,5 @@
 """What a training run is made of, built from its configuration."""
 
-import math
 from dataclasses import replace
 
 import torch
@@ -33,17 +32,8 @@ def build_sampler(
         if config.pool.rotated:
             raise UserError("pool.rotated: only the pooled sampler turns classes")
         return EpisodeSampler(data, shape, config.episodes, generator)
-    pool = config.pool
     return PooledSampler(
-        data,
-        shape,
-        config.episodes,
-        generator,
-        classes=pool.classes,
-        images_per_class=pool.images_per_class,
-        min_ways=config.min_ways,
-        max_shots=config.max_shots,
-        rotated=pool.rotated,
+        data, shape, config.episodes, generator, config.pool, min_ways=config.min_ways, max_shots=config.max_shots
     )
 
 
@@ -52,11 +42,6 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
 
     Raises UserError for a number out of its range.
     """
-    for name, value in {"lr": config.lr, "clip_norm": config.clip_norm}.items():
-        if value is not None and not 0 < value < math.inf:
-            raise UserError(f"optimizer.{name}: expected a number above 0, got {value}")
-    if not 0 <= config.weight_decay < math.inf:
-        raise UserError(f"optimizer.weight_decay: expected a number from 0 up, got {config.weight_decay}")
     parameters = list(model.parameters())
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},

@@ -1,76 +1,27 @@
 """The configuration of a training run."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from srwm.data.splits import DatasetName
+from srwm.errors import UserError
 from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
+from srwm.fewshot.episodes import PoolConfig
 from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.protocols.options import OPTIONS, ProtocolOptions
 from srwm.fewshot.training.schedule import Budget, ScheduleName
-from srwm.training.runs import read_config_of
+from srwm.training.configuration import config_from_dict
+from srwm.training.ranges import Above, AtLeast, Finite, HalfOpen, Seed
 
-ProtocolName = Literal["synchronous", "delayed", "sequential", "bootstrap"]
-
-
-@dataclass(frozen=True)
-class PoolConfig:
-    """The pool of a step; each image in it is embedded once and serves many episodes."""
-
-    RENAMED: ClassVar = {"turned": "rotated"}
-
-    classes: int = 60
-    """classes in the pool"""
-    images_per_class: int = 6
-    """images of each class in the pool"""
-    rotated: float = 0.0
-    """share of the classes of a pool that are rotated by one to three quarters, as classes of their own; not for data whose
-    rotations are classes already, as Omniglot's"""
-
-    def count(self, classes: int) -> int:
-        """How many classes come out of so many of a data set."""
-        return 4 * classes if self.rotated else classes
-
-
-@dataclass(frozen=True)
-class DelayedConfig:
-    """Streams whose labels come one step late."""
-
-    hint: float = 0.0
-    """share of the training streams in which each label comes with the features of its own image too; validation and test have
-    none. With half of them, training leaves chance within minutes"""
-
-
-@dataclass(frozen=True)
-class SequentialConfig:
-    """Two tasks in one sequence."""
-
-    trim: int = 60
-    """most steps cut off the end of each task in training, uniform from 0; tests run over whole tasks"""
-
-
-@dataclass(frozen=True)
-class BootstrapConfig:
-    """Bootstrapped training: the state after the support learns from the state that more examples make of it."""
-
-    future: int = 10
-    """labeled examples after the support, spread over the classes as evenly as possible"""
-    matching: Literal["output", "state"] = "output"
-    """what is pulled to its future: answers, by Kullback-Leibler divergence, or the state, by mean squared error"""
-    query_weight: float = 1.0
-    """factor of the loss of the queries after the support"""
-    future_weight: float = 10.0
-    """factor of the loss of the same queries after the future examples"""
-    matching_weight: float = 1.0
-    """factor of the matching loss"""
+T = TypeVar("T", bound=ProtocolOptions)
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
     """Adam, or AdamW where there is weight decay."""
 
-    lr: float = 1e-3
+    lr: Annotated[float, Above(0), Finite()] = 1e-3
     """learning rate, or the factor of the `paper-warmup` schedule"""
     beta1: float = 0.9
     """decay of the mean gradient"""
@@ -78,9 +29,9 @@ class OptimizerConfig:
     """decay of the mean squared gradient"""
     eps: float = 1e-8
     """added to the root of the mean squared gradient"""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, AtLeast(0), Finite()] = 0.0
     """decoupled weight decay, on matrices and convolutions alone"""
-    clip_norm: float | None = None
+    clip_norm: Annotated[float, Above(0), Finite()] | None = None
     """largest norm of the gradient; None: no clipping"""
 
 
@@ -95,7 +46,6 @@ class TrainConfig:
         "fewest_ways": "min_ways",
         "most_shots": "max_shots",
         "normalise": "normalize",
-        "streams": "delayed",
     }
     RENAMED_VALUES: ClassVar = {name: {"omniglot-centred": "omniglot-centered"} for name in ("data", "second_data")}
 
@@ -104,28 +54,23 @@ class TrainConfig:
     one's own"""
     second_data: DatasetName | None = None
     """data set of the other task of the `sequential` protocol"""
-    protocol: ProtocolName = "synchronous"
-    """labeled examples, then queries; a stream whose labels come one step late; two such streams, of two data sets, in
-    one sequence; or examples, queries, more examples and the same queries (bootstrapped training)"""
-    delayed: DelayedConfig = field(default_factory=DelayedConfig)
-    """the `delayed` and `sequential` protocols"""
-    sequential: SequentialConfig = field(default_factory=SequentialConfig)
-    """the `sequential` protocol"""
-    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
-    """the `bootstrap` protocol"""
+    protocol: str = "synchronous"
+    """what an episode is: `srwm fewshot train --help` lists the protocols"""
+    protocol_options: ProtocolOptions = field(default_factory=ProtocolOptions)
+    """options of the protocol"""
     model: ModelConfig = field(default_factory=ModelConfig)
     """the learner; its `n_way` and `image_shape` are those of the episodes"""
-    k_shot: int = 1
+    k_shot: Annotated[int, AtLeast(1)] = 1
     """labeled examples per class in an episode, or in a stream of delayed labels, where the paper has 15"""
-    min_ways: int | None = None
+    min_ways: Annotated[int, AtLeast(2)] | None = None
     """fewest classes in a training episode: each step draws their number up to the model's n_way; None: n_way always"""
-    max_shots: int | None = None
+    max_shots: Annotated[int, AtLeast(1)] | None = None
     """most labeled examples per class: each step draws their number from k_shot on; None: k_shot always"""
-    queries: int = 5
+    queries: Annotated[int, AtLeast(1)] = 5
     """queries per episode, spread over its classes as evenly as possible; streams have none"""
-    episodes: int = 256
+    episodes: Annotated[int, AtLeast(1)] = 256
     """episodes, or streams, per batch"""
-    accumulate: int = 1
+    accumulate: Annotated[int, AtLeast(1)] = 1
     """batches per step; their gradients are added up"""
     sampler: Literal["per-episode", "pooled"] = "pooled"
     """images of its own for every episode, as in the paper, or a pool of images from which a step's episodes are drawn"""
@@ -147,29 +92,65 @@ class TrainConfig:
     """the optimizer"""
     schedule: ScheduleName = "constant"
     """learning rate over the budget: constant, the paper's warm-up, or up, flat and linearly down (trapezoid)"""
-    ema_decay: float | None = None
+    ema_decay: Annotated[float, HalfOpen(0, 1)] | None = None
     """decay per step of the moving average of the weights that is validated and kept; None: the weights themselves"""
-    steps: int | None = None
+    steps: Annotated[int, Above(0)] | None = None
     """budget of training in steps"""
-    minutes: float | None = None
+    minutes: Annotated[float, Above(0)] | None = None
     """budget of training in minutes of wall time, validation included; with both, what ends first"""
-    cpu_minutes: float | None = None
+    cpu_minutes: Annotated[float, Above(0)] | None = None
     """budget of training in minutes of processor time, all threads of a process added up, validation included: with one thread
     the minutes that it computes, whatever else the machine does meanwhile"""
-    patience: int | None = None
+    patience: Annotated[int, Above(0)] | None = None
     """validations without a new best after which training ends early; None: never"""
-    log_every: int = 20
+    log_every: Annotated[int, AtLeast(1)] = 20
     """steps between two rows of metrics"""
-    validate_every: int = 500
+    validate_every: Annotated[int, AtLeast(1)] = 500
     """steps between two validations, each followed by a checkpoint"""
-    validation_episodes: int = 2000
+    validation_episodes: Annotated[int, AtLeast(2)] = 2000
     """episodes (streams, for each order of two tasks) of a validation, the same ones each time"""
-    validation_ways: int | None = None
+    validation_ways: Annotated[int, AtLeast(2)] | None = None
     """classes in an episode of a validation or test; None: the model's n_way"""
-    validation_queries: int = 15
+    validation_queries: Annotated[int, AtLeast(1)] = 15
     """queries per episode of a validation or test"""
-    seed: int = 0
+    seed: Seed = 0
     """seed of weights, episodes and distortions"""
+
+    def __post_init__(self) -> None:
+        if type(self.protocol_options) is ProtocolOptions and self.protocol in OPTIONS:
+            object.__setattr__(self, "protocol_options", OPTIONS[self.protocol]())
+
+    @classmethod
+    def from_earlier(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Read the options of the protocol, which earlier versions kept in fields of their own for each protocol.
+
+        Args:
+            values: the fields as JSON has them, of this or of an earlier version.
+
+        Returns:
+            The fields of this version, with the options as the dataclass of the protocol.
+
+        Raises:
+            TypeError: An option is unknown or of another type than its hint.
+        """
+        former = {name for kind in OPTIONS.values() for name in kind.FORMER_FIELDS}
+        kind = OPTIONS.get(values.get("protocol", cls.protocol), ProtocolOptions)
+        options = values.get("protocol_options", {})
+        for name in kind.FORMER_FIELDS:
+            options = {**options, **values.get(name, {})}
+        try:
+            read = config_from_dict(kind, options)
+        except TypeError as error:
+            raise TypeError(f"protocol_options: {error}") from error
+        return {**{name: value for name, value in values.items() if name not in former}, "protocol_options": read}
+
+    def options(self, kind: type[T]) -> T:
+        """The options of the protocol. Raises UserError where they are those of another protocol than `kind` belongs to."""
+        if not isinstance(self.protocol_options, kind):
+            raise UserError(
+                f"protocol_options: expected {kind.__name__} with protocol {self.protocol!r}, got {self.protocol_options}"
+            )
+        return self.protocol_options
 
     @property
     def budget(self) -> Budget:
@@ -181,8 +162,3 @@ class TrainConfig:
         """The accuracy of guessing in training."""
         ways = range(self.min_ways or self.model.n_way, self.model.n_way + 1)
         return sum(1 / n for n in ways) / len(ways)
-
-
-def read_config(folder: Path) -> TrainConfig:
-    """The configuration of a few-shot run. Raises UserError where the folder is not one."""
-    return read_config_of(folder, TrainConfig)

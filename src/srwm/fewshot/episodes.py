@@ -1,13 +1,14 @@
 """Episodes: few-shot tasks as index tensors over images, and two samplers of them with one interface."""
 
 from dataclasses import dataclass, replace
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Annotated, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from srwm.data import ImageClasses
 from srwm.errors import UserError
+from srwm.training.ranges import AtLeast, Between
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,25 @@ class EpisodeShape:
     def images_per_class(self) -> int:
         """Images of a class that an episode may need: the queries are spread over the classes as evenly as possible."""
         return self.k_shot + -(-self.queries // self.n_way)
+
+
+@dataclass(frozen=True)
+class PoolConfig:
+    """The pool of a step; each image in it is embedded once and serves many episodes."""
+
+    RENAMED: ClassVar = {"turned": "rotated"}
+
+    classes: Annotated[int, AtLeast(1)] = 60
+    """classes in the pool"""
+    images_per_class: Annotated[int, AtLeast(1)] = 6
+    """images of each class in the pool"""
+    rotated: Annotated[float, Between(0, 1)] = 0.0
+    """share of the classes of a pool that are rotated by one to three quarters, as classes of their own; not for data whose
+    rotations are classes already, as Omniglot's"""
+
+    def count(self, classes: int) -> int:
+        """How many classes come out of so many of a data set."""
+        return 4 * classes if self.rotated else classes
 
 
 class Episodes(NamedTuple):
@@ -156,26 +176,23 @@ class PooledSampler:
         shape: EpisodeShape,
         episodes: int,
         generator: torch.Generator,
+        pool: PoolConfig,
         *,
-        classes: int,
-        images_per_class: int,
         min_ways: int | None = None,
         max_shots: int | None = None,
-        rotated: float = 0.0,
     ) -> None:
         self.data, self.images = data, torch.from_numpy(data.images)
         self.offsets = torch.from_numpy(data.offsets)
         self.shape, self.episodes, self.generator = shape, episodes, generator
-        self.pool = EpisodeShape(classes, images_per_class, queries=0)
-        self.min_ways, self.max_shots, self.rotated = min_ways, max_shots, rotated
-        if classes < shape.n_way or images_per_class < shape.images_per_class:
+        self.pool = EpisodeShape(pool.classes, pool.images_per_class, queries=0)
+        self.min_ways, self.max_shots, self.rotated = min_ways, max_shots, pool.rotated
+        if pool.classes < shape.n_way or pool.images_per_class < shape.images_per_class:
             raise UserError(
                 f"pool: {shape.n_way}-way {shape.k_shot}-shot episodes with {shape.queries} queries need a pool of "
-                f"{shape.n_way} classes of {shape.images_per_class} images, got {classes} classes of {images_per_class}"
+                f"{shape.n_way} classes of {shape.images_per_class} images, "
+                f"got {pool.classes} classes of {pool.images_per_class}"
             )
-        if not 0 <= rotated <= 1:
-            raise UserError(f"pool.rotated: expected a share from 0 to 1, got {rotated}")
-        if rotated and data.image_shape[1] != data.image_shape[2]:
+        if pool.rotated and data.image_shape[1] != data.image_shape[2]:
             raise UserError(f"pool.rotated: expected square images, those of {data.name} are {data.image_shape}")
 
     def sample(self) -> Step[Episodes]:

@@ -4,8 +4,12 @@ from dataclasses import replace
 
 from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
-from srwm.fewshot.config import BootstrapConfig, DelayedConfig, OptimizerConfig, PoolConfig, SequentialConfig, TrainConfig
+from srwm.fewshot.config import OptimizerConfig, TrainConfig
+from srwm.fewshot.episodes import PoolConfig
 from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.protocols.bootstrap import BootstrapConfig
+from srwm.fewshot.protocols.delayed import DelayedConfig
+from srwm.fewshot.protocols.sequential import SequentialConfig
 from srwm.nn import StackConfig
 from srwm.vision import DropoutType
 
@@ -66,7 +70,7 @@ def _paper_sequential(core: str) -> TrainConfig:
         _PAPER_OMNIGLOT,
         protocol="sequential",
         second_data="mini-imagenet",
-        sequential=SequentialConfig(trim=60),
+        protocol_options=SequentialConfig(trim=60),
         model=ModelConfig(image_shape=(3, 84, 84), stem_channels=32, input="paper", stack=stack),
         k_shot=15,
         episodes=16,
@@ -147,7 +151,7 @@ _CPU_CIFARFS = replace(
 _CPU_DELAYED = replace(
     _CPU_OMNIGLOT,
     protocol="delayed",
-    delayed=DelayedConfig(hint=0.5),
+    protocol_options=DelayedConfig(hint=0.5),
     model=replace(
         _CPU_OMNIGLOT.model,
         stack=StackConfig(d_model=128, num_heads=8, num_layers=2, ff_factor=2, core_options={"query_init_std": 0.01}),
@@ -163,7 +167,7 @@ _CPU_SEQUENTIAL = replace(
     _CPU_DELAYED,
     protocol="sequential",
     second_data="mini-imagenet",
-    sequential=SequentialConfig(trim=60),
+    protocol_options=SequentialConfig(hint=0.5, trim=60),
     model=replace(_CPU_DELAYED.model, image_shape=(3, 32, 32), stem_channels=32),
     augmentation=AugmentationConfig(outside="reflection"),
     validation_episodes=200,
@@ -172,7 +176,7 @@ _CPU_SEQUENTIAL = replace(
 _CPU_BOOTSTRAP = replace(
     _CPU_OMNIGLOT,
     protocol="bootstrap",
-    bootstrap=BootstrapConfig(future=10),
+    protocol_options=BootstrapConfig(future=10),
     # as much beside cross-entropies of weights 1 and 10 as in plain training beside one
     auxiliary=replace(_CPU_OMNIGLOT.auxiliary, weight=11 * _CPU_OMNIGLOT.auxiliary.weight),
 )
@@ -232,7 +236,7 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
     ),
     "paper-bootstrap-omniglot-1shot": (
         "bootstrapped training with the published weights of its losses, 1 / 10 / 1, on the model of paper-omniglot-1shot",
-        replace(_PAPER_OMNIGLOT, protocol="bootstrap", bootstrap=BootstrapConfig(future=10)),
+        replace(_PAPER_OMNIGLOT, protocol="bootstrap", protocol_options=BootstrapConfig(future=10)),
     ),
     "cpu-omniglot-1shot": (
         "5-way 1-shot Omniglot for a desktop CPU: pooled episodes, bfloat16, balanced input, 30 minutes",

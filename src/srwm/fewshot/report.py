@@ -1,4 +1,4 @@
-"""What a run came to: its accuracy and its learning curve."""
+"""The results of a run: accuracies of its best weights and of baselines, written into its folder."""
 
 import dataclasses
 import hashlib
@@ -8,22 +8,25 @@ from pathlib import Path
 
 from torch import Tensor
 
-from srwm.data import ImageClasses, Split
+from srwm.data import ImageClasses
 from srwm.data.splits import FOLDER, DatasetName
 from srwm.errors import UserError
 from srwm.fewshot.build import validation_shape
-from srwm.fewshot.config import TrainConfig, read_config
-from srwm.fewshot.episodes import EpisodeShape
+from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.evaluation.adaptation import write_adaptations
 from srwm.fewshot.evaluation.baselines import evaluate_baselines
+from srwm.fewshot.evaluation.config import EvaluationConfig
 from srwm.fewshot.evaluation.evaluate import Accuracy
 from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.factory import build_model
-from srwm.fewshot.protocols.base import Evaluation
-from srwm.fewshot.protocols.registry import PROTOCOLS, STREAMS
+from srwm.fewshot.protocols.base import Evaluation, Sets
+from srwm.fewshot.protocols.registry import protocol_of, read_config
 from srwm.fewshot.training.run_data import check_fingerprint
 from srwm.training.checkpoint import load_weights
+from srwm.training.configuration import check_values
 from srwm.training.runs import BEST, keep_result
+
+_DEFAULT = EvaluationConfig()
 
 
 def load_best(folder: Path) -> EpisodeModel:
@@ -39,87 +42,118 @@ def load_best(folder: Path) -> EpisodeModel:
     return model.eval()
 
 
-def score_run(
-    folder: Path,
-    data: ImageClasses,
-    episodes: int = 10_000,
-    queries: int | None = None,
-    seed: int = 1,
-    second: ImageClasses | None = None,
-    *,
-    other: DatasetName | None = None,
-    split: Split = "test",
-    tta_passes: int = 1,
-) -> Evaluation:
-    """Test of a run's best weights on `data` (and `second`); its accuracy is also written to `test.json` in the run folder.
+def score_run(folder: Path, sets: Sets, evaluation: EvaluationConfig = _DEFAULT) -> Evaluation:
+    """Evaluate a run's best weights, and write the accuracy into its folder.
 
-    Episodes are of the run's shape, with `queries` queries or as many as in its validations. A run on streams also leaves the
-    accuracy at every step in `adaptation.json` and `adaptation.csv`. Results over more episodes of the same weights stay, and a
-    warning tells so. `other` names the data set where it is not the run's own: its result lies beside the run's, in
-    `test-NAME.json`. `split` tells of which classes `data` are; the result of others than those for the test goes into
-    `val.json` or `train.json`, and the accuracy at every step nowhere. `tta_passes` is how often the examples are read, as in
-    `srwm.fewshot.evaluation.evaluate.evaluate`; the result of more than one reading goes into `test-tta-N.json`. Raises
-    UserError as `load_best`, `check_other` and, for the run's own data, `check_fingerprint`, where there are more or fewer data
-    sets than the protocol has, or queries or test-time augmentation for streams.
+    The file is `test.json` for the run's own test classes, else named by what differs: `val.json`, `test-tta-4.json`,
+    `test-glyphs.json`. A result over more episodes of the same weights stays, with a warning. A run on streams also leaves the
+    accuracy at every step of its test in `adaptation.json` and `adaptation.csv`.
+
+    Args:
+        folder: the run folder.
+        sets: the data set of the split to evaluate on, or the two data sets of a protocol with two tasks.
+        evaluation: number and seed of the episodes, which have the shape of the run's validations, and what else differs
+            from the test of the run.
+
+    Returns:
+        The accuracy, with the features of the images, or for streams the accuracy at every step.
+
+    Raises:
+        UserError: As `load_best` and `check_evaluation`; the number of data sets is not the protocol's; or the run's own data
+            have changed (`check_fingerprint`).
     """
     config = read_config(folder)
-    check_other(config, other)
-    path = _result(folder, split, other, tta_passes)
-    if queries is not None:
-        if config.protocol in STREAMS:
-            raise UserError(f"queries: streams have none, and the protocol is {config.protocol!r}")
-        config = dataclasses.replace(config, validation_queries=queries)
-    protocol = PROTOCOLS[config.protocol]
-    sets = (data,) if second is None else (data, second)
+    check_evaluation(config, evaluation)
+    protocol = protocol_of(config)
     if len(sets) != protocol.num_sets:
-        raise UserError(f"second: expected a data set exactly if the protocol has two, it is {config.protocol!r}")
-    if other is None:
-        check_fingerprint(folder, {split: sets})
-    found = protocol.evaluate(config, load_best(folder), sets, episodes, seed, tta_passes)
-    shape = dataclasses.asdict(protocol.test_shape(config))
-    names = ", ".join(part.name for part in sets)
-    result = {"data": names, **shape, **dataclasses.asdict(found.accuracy), "seed": seed}
-    if keep_result(path, result, folder / BEST) and found.adaptations and split == "test":
+        raise UserError(f"sets: expected {protocol.num_sets} with protocol {config.protocol!r}, got {len(sets)}")
+    if _other(config, evaluation) is None:
+        check_fingerprint(folder, {evaluation.split: sets})
+    config = _with_queries(config, evaluation)
+    found = protocol.evaluate(config, load_best(folder), sets, evaluation)
+    result = {
+        "data": ", ".join(part.name for part in sets),
+        **dataclasses.asdict(protocol.test_shape(config)),
+        **dataclasses.asdict(found.accuracy),
+        "seed": evaluation.seed,
+    }
+    path = _result(folder, evaluation.split, config, evaluation)
+    if keep_result(path, result, folder / BEST) and found.adaptations and evaluation.split == "test":
         write_adaptations(folder, found.adaptations)
     return found
 
 
 def score_baselines(
-    folder: Path,
-    data: ImageClasses,
-    episodes: int = 10_000,
-    queries: int | None = None,
-    seed: int = 1,
-    features: Sequence[Tensor] | None = None,
-    *,
-    other: DatasetName | None = None,
-    split: Split = "test",
-    tta_passes: int = 1,
+    folder: Path, data: ImageClasses, evaluation: EvaluationConfig = _DEFAULT, features: Sequence[Tensor] | None = None
 ) -> Mapping[str, Accuracy]:
-    """Accuracy of the baselines on the episodes of `score_run`, by name, also written to `baselines.json`, as its result is.
+    """Evaluate the baselines on the episodes of `score_run`, and write their accuracies into the run folder.
 
-    `features` are those of `score_run`, where it has been called. With `other` it is `baselines-NAME.json`, with another
-    `split` `val-baselines.json`, with an `tta_passes` `baselines-tta-N.json`, with all `val-baselines-tta-N-NAME.json`.
+    The file is `baselines.json`, else named as that of `score_run`: `val-baselines.json`, `baselines-tta-4.json`.
+
+    Args:
+        folder: the run folder.
+        data: the data set of the split to evaluate on.
+        evaluation: as of `score_run`.
+        features: those that `score_run` returned for this data, where it has been called; None: they are computed.
+
+    Returns:
+        The accuracy of each baseline, by name.
+
+    Raises:
+        UserError: As `score_run`.
     """
-    path = _result(folder, "baselines" if split == "test" else f"{split}-baselines", other, tta_passes)
-    shape = episode_shape(folder, queries)
-    found = evaluate_baselines(load_best(folder), data, shape, episodes, seed, features, tta_passes)
-    result = {name: dataclasses.asdict(accuracy) for name, accuracy in found.items()}
-    keep_result(path, {"data": data.name, **dataclasses.asdict(shape), **result, "seed": seed}, folder / BEST)
+    config = read_config(folder)
+    check_evaluation(config, evaluation)
+    shape = validation_shape(_with_queries(config, evaluation))
+    found = evaluate_baselines(
+        load_best(folder), data, shape, evaluation.episodes, evaluation.seed, features, evaluation.tta_passes
+    )
+    accuracies = {name: dataclasses.asdict(accuracy) for name, accuracy in found.items()}
+    result = {"data": data.name, **dataclasses.asdict(shape), **accuracies, "seed": evaluation.seed}
+    kind = "baselines" if evaluation.split == "test" else f"{evaluation.split}-baselines"
+    keep_result(_result(folder, kind, config, evaluation), result, folder / BEST)
     return found
 
 
-def check_other(config: TrainConfig, other: DatasetName | None) -> None:
-    """Raise UserError where a run of this configuration is not tested on any data set but its own."""
-    if other is not None and config.protocol in STREAMS:
-        raise UserError(f"data: runs on streams are tested on their own data, and the protocol is {config.protocol!r}")
+def check_evaluation(config: TrainConfig, evaluation: EvaluationConfig) -> None:
+    """Check what a run can be evaluated on.
+
+    Args:
+        config: the configuration of the run.
+        evaluation: the evaluation.
+
+    Raises:
+        UserError: A value is out of its range; the protocol has no queries, and their number, test-time augmentation or
+            another data set is given; or another data set is given, and the run's images are normalized.
+    """
+    check_values(evaluation)
+    other = _other(config, evaluation)
+    if not protocol_of(config).has_queries:
+        on_streams = f"the protocol is {config.protocol!r}"
+        if other is not None:
+            raise UserError(f"data: runs on streams are tested on their own data, and {on_streams}")
+        if evaluation.queries is not None:
+            raise UserError(f"queries: streams have none, and {on_streams}")
+        if evaluation.tta_passes != 1:
+            raise UserError(f"tta_passes: expected 1, since streams are read once, and {on_streams}")
     if other is not None and config.normalize:
         raise UserError("data: runs on normalized images are tested on their own data, whose statistics their models know")
 
 
-def _result(folder: Path, kind: str, other: DatasetName | None, tta_passes: int) -> Path:
+def _other(config: TrainConfig, evaluation: EvaluationConfig) -> DatasetName | None:
+    """The data set where it is not the run's own."""
+    return None if evaluation.data == config.data else evaluation.data
+
+
+def _with_queries(config: TrainConfig, evaluation: EvaluationConfig) -> TrainConfig:
+    queries = evaluation.queries
+    return config if queries is None else dataclasses.replace(config, validation_queries=queries)
+
+
+def _result(folder: Path, kind: str, config: TrainConfig, evaluation: EvaluationConfig) -> Path:
     """Where a result goes: test.json, test-tta-4.json, test-glyphs.json, test-FOLDER-HASH.json."""
-    kind = kind if tta_passes == 1 else f"{kind}-tta-{tta_passes}"
+    other = _other(config, evaluation)
+    kind = kind if evaluation.tta_passes == 1 else f"{kind}-tta-{evaluation.tta_passes}"
     if other is None:
         return folder / f"{kind}.json"
     if not other.startswith(FOLDER):
@@ -127,18 +161,3 @@ def _result(folder: Path, kind: str, other: DatasetName | None, tta_passes: int)
     path = Path(other.removeprefix(FOLDER)).expanduser().resolve()
     digest = hashlib.blake2b(str(path).encode(errors="surrogateescape"), digest_size=4).hexdigest()
     return folder / f"{kind}-{re.sub(r'[^A-Za-z0-9.+-]', '-', path.name)[:64]}-{digest}.json"
-
-
-def episode_shape(folder: Path, queries: int | None = None) -> EpisodeShape:
-    """Test episodes of a run: those of its validations, or with another number of queries."""
-    shape = validation_shape(read_config(folder))
-    return shape if queries is None else dataclasses.replace(shape, queries=queries)
-
-
-def draw_learning_curve(folder: Path) -> Path:
-    """Draw accuracy and loss of the run's metrics into `learning_curve.png`; returns its path."""
-    from srwm.fewshot.figures.curves import draw_learning_curves
-
-    path = folder / "learning_curve.png"
-    draw_learning_curves([folder], path)
-    return path

@@ -8,6 +8,7 @@ import tyro
 from srwm.rl.agent import AgentConfig
 from srwm.rl.envs import EnvConfig
 from srwm.rl.progress import Progress
+from srwm.training.ranges import Above, AtLeast, Between, Seed
 
 
 @dataclass(frozen=True)
@@ -16,13 +17,13 @@ class OptimizerConfig:
 
     name: Literal["rmsprop", "adam"] = "rmsprop"
     """the optimizer"""
-    lr: float = 6e-4
+    lr: Annotated[float, Above(0)] = 6e-4
     """learning rate at the start"""
-    alpha: float = 0.99
+    alpha: Annotated[float, Between(0, 1)] = 0.99
     """decay of the mean squared gradient; Adam's is 0.999"""
-    eps: float = 0.01
+    eps: Annotated[float, AtLeast(0)] = 0.01
     """added to the root of the mean squared gradient"""
-    clip_norm: float | None = 40.0
+    clip_norm: Annotated[float, Above(0)] | None = 40.0
     """largest norm of the gradient; None: no clipping"""
 
 
@@ -30,13 +31,13 @@ class OptimizerConfig:
 class PPOConfig:
     """What PPO has beside the settings of every algorithm; its losses are means, so costs and clip_norm act on means."""
 
-    clip: float = 0.2
+    clip: Annotated[float, Above(0)] = 0.2
     """largest change of an action's probability, relative to the acting policy's, that is rewarded"""
-    lambda_: Annotated[float, tyro.conf.arg(name="lambda")] = 0.95
+    lambda_: Annotated[float, Between(0, 1), tyro.conf.arg(name="lambda")] = 0.95
     """decay of later temporal differences in an advantage"""
-    epochs: int = 3
+    epochs: Annotated[int, AtLeast(1)] = 3
     """passes over the unrolls of an update"""
-    minibatches: int = 4
+    minibatches: Annotated[int, AtLeast(1)] = 4
     """gradient steps per pass, each on whole unrolls"""
 
 
@@ -52,15 +53,15 @@ class TrainConfig:
     """IMPALA: one gradient step per batch on sums over its steps, V-trace; PPO: several, on means, clipped ratios"""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     """settings of PPO"""
-    unroll_length: int = 50
+    unroll_length: Annotated[int, AtLeast(1)] = 50
     """steps of an unroll: as far as gradients reach back"""
-    batch_size: int = 32
+    batch_size: Annotated[int, AtLeast(1)] = 32
     """unrolls per update; the environments fill a queue of them"""
     overlap: bool = False
     """act the next unroll while learning, with the weights from before the update, on half as many threads as learning has"""
-    discount: float = 0.99
+    discount: Annotated[float, Between(0, 1)] = 0.99
     """discount of the return, per step"""
-    reward_clip: float | None = 1.0
+    reward_clip: Annotated[float, Above(0)] | None = 1.0
     """largest reward, positive or negative, that is learned from; None: rewards as they are"""
     value_cost: float = 0.25
     """weight of the squared errors of the values"""
@@ -68,18 +69,18 @@ class TrainConfig:
     """weight of the policy's entropy"""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """the optimizer"""
-    frames: int | None = None
+    frames: Annotated[int, Above(0)] | None = None
     """budget of training in steps of all environments together"""
-    minutes: float | None = None
+    minutes: Annotated[float, Above(0)] | None = None
     """budget of training in minutes of wall time; of several budgets, what ends first"""
-    cpu_minutes: float | None = None
+    cpu_minutes: Annotated[float, Above(0)] | None = None
     """budget of training in minutes of processor time, all threads of a process added up: with one thread the minutes that it
     computes, whatever else the machine does meanwhile"""
-    log_every: int = 10
+    log_every: Annotated[int, AtLeast(1)] = 10
     """updates between two rows of metrics"""
-    checkpoint_every: int = 1
+    checkpoint_every: Annotated[int, AtLeast(1)] = 1
     """updates between two checkpoints; 1: a run that is killed loses nothing but the unroll under way"""
-    seed: int = 0
+    seed: Seed = 0
     """seed of weights, environments and actions"""
 
     def spent(self, progress: Progress) -> float:

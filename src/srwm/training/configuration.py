@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from srwm.errors import UserError
+from srwm.training.ranges import SEED, Range, ranges_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -24,6 +25,8 @@ class Entry(NamedTuple):
     name: str
     value: Any
     hint: Any
+    ranges: tuple[Range, ...]
+    """what each number in it must hold to"""
     decides: bool
     """whether an outcome depends on it"""
 
@@ -36,10 +39,16 @@ class Entry(NamedTuple):
 def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
     """Build a configuration dataclass from what `dataclasses.asdict` and JSON made of it.
 
-    Fields and values of earlier versions are read by the tables of the dataclass: `RENAMED` maps a field's earlier name to
-    its present one, or with dots to one of a configuration in it; `RENAMED_VALUES` a field's earlier values to present ones.
-    What no table can say, the class method `from_earlier` does first: it takes and returns the dict.
-    Raises TypeError where a field is unknown or missing, or a nested value is not as its type says.
+    Fields and values of earlier versions are read by tables of the dataclass: `RENAMED` maps a field's earlier name to its
+    present one, or with dots to one of a configuration in it; `RENAMED_VALUES` a field's earlier values to present ones. Where
+    tables are not enough, the dataclass has a classmethod `from_earlier`, which maps all values before the tables are used.
+
+    Args:
+        kind: the dataclass.
+        values: its fields, of this or an earlier version.
+
+    Raises:
+        TypeError: A field is unknown or missing, or a nested value is not as its type says.
     """
     hints = {name: hint for name, hint in typing.get_type_hints(kind).items() if typing.get_origin(hint) is not typing.ClassVar}
     values = _with_present_names(kind, getattr(kind, "from_earlier", dict)(values))
@@ -57,48 +66,68 @@ def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
 
 def entries(config: "DataclassInstance", prefix: str = "") -> Iterator[Entry]:
     """The fields of a configuration in order, and after one that is a configuration those in it."""
-    hints = typing.get_type_hints(type(config))
+    hints, annotated = (typing.get_type_hints(type(config), include_extras=extras) for extras in (False, True))
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        entry = Entry(f"{prefix}{field.name}", value, hints[field.name], field.metadata != NO_OUTCOME)
+        name, value = field.name, getattr(config, field.name)
+        ranges = tuple(ranges_of(annotated[name]))
+        entry = Entry(f"{prefix}{name}", value, hints[name], ranges, field.metadata != NO_OUTCOME)
         yield entry
         if entry.nested:
             yield from entries(value, f"{entry.name}.")
 
 
-def check_types(config: "DataclassInstance") -> None:
-    """Raise UserError that names the field whose value is not as its type says, in a configuration or one in it."""
+def check_values(config: "DataclassInstance", *, nested: bool = True) -> None:
+    """Check every field of a configuration, and of configurations in it, by its type hint.
+
+    Args:
+        config: a dataclass whose hints may carry ranges: `Annotated[int, AtLeast(1)]`.
+        nested: whether configurations in it are checked as well.
+
+    Raises:
+        UserError: It names the field whose value is of another type than its hint, is NaN, or is out of its range. A range
+            holds for each number of a tuple, and None is in every range.
+    """
     for entry in entries(config):
-        value, hint = entry.value, entry.hint
-        if dataclasses.is_dataclass(hint) and not isinstance(value, typing.cast(type[Any], hint)):
-            raise UserError(f"{entry.name}: expected {_name(hint)}, got {value!r}")
-        if entry.nested:
+        if not nested and "." in entry.name:
             continue
-        try:
-            _restore(hint, list(value) if isinstance(value, tuple) else value)
-        except TypeError as error:
-            raise UserError(f"{entry.name}: {error}") from error
+        _check_type(entry)
+        if not entry.nested:
+            _check_numbers(entry)
 
 
-def check_no_nan(config: "DataclassInstance") -> None:
-    """Raise UserError that names the field where a number of a configuration, or of one in it, is NaN."""
-    for entry in entries(config):
-        for name, value in _numbers(entry):
-            if isinstance(value, float) and math.isnan(value):
-                raise UserError(f"{name}: expected a number, got {entry.value}")
+def check_seed(seed: int) -> None:
+    """Raise UserError for a seed that is not a number from 0 below 2**63."""
+    if not SEED.holds(seed):
+        raise UserError(f"seed: expected {SEED}, got {seed}")
+
+
+def _check_type(entry: Entry) -> None:
+    hint, value = entry.hint, entry.value
+    if dataclasses.is_dataclass(hint) and not isinstance(value, typing.cast(type[Any], hint)):
+        raise UserError(f"{entry.name}: expected {_name(hint)}, got {value!r}")
+    if entry.nested:
+        return
+    try:
+        _restore(hint, list(value) if isinstance(value, tuple) else value)
+    except TypeError as error:
+        raise UserError(f"{entry.name}: {error}") from error
+
+
+def _check_numbers(entry: Entry) -> None:
+    for name, value in _numbers(entry):
+        if isinstance(value, float) and math.isnan(value):
+            raise UserError(f"{name}: expected a number, got {entry.value}")
+        for limits in entry.ranges:
+            if value is not None and not limits.holds(value):
+                raise UserError(f"{name}: expected {limits}, got {entry.value}")
 
 
 def _numbers(entry: Entry) -> list[tuple[str, Any]]:
     """What an entry holds, each with its name: itself, the parts of a tuple, or the items of a dict."""
     if isinstance(entry.value, dict):
         return [(f"{entry.name}.{name}", value) for name, value in entry.value.items()]
-    return [(entry.name, value) for value in (entry.value if isinstance(entry.value, tuple) else (entry.value,))]
-
-
-def check_seed(seed: int) -> None:
-    """Raise UserError for a seed that is not a number from 0 below 2**63."""
-    if not 0 <= seed < 2**63:
-        raise UserError(f"seed: expected a number from 0 below 2**63, got {seed}")
+    name = entry.name.removesuffix("_")  # a field that would be a keyword of Python
+    return [(name, value) for value in (entry.value if isinstance(entry.value, tuple) else (entry.value,))]
 
 
 def _with_present_names(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -151,7 +180,7 @@ def _fits(hint: Any, value: Any) -> bool:
         case typing.Literal:
             return value in typing.get_args(hint)
         case None:
-            if dataclasses.is_dataclass(hint) or isinstance(value, bool) != (hint is bool):
+            if isinstance(value, bool) != (hint is bool):
                 return False
             return isinstance(value, (int, float) if hint is float else hint)
         case origin:

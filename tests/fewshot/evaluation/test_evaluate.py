@@ -9,7 +9,7 @@ from srwm.data import ImageClasses
 from srwm.errors import UserError
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
 from srwm.fewshot.evaluation.baselines import nearest_neighbor
-from srwm.fewshot.evaluation.evaluate import Accuracy, answer, embed_all, embed_views, evaluate, score
+from srwm.fewshot.evaluation.evaluate import Accuracy, embed_all, embed_views, episode_logits, evaluate, score
 from srwm.fewshot.images import to_float
 from srwm.fewshot.models.factory import build_model
 
@@ -44,7 +44,7 @@ def test_evaluation_is_what_reading_the_episode_image_by_image_gives(config, spl
     drawn = draw_episodes(torch.from_numpy(data.offsets), SHAPE, 5, torch.Generator().manual_seed(3))
     images = to_float(torch.from_numpy(data.images))
     with torch.no_grad():
-        logits = answer(model, embed_all(model, data), drawn)
+        logits = episode_logits(model, embed_all(model, data), drawn)
         for b in range(5):
             sequence = torch.cat([drawn.support[b].expand(4, -1), drawn.query[b, :, None]], dim=1)
             labels = torch.cat([drawn.support_labels[b].expand(4, -1), torch.full((4, 1), -1)], dim=1)
@@ -68,7 +68,7 @@ def test_an_ensemble_is_the_mean_of_readings_in_other_orders_through_other_views
             view, support, labels = features[reading % 3], drawn.support[:, order], drawn.support_labels[:, order]
             state = model.learn_features(view[support], labels)
             total = total + model.query_features(view[drawn.query], state).double().softmax(-1)
-        one = score(lambda drawn: answer(model, features[0], drawn).argmax(-1), data, shape, 200, 5)
+        one = score(lambda drawn: episode_logits(model, features[0], drawn).argmax(-1), data, shape, 200, 5)
     expected = Accuracy.of((total.argmax(-1) == drawn.query_labels).double().mean(1))
     assert evaluate(model, data, shape, 200, 5, features, readings) == expected
     assert evaluate(model, data, shape, 200, 5, features) == one
@@ -94,7 +94,7 @@ def test_labels_without_an_example_are_never_answered(config, splits):
     model = build_model(config.model).eval()
     drawn = draw_episodes(torch.from_numpy(splits["test"].offsets), EpisodeShape(2, 1, 3, slots=3), 20)
     with torch.no_grad():
-        logits = answer(model, embed_all(model, splits["test"]), drawn)
+        logits = episode_logits(model, embed_all(model, splits["test"]), drawn)
     for support_labels, of_episode in zip(drawn.support_labels, logits, strict=True):
         answered = of_episode > -torch.inf
         assert answered.all(0).nonzero().flatten().tolist() == sorted(support_labels.tolist())

@@ -21,7 +21,8 @@ from srwm.fewshot.evaluation.baselines import (
     predictors,
     prototype_labels,
 )
-from srwm.fewshot.evaluation.evaluate import answer, evaluate
+from srwm.fewshot.evaluation.config import EvaluationConfig
+from srwm.fewshot.evaluation.evaluate import episode_logits, evaluate
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.factory import build_model
 from srwm.fewshot.models.prototypes import PrototypicalNetwork
@@ -139,10 +140,10 @@ def test_it_trains_by_the_same_machinery(tmp_path, config, splits):
     model = load_best(tmp_path / "run")
     assert isinstance(model, PrototypicalNetwork)
     assert {name.partition(".")[0] for name, _ in model.named_parameters()} == {"stem"}
-    accuracy, _, features = score_run(tmp_path / "run", splits["test"], 200)
+    accuracy, _, features = score_run(tmp_path / "run", [splits["test"]], EvaluationConfig(200))
     assert accuracy.mean > 0.9
-    baselines = score_baselines(tmp_path / "run", splits["test"], 200, features=features)
-    assert baselines == score_baselines(tmp_path / "run", splits["test"], 200)
+    baselines = score_baselines(tmp_path / "run", splits["test"], EvaluationConfig(200), features)
+    assert baselines == score_baselines(tmp_path / "run", splits["test"], EvaluationConfig(200))
     assert baselines[PROTOTYPES] == accuracy, "its own prototypes are the model itself"
     stored = json.loads((tmp_path / "run" / "baselines.json").read_text())
     assert stored[PROTOTYPES]["mean"] == accuracy.mean
@@ -156,7 +157,7 @@ def test_baselines_answer_the_episodes_of_the_model(config, splits):
     with torch.inference_mode():
         features = model.embed(torch.from_numpy(data.images).float() / 255)
         known = predictors(model, features)
-        assert torch.equal(known["model"](drawn), answer(model, features, drawn).argmax(-1))
+        assert torch.equal(known["model"](drawn), episode_logits(model, features, drawn).argmax(-1))
         for b in range(20):
             for q in range(4):
                 asked = features[drawn.query[b, q]]

@@ -5,10 +5,10 @@ import torch
 from torch.nn import functional as F
 
 from srwm.errors import UserError
-from srwm.fewshot.config import BootstrapConfig, PoolConfig
+from srwm.fewshot.episodes import PoolConfig
 from srwm.fewshot.images import to_float
 from srwm.fewshot.models.sequence import FewShotModel
-from srwm.fewshot.protocols.bootstrap import Bootstrap, match_outputs, match_states
+from srwm.fewshot.protocols.bootstrap import Bootstrap, BootstrapConfig, match_outputs, match_states
 from srwm.fewshot.protocols.registry import check_config, with_second
 from srwm.fewshot.protocols.synchronous import Synchronous
 
@@ -19,7 +19,7 @@ def tensors(seed, *shapes):
 
 
 def bootstrapped(config, **chosen):
-    config = dataclasses.replace(config, protocol="bootstrap", bootstrap=BootstrapConfig(**{"future": 4, **chosen}))
+    config = dataclasses.replace(config, protocol="bootstrap", protocol_options=BootstrapConfig(**{"future": 4, **chosen}))
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, stem_dropout=0.0))
     torch.manual_seed(0)
     return Bootstrap(config, num_classes=10), config
@@ -121,7 +121,7 @@ def test_future_examples_and_questions_are_spread_evenly_each(config, splits, mo
 
 def test_what_does_not_fit_is_told(config, splits):
     _, config = bootstrapped(config, future=-1)
-    with pytest.raises(UserError, match="bootstrap: expected 0 or more"):
+    with pytest.raises(UserError, match=r"protocol_options\.future: expected 0 or more, got -1"):
         check_config(config, with_second(splits, None))
     _, config = bootstrapped(config, future=40)
     with pytest.raises(UserError, match="with 45 queries need a pool of 3 classes of 16 images"):

@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional as F
 
 from srwm.data import ImageClasses
-from srwm.fewshot.config import DelayedConfig
 from srwm.fewshot.episodes import Step
+from srwm.fewshot.evaluation.config import EvaluationConfig
 from srwm.fewshot.models.factory import build_model
-from srwm.fewshot.protocols.delayed import Delayed, Streams, answer_stream
+from srwm.fewshot.protocols.delayed import Delayed, DelayedConfig, Streams, answer_stream
 
 from .recall import Recall
 
@@ -90,7 +90,7 @@ def test_a_stream_holds_every_class_equally_often_in_random_order(config, sample
 
 def test_evaluation_counts_what_a_model_of_known_answers_gets_right(config):
     model = Recall(3)
-    accuracy, (found,) = (Delayed.evaluate(config, model, (constant_classes("test", 5, 4),), 50, 0))[:2]
+    accuracy, (found,) = (Delayed.evaluate(config, model, (constant_classes("test", 5, 4),), EvaluationConfig(50, seed=0)))[:2]
     (task,) = found.tasks
     assert [shot.mean for shot in task.shots] == [0, 1, 1, 1]
     assert accuracy.mean == found.total.mean == pytest.approx(3 / 4)
@@ -100,7 +100,7 @@ def test_evaluation_counts_what_a_model_of_known_answers_gets_right(config):
 
 
 def test_a_hint_is_the_image_whose_label_comes_and_training_streams_alone_have_it(config):
-    config = dataclasses.replace(config, delayed=DelayedConfig(hint=0.5))
+    config = dataclasses.replace(config, protocol_options=DelayedConfig(hint=0.5))
     torch.manual_seed(0)
     protocol = Delayed(config, num_classes=10).eval()
     seen = []
@@ -115,13 +115,15 @@ def test_a_hint_is_the_image_whose_label_comes_and_training_streams_alone_have_i
     assert torch.allclose(hints[:, 1:], features[streams.images[:2, :2]], atol=1e-5)
     weights = [protocol.hint.weight, *protocol.model.parameters()]
     assert all(g is None or g.any() for g in torch.autograd.grad(found.loss, weights, allow_unused=True))
-    Delayed.evaluate(config, protocol.model, (constant_classes("val", 4, 20),), 8, seed=0)
+    Delayed.evaluate(config, protocol.model, (constant_classes("val", 4, 20),), EvaluationConfig(8, seed=0))
     assert len(seen) == 1
 
 
 def test_accuracy_in_training_is_that_of_streams_without_hints(config):
     torch.manual_seed(0)
-    plain, hinted = (Delayed(dataclasses.replace(config, delayed=DelayedConfig(share)), 10).eval() for share in (0.0, 0.5))
+    plain, hinted = (
+        Delayed(dataclasses.replace(config, protocol_options=DelayedConfig(share)), 10).eval() for share in (0.0, 0.5)
+    )
     plain.model = hinted.model
     images = torch.rand(6, *config.model.image_shape)
     drawn = torch.randint(6, (4, 7)), torch.randint(3, (4, 7)), torch.rand(4, 7) < 0.7

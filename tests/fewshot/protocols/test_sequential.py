@@ -6,9 +6,10 @@ import torch
 
 from srwm.errors import UserError
 from srwm.fewshot.episodes import Step
+from srwm.fewshot.evaluation.config import EvaluationConfig
 from srwm.fewshot.protocols.delayed import Streams
 from srwm.fewshot.protocols.registry import check_config, with_second
-from srwm.fewshot.protocols.sequential import Sequential, join
+from srwm.fewshot.protocols.sequential import Sequential, SequentialConfig, join
 
 from .recall import Recall
 from .test_delayed import constant_classes
@@ -18,9 +19,13 @@ LETTERS, DIGITS = constant_classes("letters", 12, 6), constant_classes("digits",
 
 @pytest.fixture
 def config(config):
-    sequential = dataclasses.replace(config.sequential, trim=7)
     return dataclasses.replace(
-        config, protocol="sequential", second_data="omniglot", sequential=sequential, k_shot=4, augment=False
+        config,
+        protocol="sequential",
+        second_data="omniglot",
+        protocol_options=SequentialConfig(trim=7),
+        k_shot=4,
+        augment=False,
     )
 
 
@@ -95,7 +100,7 @@ def test_the_generator_is_all_of_the_state(config):
 
 
 def test_evaluation_runs_over_whole_tasks_in_both_orders(config):
-    accuracy, found = (Sequential.evaluate(config, Recall(3), (LETTERS, DIGITS), 30, 0))[:2]
+    accuracy, found = (Sequential.evaluate(config, Recall(3), (LETTERS, DIGITS), EvaluationConfig(30, seed=0)))[:2]
     assert [order.name for order in found] == ["letters, digits", "digits, letters"]
     for order in found:
         for task in order.tasks:
@@ -107,7 +112,7 @@ def test_evaluation_runs_over_whole_tasks_in_both_orders(config):
 
 def test_the_same_data_set_twice_gives_two_different_tasks(config):
     model = Recall(3)
-    Sequential.evaluate(config, model, (LETTERS, LETTERS), 10, 0)
+    Sequential.evaluate(config, model, (LETTERS, LETTERS), EvaluationConfig(10, seed=0))
     features, _, _ = model.seen[0]
     first, second = features[..., 0].chunk(2, dim=1)
     assert (first.sort().values != second.sort().values).any(1).sum() > 5
@@ -121,7 +126,7 @@ def test_the_same_data_set_twice_gives_two_different_tasks(config):
     ],
 )
 def test_what_does_not_fit_is_told(config, changes, second, message):
-    config = dataclasses.replace(config, sequential=dataclasses.replace(config.sequential, **changes))
+    config = dataclasses.replace(config, protocol_options=dataclasses.replace(config.protocol_options, **changes))
     splits = (dict.fromkeys(("train", "val", "test"), data) if data else None for data in (LETTERS, second))
     with pytest.raises(UserError, match=message):
         check_config(config, with_second(*splits))

@@ -13,15 +13,20 @@ from srwm.errors import UserError
 from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.build import build_sampler, validation_shape
-from srwm.fewshot.config import BootstrapConfig, DelayedConfig, OptimizerConfig, PoolConfig, SequentialConfig
-from srwm.fewshot.episodes import EpisodeShape
-from srwm.fewshot.evaluation.adaptation import draw_adaptation
+from srwm.fewshot.config import OptimizerConfig
+from srwm.fewshot.episodes import EpisodeShape, PoolConfig
+from srwm.fewshot.evaluation.config import EvaluationConfig
 from srwm.fewshot.evaluation.evaluate import evaluate
+from srwm.fewshot.figures.adaptation import draw_adaptation
+from srwm.fewshot.figures.curves import draw_learning_curve
 from srwm.fewshot.images import to_float
 from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.protocols.bootstrap import BootstrapConfig
+from srwm.fewshot.protocols.delayed import DelayedConfig
 from srwm.fewshot.protocols.registry import build_protocol
+from srwm.fewshot.protocols.sequential import SequentialConfig
 from srwm.fewshot.protocols.synchronous import Synchronous
-from srwm.fewshot.report import draw_learning_curve, load_best, score_run
+from srwm.fewshot.report import load_best, score_run
 from srwm.fewshot.training.loop import train
 from srwm.fewshot.training.plateau import ChanceWatch
 from srwm.fewshot.training.schedule import learning_rate
@@ -57,7 +62,7 @@ def test_a_run_learns_and_leaves_what_it_promises(tmp_path, config, splits):
         validate_every=100,
     )
     assert train(config, splits, tmp_path / "run", accelerator="cpu")
-    accuracy = score_run(tmp_path / "run", splits["test"], 300).accuracy
+    accuracy = score_run(tmp_path / "run", [splits["test"]], EvaluationConfig(300)).accuracy
     assert accuracy.mean - accuracy.interval > 0.6, "chance is a third"
     draw_learning_curve(tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
@@ -111,11 +116,10 @@ PROTOCOL = {
     "sequential": {
         "k_shot": 4,
         "second_data": "omniglot",
-        "delayed": DelayedConfig(hint=0.5),
-        "sequential": SequentialConfig(trim=7),
+        "protocol_options": SequentialConfig(hint=0.5, trim=7),
         "accumulate": 2,
     },
-    "bootstrap": {"bootstrap": BootstrapConfig(future=3, matching="state")},
+    "bootstrap": {"protocol_options": BootstrapConfig(future=3, matching="state")},
 }
 
 
@@ -137,9 +141,8 @@ def test_every_protocol_trains_tests_and_resumes(tmp_path, config, splits, proto
     )
     assert rows == same
     assert ("matching_loss" in rows[0]) == (protocol == "bootstrap")
-    accuracy = score_run(
-        tmp_path / "run", splits["test"], 20, second=second["test"] if protocol == "sequential" else None
-    ).accuracy
+    sets = [splits["test"], second["test"]] if protocol == "sequential" else [splits["test"]]
+    accuracy = score_run(tmp_path / "run", sets, EvaluationConfig(20)).accuracy
     assert accuracy.episodes == 20
     if protocol != "bootstrap":
         draw_adaptation([tmp_path / "run", tmp_path / "run"], tmp_path / "figure.png")
@@ -239,7 +242,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew_and_says_
 def test_episodes_of_changing_size_train_and_validate(tmp_path, config, splits):
     config = dataclasses.replace(config, min_ways=2, max_shots=2, validation_ways=2, queries=2)
     assert train(config, splits, tmp_path / "run", accelerator="cpu")
-    accuracy = score_run(tmp_path / "run", splits["test"], 50).accuracy
+    accuracy = score_run(tmp_path / "run", [splits["test"]], EvaluationConfig(50)).accuracy
     model, shape = load_best(tmp_path / "run"), EpisodeShape(2, 1, 3, slots=3)
     assert model.config.n_way == 3
     assert accuracy == evaluate(model, splits["test"], shape, 50, seed=1)
@@ -313,25 +316,32 @@ def test_a_bfloat16_stem_leaves_the_memory_in_float32(config, splits):
         ({"sampler": "pool"}, "sampler: expected per-episode or pooled, got 'pool'"),
         ({"schedule": "cosine"}, "schedule: expected .*, got 'cosine'"),
         ({"model": ModelConfig(image_shape=(1, 16, 16), head="proto")}, r"model\.head: expected .*, got 'proto'"),
-        ({"bootstrap": BootstrapConfig(matching="states")}, r"bootstrap\.matching: expected .*, got 'states'"),
+        (
+            {"protocol": "bootstrap", "protocol_options": BootstrapConfig(matching="states")},
+            r"protocol_options\.matching: expected .*, got 'states'",
+        ),
         ({"optimizer": {"lr": 0.1}}, r"optimizer: expected OptimizerConfig, got \{'lr': 0.1\}"),
         ({"model": StackConfig()}, "model: expected ModelConfig, got StackConfig"),
         ({"steps": 1.5}, "steps: expected int or None, got 1.5"),
         ({"minutes": math.nan}, "minutes: expected a number, got nan"),
         ({"auxiliary": AuxiliaryConfig(weight=math.nan)}, r"auxiliary\.weight: expected a number, got nan"),
-        ({"delayed": DelayedConfig(hint=0.5)}, r"delayed\.hint: expected 0, since only streams have hints"),
+        (
+            {"protocol_options": DelayedConfig(hint=0.5)},
+            r"protocol_options: expected ProtocolOptions with protocol 'synchronous', got DelayedConfig",
+        ),
+        ({"pool": PoolConfig(rotated=1.5)}, r"pool\.rotated: expected a number from 0 to 1, got 1.5"),
         ({"seed": 2**70}, r"seed: expected a number from 0 below 2\*\*63"),
         ({"optimizer": OptimizerConfig(lr=-1)}, r"optimizer\.lr: expected a number above 0"),
         ({"optimizer": OptimizerConfig(lr=0)}, r"optimizer\.lr: expected a number above 0"),
         ({"optimizer": OptimizerConfig(beta1=2)}, "optimizer: Invalid beta"),
-        ({"optimizer": OptimizerConfig(weight_decay=-1)}, r"optimizer\.weight_decay: expected a number from 0 up"),
+        ({"optimizer": OptimizerConfig(weight_decay=-1)}, r"optimizer\.weight_decay: expected 0 or more, got -1"),
         ({"optimizer": OptimizerConfig(clip_norm=0)}, r"optimizer\.clip_norm: expected a number above 0"),
         ({"auxiliary": AuxiliaryConfig(weight=-1)}, r"auxiliary\.weight: expected 0 or more, got -1"),
         ({"auxiliary": AuxiliaryConfig(temperature=0)}, r"auxiliary\.temperature: expected a number above 0, got 0"),
         ({"augmentation": AugmentationConfig(degrees=-5)}, r"augmentation\.degrees: expected 0 or more, got -5"),
         (
             {"augmentation": AugmentationConfig(scale=3)},
-            r"augmentation\.scale: expected a fraction from 0 up to, not with, 1, got 3",
+            r"augmentation\.scale: expected a number from 0 below 1, got 3",
         ),
     ],
 )

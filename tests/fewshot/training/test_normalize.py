@@ -11,7 +11,7 @@ from srwm.errors import UserError
 from srwm.fewshot.evaluation.evaluate import embed_all
 from srwm.fewshot.images import to_float, to_input
 from srwm.fewshot.protocols.registry import build_protocol, with_second
-from srwm.fewshot.protocols.sequential import Sequential
+from srwm.fewshot.protocols.sequential import Sequential, SequentialConfig
 from srwm.fewshot.training.loop import train
 
 from ..conftest import blobs
@@ -27,7 +27,7 @@ def second():
 @pytest.fixture
 def sequential(config):
     changes = {"protocol": "sequential", "second_data": "glyphs", "normalize": True, "k_shot": 2, "augment": False}
-    return dataclasses.replace(config, **changes, sequential=dataclasses.replace(config.sequential, trim=2))
+    return dataclasses.replace(config, **changes, protocol_options=SequentialConfig(trim=2))
 
 
 def test_every_image_of_a_step_is_normalized_by_its_own_data_set(sequential, splits, second):

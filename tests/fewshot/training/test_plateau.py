@@ -33,4 +33,4 @@ def test_what_a_run_does_already_is_no_way_out():
     assert others == ["--auxiliary.kind neighbors", "--schedule trapezoid", "--sampler pooled", "another --optimizer.lr"]
     assert suggestions(PRESETS["cpu-omniglot-1shot"][1]) == ["another --optimizer.lr"]
     assert suggestions(PRESETS["cpu-omniglot-delayed"][1]) == ["another --optimizer.lr"]
-    assert "--delayed.hint 0.5" in suggestions(PRESETS["paper-sequential-omniglot-mini-imagenet"][1])
+    assert "--protocol-options.hint 0.5" in suggestions(PRESETS["paper-sequential-omniglot-mini-imagenet"][1])

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from srwm.errors import UserError
+from srwm.fewshot.evaluation.config import EvaluationConfig
 from srwm.fewshot.report import score_run
 from srwm.fewshot.training.loop import train
 
@@ -33,15 +34,15 @@ def test_a_run_is_not_resumed_with_other_data(run, config, splits, split, other)
 def test_a_run_is_not_tested_on_other_data_as_on_its_own(run, splits):
     changed = dataclasses.replace(splits["test"], class_names=("new", *splits["test"].class_names[1:]))
     with pytest.raises(UserError, match="the test split was test"):
-        score_run(run, changed, 20)
-    score_run(run, splits["test"], 20)
-    score_run(run, changed, 20, other="glyphs")
+        score_run(run, [changed], EvaluationConfig(20))
+    score_run(run, [splits["test"]], EvaluationConfig(20))
+    score_run(run, [changed], EvaluationConfig(20, data="omniglot"))
     assert {path.name for path in run.glob("test*.json")} == {"test.json", "test-glyphs.json"}
 
 
 def test_a_run_of_before_is_trusted_and_a_damaged_file_is_told(run, config, splits):
     (run / "data.json").unlink()
-    score_run(run, blobs("other", 8, 6, 2), 20)
+    score_run(run, [blobs("other", 8, 6, 2)], EvaluationConfig(20))
     for content in ("{", json.dumps({"train": 3}), json.dumps({"train": [{"digest": "x"}], "val": []})):
         (run / "data.json").write_text(content)
         with pytest.raises(UserError, match=r"data\.json: not readable"):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from srwm.errors import UserError
-from srwm.fewshot.config import read_config
 from srwm.fewshot.presets import PRESETS
+from srwm.fewshot.protocols.registry import read_config
 from srwm.training.runs import MetricsLog, check_same_config, create_run, keep_result, read_metrics, short_names
 
 

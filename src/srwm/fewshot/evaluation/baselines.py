@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes, EpisodeShape
-from srwm.fewshot.evaluation.evaluate import Accuracy, answer, embed_views, score
+from srwm.fewshot.evaluation.evaluate import Accuracy, embed_views, episode_logits, score
 from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.prototypes import class_sums, prototype_logits
 
@@ -61,7 +61,7 @@ def predictors(model: EpisodeModel, features: Tensor) -> dict[str, Predict]:
 
     def predict(drawn: Episodes) -> Tensor:
         with torch.inference_mode():
-            return answer(model, features, drawn).argmax(-1)
+            return episode_logits(model, features, drawn).argmax(-1)
 
     return {**baselines([features]), "model": predict}
 

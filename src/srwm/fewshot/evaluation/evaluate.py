@@ -62,7 +62,7 @@ def evaluate(
         total = torch.zeros(())
         for reading in range(tta_passes):
             read = drawn if reading == 0 else drawn.reordered(torch.randperm(drawn.support.shape[1], generator=generator))
-            total = total + answer(model, known[reading % len(known)], read).cpu().double().softmax(-1)
+            total = total + episode_logits(model, known[reading % len(known)], read).cpu().double().softmax(-1)
         return total.argmax(-1)
 
     with evaluation_mode(model):
@@ -113,7 +113,7 @@ def embed_all(model: EpisodeModel, data: ImageClasses, index: Tensor | None = No
         return map_batched(embed, chosen)
 
 
-def answer(model: EpisodeModel, features: Tensor, episodes: Episodes) -> Tensor:
+def episode_logits(model: EpisodeModel, features: Tensor, episodes: Episodes) -> Tensor:
     """Logits (B, Q, N): the support is read in order, then every query is asked of the state that it left.
 
     features (P, F) are those of the images that the episodes point at. Labels that the support does not have get -inf.

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from srwm.fewshot.config import TrainConfig, read_config
+from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.figures.style import COLORS, GREY, figure_style, mark_chance
+from srwm.fewshot.protocols.registry import read_config
 from srwm.training.figures import check_figure
 from srwm.training.runs import check_columns, read_metrics, short_names
 
@@ -59,6 +60,13 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
         lines["points: validation on new classes, 95 % interval"] = Line2D([], [], color=GREY, lw=2, marker="o")
         figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=2)
         figure.savefig(path)
+
+
+def draw_learning_curve(folder: Path) -> Path:
+    """Draw the learning curves of one run into its folder, as `learning_curve.png`; returns the path."""
+    path = folder / "learning_curve.png"
+    draw_learning_curves([folder], path)
+    return path
 
 
 def _log_odds(percent: Any) -> Any:

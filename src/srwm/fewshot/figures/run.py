@@ -9,7 +9,7 @@ import torch
 from srwm.data import ImageClasses
 from srwm.errors import UserError
 from srwm.fewshot.build import validation_shape
-from srwm.fewshot.config import TrainConfig, read_config
+from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
 from srwm.fewshot.evaluation.baselines import predictors
 from srwm.fewshot.evaluation.evaluate import embed_all
@@ -18,7 +18,7 @@ from srwm.fewshot.figures.rates import draw_learning_rates, mean_learning_rates
 from srwm.fewshot.figures.shift import animate_shift, draw_shift
 from srwm.fewshot.figures.shots import accuracy_per_shot, draw_accuracy_per_shot
 from srwm.fewshot.figures.trace import check_place, trace_episode
-from srwm.fewshot.protocols.registry import STREAMS
+from srwm.fewshot.protocols.registry import protocol_of, read_config
 from srwm.fewshot.report import load_best
 
 MATRIX_FIGURES = ("weight_shift.png", "weight_shift.gif", "learning_rates.png")
@@ -54,7 +54,7 @@ def draw_figures(
     path = figures / "learning_curves.png"
     draw_learning_curves([folder], path)
     yield path
-    if config.protocol in STREAMS:
+    if not protocol_of(config).has_queries:
         return
 
     model = load_best(folder)

@@ -1,9 +1,10 @@
 """The configuration of a few-shot model."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from srwm.nn import StackConfig
+from srwm.training.ranges import AtLeast
 from srwm.vision import DropoutType
 
 
@@ -14,7 +15,7 @@ class ModelConfig:
     image_shape: tuple[int, ...] = (1, 28, 28)
     """Shape of one image, (C, H, W); any shape where there is no stem."""
 
-    n_way: int = 5
+    n_way: Annotated[int, AtLeast(2)] = 5
     """Number of classes in an episode."""
 
     stem: Literal["conv4", "resnet12", "none"] = "conv4"

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,12 @@ from srwm.fewshot.auxiliary import build_auxiliary
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, Sampler, Step, draw_episodes
 from srwm.fewshot.evaluation.adaptation import Adaptation
+from srwm.fewshot.evaluation.config import EvaluationConfig
 from srwm.fewshot.evaluation.evaluate import Accuracy
 from srwm.fewshot.images import standardize
 from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.factory import build_model
+from srwm.fewshot.protocols.options import OPTIONS, ProtocolOptions
 
 Sets: TypeAlias = Sequence[ImageClasses]
 """The data sets of a protocol, all of the same split."""
@@ -48,9 +50,29 @@ class Protocol(nn.Module, ABC):
     float32.
     """
 
-    num_sets = 1
+    name: ClassVar[str]
+    """what `TrainConfig.protocol` calls it; a class with a name of its own adds itself to `PROTOCOLS`"""
+    about: ClassVar[str] = ""
+    """one line for the list of protocols in `--help`"""
+    Options: ClassVar[type[ProtocolOptions]] = ProtocolOptions
+    """the class of `TrainConfig.protocol_options`"""
+    num_sets: ClassVar[int] = 1
+    """data sets that an episode is drawn from"""
+    has_queries: ClassVar[bool] = True
+    """whether episodes have queries after the labeled examples; without them there are no baselines, no other number of
+    queries, no test-time augmentation, and tests are on the run's own data"""
+    variable_episodes: ClassVar[bool] = False
+    """whether numbers of classes and examples may vary: `min_ways`, `max_shots`, `validation_ways`"""
+    supports_prototypes: ClassVar[bool] = True
+    """whether a model without memory, a prototypical network, can be trained"""
     extra_terms: tuple[str, ...] = ()
     """names of terms of the loss beside `train_loss`"""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "name" in vars(cls):
+            PROTOCOLS[cls.name] = cls
+            OPTIONS[cls.name] = cls.Options
 
     def __init__(self, config: TrainConfig, num_classes: int) -> None:
         super().__init__()
@@ -76,12 +98,14 @@ class Protocol(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def evaluate(
-        cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int, tta_passes: int = 1
-    ) -> Evaluation:
-        """Accuracy over random episodes of the test shape; the same seed gives the same ones.
+    def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, evaluation: EvaluationConfig) -> Evaluation:
+        """Accuracy over random episodes of the test shape; the same seed gives the same episodes.
 
-        `tta_passes` is how often the examples are read, their answers averaged. Raises UserError where it must be 1.
+        Args:
+            config: the configuration of the run.
+            model: the model, which is in evaluation mode meanwhile.
+            data: `num_sets` data sets of the split to evaluate on.
+            evaluation: number and seed of the episodes, and passes of test-time augmentation.
         """
 
     @abstractmethod
@@ -94,6 +118,11 @@ class Protocol(nn.Module, ABC):
         cls.sampler(config, data["train"], torch.Generator()).sample()
         for part in (*data["val"], *data["test"]):
             draw_episodes(torch.from_numpy(part.offsets), cls.test_shape(config), 1, torch.Generator())
+
+    @classmethod
+    def remedies(cls, config: TrainConfig) -> list[str]:
+        """Options of this protocol, not used yet, that help a run whose training accuracy stays at chance."""
+        return []
 
     def forward(self, step: Step[Any]) -> Losses:
         """One batch: images in [0, 1], normalized here where the data is, each embedded once."""
@@ -110,3 +139,7 @@ class Protocol(nn.Module, ABC):
 def accuracy_of(logits: Tensor, labels: Tensor) -> Tensor:
     """Accuracy, (), of logits (..., N) for labels (...)."""
     return (logits.argmax(-1) == labels).double().mean()
+
+
+PROTOCOLS: dict[str, type[Protocol]] = {}
+"""Every protocol by its name, as far as their modules are imported: `protocols.registry` imports all in this folder."""

@@ -1,16 +1,38 @@
 """Bootstrapped training: what the support taught learns from what more examples teach."""
 
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from srwm.data import Split
-from srwm.errors import UserError
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape
-from srwm.fewshot.protocols.base import Losses, Sets, accuracy_of
+from srwm.fewshot.protocols.base import Losses, accuracy_of
+from srwm.fewshot.protocols.options import ProtocolOptions
 from srwm.fewshot.protocols.synchronous import Synchronous
 from srwm.nn import State, leaves
+from srwm.training.ranges import AtLeast
+
+
+@dataclass(frozen=True)
+class BootstrapConfig(ProtocolOptions):
+    """Bootstrapped training: the state after the support learns from the state that more examples make of it."""
+
+    FORMER_FIELDS: ClassVar[tuple[str, ...]] = ("bootstrap",)
+
+    future: Annotated[int, AtLeast(0)] = 10
+    """labeled examples after the support, spread over the classes as evenly as possible"""
+    matching: Literal["output", "state"] = "output"
+    """what is pulled to its future value: the predictions, by Kullback-Leibler divergence, or the state, by mean squared
+    error"""
+    query_weight: Annotated[float, AtLeast(0)] = 1.0
+    """factor of the loss of the queries after the support"""
+    future_weight: Annotated[float, AtLeast(0)] = 10.0
+    """factor of the loss of the same queries after the future examples"""
+    matching_weight: Annotated[float, AtLeast(0)] = 1.0
+    """factor of the matching loss"""
 
 
 class Bootstrap(Synchronous):
@@ -20,6 +42,10 @@ class Bootstrap(Synchronous):
     those after the future examples, through which no gradient flows. It is tested as synchronous labels are.
     """
 
+    name = "bootstrap"
+    about = "labeled examples, queries, more examples, then the same queries (bootstrapped training)"
+    Options = BootstrapConfig
+    variable_episodes = False
     extra_terms = ("future_loss", "matching_loss")
 
     @classmethod
@@ -27,18 +53,9 @@ class Bootstrap(Synchronous):
         """Episodes with the future examples in front of the queries, and room for examples of every class as often."""
         return EpisodeShape(config.model.n_way, config.k_shot, _room(config) + config.queries)
 
-    @classmethod
-    def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:
-        """Raise UserError where the configuration does not fit the protocol or the data."""
-        chosen = config.bootstrap
-        weights = (chosen.query_weight, chosen.future_weight, chosen.matching_weight)
-        if chosen.future < 0 or min(weights) < 0:
-            raise UserError(f"bootstrap: expected 0 or more for future and the weights, got {chosen}")
-        super().check(config, data)
-
     def losses(self, features: Tensor, episodes: Episodes) -> Losses:
         """Read the support, ask; read the future examples, ask again."""
-        chosen = self.config.bootstrap
+        chosen = self.config.options(BootstrapConfig)
         support, labels, others, other_labels = episodes
         room = _room(self.config)
         (future, query), (future_labels, query_labels) = (
@@ -64,7 +81,7 @@ class Bootstrap(Synchronous):
 
 def _room(config: TrainConfig) -> int:
     """Of whole turns of the classes, so that the queries begin with a new one and are spread evenly by themselves."""
-    return -(-config.bootstrap.future // config.model.n_way) * config.model.n_way
+    return -(-config.options(BootstrapConfig).future // config.model.n_way) * config.model.n_way
 
 
 def match_outputs(logits: Tensor, target: Tensor) -> Tensor:

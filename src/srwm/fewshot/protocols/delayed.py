@@ -1,26 +1,40 @@
 """Delayed labels: a stream of images, in which the label of each comes with the next one."""
 
+from dataclasses import dataclass
 from itertools import permutations
-from typing import NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srwm.data import ImageClasses, Split
-from srwm.errors import UserError
+from srwm.data import ImageClasses
 from srwm.fewshot.build import build_sampler
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler, Step, draw_episodes
 from srwm.fewshot.evaluation.adaptation import measure
+from srwm.fewshot.evaluation.config import EvaluationConfig
 from srwm.fewshot.evaluation.evaluate import Accuracy, embed_all
 from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.inputs import NO_LABEL
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.fewshot.protocols.base import Evaluation, Losses, Protocol, Sets, accuracy_of
+from srwm.fewshot.protocols.options import ProtocolOptions
 from srwm.training.modes import evaluation_mode
+from srwm.training.ranges import HalfOpen
 
 _STREAMS_AT_ONCE = 128
+
+
+@dataclass(frozen=True)
+class DelayedConfig(ProtocolOptions):
+    """Streams whose labels come one step late."""
+
+    FORMER_FIELDS: ClassVar[tuple[str, ...]] = ("streams", "delayed")
+
+    hint: Annotated[float, HalfOpen(0, 1)] = 0.0
+    """share of the training streams in which each label comes with the features of its own image too; streams of validation
+    and test have no hints. With 0.5, training leaves chance within minutes"""
 
 
 class Streams(NamedTuple):
@@ -50,24 +64,23 @@ class StreamSampler:
 class Delayed(Protocol):
     """At every step the model sees an image and the label of the one before, and is asked for its label: cross-entropy.
 
-    To answer, it must bind a label to the image of the step before, which takes training long to find. With `delayed.hint` some
+    To answer, it must bind a label to the image of the step before, which takes training long to find. With `hint` some
     training streams show, with each label, the features of its image as well (LayerNorm, then a linear layer of its own, added
     to the input): there the memory has something to bind at once, and in the other streams it learns to do without.
     """
 
+    name = "delayed"
+    about = "a stream of images; each label comes one step late, with the next image"
+    Options = DelayedConfig
+    has_queries = False
+    supports_prototypes = False
+    model: FewShotModel
+
     def __init__(self, config: TrainConfig, num_classes: int) -> None:
         super().__init__(config, num_classes)
         self.hint: nn.Linear | None = None
-        if config.delayed.hint:
-            assert isinstance(self.model, FewShotModel)
+        if config.options(DelayedConfig).hint:
             self.hint = nn.Linear(self.model.num_features, self.model.input.width, bias=False)
-
-    @classmethod
-    def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:
-        """Raise UserError where the configuration does not fit the protocol or the data."""
-        if not 0 <= config.delayed.hint < 1:
-            raise UserError(f"delayed.hint: expected a share from 0 up to, not with, 1, got {config.delayed.hint}")
-        super().check(config, data)
 
     @classmethod
     def test_shape(cls, config: TrainConfig) -> EpisodeShape:
@@ -81,12 +94,9 @@ class Delayed(Protocol):
 
     @classmethod
     @torch.inference_mode()
-    def evaluate(
-        cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int, tta_passes: int = 1
-    ) -> Evaluation:
+    def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, evaluation: EvaluationConfig) -> Evaluation:
         """Accuracy over all steps of whole streams, through the data sets in every order; the images are the same ones."""
-        if tta_passes != 1:
-            raise UserError(f"tta_passes: expected 1, since streams are read once, and the protocol is {config.protocol!r}")
+        episodes, seed = evaluation.episodes, evaluation.seed
         with evaluation_mode(model):
             shape = cls.test_shape(config)
             segments = [_draw(shape, model, part, episodes, seed + number) for number, part in enumerate(data)]
@@ -98,11 +108,16 @@ class Delayed(Protocol):
                 adaptations.append(measure(correct, labels, [data[i].name for i in order]))
         return Evaluation(Accuracy.of(torch.stack(means).mean(0)), tuple(adaptations))
 
+    @classmethod
+    def remedies(cls, config: TrainConfig) -> list[str]:
+        """Hints, where there are none yet."""
+        return [] if config.options(DelayedConfig).hint else ["--protocol-options.hint 0.5"]
+
     def losses(self, features: Tensor, episodes: Streams) -> Losses:
         """Run over the streams."""
         images, labels, mask = episodes
         shown = F.embedding(images, features)
-        hinted = min(round(self.config.delayed.hint * len(images)), len(images) - 1)
+        hinted = min(round(self.config.options(DelayedConfig).hint * len(images)), len(images) - 1)
         parts = [answer_stream(self.model, shown[hinted:], labels[hinted:], None if mask is None else mask[hinted:])]
         if hinted:
             parts.insert(0, self._answer_with_hints(shown[:hinted], labels[:hinted], None if mask is None else mask[:hinted]))
@@ -113,7 +128,6 @@ class Delayed(Protocol):
 
     def _answer_with_hints(self, features: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
         assert self.hint is not None
-        assert isinstance(self.model, FewShotModel)
         before = F.pad(F.layer_norm(features[:, :-1], features.shape[2:]), (0, 0, 1, 0))
         y, _ = self.model.stack(self.model.encode(features, labels_before(labels)) + self.hint(before), mask=mask)
         logits: Tensor = self.model.out_layer(y)

@@ -1,88 +1,82 @@
-"""The protocols by name."""
+"""The protocols by name, and the check of a whole configuration."""
+
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 
 from srwm.data import ImageClasses, Split
 from srwm.errors import UserError
-from srwm.fewshot.auxiliary import build_auxiliary
+from srwm.fewshot import protocols
 from srwm.fewshot.config import TrainConfig
-from srwm.fewshot.protocols.base import Protocol, Sets
-from srwm.fewshot.protocols.bootstrap import Bootstrap
-from srwm.fewshot.protocols.delayed import Delayed
-from srwm.fewshot.protocols.sequential import Sequential
-from srwm.fewshot.protocols.synchronous import Synchronous
-from srwm.training.configuration import check_no_nan, check_seed, check_types
+from srwm.fewshot.protocols.base import PROTOCOLS, Protocol, Sets
+from srwm.training.configuration import check_values
+from srwm.training.runs import read_config_of
 
-PROTOCOLS: dict[str, type[Protocol]] = {
-    "synchronous": Synchronous,
-    "delayed": Delayed,
-    "sequential": Sequential,
-    "bootstrap": Bootstrap,
-}
-"""Every protocol a configuration can name. A protocol of one's own is one more entry, and one more `ProtocolName`."""
-STREAMS = ("delayed", "sequential")
-"""Those without queries: their runs have learning curves, and a figure of adaptation of their own."""
+__all__ = ["PROTOCOLS", "build_protocol", "check_config", "protocol_of", "read_config", "with_second"]
+
+for _module in iter_modules(protocols.__path__):  # every protocol adds itself to PROTOCOLS
+    if _module.name != "registry":
+        import_module(f"{protocols.__name__}.{_module.name}")
+
+
+def protocol_of(config: TrainConfig) -> type[Protocol]:
+    """The protocol that a configuration names. Raises UserError where there is no such protocol."""
+    if config.protocol not in PROTOCOLS:
+        raise UserError(f"protocol: expected {' or '.join(PROTOCOLS)}, got {config.protocol!r}")
+    return PROTOCOLS[config.protocol]
 
 
 def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
-    """Raise UserError where the configuration does not fit itself or the data."""
-    check_types(config)
-    check_no_nan(config)
-    protocol = PROTOCOLS[config.protocol]
-    if len(splits["train"]) != protocol.num_sets:
-        wanted = "the name of a second data set" if protocol.num_sets == 2 else "None"
-        raise UserError(f"second_data: expected {wanted} with protocol {config.protocol!r}, got {config.second_data}")
-    budget = {"steps": config.steps, "minutes": config.minutes, "cpu_minutes": config.cpu_minutes}
-    if all(value is None for value in budget.values()):
+    """Check a configuration before anything is trained.
+
+    Args:
+        config: the configuration of the run.
+        splits: one data set, or two, of each split.
+
+    Raises:
+        UserError: The configuration does not fit itself, its protocol or the data.
+    """
+    check_values(config)
+    protocol = protocol_of(config)
+    config.options(protocol.Options)
+    if config.steps is None and config.minutes is None and config.cpu_minutes is None:
         raise UserError("no end to training: give --steps, --minutes or --cpu-minutes")
-    for name, value in {**budget, "patience": config.patience}.items():
-        if value is not None and not value > 0:
-            raise UserError(f"{name}: expected a number above 0, got {value}")
-    counts = ("log_every", "validate_every", "episodes", "accumulate", "queries", "k_shot", "validation_queries")
-    limits = ("degrees", "shear", "translate", "elastic", "stroke")
-    numbers = (
-        *((name, getattr(config, name), 1) for name in counts),
-        ("validation_episodes", config.validation_episodes, 2),
-        ("model.n_way", config.model.n_way, 2),
-        ("pool.classes", config.pool.classes, 1),
-        ("pool.images_per_class", config.pool.images_per_class, 1),
-        *((f"augmentation.{name}", getattr(config.augmentation, name), 0) for name in limits),
-    )
-    for name, number, least in numbers:
-        if not number >= least:
-            raise UserError(f"{name}: expected {least} or more, got {number}")
-    shares = {
-        "augmentation.scale": config.augmentation.scale,
-        "augmentation.color": config.augmentation.color,
-        "ema_decay": config.ema_decay,
-    }
-    for name, share in shares.items():
-        if share is not None and not 0 <= share < 1:
-            raise UserError(f"{name}: expected a fraction from 0 up to, not with, 1, got {share}")
-    check_seed(config.seed)
-    if config.delayed.hint and config.protocol not in STREAMS:
-        raise UserError(f"delayed.hint: expected 0, since only streams have hints, and the protocol is {config.protocol!r}")
-    synchronous_alone = ("min_ways", "max_shots", "validation_ways")
-    if config.protocol != "synchronous" and any(getattr(config, name) is not None for name in synchronous_alone):
-        raise UserError(f"{', '.join(synchronous_alone)}: only the synchronous protocol has them")
-    if config.model.head == "prototypes" and config.protocol in STREAMS:
-        raise UserError(f"model: a prototypical network has no use for labels that come late (protocol {config.protocol!r})")
+    _check_traits(config, protocol)
+    _check_data(config, protocol, splits["train"])
+    protocol.check(config, splits)
+
+
+def _check_traits(config: TrainConfig, protocol: type[Protocol]) -> None:
+    of_variable_episodes = ("min_ways", "max_shots", "validation_ways")
+    if not protocol.variable_episodes and any(getattr(config, name) is not None for name in of_variable_episodes):
+        able = " and ".join(name for name, each in PROTOCOLS.items() if each.variable_episodes)
+        raise UserError(f"{', '.join(of_variable_episodes)}: only the {able} protocol has them")
+    if config.model.head == "prototypes" and not protocol.supports_prototypes:
+        raise UserError(f"model: a prototypical network does not fit the protocol {config.protocol!r}, which needs a memory")
     if config.model.head == "prototypes" and config.model.stem == "none":
         raise UserError("model: a prototypical network without a stem has no weights to train")
-    for data in splits["train"]:
+
+
+def _check_data(config: TrainConfig, protocol: type[Protocol], train: Sets) -> None:
+    if len(train) != protocol.num_sets:
+        expected = "the name of a second data set" if protocol.num_sets == 2 else "None"
+        raise UserError(f"second_data: expected {expected} with protocol {config.protocol!r}, got {config.second_data}")
+    for data in train:
         if tuple(config.model.image_shape) != data.image_shape:
             raise UserError(f"model.image_shape is {tuple(config.model.image_shape)}, the images are {data.image_shape}")
         if config.normalize != (data.normalization is not None):
             has = "has no" if data.normalization is None else "has a"
             raise UserError(f"normalize is {config.normalize}, and {data.name} {has} normalization (srwm.data.normalize)")
-    try:
-        build_auxiliary(config.auxiliary, num_features=1, num_classes=1)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    protocol.check(config, splits)
+
+
+def read_config(folder: Path) -> TrainConfig:
+    """The configuration of a few-shot run. Raises UserError where the folder is not one."""
+    return read_config_of(folder, TrainConfig)
 
 
 def build_protocol(config: TrainConfig, train: Sets) -> Protocol:
     """The protocol that the configuration names, for these training classes. Raises UserError where the model does not fit."""
-    return PROTOCOLS[config.protocol](config, config.pool.count(sum(map(len, train))))
+    return protocol_of(config)(config, config.pool.count(sum(map(len, train))))
 
 
 def with_second(splits: dict[Split, ImageClasses], second: dict[Split, ImageClasses] | None) -> dict[Split, Sets]:

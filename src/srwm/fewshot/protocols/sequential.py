@@ -1,5 +1,8 @@
 """Sequential adaptation: a stream of one data set that goes on as a stream of another, with delayed labels."""
 
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
 import torch
 from torch import Tensor
 
@@ -9,7 +12,18 @@ from srwm.fewshot.build import build_sampler
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Sampler, Step
 from srwm.fewshot.protocols.base import Sets
-from srwm.fewshot.protocols.delayed import Delayed, Streams, StreamSampler
+from srwm.fewshot.protocols.delayed import Delayed, DelayedConfig, Streams, StreamSampler
+from srwm.training.ranges import AtLeast
+
+
+@dataclass(frozen=True)
+class SequentialConfig(DelayedConfig):
+    """Two tasks in one sequence."""
+
+    FORMER_FIELDS: ClassVar[tuple[str, ...]] = (*DelayedConfig.FORMER_FIELDS, "sequential")
+
+    trim: Annotated[int, AtLeast(0)] = 60
+    """most steps cut off the end of each task in training, uniform from 0; tests run over whole tasks"""
 
 
 class Sequential(Delayed):
@@ -18,23 +32,25 @@ class Sequential(Delayed):
     In training the order of the data sets is random per batch, and each task of each stream is cut short at random.
     """
 
+    name = "sequential"
+    about = "two such streams, of two data sets, in one sequence"
+    Options = SequentialConfig
     num_sets = 2
 
     @classmethod
     def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:
         """Raise UserError where the configuration does not fit the protocol or the data."""
         steps = cls.test_shape(config).support
-        if not 0 <= config.sequential.trim < steps:
-            raise UserError(
-                f"sequential.trim: expected 0 to {steps - 1}, a task has {steps} steps, got {config.sequential.trim}"
-            )
+        trim = config.options(SequentialConfig).trim
+        if trim >= steps:
+            raise UserError(f"protocol_options.trim: expected 0 to {steps - 1}, a task has {steps} steps, got {trim}")
         super().check(config, data)
 
     @classmethod
     def sampler(cls, config: TrainConfig, data: Sets, generator: torch.Generator) -> Sampler[Streams]:
         """Streams through both data sets."""
         first, second = (StreamSampler(build_sampler(config, cls.test_shape(config), part, generator)) for part in data)
-        return TwoTaskSampler(first, second, config.pool.count(len(data[0])), config.sequential.trim)
+        return TwoTaskSampler(first, second, config.pool.count(len(data[0])), config.options(SequentialConfig).trim)
 
 
 class TwoTaskSampler:

@@ -12,13 +12,18 @@ from srwm.errors import UserError
 from srwm.fewshot.build import build_sampler, validation_shape
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler
-from srwm.fewshot.evaluation.evaluate import answer, embed_views, evaluate
+from srwm.fewshot.evaluation.config import EvaluationConfig
+from srwm.fewshot.evaluation.evaluate import embed_views, episode_logits, evaluate
 from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.protocols.base import Evaluation, Losses, Protocol, Sets, accuracy_of
 
 
 class Synchronous(Protocol):
     """Cross-entropy of the answers to queries that are all asked of the state that the labeled examples left."""
+
+    name = "synchronous"
+    about = "labeled examples, then queries"
+    variable_episodes = True
 
     @classmethod
     def train_shape(cls, config: TrainConfig) -> EpisodeShape:
@@ -36,12 +41,11 @@ class Synchronous(Protocol):
         return build_sampler(config, cls.train_shape(config), data[0], generator)
 
     @classmethod
-    def evaluate(
-        cls, config: TrainConfig, model: EpisodeModel, data: Sets, episodes: int, seed: int, tta_passes: int = 1
-    ) -> Evaluation:
-        """Accuracy of the answers."""
-        features = embed_views(model, data[0], tta_passes)
-        accuracy = evaluate(model, data[0], cls.test_shape(config), episodes, seed, features, tta_passes)
+    def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, evaluation: EvaluationConfig) -> Evaluation:
+        """Accuracy on the queries."""
+        features = embed_views(model, data[0], evaluation.tta_passes)
+        shape = cls.test_shape(config)
+        accuracy = evaluate(model, data[0], shape, evaluation.episodes, evaluation.seed, features, evaluation.tta_passes)
         return Evaluation(accuracy, features=features)
 
     @classmethod
@@ -64,6 +68,6 @@ class Synchronous(Protocol):
 
     def losses(self, features: Tensor, episodes: Episodes) -> Losses:
         """Read the examples, ask every query."""
-        logits = answer(self.model, features, episodes).float()
+        logits = episode_logits(self.model, features, episodes).float()
         loss = F.cross_entropy(logits.flatten(0, 1), episodes.query_labels.flatten())
         return Losses(loss, accuracy_of(logits, episodes.query_labels), {"train_loss": loss})

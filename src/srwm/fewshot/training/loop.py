@@ -15,6 +15,7 @@ from srwm.errors import UserError
 from srwm.fewshot.augment import augment
 from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.evaluation.config import EvaluationConfig
 from srwm.fewshot.images import to_float
 from srwm.fewshot.protocols.base import Protocol, Sets
 from srwm.fewshot.protocols.registry import build_protocol, check_config, with_second
@@ -151,7 +152,8 @@ def _train(
                 told = f"loss {row['train_loss']:.3f}, accuracy {100 * row['train_accuracy']:.1f} %"
                 bar.set_postfix_str(f"{progress.seconds / 60:.1f} min, {speed:.0f} episodes/s, {told}")
                 if validating and is_rank_zero:
-                    found = protocol.evaluate(config, validated, data["val"], config.validation_episodes, seed=0).accuracy
+                    asked = EvaluationConfig(config.validation_episodes, seed=0)
+                    found = protocol.evaluate(config, validated, data["val"], asked).accuracy
                     row |= {"val_accuracy": found.mean, "val_interval": found.interval}
                     progress.stale += 1
                     if found.mean > progress.best:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.protocols.registry import protocol_of
 
 _MARGIN = 0.02
 
@@ -14,7 +15,7 @@ def suggestions(config: TrainConfig) -> list[str]:
     untried = {
         "--model.input balanced": config.model.head == "memory" and config.model.input != "balanced",
         "--auxiliary.kind neighbors": config.auxiliary.kind == "none",
-        "--delayed.hint 0.5": config.protocol in ("delayed", "sequential") and not config.delayed.hint,
+        **dict.fromkeys(protocol_of(config).remedies(config), True),
         "--schedule trapezoid": config.schedule != "trapezoid",
         "--sampler pooled": config.sampler != "pooled",
     }
