@@ -24,7 +24,7 @@ from srwm.fewshot.report import load_best
 MATRIX_FIGURES = ("weight_shift.png", "weight_shift.gif", "learning_rates.png")
 """Those that a model without a self-referential matrix does not have."""
 
-_QUESTIONS = 5
+_QUERIES = 5
 _EPISODES_OF_RATES = 200
 
 
@@ -68,7 +68,7 @@ def draw_figures(
     draw_accuracy_per_shot(lines, shape.n_way, (config.k_shot, max_shots), folder.resolve().name, path)
     yield path
 
-    one = replace(shape, k_shot=config.k_shot, queries=min(_QUESTIONS, shape.queries))
+    one = replace(shape, k_shot=config.k_shot, queries=min(_QUERIES, shape.queries))
     shown = draw_episodes(offsets, one, 1, generator)
     trace = trace_episode(model, data, shown, layer, head)
     if trace is None:
@@ -88,5 +88,5 @@ def _shape(config: TrainConfig, data: ImageClasses, shots: int | None) -> Episod
     tested = validation_shape(config)
     room = int(data.counts.min()) - (tested.images_per_class - tested.k_shot)
     if shots is not None and shots > room:
-        raise UserError(f"shots: expected at most {room}, so that {data.name} has images left to ask for, got {shots}")
+        raise UserError(f"shots: expected at most {room}, so that {data.name} has images left for queries, got {shots}")
     return replace(tested, k_shot=shots or max(1, min(room, max(5, 2 * config.k_shot))))
