@@ -156,6 +156,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     """Test a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm fewshot evaluate", args=list(arguments))
     check_values(options, nested=False)
+    check_values(options.evaluation)
     set_threads(options.threads)
     config, evaluation = read_config(options.run), options.evaluation
     check_evaluation(config, evaluation)

@@ -62,7 +62,7 @@ class TrainConfig:
     """the learner; its `n_way` and `image_shape` are those of the episodes"""
     k_shot: Annotated[int, AtLeast(1)] = 1
     """labeled examples per class in an episode, or in a stream of delayed labels, where the paper has 15"""
-    min_ways: Annotated[int, AtLeast(2)] | None = None
+    min_ways: int | None = None
     """fewest classes in a training episode: each step draws their number up to the model's n_way; None: n_way always"""
     max_shots: Annotated[int, AtLeast(1)] | None = None
     """most labeled examples per class: each step draws their number from k_shot on; None: k_shot always"""
@@ -109,7 +109,7 @@ class TrainConfig:
     """steps between two validations, each followed by a checkpoint"""
     validation_episodes: Annotated[int, AtLeast(2)] = 2000
     """episodes (streams, for each order of two tasks) of a validation, the same ones each time"""
-    validation_ways: Annotated[int, AtLeast(2)] | None = None
+    validation_ways: int | None = None
     """classes in an episode of a validation or test; None: the model's n_way"""
     validation_queries: Annotated[int, AtLeast(1)] = 15
     """queries per episode of a validation or test"""
@@ -131,11 +131,15 @@ class TrainConfig:
             The fields of this version, with the options as the dataclass of the protocol.
 
         Raises:
-            TypeError: An option is unknown or of another type than its hint.
+            TypeError: There is no such protocol, or an option is unknown or of another type than its hint.
         """
         former = {name for kind in OPTIONS.values() for name in kind.FORMER_FIELDS}
-        kind = OPTIONS.get(values.get("protocol", cls.protocol), ProtocolOptions)
-        options = values.get("protocol_options", {})
+        protocol, options = values.get("protocol", cls.protocol), values.get("protocol_options", {})
+        if protocol not in OPTIONS:
+            raise TypeError(f"protocol: expected {' or '.join(OPTIONS)}, got {protocol!r}")
+        if not isinstance(options, dict):
+            raise TypeError(f"protocol_options: expected a dictionary, got {options!r}")
+        kind = OPTIONS[protocol]
         for name in kind.FORMER_FIELDS:
             options = {**options, **values.get(name, {})}
         try:

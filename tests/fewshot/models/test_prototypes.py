@@ -231,5 +231,5 @@ def test_without_a_stem_there_is_nothing_to_train(tmp_path, config, splits):
 
 def test_labels_that_come_late_are_of_no_use_to_prototypes(tmp_path, config, splits):
     config = dataclasses.replace(config, protocol="delayed", model=dataclasses.replace(config.model, head="prototypes"))
-    with pytest.raises(UserError, match="no use for labels that come late"):
+    with pytest.raises(UserError, match="does not fit the protocol"):
         train(config, splits, tmp_path / "run")
