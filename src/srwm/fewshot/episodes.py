@@ -45,8 +45,8 @@ class PoolConfig:
     images_per_class: Annotated[int, AtLeast(1)] = 6
     """images of each class in the pool"""
     rotated: Annotated[float, Between(0, 1)] = 0.0
-    """share of the classes of a pool that are rotated by one to three quarters, as classes of their own; not for data whose
-    rotations are classes already, as Omniglot's"""
+    """share of the classes of a pool that are rotated by 90, 180 or 270 degrees and count as new classes; not for data whose
+    rotations are classes already, such as Omniglot"""
 
     def count(self, classes: int) -> int:
         """How many classes come out of so many of a data set."""

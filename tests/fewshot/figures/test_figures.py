@@ -18,6 +18,7 @@ from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
 from srwm.fewshot.evaluation.baselines import NEAREST_FEATURES, PROTOTYPES, PROTOTYPES_NORMALIZED
 from srwm.fewshot.evaluation.evaluate import Accuracy, embed_all, evaluate, score
+from srwm.fewshot.figures.config import FiguresConfig
 from srwm.fewshot.figures.curves import draw_learning_curves
 from srwm.fewshot.figures.rates import draw_learning_rates, mean_learning_rates
 from srwm.fewshot.figures.run import MATRIX_FIGURES, draw_figures
@@ -181,7 +182,7 @@ def test_a_matrix_that_is_not_there_is_told(model, place, message):
 def test_a_matrix_that_is_not_there_is_told_before_anything_is_drawn(tmp_path, core, place, message):
     make_run(tmp_path / "run", small(core))
     with pytest.raises(UserError, match=message):
-        list(draw_figures(tmp_path / "run", images_of(1), **place))
+        list(draw_figures(tmp_path / "run", images_of(1), FiguresConfig(**place)))
     assert not (tmp_path / "run" / "figures").exists()
 
 
@@ -367,7 +368,7 @@ def test_the_curve_of_shots_is_the_evaluation_of_the_run(tmp_path, monkeypatch, 
     make_run(tmp_path / "run", config)
     kept = {}
     monkeypatch.setattr("srwm.fewshot.figures.run.draw_accuracy_per_shot", lambda lines, *rest: kept.update(lines))
-    figures = list(draw_figures(tmp_path / "run", images_of(1), shots=2, episodes=50, seed=7))
+    figures = list(draw_figures(tmp_path / "run", images_of(1), FiguresConfig(shots=2, episodes=50, seed=7)))
     assert [path.name for path in figures] == ["learning_curves.png", "accuracy_per_shot.png", *MATRIX_FIGURES]
     tested = dataclasses.replace(validation_shape(config), k_shot=2)
     assert kept["model"][-1] == evaluate(load_best(tmp_path / "run"), images_of(1), tested, 50, 7)
@@ -377,4 +378,4 @@ def test_the_curve_of_shots_is_the_evaluation_of_the_run(tmp_path, monkeypatch, 
 def test_more_shots_than_there_are_images_are_told(tmp_path):
     make_run(tmp_path / "run", small())
     with pytest.raises(UserError, match="shots: expected at most 5, so that random has images left for queries, got 6"):
-        list(draw_figures(tmp_path / "run", images_of(1), shots=6))
+        list(draw_figures(tmp_path / "run", images_of(1), FiguresConfig(shots=6)))
