@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from srwm.cli import main
-from srwm.fewshot.evaluation.baselines import NEAREST_FEATURES, NEAREST_PIXELS, PROTOTYPES, PROTOTYPES_NORMALISED
+from srwm.fewshot.evaluation.baselines import NEAREST_FEATURES, NEAREST_PIXELS, PROTOTYPES, PROTOTYPES_NORMALIZED
 from srwm.fewshot.evaluation.evaluate import Accuracy
 from srwm.training.runs import read_metrics
 
@@ -31,7 +31,7 @@ QUESTIONS = [run for run in RUNS if (run / "test.json").exists() and not (run / 
 ROWS = {
     NEAREST_PIXELS: "nearest pixels",
     NEAREST_FEATURES: "nearest features of its stem (cosine)",
-    PROTOTYPES_NORMALISED: "class means of features of its stem (Euclidean after LayerNorm",
+    PROTOTYPES_NORMALIZED: "class means of features of its stem (Euclidean after LayerNorm",
     PROTOTYPES: "class means of features of its stem (Euclidean)",
 }
 RATES = {
@@ -154,7 +154,7 @@ def test_accuracies_on_each_split_are_told_as_measured(shots: str, log: str) -> 
     text, folder = titled("From training classes to new ones"), LOGS / f"mini-imagenet-{log}"
     scores = [read(folder / f"{split}.json") for split in ("train", "val", "test")]
     assert [each["data"] for each in scores] == [f"mini-imagenet-{split}" for split in ("train", "val", "test")]
-    means = [read(folder / f"{name}.json")[PROTOTYPES_NORMALISED] for name in ("train-baselines", "val-baselines", "baselines")]
+    means = [read(folder / f"{name}.json")[PROTOTYPES_NORMALIZED] for name in ("train-baselines", "val-baselines", "baselines")]
     for label, measured in (("matrix", scores), ("class means", means)):
         assert all(each["episodes"] >= 10_000 for each in measured)
         assert cells(row(text, f"{shots}: {label}"))[1:] == list(map(percent, measured))

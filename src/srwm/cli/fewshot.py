@@ -18,6 +18,7 @@ from srwm.data.splits import load_splits
 from srwm.fewshot.build import fit_to_data, validation_shape
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.evaluation.config import EvaluationConfig
+from srwm.fewshot.figures.config import FiguresConfig
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols.base import Evaluation
 from srwm.fewshot.protocols.registry import PROTOCOLS, check_config, protocol_of, read_config, with_second
@@ -27,7 +28,7 @@ from srwm.fewshot.training.run_data import check_fingerprint
 from srwm.nn import StackConfig
 from srwm.training.configuration import check_values
 from srwm.training.distributed import is_rank_zero, leave
-from srwm.training.ranges import AtLeast, Seed
+from srwm.training.ranges import AtLeast
 
 _ACCURACY: dict[Split, str] = {
     "train": "accuracy on the classes for training",
@@ -78,16 +79,8 @@ class FiguresOptions:
 
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm fewshot train`; the figures go into its folder `figures`"""
-    shots: Annotated[int, AtLeast(1)] | None = None
-    """largest number of labeled examples per class; None: 5, or twice as many as in training, if the data has enough images"""
-    layer: int | None = None
-    """block whose matrix is drawn, counted from 1; None: the block that changes most"""
-    head: int | None = None
-    """head whose matrix is drawn, counted from 1; None: the head that changes most"""
-    episodes: Annotated[int, AtLeast(2)] = 1000
-    """episodes over which accuracies are averaged"""
-    seed: Seed = 1
-    """seed of the episodes"""
+    figures: Annotated[FiguresConfig, tyro.conf.arg(name="")] = field(default_factory=FiguresConfig)
+    """what the figures show"""
     data_dir: Path | None = None
     """folder of the data set; None: SRWM_DATA, else the cache, into which data sets are downloaded"""
     threads: Annotated[int, AtLeast(1)] | None = None
@@ -165,6 +158,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     """Test a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm fewshot evaluate", args=list(arguments))
     check_values(options, nested=False)
+    check_values(options.evaluation)
     set_threads(options.threads)
     config, evaluation = read_config(options.run), options.evaluation
     check_evaluation(config, evaluation)
@@ -186,20 +180,13 @@ def figures(arguments: Sequence[str]) -> None:
 
     options = tyro.cli(FiguresOptions, prog="srwm fewshot figures", args=list(arguments))
     check_values(options, nested=False)
+    check_values(options.figures)
     set_threads(options.threads)
     config = read_config(options.run)
     sets = tuple(splits["test"] for splits in _load(config, options.data_dir))
     check_fingerprint(options.run, {"test": sets})
     drawn = []
-    for path in draw_figures(
-        options.run,
-        sets[0],
-        shots=options.shots,
-        layer=options.layer,
-        head=options.head,
-        episodes=options.episodes,
-        seed=options.seed,
-    ):
+    for path in draw_figures(options.run, sets[0], options.figures):
         print(path, flush=True)
         drawn.append(path.name)
     if not protocol_of(config).has_queries:

@@ -18,7 +18,7 @@ def check_least(least: int, **counts: int | None) -> None:
 
 
 def refuse(message: str) -> NoReturn:
-    """End the program for wrong usage, told in one line."""
+    """End the program for wrong usage, with one line of explanation."""
     print(f"srwm: {message}", file=sys.stderr)
     raise SystemExit(2)
 

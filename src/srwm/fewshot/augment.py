@@ -24,17 +24,17 @@ class AugmentationConfig:
     shear: Annotated[float, AtLeast(0)] = 0.15
     """horizontal shear: shift of a row per unit of its height"""
     translate: Annotated[float, AtLeast(0)] = 1.7 / 28
-    """translation across, as a fraction of the width, and down, of the height"""
+    """translation, as a fraction of the width and height"""
     elastic: Annotated[float, AtLeast(0)] = 0.0
-    """standard deviation of an elastic distortion, as a fraction of the width across and of the height down"""
+    """standard deviation of an elastic distortion, as a fraction of the width and height"""
     stroke: Annotated[float, AtLeast(0)] = 0.0
-    """change of stroke width to either side, in pixels, of bright strokes on 0; thin strokes do not vanish"""
+    """change of the width of strokes (bright on 0) in either direction, pixels; thin strokes do not vanish"""
     color: Annotated[float, HalfOpen(0, 1)] = 0.0
     """change of brightness, of contrast and of saturation, each as a fraction; for photographs"""
     hflip: bool = False
-    """whether every second image, at random, is mirrored left to right; for photographs, not for characters"""
+    """mirror each image left to right with probability 1/2; for photographs, not for characters"""
     outside: Literal["zeros", "reflection"] = "zeros"
-    """what comes in from outside: black, or the image mirrored at its edge"""
+    """padding of transformed images: zeros (black), or the image mirrored at its edge"""
 
 
 def augment(images: Tensor, config: AugmentationConfig, generator: torch.Generator | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Auxiliary losses on the features of a step's images: they teach the stem what the episodes teach it only slowly."""
+"""Auxiliary losses on the features of a step's images, which train the stem faster than episodes alone."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -17,11 +17,11 @@ class AuxiliaryConfig:
     RENAMED_VALUES: ClassVar = {"kind": {"neighbours": "neighbors"}}
 
     kind: Literal["none", "neighbors", "classes"] = "none"
-    """none; soft nearest neighbors among a step's images; or classification among all training classes"""
+    """none; neighbors: soft nearest neighbors among a step's images; classes: classification among all training classes"""
     weight: Annotated[float, AtLeast(0)] = 1.0
-    """factor of this loss beside that of the episodes"""
+    """factor of this loss; that of the episodes has factor 1"""
     temperature: Annotated[float, Above(0)] = 0.1
-    """of the cosines in the loss of neighbors"""
+    """temperature of the cosines in the loss of neighbors"""
 
 
 class NeighborLoss(nn.Module):

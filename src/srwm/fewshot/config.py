@@ -50,71 +50,70 @@ class TrainConfig:
     RENAMED_VALUES: ClassVar = {name: {"omniglot-centred": "omniglot-centered"} for name in ("data", "second_data")}
 
     data: DatasetName = "omniglot"
-    """omniglot, omniglot-centered, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class folders of
-    one's own"""
+    """omniglot, omniglot-centered, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for your own folder
+    of class folders"""
     second_data: DatasetName | None = None
-    """data set of the other task of the `sequential` protocol"""
+    """data set of the second task, for a protocol with two tasks such as `sequential`"""
     protocol: str = "synchronous"
-    """what an episode is: `srwm fewshot train --help` lists the protocols"""
+    """what an episode consists of; `srwm fewshot train --help` lists the protocols"""
     protocol_options: ProtocolOptions = field(default_factory=ProtocolOptions)
     """options of the protocol"""
     model: ModelConfig = field(default_factory=ModelConfig)
-    """the learner; its `n_way` and `image_shape` are those of the episodes"""
+    """the model; episodes have its `n_way` classes, and images its `image_shape`"""
     k_shot: Annotated[int, AtLeast(1)] = 1
-    """labeled examples per class in an episode, or in a stream of delayed labels, where the paper has 15"""
-    min_ways: Annotated[int, AtLeast(2)] | None = None
-    """fewest classes in a training episode: each step draws their number up to the model's n_way; None: n_way always"""
+    """labeled examples per class in an episode or stream (15 in the paper's streams)"""
+    min_ways: int | None = None
+    """fewest classes in a training episode: each step draws a number from it to the model's n_way; None: always n_way"""
     max_shots: Annotated[int, AtLeast(1)] | None = None
-    """most labeled examples per class: each step draws their number from k_shot on; None: k_shot always"""
+    """most labeled examples per class: each step draws a number from k_shot to it; None: always k_shot"""
     queries: Annotated[int, AtLeast(1)] = 5
-    """queries per episode, spread over its classes as evenly as possible; streams have none"""
+    """queries per training episode, spread evenly over its classes; streams have no queries"""
     episodes: Annotated[int, AtLeast(1)] = 256
     """episodes, or streams, per batch"""
     accumulate: Annotated[int, AtLeast(1)] = 1
-    """batches per step; their gradients are added up"""
+    """batches per step, whose gradients are summed"""
     sampler: Literal["per-episode", "pooled"] = "pooled"
-    """images of its own for every episode, as in the paper, or a pool of images from which a step's episodes are drawn"""
+    """per-episode: separate images for every episode, as in the paper; pooled: all episodes of a step share a pool of images"""
     pool: PoolConfig = field(default_factory=PoolConfig)
     """the pool of the pooled sampler"""
     normalize: bool = False
-    """whether each data set's channels are brought to mean 0 and deviation 1 over its training images; else images are in
+    """normalize the channels of each data set to mean 0 and standard deviation 1 over its training images; else images are in
     [0, 1]"""
     augment: bool = False
-    """whether every image of a step is distorted at random"""
+    """augment every training image at random"""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     """limits of the augmentation"""
     auxiliary: AuxiliaryConfig = field(default_factory=AuxiliaryConfig)
-    """a second loss, on the features of a step's images"""
+    """an additional loss on the features of a step's images"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """arithmetic of convolutions and linear layers in training, LSTMs included; the recurrences of fast weights and all
-    evaluation are in float32"""
+    """dtype of convolutions, linear layers and LSTMs in training; fast-weight recurrences and evaluation use float32"""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """the optimizer"""
     schedule: ScheduleName = "constant"
-    """learning rate over the budget: constant, the paper's warm-up, or up, flat and linearly down (trapezoid)"""
+    """learning rate over the budget: constant, the paper's warm-up, or warm-up, constant, then linear decay (trapezoid)"""
     ema_decay: Annotated[float, HalfOpen(0, 1)] | None = None
-    """decay per step of the moving average of the weights that is validated and kept; None: the weights themselves"""
+    """decay per step of an exponential moving average (EMA) of the weights, which is validated and saved; None: no average"""
     steps: Annotated[int, Above(0)] | None = None
     """budget of training in steps"""
     minutes: Annotated[float, Above(0)] | None = None
-    """budget of training in minutes of wall time, validation included; with both, what ends first"""
+    """budget of training in minutes of wall time, validation included; of several budgets the first to end counts"""
     cpu_minutes: Annotated[float, Above(0)] | None = None
-    """budget of training in minutes of processor time, all threads of a process added up, validation included: with one thread
-    the minutes that it computes, whatever else the machine does meanwhile"""
+    """budget of training in minutes of CPU time, summed over all threads, validation included; independent of other programs on
+    the machine"""
     patience: Annotated[int, Above(0)] | None = None
-    """validations without a new best after which training ends early; None: never"""
+    """early stopping: validations in a row without a new best; None: no early stopping"""
     log_every: Annotated[int, AtLeast(1)] = 20
     """steps between two rows of metrics"""
     validate_every: Annotated[int, AtLeast(1)] = 500
     """steps between two validations, each followed by a checkpoint"""
     validation_episodes: Annotated[int, AtLeast(2)] = 2000
-    """episodes (streams, for each order of two tasks) of a validation, the same ones each time"""
-    validation_ways: Annotated[int, AtLeast(2)] | None = None
-    """classes in an episode of a validation or test; None: the model's n_way"""
+    """episodes of a validation (for two tasks: streams in each order), the same each time"""
+    validation_ways: int | None = None
+    """classes in an episode of validation and test; None: the model's n_way"""
     validation_queries: Annotated[int, AtLeast(1)] = 15
-    """queries per episode of a validation or test"""
+    """queries per episode of validation and test"""
     seed: Seed = 0
-    """seed of weights, episodes and distortions"""
+    """seed of weights, episodes and augmentation"""
 
     def __post_init__(self) -> None:
         if type(self.protocol_options) is ProtocolOptions and self.protocol in OPTIONS:
@@ -131,11 +130,15 @@ class TrainConfig:
             The fields of this version, with the options as the dataclass of the protocol.
 
         Raises:
-            TypeError: An option is unknown or of another type than its hint.
+            TypeError: There is no such protocol, or an option is unknown or of another type than its hint.
         """
         former = {name for kind in OPTIONS.values() for name in kind.FORMER_FIELDS}
-        kind = OPTIONS.get(values.get("protocol", cls.protocol), ProtocolOptions)
-        options = values.get("protocol_options", {})
+        protocol, options = values.get("protocol", cls.protocol), values.get("protocol_options", {})
+        if protocol not in OPTIONS:
+            raise TypeError(f"protocol: expected {' or '.join(OPTIONS)}, got {protocol!r}")
+        if not isinstance(options, dict):
+            raise TypeError(f"protocol_options: expected a dictionary, got {options!r}")
+        kind = OPTIONS[protocol]
         for name in kind.FORMER_FIELDS:
             options = {**options, **values.get(name, {})}
         try:

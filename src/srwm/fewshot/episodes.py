@@ -45,8 +45,8 @@ class PoolConfig:
     images_per_class: Annotated[int, AtLeast(1)] = 6
     """images of each class in the pool"""
     rotated: Annotated[float, Between(0, 1)] = 0.0
-    """share of the classes of a pool that are rotated by one to three quarters, as classes of their own; not for data whose
-    rotations are classes already, as Omniglot's"""
+    """share of the classes of a pool that are rotated by 90, 180 or 270 degrees and count as new classes; not for data whose
+    rotations are classes already, such as Omniglot"""
 
     def count(self, classes: int) -> int:
         """How many classes come out of so many of a data set."""
@@ -115,16 +115,16 @@ def draw_episodes(offsets: Tensor, shape: EpisodeShape, episodes: int, generator
     order = torch.rand(episodes, shape.support, generator=generator).argsort()
     labels = torch.arange(n_way).repeat_interleave(shape.k_shot).expand(episodes, -1)
     turns = [torch.rand(episodes, n_way, generator=generator).argsort() for _ in range(need - shape.k_shot)]
-    asked = torch.cat(turns, dim=1)[:, : shape.queries] if turns else labels[:, :0]  # the class of each query
+    query_classes = torch.cat(turns, dim=1)[:, : shape.queries] if turns else labels[:, :0]
     turn = torch.arange(shape.queries) // n_way + shape.k_shot
-    support_labels, query_labels = labels.gather(1, order), asked
+    support_labels, query_labels = labels.gather(1, order), query_classes
     if shape.slots is not None:
         slots = torch.rand(episodes, shape.slots, generator=generator).topk(n_way).indices
         support_labels, query_labels = (slots.gather(1, each) for each in (support_labels, query_labels))
     return Episodes(
         support=positions[..., : shape.k_shot].flatten(1).gather(1, order),
         support_labels=support_labels,
-        query=positions[torch.arange(episodes)[:, None], asked, turn],
+        query=positions[torch.arange(episodes)[:, None], query_classes, turn],
         query_labels=query_labels,
     )
 

@@ -16,9 +16,11 @@ from srwm.errors import UserError
 from srwm.fewshot.build import validation_shape
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
+from srwm.fewshot.evaluation.baselines import NEAREST_FEATURES, PROTOTYPES, PROTOTYPES_NORMALIZED
 from srwm.fewshot.evaluation.evaluate import Accuracy, embed_all, evaluate, score
+from srwm.fewshot.figures.config import FiguresConfig
 from srwm.fewshot.figures.curves import draw_learning_curves
-from srwm.fewshot.figures.rates import mean_learning_rates
+from srwm.fewshot.figures.rates import draw_learning_rates, mean_learning_rates
 from srwm.fewshot.figures.run import MATRIX_FIGURES, draw_figures
 from srwm.fewshot.figures.shift import animate_shift, draw_shift
 from srwm.fewshot.figures.shots import accuracy_per_shot, draw_accuracy_per_shot
@@ -87,6 +89,37 @@ def test_the_axis_of_shots_is_as_wide_as_what_it_shows(tmp_path, monkeypatch, sh
     assert figures[0].axes[0].get_legend() is None, "it would lie on the points"
 
 
+@pytest.mark.parametrize("name", ["run", "mini-imagenet-1shot-srwm-16-heads-decay-0.05", "a-name-" * 30])
+def test_a_legend_fits_into_its_figure(tmp_path, monkeypatch, name):
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path: figures.append(self))
+    lines = {key: [Accuracy(0.5, 0.1, 10)] * 3 for key in ("model", NEAREST_FEATURES, PROTOTYPES, PROTOTYPES_NORMALIZED)}
+    draw_accuracy_per_shot(lines, 3, (1, 1), name, tmp_path / "shots.png")
+    create_run(tmp_path / name[:200], small())
+    draw_learning_curves([tmp_path / name[:200]], tmp_path / "curves.png")
+    for figure in figures:
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        box = legend.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+        assert box.y0 >= 0
+
+
+def test_learning_rates_fill_their_panels(tmp_path, monkeypatch):
+    """Rates of 0.5 and rates that hardly differ are as easy to read as others."""
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path: figures.append(self))
+    generator = np.random.default_rng(0)
+    rates = {layer: 0.5 + spread * generator.random((10, 4, 4), np.float32) for layer, spread in ((1, 0.04), (2, 0.4))}
+    draw_learning_rates(rates, 20, 5, tmp_path / "rates.png")
+    panels = figures[0].axes
+    for axes, values in zip(panels, [block[:, :, column] for block in rates.values() for column in range(4)], strict=True):
+        low, high = axes.get_ylim()
+        assert low <= values.min() < values.max() <= high
+        assert np.ptp(values) > 0.75 * (high - low)
+        assert len(axes.lines) == 4 + 1 + 2 + 1, "each head, their mean, both extremes, the end of training"
+
+
 def test_a_trace_is_what_the_model_does(model):
     data, drawn = images_of(1), one_episode(images_of(1))
     trace = trace_episode(model, data, drawn, layer=2, head=1)
@@ -101,8 +134,8 @@ def test_a_trace_is_what_the_model_does(model):
             now = slice(step, step + 1)
             _, state = model(images[:, now], drawn.support_labels[:, now], state)
             assert_close(torch.from_numpy(trace.shifts[step + 1]), state[1][0, 0])
-            assert_close(torch.from_numpy(trace.answers[step]), model.query(images[:, now], state)[0, 0].softmax(-1))
-        assert_close(torch.from_numpy(trace.answers[6:]), model.query(images[:, 6:], state)[0].softmax(-1))
+            assert_close(torch.from_numpy(trace.probabilities[step]), model.query(images[:, now], state)[0, 0].softmax(-1))
+        assert_close(torch.from_numpy(trace.probabilities[6:]), model.query(images[:, 6:], state)[0].softmax(-1))
     assert trace.norm(6) == pytest.approx(float(state[1][0, 0].norm()))
 
 
@@ -150,7 +183,7 @@ def test_a_matrix_that_is_not_there_is_told(model, place, message):
 def test_a_matrix_that_is_not_there_is_told_before_anything_is_drawn(tmp_path, core, place, message):
     make_run(tmp_path / "run", small(core))
     with pytest.raises(UserError, match=message):
-        list(draw_figures(tmp_path / "run", images_of(1), **place))
+        list(draw_figures(tmp_path / "run", images_of(1), FiguresConfig(**place)))
     assert not (tmp_path / "run" / "figures").exists()
 
 
@@ -336,7 +369,7 @@ def test_the_curve_of_shots_is_the_evaluation_of_the_run(tmp_path, monkeypatch, 
     make_run(tmp_path / "run", config)
     kept = {}
     monkeypatch.setattr("srwm.fewshot.figures.run.draw_accuracy_per_shot", lambda lines, *rest: kept.update(lines))
-    figures = list(draw_figures(tmp_path / "run", images_of(1), shots=2, episodes=50, seed=7))
+    figures = list(draw_figures(tmp_path / "run", images_of(1), FiguresConfig(shots=2, episodes=50, seed=7)))
     assert [path.name for path in figures] == ["learning_curves.png", "accuracy_per_shot.png", *MATRIX_FIGURES]
     tested = dataclasses.replace(validation_shape(config), k_shot=2)
     assert kept["model"][-1] == evaluate(load_best(tmp_path / "run"), images_of(1), tested, 50, 7)
@@ -345,5 +378,5 @@ def test_the_curve_of_shots_is_the_evaluation_of_the_run(tmp_path, monkeypatch, 
 
 def test_more_shots_than_there_are_images_are_told(tmp_path):
     make_run(tmp_path / "run", small())
-    with pytest.raises(UserError, match="shots: expected at most 5, so that random has images left to ask for, got 6"):
-        list(draw_figures(tmp_path / "run", images_of(1), shots=6))
+    with pytest.raises(UserError, match="shots: expected at most 5, so that random has images left for queries, got 6"):
+        list(draw_figures(tmp_path / "run", images_of(1), FiguresConfig(shots=6)))

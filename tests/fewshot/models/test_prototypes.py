@@ -14,7 +14,7 @@ from srwm.fewshot.evaluation.baselines import (
     BASELINES,
     NEAREST_FEATURES,
     PROTOTYPES,
-    PROTOTYPES_NORMALISED,
+    PROTOTYPES_NORMALIZED,
     baselines,
     evaluate_baselines,
     nearest_labels,
@@ -168,7 +168,7 @@ def test_baselines_answer_the_episodes_of_the_model(config, splits):
                 assert known[PROTOTYPES](drawn)[b, q] == (means - asked).norm(dim=1).argmin()
                 shown, asked = (torch.nn.functional.layer_norm(part, part.shape[-1:]) for part in (shown, asked))
                 means = torch.stack([shown[drawn.support_labels[b] == c].mean(0) for c in range(3)])
-                assert known[PROTOTYPES_NORMALISED](drawn)[b, q] == (means - asked).norm(dim=1).argmin()
+                assert known[PROTOTYPES_NORMALIZED](drawn)[b, q] == (means - asked).norm(dim=1).argmin()
     scores = evaluate_baselines(model, data, shape, 50, seed=3)
     assert tuple(scores) == BASELINES
     assert all(accuracy.episodes == 50 for accuracy in scores.values())
@@ -196,7 +196,7 @@ def test_baselines_see_views_as_one_long_vector():
     expected = {
         NEAREST_FEATURES: nearest_labels(joined, drawn, "cosine"),
         PROTOTYPES: prototype_labels([joined], drawn),
-        PROTOTYPES_NORMALISED: prototype_labels([normalized], drawn),
+        PROTOTYPES_NORMALIZED: prototype_labels([normalized], drawn),
     }
     for name, labels in expected.items():
         assert torch.equal(found[name](drawn), labels)
@@ -231,5 +231,5 @@ def test_without_a_stem_there_is_nothing_to_train(tmp_path, config, splits):
 
 def test_labels_that_come_late_are_of_no_use_to_prototypes(tmp_path, config, splits):
     config = dataclasses.replace(config, protocol="delayed", model=dataclasses.replace(config.model, head="prototypes"))
-    with pytest.raises(UserError, match="no use for labels that come late"):
+    with pytest.raises(UserError, match="does not fit the protocol"):
         train(config, splits, tmp_path / "run")

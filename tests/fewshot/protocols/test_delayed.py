@@ -9,7 +9,7 @@ from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Step
 from srwm.fewshot.evaluation.config import EvaluationConfig
 from srwm.fewshot.models.factory import build_model
-from srwm.fewshot.protocols.delayed import Delayed, DelayedConfig, Streams, answer_stream
+from srwm.fewshot.protocols.delayed import Delayed, DelayedConfig, Streams, stream_logits
 
 from .recall import Recall
 
@@ -53,7 +53,7 @@ def test_a_label_reaches_later_answers_alone(config):
     other = labels.clone()
     other[0, 3] = 2
     with torch.no_grad():
-        one, changed = (answer_stream(model, features, given) for given in (labels, other))
+        one, changed = (stream_logits(model, features, given) for given in (labels, other))
     assert torch.equal(one[:, :4], changed[:, :4])
     assert not torch.allclose(one[:, 4], changed[:, 4])
 

@@ -115,3 +115,11 @@ def test_unknown_options_are_refused(config):
         config_from_dict(type(config), {"protocol": "bootstrap", "protocol_options": {"hint": 0.5}})
     with pytest.raises(TypeError, match="protocol_options: hint: expected float, got 'half'"):
         config_from_dict(type(config), {"protocol": "delayed", "protocol_options": {"hint": "half"}})
+
+
+@pytest.mark.parametrize(
+    "values", [{"protocol_options": 3}, {"protocol": "delayed", "streams": None}, {"protocol": ["delayed"]}]
+)
+def test_malformed_options_are_refused(config, values):
+    with pytest.raises(TypeError):
+        config_from_dict(type(config), values)

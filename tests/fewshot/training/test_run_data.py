@@ -37,7 +37,7 @@ def test_a_run_is_not_tested_on_other_data_as_on_its_own(run, splits):
         score_run(run, [changed], EvaluationConfig(20))
     score_run(run, [splits["test"]], EvaluationConfig(20))
     score_run(run, [changed], EvaluationConfig(20, data="omniglot"))
-    assert {path.name for path in run.glob("test*.json")} == {"test.json", "test-glyphs.json"}
+    assert {path.name for path in run.glob("test*.json")} == {"test.json", "test-omniglot.json"}
 
 
 def test_a_run_of_before_is_trusted_and_a_damaged_file_is_told(run, config, splits):

@@ -32,7 +32,7 @@ class TaskAccuracy:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """Accuracy over streams of some tasks in one order, each answer given before its label is known."""
+    """Accuracy over streams of some tasks in one order, each prediction made before its label is known."""
 
     tasks: tuple[TaskAccuracy, ...]
     total: Accuracy
@@ -44,7 +44,13 @@ class Adaptation:
 
 
 def measure(correct: Tensor, labels: Tensor, names: Sequence[str]) -> Adaptation:
-    """From whether each answer was right, bool (n, T), and the labels, (n, T): tasks of T / len(names) steps each."""
+    """Accuracy at every step and shot of streams.
+
+    Args:
+        correct: whether each prediction is right, bool (n, T).
+        labels: int64 (n, T).
+        names: the names of the tasks, of T / len(names) steps each.
+    """
     tasks = []
     for name, right, shown in zip(names, *(part.chunk(len(names), dim=1) for part in (correct.double(), labels)), strict=True):
         occurrence = F.one_hot(shown).cumsum(1).gather(2, shown[..., None])[..., 0]

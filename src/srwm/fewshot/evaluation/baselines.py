@@ -1,4 +1,4 @@
-"""What needs no memory: nearest pixels, and nearest neighbors and prototypes on a model's own features, on its episodes."""
+"""Baselines without memory: nearest pixels, and nearest neighbors and prototypes on the features of a model's stem."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -19,8 +19,8 @@ Predict = Callable[[Episodes], Tensor]
 NEAREST_PIXELS = "nearest pixels (Euclidean)"
 NEAREST_FEATURES = "nearest features (cosine)"
 PROTOTYPES = "prototypes (Euclidean)"
-PROTOTYPES_NORMALISED = "prototypes (Euclidean after LayerNorm)"
-BASELINES = (NEAREST_PIXELS, NEAREST_FEATURES, PROTOTYPES, PROTOTYPES_NORMALISED)
+PROTOTYPES_NORMALIZED = "prototypes (Euclidean after LayerNorm)"
+BASELINES = (NEAREST_PIXELS, NEAREST_FEATURES, PROTOTYPES, PROTOTYPES_NORMALIZED)
 
 _NUMBERS_AT_ONCE = 2**25
 
@@ -36,10 +36,10 @@ def nearest_labels(vectors: Tensor, episodes: Episodes, metric: Literal["euclide
     at_once = max(1, _NUMBERS_AT_ONCE // (vectors[0].numel() * (episodes.support.shape[1] + episodes.query.shape[1])))
     found = []
     for support, labels, query in zip(*(torch.split(part, at_once) for part in episodes[:3]), strict=True):
-        known, asked = vectors[support].float(), vectors[query].float()
+        support_vectors, query_vectors = vectors[support].float(), vectors[query].float()
         if metric == "cosine":
-            known, asked = (F.normalize(part, dim=-1) for part in (known, asked))
-        found.append(labels.gather(1, torch.cdist(asked, known).argmin(-1)))
+            support_vectors, query_vectors = (F.normalize(part, dim=-1) for part in (support_vectors, query_vectors))
+        found.append(labels.gather(1, torch.cdist(query_vectors, support_vectors).argmin(-1)))
     return torch.cat(found)
 
 
@@ -78,7 +78,7 @@ def baselines(features: Sequence[Tensor]) -> dict[str, Predict]:
     return {
         NEAREST_FEATURES: lambda drawn: nearest_labels(joined, drawn, "cosine"),
         PROTOTYPES: lambda drawn: prototype_labels(plain, drawn),
-        PROTOTYPES_NORMALISED: lambda drawn: prototype_labels(normalized, drawn),
+        PROTOTYPES_NORMALIZED: lambda drawn: prototype_labels(normalized, drawn),
     }
 
 
@@ -92,12 +92,22 @@ def evaluate_baselines(
     features: Sequence[Tensor] | None = None,
     tta_passes: int = 1,
 ) -> Mapping[str, Accuracy]:
-    """Accuracy of `BASELINES` by name, on the episodes that `evaluate` of the same seed sees.
+    """Accuracy of `BASELINES`, on the episodes that `evaluate` draws with the same seed.
 
-    Those on features see all views of test-time augmentation of so many readings, or those of which `features` are; pixels are
-    seen as they are.
+    Args:
+        model: the model whose stem gives the features.
+        data: the data set.
+        shape: what an episode is.
+        episodes: number of episodes.
+        seed: seed of the episodes.
+        features: (I, F) for each view, as `embed_views` returns them for this data; None: they are computed.
+        tta_passes: the number of passes whose views the features are; pixels have no views.
 
-    Raises UserError where the data has too few classes or images for such episodes.
+    Returns:
+        The accuracies by name.
+
+    Raises:
+        UserError: The data has too few classes or images for such episodes.
     """
     known = baselines(embed_views(model, data, tta_passes) if features is None else features)
     pixels = nearest_neighbor(data, shape, episodes, seed)

@@ -47,22 +47,32 @@ def evaluate(
     features: Sequence[Tensor] | None = None,
     tta_passes: int = 1,
 ) -> Accuracy:
-    """Accuracy over `episodes` random episodes: every image is embedded once a view, the episodes run from the features.
+    """Accuracy over random episodes. Each view of an image is embedded once; episodes use these features.
 
-    The model is in evaluation mode meanwhile. The same seed gives the same episodes. `tta_passes` is the number of readings of
-    the examples, as of a `FewShotLearner`, whose answers are averaged: as they come, then in random orders, one for the
-    episodes of a batch, each through the next view, and after the last through the first again. `features`, of each view, are
-    those that `embed_views` gave for this data, where that has been done.
-    Raises UserError where the data has too few classes or images for such episodes, ValueError for no reading at all.
+    With test-time augmentation the probabilities of several passes are averaged. The first pass reads the labeled examples in
+    their order; each other one in a random order and through the next view, as a `FewShotLearner` does.
+
+    Args:
+        model: the model, which is in evaluation mode meanwhile.
+        data: the data set.
+        shape: what an episode is.
+        episodes: number of episodes.
+        seed: seed of the episodes and orders; the same seed gives the same episodes.
+        features: (I, F) for each view, as `embed_views` returns them for this data; None: they are computed.
+        tta_passes: number of passes; 1: no augmentation.
+
+    Raises:
+        UserError: The data has too few classes or images for such episodes.
+        ValueError: `tta_passes` is below 1.
     """
     _check_passes(tta_passes)
     generator = torch.Generator().manual_seed(seed)
 
     def predict(drawn: Episodes) -> Tensor:
         total = torch.zeros(())
-        for reading in range(tta_passes):
-            read = drawn if reading == 0 else drawn.reordered(torch.randperm(drawn.support.shape[1], generator=generator))
-            total = total + episode_logits(model, known[reading % len(known)], read).cpu().double().softmax(-1)
+        for number in range(tta_passes):
+            read = drawn if number == 0 else drawn.reordered(torch.randperm(drawn.support.shape[1], generator=generator))
+            total = total + episode_logits(model, known[number % len(known)], read).cpu().double().softmax(-1)
         return total.argmax(-1)
 
     with evaluation_mode(model):
@@ -87,9 +97,9 @@ def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: Epis
 
 
 def embed_views(model: EpisodeModel, data: ImageClasses, tta_passes: int = 1) -> list[Tensor]:
-    """Features (I, F) as `embed_all` gives them, through each view that test-time augmentation of so many readings has.
+    """Features (I, F) as `embed_all` gives them, for each view of so many passes of test-time augmentation.
 
-    Raises ValueError for no reading at all.
+    Raises ValueError where `tta_passes` is below 1.
     """
     _check_passes(tta_passes)
     return [embed_all(model, data, view=view) for view in views(model.config)[:tta_passes]]
@@ -114,9 +124,12 @@ def embed_all(model: EpisodeModel, data: ImageClasses, index: Tensor | None = No
 
 
 def episode_logits(model: EpisodeModel, features: Tensor, episodes: Episodes) -> Tensor:
-    """Logits (B, Q, N): the support is read in order, then every query is asked of the state that it left.
+    """Logits (B, Q, N) of the queries, each evaluated from the state after the support; labels without support get -inf.
 
-    features (P, F) are those of the images that the episodes point at. Labels that the support does not have get -inf.
+    Args:
+        model: the model.
+        features: (P, F), of the images that the episodes point at.
+        episodes: B episodes.
     """
     support, labels, query, _ = (part.to(features.device) for part in episodes)
     embed = functional.embedding  # its gradient adds up in a fixed order, unlike that of plain indexing

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from srwm.fewshot.config import TrainConfig
-from srwm.fewshot.figures.style import COLORS, GREY, figure_style, mark_chance
+from srwm.fewshot.figures.style import COLORS, GREY, figure_style, legend_below, mark_chance
 from srwm.fewshot.protocols.registry import read_config
 from srwm.training.figures import check_figure
 from srwm.training.runs import check_columns, read_metrics, short_names
@@ -58,7 +58,7 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
         loss.set_title("What training minimizes", loc="left")
         lines["thin: training"] = Line2D([], [], color=GREY, lw=1)
         lines["points: validation on new classes, 95 % interval"] = Line2D([], [], color=GREY, lw=2, marker="o")
-        figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=2)
+        legend_below(figure, lines)
         figure.savefig(path)
 
 
@@ -103,7 +103,7 @@ def _draw_run(accuracy: Axes, loss: Axes, folder: Path, name: str, over: str, co
         marker="o",
         capsize=3,
     )
-    told = f"{name}, {rows[-1]['step'] if rows else 0:,.0f} steps"
+    text = f"{name}, {rows[-1]['step'] if rows else 0:,.0f} steps"
     if validated:
-        told += f", best {100 * max(row['val_accuracy'] for row in validated):.1f} %"
-    return {told: Line2D([], [], color=color, lw=3)}
+        text += f", best {100 * max(row['val_accuracy'] for row in validated):.1f} %"
+    return {text: Line2D([], [], color=color, lw=3)}

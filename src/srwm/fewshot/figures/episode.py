@@ -1,4 +1,4 @@
-"""A picture of one episode: what a model was shown, what it answers, and what its matrices have written into themselves."""
+"""A picture of one episode: what a model was shown, what it predicts, and how its matrix has changed."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from srwm.fewshot.figures.trace import EpisodeTrace
 def draw_episode(trace: EpisodeTrace, path: Path, title: str) -> None:
     """Draw an episode into a picture of the kind that the name says.
 
-    Above: the support in the order in which the model read it, with its labels, and the queries with the model's answers.
+    Above: the support in the order in which the model read it, with its labels, and the queries with the model's predictions.
     Below: the matrix of the traced head before and after reading the support, and the difference.
     """
     with figure_style():
@@ -22,21 +22,21 @@ def draw_episode(trace: EpisodeTrace, path: Path, title: str) -> None:
         figure.suptitle(title)
         parts: Any = figure.subfigures(3, 1, height_ratios=(1.15, 2.1, 1.9))
         upper, middle, lower = parts
-        upper.suptitle("shown once, with its label", x=0.01, ha="left", fontsize=12)
+        upper.suptitle("labeled examples, each shown once", x=0.01, ha="left", fontsize=12)
         for index, axes in enumerate(upper.subplots(1, trace.support, squeeze=False)[0]):
             _picture(axes, trace, index, f"this is {label_name(trace.labels[index])}", "black")
-        middle.suptitle("then asked: which is it?", x=0.01, ha="left", fontsize=12)
-        asked = range(trace.support, len(trace.labels))
-        grid = middle.subplots(2, (len(asked) + 1) // 2, squeeze=False).flatten()
-        for axes, index in zip(grid, asked, strict=False):
-            guess, label = int(trace.answers[index].argmax()), trace.labels[index]
+        middle.suptitle("queries, and the model's predictions", x=0.01, ha="left", fontsize=12)
+        queries = range(trace.support, len(trace.labels))
+        grid = middle.subplots(2, (len(queries) + 1) // 2, squeeze=False).flatten()
+        for axes, index in zip(grid, queries, strict=False):
+            guess, label = int(trace.probabilities[index].argmax()), trace.labels[index]
             verdict = "" if guess == label else f", is {label_name(label)}"
-            answer = f"{label_name(guess)} {100 * trace.answers[index, guess]:.0f} %{verdict}"
-            _picture(axes, trace, index, answer, GREEN if guess == label else VERMILLION)
-        for axes in grid[len(asked) :]:
+            prediction = f"{label_name(guess)} {100 * trace.probabilities[index, guess]:.0f} %{verdict}"
+            _picture(axes, trace, index, prediction, GREEN if guess == label else VERMILLION)
+        for axes in grid[len(queries) :]:
             axes.axis("off")
-        told = f"the matrix before and after it rewrote itself (block {trace.layer}, head {trace.head})"
-        lower.suptitle(told, x=0.01, ha="left", fontsize=12)
+        text = f"the matrix before and after the examples (block {trace.layer}, head {trace.head})"
+        lower.suptitle(text, x=0.01, ha="left", fontsize=12)
         _draw_matrices(lower, trace)
         figure.savefig(path)
 
@@ -52,7 +52,7 @@ def _draw_matrices(figure: Any, trace: EpisodeTrace) -> None:
     figure.colorbar(changed, ax=change)
     examples = "one example" if trace.support == 1 else f"{trace.support} examples"
     titles = (f"before: W₀, ‖W₀‖ = {np.linalg.norm(trace.weight):.2f}", f"after {examples}: W")
-    for axes, title in zip(panels, (*titles, f"what it wrote: W - W₀, norm {trace.norm(trace.support):.2f}"), strict=True):
+    for axes, title in zip(panels, (*titles, f"change: W - W₀, norm {trace.norm(trace.support):.2f}"), strict=True):
         axes.set_title(title, fontsize=11)
     before.set_ylabel("rows of W: input", fontsize=11)
 

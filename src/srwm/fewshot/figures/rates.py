@@ -5,15 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
 from srwm.fewshot.episodes import Episodes
-from srwm.fewshot.figures.style import BLUE, COLUMNS, GREY, VERMILLION, figure_style
+from srwm.fewshot.figures.style import BLUE, COLUMNS, GREEN, GREY, ORANGE, VERMILLION, figure_style, legend_below
 from srwm.fewshot.figures.trace import core_inputs
 from srwm.fewshot.models.base import EpisodeModel
+
+_LEAST_SPAN = 0.02
+"""The least range of an axis of rates: smaller differences are not worth a look."""
 
 
 @torch.inference_mode()
@@ -28,28 +33,55 @@ def mean_learning_rates(model: EpisodeModel, features: Tensor, episodes: Episode
 
 
 def draw_learning_rates(rates: Mapping[int, NDArray[np.float32]], episodes: int, trained_support: int, path: Path) -> None:
-    """Draw `mean_learning_rates` into a PNG: a row for each block, a panel for each block of columns, a line for each head."""
+    """Draw `mean_learning_rates`: a row for each block, a panel for each block of columns, a line for each head.
+
+    The range of each panel fits its lines; the heads with the lowest and the highest mean are named.
+
+    Args:
+        rates: mean rates (S, H, 4) by block.
+        episodes: how many episodes the mean is over.
+        trained_support: labeled examples in the longest episode of training, marked where the lines are longer.
+        path: where the picture goes.
+    """
     with figure_style():
-        figure = Figure(figsize=(13, 2.6 * len(rates) + 1.6), layout="constrained")
-        figure.suptitle(
-            f"How fast the matrix rewrites each part of itself: learning rates $\\sigma(\\beta)$, mean of {episodes} episodes"
-        )
-        panels = figure.subplots(len(rates), 4, sharex=True, sharey=True, squeeze=False)
+        figure = Figure(figsize=(13, 3 * len(rates) + 1.6), layout="constrained")
+        figure.suptitle(f"How strongly each example rewrites the matrix: learning rates $\\sigma(\\beta)$, {episodes} episodes")
+        panels = figure.subplots(len(rates), 4, sharex=True, squeeze=False)
+        lines: dict[str, Line2D] = {}
         for row, (layer, values) in zip(panels, rates.items(), strict=True):
-            steps = np.arange(1, len(values) + 1)
-            for axes, name, column in zip(row, COLUMNS, range(4), strict=True):
-                heads = axes.plot(steps, values[:, :, column], color=GREY, lw=0.8, alpha=0.6)
-                mean = axes.plot(steps, values[:, :, column].mean(1), color=BLUE, lw=3)
-                lines = {"each head": heads[0], "mean of the heads": mean[0]}
-                if trained_support < len(steps):
+            for axes, name, heads in zip(row, COLUMNS, values.transpose(2, 1, 0), strict=True):
+                lines |= _draw_heads(axes, heads)
+                low, high = heads.mean(1).min(), heads.mean(1).max()
+                title = f"block {layer}, {name}\nmean {heads.mean():.2f}, heads {low:.2f} to {high:.2f}"
+                axes.set_title(title, loc="left", fontsize=11)
+                if trained_support < heads.shape[1]:
                     lines["end of the longest episode in training"] = axes.axvline(
                         trained_support + 0.5, color=VERMILLION, linestyle="--"
                     )
-                axes.set_title(f"block {layer}, {name}: {values[:, :, column].mean():.2f}", loc="left")
-                axes.grid(alpha=0.3)
-            row[0].set(ylim=(0, 1), ylabel="learning rate, 0 … 1")
+            row[0].set_ylabel("learning rate")
         for axes in panels[-1]:
             axes.set(xlabel="labeled example", xlim=(0.5, None))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-        figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=len(lines))
+        legend_below(figure, lines)
         figure.savefig(path)
+
+
+def _draw_heads(axes: Axes, heads: NDArray[np.float32]) -> dict[str, Line2D]:
+    """Rates (H, S) of one block of columns: a line for each head, and their mean."""
+    steps = np.arange(1, heads.shape[1] + 1)
+    each = axes.plot(steps, heads.T, color=GREY, lw=0.8, alpha=0.6)
+    (mean,) = axes.plot(steps, heads.mean(0), color=BLUE, lw=3)
+    lines = {"each head": each[0], "mean of the heads": mean}
+    order = heads.mean(1).argsort()
+    if len(order) > 1:
+        for head, color, text in (
+            (order[-1], ORANGE, "head of the highest mean"),
+            (order[0], GREEN, "head of the lowest mean"),
+        ):
+            (lines[text],) = axes.plot(steps, heads[head], color=color, lw=1.5)
+            axes.annotate(str(head + 1), (steps[-1], heads[head, -1]), xytext=(3, 0), textcoords="offset points", color=color)
+    low, high = float(heads.min()), float(heads.max())
+    margin = max(0.05 * (high - low), (_LEAST_SPAN - (high - low)) / 2)
+    axes.set_ylim(max(0.0, low - margin), min(1.0, high + margin))
+    axes.grid(alpha=0.3)
+    return lines

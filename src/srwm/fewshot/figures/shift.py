@@ -30,7 +30,7 @@ def draw_shift(trace: EpisodeTrace, path: Path) -> None:
     limit = _limit(trace)
     with figure_style():
         figure = Figure(figsize=(2.9 * len(steps) + 0.8, 5), layout="constrained")
-        figure.suptitle(f"The matrix rewrites itself with every example it is shown (ΔW = W - W₀ of {_place(trace)})")
+        figure.suptitle(f"The matrix updates itself with every example (ΔW = W - W₀ of {_place(trace)})")
         upper, lower = figure.subplots(2, len(steps), height_ratios=(1, 1.7), squeeze=False)
         for image, matrix, step in zip(upper, lower, steps, strict=True):
             if step == 0:
@@ -49,7 +49,7 @@ def draw_shift(trace: EpisodeTrace, path: Path) -> None:
 def animate_shift(trace: EpisodeTrace, path: Path) -> None:
     """Animate an episode into a GIF: a frame before it, one for each labeled example, and one for each query.
 
-    Each frame lasts a second and has the image that is shown, the shift, and the answer.
+    Each frame lasts a second and has the image that is shown, the shift, and the prediction.
     """
     with figure_style():
         figure = Figure(figsize=(9.6, 4.6))
@@ -67,15 +67,15 @@ def _draw_frame(figure: Figure, trace: EpisodeTrace, frame: int) -> None:
     grid = figure.add_gridspec(
         2, 2, width_ratios=(1, 2.1), height_ratios=(1.5, 1), left=0.07, right=0.9, top=0.8, bottom=0.1, hspace=0.45, wspace=0.14
     )
-    figure.suptitle(_told(trace, frame), x=0.03, ha="left")
-    image, answer = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
+    figure.suptitle(_caption(trace, frame), x=0.03, ha="left")
+    image, prediction = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
     if frame == 0:
         image.axis("off")
         image.text(0.5, 0.5, "nothing\nshown yet", ha="center", va="center", color=GREY)
-        answer.axis("off")
+        prediction.axis("off")
     else:
         show_image(image, trace.images[frame - 1])
-        _draw_answer(answer, trace, frame - 1)
+        _draw_prediction(prediction, trace, frame - 1)
     matrix = figure.add_subplot(grid[:, 1])
     limit = _limit(trace)
     drawn = show_change(matrix, trace.shifts[step], limit)
@@ -84,27 +84,29 @@ def _draw_frame(figure: Figure, trace: EpisodeTrace, frame: int) -> None:
     figure.colorbar(drawn, cax=bar, ticks=[-limit, 0, limit], format=lambda value, _: f"{value:.2g}")
 
 
-def _told(trace: EpisodeTrace, frame: int) -> str:
+def _caption(trace: EpisodeTrace, frame: int) -> str:
     if frame == 0:
         return "A new episode: the matrix is W₀, nothing is learned yet"
     label = label_name(trace.labels[frame - 1])
     if frame <= trace.support:
-        return f"Example {frame} of {trace.support}: “this is {label}”. The matrix rewrites itself."
-    guess = int(trace.answers[frame - 1].argmax())
+        return f"Example {frame} of {trace.support}: labeled “{label}”. The matrix updates itself."
+    guess = int(trace.probabilities[frame - 1].argmax())
     verdict = "right" if guess == trace.labels[frame - 1] else f"wrong, it is {label}"
     query, queries = frame - trace.support, len(trace.labels) - trace.support
-    return f"Query {query} of {queries}: which is it? “{label_name(guess)}”, {verdict}."
+    return f"Query {query} of {queries}: predicted “{label_name(guess)}”, {verdict}."
 
 
-def _draw_answer(axes: Axes, trace: EpisodeTrace, index: int) -> None:
+def _draw_prediction(axes: Axes, trace: EpisodeTrace, index: int) -> None:
     labels = sorted(set(trace.labels[: trace.support]))
-    answer, label = trace.answers[index, labels], trace.labels[index]
-    colors = [GREEN if n == label else VERMILLION if a == answer.max() else BLUE for n, a in zip(labels, answer, strict=True)]
-    axes.bar(range(len(labels)), 100 * answer, color=colors)
+    predicted, label = trace.probabilities[index, labels], trace.labels[index]
+    colors = [
+        GREEN if n == label else VERMILLION if a == predicted.max() else BLUE for n, a in zip(labels, predicted, strict=True)
+    ]
+    axes.bar(range(len(labels)), 100 * predicted, color=colors)
     axes.set(ylim=(0, 100), yticks=[0, 50, 100])
     every = -(-len(labels) // 10)
     axes.set_xticks(range(0, len(labels), every), [label_name(n) for n in labels[::every]])
-    axes.set_title("its answer when asked now, %", fontsize=11)
+    axes.set_title("predicted probability now, %", fontsize=11)
     mark_chance(axes, 100 / len(labels), "")
 
 

@@ -5,19 +5,20 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from srwm.data import ImageClasses
 from srwm.fewshot.episodes import EpisodeShape, first_shots
-from srwm.fewshot.evaluation.baselines import NEAREST_FEATURES, PROTOTYPES, PROTOTYPES_NORMALISED, Predict
+from srwm.fewshot.evaluation.baselines import NEAREST_FEATURES, PROTOTYPES, PROTOTYPES_NORMALIZED, Predict
 from srwm.fewshot.evaluation.evaluate import Accuracy, score
-from srwm.fewshot.figures.style import BLUE, GREEN, GREY, PURPLE, VERMILLION, figure_style, mark_chance
+from srwm.fewshot.figures.style import BLUE, GREEN, GREY, PURPLE, VERMILLION, figure_style, legend_below, mark_chance
 
 _LINES = {
     "model": (BLUE, "o", "-"),
     NEAREST_FEATURES: (VERMILLION, "s", "--"),
     PROTOTYPES: (GREEN, "^", ":"),
-    PROTOTYPES_NORMALISED: (PURPLE, "d", "-."),
+    PROTOTYPES_NORMALIZED: (PURPLE, "d", "-."),
 }
 
 
@@ -46,13 +47,14 @@ def draw_accuracy_per_shot(
     with figure_style():
         figure = Figure(figsize=(9, 5.6), layout="constrained")
         axes = figure.subplots()
+        drawn: dict[str, Line2D] = {}
         for key, accuracies in lines.items():
             color, marker, dashes = _LINES[key]
             shots = np.arange(1, len(accuracies) + 1)
             means = np.array([100 * accuracy.mean for accuracy in accuracies])
             spread = np.array([100 * accuracy.interval for accuracy in accuracies])
             label = f"{name if key == 'model' else f'{key} of its stem'}: {means[0]:.1f} → {means[-1]:.1f} %"
-            axes.plot(shots, means, color=color, marker=marker, linestyle=dashes, lw=2, label=label)
+            (drawn[label],) = axes.plot(shots, means, color=color, marker=marker, linestyle=dashes, lw=2)
             axes.fill_between(shots, means - spread, means + spread, color=color, alpha=0.25, lw=0)
         fewest, most = trained_shots
         for trained in {fewest, most}:
@@ -72,6 +74,6 @@ def draw_accuracy_per_shot(
             color=GREY,
         )
         axes.grid(alpha=0.3)
-        figure.legend(loc="outside lower center", ncols=2, title="with the fewest → with the most examples")
+        legend_below(figure, drawn, title="accuracy with the fewest → with the most examples")
         axes.set_title(f"What another example is worth ({n_way} new classes, same queries, 95 % intervals)", loc="left")
         figure.savefig(path)

@@ -1,13 +1,15 @@
 """What all figures share: sizes, colors that color-blind readers can tell apart, images, names of labels and columns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
+from textwrap import fill
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
@@ -16,7 +18,7 @@ COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 GREY = "#767676"
 CHANGES = "RdBu_r"
 """The color map of what has a sign: blue below zero, white at zero, red above."""
-COLUMNS = ("answer y", "query q", "key k", "rates β")
+COLUMNS = ("output y", "query q", "key k", "rates β")
 """The blocks of columns of a self-referential matrix."""
 
 _SETTINGS: dict[Any, Any] = {
@@ -65,6 +67,27 @@ def show_change(axes: Axes, shift: NDArray[np.float32], limit: float) -> Any:
     axes.set_yticks([])
     axes.spines[:].set_visible(True)
     return drawn
+
+
+def legend_below(figure: Figure, lines: Mapping[str, Any], title: str | None = None) -> None:
+    """A legend below the panels of a figure, in as many columns as fit into its width; longer texts are wrapped.
+
+    Args:
+        figure: a figure with constrained layout.
+        lines: what is drawn, by its text.
+        title: the title of the legend.
+    """
+    room = figure.bbox.width - 20
+    texts = list(lines)
+    for columns in range(min(len(lines), 4), 0, -1):
+        legend = figure.legend(list(lines.values()), texts, loc="outside lower center", ncols=columns, title=title)
+        width = legend.get_window_extent().width
+        if width <= room:
+            return
+        legend.remove()
+    characters = int(max(map(len, texts)) * room / width) - 6  # the sample of the line takes the width of a few
+    wrapped = [fill(text, max(10, characters)) for text in texts]
+    figure.legend(list(lines.values()), wrapped, loc="outside lower center", title=title)
 
 
 def mark_chance(axes: Axes, chance: float, text: str) -> None:

@@ -1,4 +1,4 @@
-"""One episode, step by step: what was shown, what a matrix wrote into itself, what the model would answer."""
+"""One episode, step by step: the images, the changes of a matrix, the predictions."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -41,15 +41,15 @@ class EpisodeTrace:
     """S labeled images, then Q queries, and one head of one block; S + Q = I.
 
     Shapes: images (I, C, H, W) uint8, labels (I,) the truth, weight (E, M): W_0, shifts (S + 1, E, M): W - W_0 before the first
-    image and after each, answers (I, N): the probabilities of each label when the image is asked after it was learned, or in
-    the end; 0 for labels that the episode does not have.
+    image and after each, probabilities (I, N): of each label, for an example right after it was learned, for a query after all
+    examples; 0 for labels that the episode does not have.
     """
 
     images: NDArray[np.uint8]
     labels: list[int]
     weight: NDArray[np.float32]
     shifts: NDArray[np.float32]
-    answers: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
     layer: int
     head: int
 
@@ -138,20 +138,20 @@ def _trace(
     matrices = next(found for found in read if found.layer == chosen[0])
     shifts = matrices.shifts()[0, :, chosen[1] - 1]
 
-    answers, state = [], None
+    logits_of_steps, state = [], None
     for step in range(support.shape[1]):
         shown = slice(step, step + 1)
         state = model.learn_features(known[:, shown], labels[:, shown], state)
-        answers.append(model.query_features(known[:, shown], state)[0])
-    answers.append(model.query_features(features[:, support.shape[1] :], state)[0])
-    logits = torch.cat(answers).float()
+        logits_of_steps.append(model.query_features(known[:, shown], state)[0])
+    logits_of_steps.append(model.query_features(features[:, support.shape[1] :], state)[0])
+    logits = torch.cat(logits_of_steps).float()
     absent = torch.ones(logits.shape[1], dtype=torch.bool, device=device).index_fill_(0, labels[0], False)
     return EpisodeTrace(
         images=images,
         labels=torch.cat([labels.cpu(), truth], dim=1)[0].tolist(),
         weight=matrices.core.weight[chosen[1] - 1].float().cpu().numpy(),
         shifts=shifts.float().cpu().numpy(),
-        answers=logits.masked_fill(absent, -torch.inf).softmax(-1).cpu().numpy(),
+        probabilities=logits.masked_fill(absent, -torch.inf).softmax(-1).cpu().numpy(),
         layer=chosen[0],
         head=chosen[1],
     )

@@ -1,1 +1,1 @@
-"""Protocols: what is drawn in a training step, what is asked of the model, and how it is tested."""
+"""Protocols: what a training step draws, its loss, and how a model is evaluated."""

@@ -24,9 +24,9 @@ Sets: TypeAlias = Sequence[ImageClasses]
 
 
 class Losses(NamedTuple):
-    """What one batch comes to: the loss to minimize, (); accuracy in [0, 1], (); and terms of the loss by name, unweighted.
+    """The results of one batch: the loss to minimize, (); accuracy in [0, 1], (); and terms of the loss by name, unweighted.
 
-    The term `train_loss` is the cross-entropy of the answers.
+    The term `train_loss` is the cross-entropy of the predictions.
     """
 
     loss: Tensor
@@ -44,7 +44,9 @@ class Evaluation(NamedTuple):
 
 
 class Protocol(nn.Module, ABC):
-    """A protocol, as a module: the model, an auxiliary loss, and what is asked of the model in a step.
+    """A protocol, as a module: the model, an auxiliary loss, and the loss of a training step.
+
+    A subclass sets the class attributes and writes `sampler`, `test_shape`, `evaluate` and `losses`.
 
     With `precision="bfloat16"` convolutions, linear layers and LSTMs run under autocast, the recurrences of fast weights in
     float32.
@@ -110,7 +112,12 @@ class Protocol(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, features: Tensor, episodes: Any) -> Losses:
-        """What is asked of the model: features (P, F) of the step's images, and the episodes over them."""
+        """The loss of one batch.
+
+        Args:
+            features: (P, F), of the images of the step.
+            episodes: what the sampler drew, as positions among these images.
+        """
 
     @classmethod
     def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:

@@ -38,8 +38,8 @@ class BootstrapConfig(ProtocolOptions):
 class Bootstrap(Synchronous):
     """Support, queries, `future` more labeled examples from the state that the support left, and the same queries.
 
-    Loss: cross-entropy of both rounds of answers, and a matching loss that pulls the first answers, or the first state, to
-    those after the future examples, through which no gradient flows. It is tested as synchronous labels are.
+    The loss is the cross-entropy of both rounds of predictions, plus a matching loss. It pulls the first predictions, or the
+    first state, to those after the future examples, through which no gradient flows. Evaluation is that of `Synchronous`.
     """
 
     name = "bootstrap"
@@ -54,7 +54,7 @@ class Bootstrap(Synchronous):
         return EpisodeShape(config.model.n_way, config.k_shot, _room(config) + config.queries)
 
     def losses(self, features: Tensor, episodes: Episodes) -> Losses:
-        """Read the support, ask; read the future examples, ask again."""
+        """The loss after the support, after the future examples, and of matching the two."""
         chosen = self.config.options(BootstrapConfig)
         support, labels, others, other_labels = episodes
         room = _room(self.config)
@@ -65,18 +65,18 @@ class Bootstrap(Synchronous):
         queries = embed(query, features)
 
         state = self.model.learn_features(embed(support, features), labels)
-        answers = self.model.query_features(queries, state).float()
-        future_state, future_answers = state, answers
+        logits = self.model.query_features(queries, state).float()
+        future_state, future_logits = state, logits
         if chosen.future:
             future_state = self.model.learn_features(embed(future, features), future_labels, state)
-            future_answers = self.model.query_features(queries, future_state).float()
+            future_logits = self.model.query_features(queries, future_state).float()
 
-        loss, future_loss = (F.cross_entropy(a.flatten(0, 1), query_labels.flatten()) for a in (answers, future_answers))
+        loss, future_loss = (F.cross_entropy(a.flatten(0, 1), query_labels.flatten()) for a in (logits, future_logits))
         by_output = chosen.matching == "output"
-        matching = match_outputs(answers, future_answers) if by_output else match_states(state, future_state)
+        matching = match_outputs(logits, future_logits) if by_output else match_states(state, future_state)
         total = chosen.query_weight * loss + chosen.future_weight * future_loss + chosen.matching_weight * matching
         terms = {"train_loss": loss, "future_loss": future_loss, "matching_loss": matching}
-        return Losses(total, accuracy_of(answers, query_labels), terms)
+        return Losses(total, accuracy_of(logits, query_labels), terms)
 
 
 def _room(config: TrainConfig) -> int:
@@ -85,7 +85,7 @@ def _room(config: TrainConfig) -> int:
 
 
 def match_outputs(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean KL divergence, (), in nats, of the answers from the target's, logits (B, Q, N) each; the target is a constant."""
+    """Mean KL divergence, (), in nats, of predictions from a constant target, logits (B, Q, N) each."""
     log_p = target.detach().log_softmax(-1)
     return (log_p.exp() * (log_p - logits.log_softmax(-1))).sum(-1).mean()
 

@@ -62,11 +62,11 @@ class StreamSampler:
 
 
 class Delayed(Protocol):
-    """At every step the model sees an image and the label of the one before, and is asked for its label: cross-entropy.
+    """At each step the model gets an image and the label of the image before, and predicts the image's label: cross-entropy.
 
-    To answer, it must bind a label to the image of the step before, which takes training long to find. With `hint` some
-    training streams show, with each label, the features of its image as well (LayerNorm, then a linear layer of its own, added
-    to the input): there the memory has something to bind at once, and in the other streams it learns to do without.
+    The model must bind a label to the image of the step before, which takes long to learn. With `hint`, some training streams
+    show the features of that image beside its label (LayerNorm, then a linear layer of its own, added to the input). There the
+    memory can bind the two at once, and it learns to do without in the other streams.
     """
 
     name = "delayed"
@@ -114,19 +114,19 @@ class Delayed(Protocol):
         return [] if config.options(DelayedConfig).hint else ["--protocol-options.hint 0.5"]
 
     def losses(self, features: Tensor, episodes: Streams) -> Losses:
-        """Run over the streams."""
+        """Cross-entropy over all steps of the streams; the accuracy is that of streams without hints."""
         images, labels, mask = episodes
         shown = F.embedding(images, features)
         hinted = min(round(self.config.options(DelayedConfig).hint * len(images)), len(images) - 1)
-        parts = [answer_stream(self.model, shown[hinted:], labels[hinted:], None if mask is None else mask[hinted:])]
+        parts = [stream_logits(self.model, shown[hinted:], labels[hinted:], None if mask is None else mask[hinted:])]
         if hinted:
-            parts.insert(0, self._answer_with_hints(shown[:hinted], labels[:hinted], None if mask is None else mask[:hinted]))
+            parts.insert(0, self._logits_with_hints(shown[:hinted], labels[:hinted], None if mask is None else mask[:hinted]))
         logits, counted = torch.cat(parts).float(), torch.ones_like(labels, dtype=torch.bool) if mask is None else mask
         loss = F.cross_entropy(logits[counted], labels[counted])
         alone = counted[hinted:]
         return Losses(loss, accuracy_of(logits[hinted:][alone], labels[hinted:][alone]), {"train_loss": loss})
 
-    def _answer_with_hints(self, features: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
+    def _logits_with_hints(self, features: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
         assert self.hint is not None
         before = F.pad(F.layer_norm(features[:, :-1], features.shape[2:]), (0, 0, 1, 0))
         y, _ = self.model.stack(self.model.encode(features, labels_before(labels)) + self.hint(before), mask=mask)
@@ -134,7 +134,7 @@ class Delayed(Protocol):
         return logits
 
 
-def answer_stream(model: EpisodeModel, features: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
+def stream_logits(model: EpisodeModel, features: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
     """Logits (B, T, N): at each step the model is given its features (B, T, F) and the label (B, T) of the step before."""
     logits, _ = model.forward_features(features, labels_before(labels), mask=mask)
     return logits
@@ -160,11 +160,11 @@ def _draw(shape: EpisodeShape, model: EpisodeModel, data: ImageClasses, streams:
 
 
 def _follow(model: EpisodeModel, segments: list[_Segment], labels: Tensor) -> Tensor:
-    """Whether each answer is right, bool (n, T), on the CPU."""
+    """Whether each prediction is right, bool (n, T), on the CPU."""
     correct = []
     for start in range(0, len(labels), _STREAMS_AT_ONCE):
         part = slice(start, start + _STREAMS_AT_ONCE)
         features = torch.cat([segment.features[segment.images[part]] for segment in segments], dim=1)
-        answers = answer_stream(model, features, labels[part].to(features.device)).argmax(-1)
-        correct.append(answers.cpu() == labels[part])
+        predictions = stream_logits(model, features, labels[part].to(features.device)).argmax(-1)
+        correct.append(predictions.cpu() == labels[part])
     return torch.cat(correct)

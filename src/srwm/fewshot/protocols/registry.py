@@ -38,11 +38,15 @@ def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
     """
     check_values(config)
     protocol = protocol_of(config)
-    config.options(protocol.Options)
     if config.steps is None and config.minutes is None and config.cpu_minutes is None:
         raise UserError("no end to training: give --steps, --minutes or --cpu-minutes")
-    _check_traits(config, protocol)
     _check_data(config, protocol, splits["train"])
+    if type(config.protocol_options) is not protocol.Options:
+        raise UserError(
+            f"protocol_options: expected {protocol.Options.__name__} with protocol {config.protocol!r}, "
+            f"got {config.protocol_options}"
+        )
+    _check_traits(config, protocol)
     protocol.check(config, splits)
 
 

@@ -27,7 +27,7 @@ class SequentialConfig(DelayedConfig):
 
 
 class Sequential(Delayed):
-    """Delayed labels through two tasks: nothing in the input tells where the second begins.
+    """Delayed labels through two tasks: no input marks where the second begins.
 
     In training the order of the data sets is random per batch, and each task of each stream is cut short at random.
     """

@@ -19,7 +19,7 @@ from srwm.fewshot.protocols.base import Evaluation, Losses, Protocol, Sets, accu
 
 
 class Synchronous(Protocol):
-    """Cross-entropy of the answers to queries that are all asked of the state that the labeled examples left."""
+    """Cross-entropy of the queries, each evaluated from the state after the labeled examples."""
 
     name = "synchronous"
     about = "labeled examples, then queries"
@@ -67,7 +67,7 @@ class Synchronous(Protocol):
             build_sampler(fixed, shape, data["train"][0], torch.Generator()).sample()
 
     def losses(self, features: Tensor, episodes: Episodes) -> Losses:
-        """Read the examples, ask every query."""
+        """Cross-entropy of all queries."""
         logits = episode_logits(self.model, features, episodes).float()
         loss = F.cross_entropy(logits.flatten(0, 1), episodes.query_labels.flatten())
         return Losses(loss, accuracy_of(logits, episodes.query_labels), {"train_loss": loss})
