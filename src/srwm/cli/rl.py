@@ -25,7 +25,7 @@ from srwm.rl.train import check_config
 from srwm.rl.train import train as train_run
 from srwm.training.checkpoint import Checkpoints
 from srwm.training.configuration import check_seed
-from srwm.training.distributed import is_rank_zero, leave
+from srwm.training.distributed import is_rank_zero, shutdown
 from srwm.training.runs import read_config_of, short_names
 
 
@@ -132,7 +132,7 @@ def train(arguments: Sequence[str]) -> None:
 
     with _crash_is_told(way_on), build_env(options.config.env, seed, resumed_at or 0) as env:
         ended = train_run(options.config, env, options.run, resume=options.resume, accelerator=options.accelerator)
-    leave()
+    shutdown()
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)

@@ -36,13 +36,13 @@ class Progress:
         for episode in episodes:
             self.returns.setdefault(episode.task, []).append(episode.return_)
 
-    def take_means(self) -> dict[str, float]:
+    def pop_means(self) -> dict[str, float]:
         """Means of the updates' numbers since the last call."""
         means = {name: total / self.updates for name, total in self.sums.items()}
         self.sums, self.updates = {}, 0
         return means
 
-    def take_returns(self) -> dict[str, list[float]]:
+    def pop_returns(self) -> dict[str, list[float]]:
         """The returns since the last call."""
         returns, self.returns = self.returns, {}
         return returns

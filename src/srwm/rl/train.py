@@ -21,7 +21,7 @@ from srwm.rl.update import Learner
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
 from srwm.training.configuration import check_no_nan, check_seed, check_types
-from srwm.training.distributed import agree, build_fabric, mean_over_processes
+from srwm.training.distributed import all_reduce_budget, build_fabric, mean_over_processes
 from srwm.training.finite import NotFiniteError
 from srwm.training.runs import MetricsLog, open_run
 from srwm.training.stopping import stop_requests
@@ -84,7 +84,7 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
 
     first_step, first_frame, session, told = progress.step, progress.frames, time.monotonic(), progress.seconds
     clock = Clock(progress)
-    spent, stopping = agree(fabric, config.spent(progress), False)
+    spent, stopping = all_reduce_budget(fabric, config.spent(progress), False)
     with (
         _EpisodeLog(folder, progress.step, env.names) if is_rank_zero else nullcontext() as log,
         tqdm(
@@ -116,12 +116,12 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool
             progress.step += 1
             progress.frames += fabric.world_size * steps
             progress.add_episodes(episodes)
-            clock.tick()
-            spent, stopping = agree(fabric, config.spent(progress), stop.is_set())
+            clock.update()
+            spent, stopping = all_reduce_budget(fabric, config.spent(progress), stop.is_set())
             bar.update(progress.frames - bar.n)
             if spent >= 1 or progress.step % config.log_every == 0:
-                row = mean_over_processes(fabric, progress.take_means())
-                row |= mean_returns(_gather(progress.take_returns(), fabric), env.names)
+                row = mean_over_processes(fabric, progress.pop_means())
+                row |= mean_returns(_gather(progress.pop_returns(), fabric), env.names)
                 speed = (progress.frames - first_frame) / (time.monotonic() - session)
                 bar.set_postfix_str(_told(row))
                 if is_rank_zero and (spent >= 1 or progress.seconds - told >= _REPORT_EVERY):

@@ -29,7 +29,7 @@ def build_fabric(accelerator: str) -> Fabric:
     return fabric
 
 
-def leave() -> None:
+def shutdown() -> None:
     """End this process's part in the others' work, if it has one, and the threads that did it.
 
     Threads that are left to the interpreter's end may abort it. They live as long as any module that Fabric has set up: call
@@ -50,7 +50,7 @@ def is_lost_peer(error: RuntimeError) -> bool:
     return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
 
 
-def share(fabric: Fabric, batches: int) -> slice:
+def local_batches(fabric: Fabric, batches: int) -> slice:
     """Which of a step's batches are this process's own. Raises UserError where they cannot be shared out evenly."""
     if batches % fabric.world_size:
         raise UserError(
@@ -60,7 +60,7 @@ def share(fabric: Fabric, batches: int) -> slice:
     return slice(fabric.global_rank, None, fabric.world_size)
 
 
-def gradients_apart(fabric: Fabric, learner: _FabricModule, apart: bool) -> AbstractContextManager[None]:
+def no_sync(fabric: Fabric, learner: _FabricModule, apart: bool) -> AbstractContextManager[None]:
     """While it lasts, and if `apart`, processes keep their gradients to themselves.
 
     It has to hold both the forward and the backward pass: in forward, DDP decides whether the gradients will be joined.
@@ -77,7 +77,7 @@ def mean_over_processes(fabric: Fabric, values: dict[str, float]) -> dict[str, f
     return dict(zip(values, mean.tolist(), strict=True))
 
 
-def agree(fabric: Fabric, spent: float, stopping: bool) -> tuple[float, bool]:
+def all_reduce_budget(fabric: Fabric, spent: float, stopping: bool) -> tuple[float, bool]:
     """The largest share of the budget that any process has spent, and whether any was asked to stop."""
     if fabric.world_size == 1:
         return spent, stopping

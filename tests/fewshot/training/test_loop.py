@@ -184,7 +184,7 @@ def test_all_but_the_last_batch_of_a_step_are_read_with_gradients_apart(tmp_path
         inside.pop()
 
     forward = Synchronous.forward
-    monkeypatch.setattr("srwm.fewshot.training.loop.gradients_apart", spy)
+    monkeypatch.setattr("srwm.fewshot.training.loop.no_sync", spy)
     monkeypatch.setattr(Synchronous, "forward", lambda self, step: read.append(inside[:]) or forward(self, step))
     train(dataclasses.replace(config, accumulate=3, steps=2), splits, tmp_path / "run", accelerator="cpu")
     assert read == 2 * [[True], [True], [False]]

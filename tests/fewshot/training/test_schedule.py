@@ -29,5 +29,5 @@ def test_a_budget_ends_with_what_comes_first():
     assert Budget(steps=10, minutes=2).spent(Progress(step=5, seconds=90)) == 0.75
     assert Budget(steps=10, minutes=2).spent(Progress(step=20, seconds=0)) == 1.0
     assert Budget(steps=None, minutes=None, cpu_minutes=2).spent(Progress(step=5, seconds=1e9, cpu_seconds=30)) == 0.25
-    assert Budget(steps=10, minutes=2, patience=3).spent(Progress(step=1, stale=2)) == 0.1
-    assert Budget(steps=10, minutes=2, patience=3).spent(Progress(step=1, stale=3)) == 1.0
+    assert Budget(steps=10, minutes=2, patience=3).spent(Progress(step=1, validations_since_best=2)) == 0.1
+    assert Budget(steps=10, minutes=2, patience=3).spent(Progress(step=1, validations_since_best=3)) == 1.0

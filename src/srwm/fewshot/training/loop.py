@@ -24,12 +24,12 @@ from srwm.fewshot.training.run_data import save_fingerprint
 from srwm.fewshot.training.schedule import learning_rate
 from srwm.training.checkpoint import Checkpoints, save_weights
 from srwm.training.clock import Clock
-from srwm.training.distributed import agree, build_fabric, gradients_apart, mean_over_processes, share
+from srwm.training.distributed import all_reduce_budget, build_fabric, local_batches, mean_over_processes, no_sync
 from srwm.training.ema import EMA
 from srwm.training.runs import BEST, MetricsLog, open_run
 from srwm.training.stopping import stop_requests
 
-_WAY_OUT = "try a smaller --optimizer.lr in another --run"
+_SUGGESTION = "try a smaller --optimizer.lr in another --run"
 
 
 def train(
@@ -54,7 +54,7 @@ def train(
     data = with_second(splits, second_splits)
     check_config(config, data)
     fabric = build_fabric(accelerator)
-    mine = share(fabric, config.accumulate)
+    mine = local_batches(fabric, config.accumulate)
     torch.manual_seed(config.seed)
     protocol = build_protocol(config, data["train"])
     optimizer = build_optimizer(protocol, config.optimizer)  # what does not fit is told before there is a run folder
@@ -99,7 +99,7 @@ def _train(
     first_step, session = progress.step, time.monotonic()
     clock = Clock(progress)
     watch = ChanceWatch(config.chance, suggestions(config))
-    spent, stopping = agree(fabric, config.budget.spent(progress), False)
+    spent, stopping = all_reduce_budget(fabric, config.budget.spent(progress), False)
     with (
         MetricsLog(folder, progress.step, protocol.extra_terms) if is_rank_zero else nullcontext() as log,
         tqdm(
@@ -122,28 +122,28 @@ def _train(
                 images = to_float(drawn.images)
                 if config.augment:
                     images = augment(images, config.augmentation, draws)
-                with gradients_apart(fabric, learner, seed != batch_seeds[-1]):
+                with no_sync(fabric, learner, seed != batch_seeds[-1]):
                     loss, accuracy, terms = learner(drawn._replace(images=images))
                     if not math.isfinite(loss.item()):
-                        raise UserError(f"the loss is not finite at step {progress.step}; {_WAY_OUT}")
+                        raise UserError(f"the loss is not finite at step {progress.step}; {_SUGGESTION}")
                     fabric.backward(fabric.world_size * loss)
                 progress.add({name: value.item() for name, value in {**terms, "train_accuracy": accuracy}.items()})
             norm = torch.nn.utils.get_total_norm([p.grad for p in learner.parameters() if p.grad is not None])
             if not norm.isfinite():
-                raise UserError(f"the norm of the gradient is not finite at step {progress.step}; {_WAY_OUT}")
+                raise UserError(f"the norm of the gradient is not finite at step {progress.step}; {_SUGGESTION}")
             if config.optimizer.clip_norm is not None:
                 torch.nn.utils.clip_grads_with_norm_(learner.parameters(), config.optimizer.clip_norm, norm)
             optimizer.step()
             if average is not None:
                 average.update(model, progress.step)
 
-            clock.tick()
-            spent, stopping = agree(fabric, config.budget.spent(progress), stop.is_set())
+            clock.update()
+            spent, stopping = all_reduce_budget(fabric, config.budget.spent(progress), stop.is_set())
             validating = progress.step % config.validate_every == 0 or spent >= 1
             bar.update()
             if validating or progress.step % config.log_every == 0:
                 steps = progress.count // len(batch_seeds)
-                row = {"learning_rate": rate, **mean_over_processes(fabric, progress.take_means())}
+                row = {"learning_rate": rate, **mean_over_processes(fabric, progress.pop_means())}
                 warning = watch.update(progress.step, steps, row["train_accuracy"])
                 if warning and is_rank_zero:
                     tqdm.write(warning)
@@ -153,11 +153,11 @@ def _train(
                 if validating and is_rank_zero:
                     found = protocol.evaluate(config, validated, data["val"], config.validation_episodes, seed=0).accuracy
                     row |= {"val_accuracy": found.mean, "val_interval": found.interval}
-                    progress.stale += 1
+                    progress.validations_since_best += 1
                     if found.mean > progress.best:
-                        progress.best, progress.stale = found.mean, 0
+                        progress.best, progress.validations_since_best = found.mean, 0
                         save_weights(folder / BEST, validated, {"step": progress.step, "validation": str(found)})
-                    clock.tick()
+                    clock.update()
                     tqdm.write(
                         f"step {progress.step}, {progress.seconds / 60:.1f} min, {speed:.0f} episodes/s: {told}, "
                         f"validation {found}"
@@ -165,7 +165,7 @@ def _train(
                 if log is not None:
                     log.write(progress.step, minutes=progress.seconds / 60, cpu_minutes=progress.cpu_seconds / 60, **row)
             if validating:
-                spent, stopping = agree(fabric, config.budget.spent(progress), stopping)
+                spent, stopping = all_reduce_budget(fabric, config.budget.spent(progress), stopping)
             if is_rank_zero and (validating or stopping):
                 content = {
                     "progress": dataclasses.asdict(progress),

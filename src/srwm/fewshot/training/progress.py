@@ -14,8 +14,8 @@ class Progress:
     """processor time of training so far, all threads of the process added up"""
     best: float = -1.0
     """best validation accuracy so far"""
-    stale: int = 0
-    """validations since"""
+    validations_since_best: int = 0
+    """number of validations since the best one"""
     sums: dict[str, float] = field(default_factory=dict)
     """of losses and accuracy by name"""
     count: int = 0
@@ -26,7 +26,7 @@ class Progress:
         self.sums = {name: self.sums.get(name, 0.0) + value for name, value in values.items()}
         self.count += 1
 
-    def take_means(self) -> dict[str, float]:
+    def pop_means(self) -> dict[str, float]:
         """Mean losses and accuracy since the last call."""
         means = {name: total / self.count for name, total in self.sums.items()}
         self.sums, self.count = {}, 0

@@ -27,7 +27,7 @@ class Budget:
         by_steps = progress.step / self.steps if self.steps else 0.0
         by_minutes = progress.seconds / (60 * self.minutes) if self.minutes else 0.0
         by_cpu = progress.cpu_seconds / (60 * self.cpu_minutes) if self.cpu_minutes else 0.0
-        lost = self.patience is not None and progress.stale >= self.patience
+        lost = self.patience is not None and progress.validations_since_best >= self.patience
         return 1.0 if lost else min(1.0, max(by_steps, by_minutes, by_cpu))
 
 
