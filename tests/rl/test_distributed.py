@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from srwm.rl.train import WEIGHTS
-from srwm.training.runs import read_metrics
+from srwm.training.metrics import read_metrics
 
 PROGRAM = """
 import os, signal, sys

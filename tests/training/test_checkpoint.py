@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from srwm.errors import UserError
-from srwm.training.checkpoint import Checkpoints, load_weights, save_weights
+from srwm.training.checkpoint import Checkpoints
+from srwm.training.weights import load_weights, save_weights
 
 
 def model(seed=0):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ import tyro
 
 from srwm.cli.options import check_least, check_runs, refuse, set_threads
 from srwm.errors import UserError
+from srwm.rl.chance import measure_chance
 from srwm.rl.config import TrainConfig
 from srwm.rl.curves import draw_comparison, draw_learning_curve
 from srwm.rl.envs import EnvCrashError, build_env
@@ -131,7 +133,14 @@ def train(arguments: Sequence[str]) -> None:
         return "; there was no checkpoint yet" if last is None else f"; --resume goes on from update {last} in {options.run}"
 
     with _crash_is_told(way_on), build_env(options.config.env, seed, resumed_at or 0) as env:
-        ended = train_run(options.config, env, options.run, resume=options.resume, accelerator=options.accelerator)
+        ended = train_run(
+            options.config,
+            env,
+            options.run,
+            resume=options.resume,
+            accelerator=options.accelerator,
+            measure_chance=partial(measure_chance, options.config.env, options.config.seed),
+        )
     shutdown()
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)

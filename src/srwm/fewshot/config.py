@@ -8,8 +8,9 @@ from srwm.data.splits import DatasetName
 from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.models.sequence import ModelConfig
-from srwm.fewshot.training.schedule import Budget, ScheduleName
+from srwm.training.budget import Budget
 from srwm.training.runs import read_config_of
+from srwm.training.schedule import ScheduleName
 
 ProtocolName = Literal["synchronous", "delayed", "sequential", "bootstrap"]
 
@@ -88,6 +89,7 @@ class OptimizerConfig:
 class TrainConfig:
     """A training run: two runs of equal configuration on the same machine and threads, with a budget in steps, are equal."""
 
+    FOREIGN_FIELDS: ClassVar = {"env": "srwm rl"}
     RENAMED: ClassVar = {
         "average_decay": "ema_decay",
         "distort": "augment",
@@ -174,7 +176,7 @@ class TrainConfig:
     @property
     def budget(self) -> Budget:
         """What training may spend."""
-        return Budget(self.steps, self.minutes, self.cpu_minutes, self.patience)
+        return Budget(steps=self.steps, minutes=self.minutes, cpu_minutes=self.cpu_minutes, patience=self.patience)
 
     @property
     def chance(self) -> float:

@@ -21,8 +21,8 @@ from srwm.fewshot.models.sequence import EpisodeModel
 from srwm.fewshot.protocols.base import Evaluation
 from srwm.fewshot.protocols.registry import PROTOCOLS, STREAMS
 from srwm.fewshot.training.run_data import check_fingerprint
-from srwm.training.checkpoint import load_weights
 from srwm.training.runs import BEST, keep_result
+from srwm.training.weights import load_weights
 
 
 def load_best(folder: Path) -> EpisodeModel:

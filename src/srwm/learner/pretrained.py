@@ -16,9 +16,9 @@ from srwm.fewshot.build import build_model
 from srwm.fewshot.models.metadata import ModelMetadata
 from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
 from srwm.files import write_atomically
-from srwm.training.checkpoint import read_weights, save_weights
 from srwm.training.configuration import config_from_dict
 from srwm.training.runs import BEST, write_json
+from srwm.training.weights import read_weights, save_weights
 
 if TYPE_CHECKING:
     from types import ModuleType

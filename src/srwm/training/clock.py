@@ -12,7 +12,7 @@ class Times(Protocol):
 
 
 class Clock:
-    """Goes on from the times of a run when it is made; `update` brings them up to date.
+    """Counts on from the times of a run; `update` brings them up to date.
 
     Processor time is that of this process, all of its threads added up: with one thread it does not depend on what else the
     machine does.

@@ -15,7 +15,7 @@ import torch
 
 from srwm.errors import UserError
 from srwm.training.distributed import local_batches
-from srwm.training.runs import read_metrics
+from srwm.training.metrics import read_metrics
 
 STEPS = 40
 OPTIONS = {
