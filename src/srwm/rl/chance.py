@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from srwm.rl.envs import EnvConfig, VectorEnv, build_env
 from srwm.rl.seeds import evaluation_seed
 
+_ACTIONS = 1
 _EPISODES = 16
 """Per task."""
 _MAX_STEPS = 1000
@@ -60,7 +61,7 @@ def random_returns(
     So long and short episodes count alike. A task of which an episode does not end in `max_steps` steps, or before
     `max_seconds` have passed, is left out.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng([seed, _ACTIONS])  # the environments may have one of this seed alone
     until = time.monotonic() + max_seconds
     totals, running = np.zeros(env.num_envs), np.ones(env.num_envs, bool)
     env.observe()

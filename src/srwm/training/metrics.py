@@ -2,13 +2,17 @@
 
 import csv
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from srwm.errors import UserError
 from srwm.files import check_regular, write_atomically
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
 
 
 class MetricsLog:
@@ -24,8 +28,6 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, last_step: int, columns: Sequence[str]) -> None:
-        from torch.utils.tensorboard.writer import SummaryWriter
-
         self.columns = ("step", *columns)
         self.path = folder / "metrics.csv"
         kept = [row for row in read_metrics(folder) if row["step"] <= last_step]
@@ -39,7 +41,7 @@ class MetricsLog:
             write_atomically(self.path, text.getvalue().encode())
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=last_step + 1)
+        self._board = _open_board(folder / "tensorboard", last_step)
 
     def __enter__(self) -> Self:
         """The log itself."""
@@ -47,7 +49,8 @@ class MetricsLog:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Flush and close."""
-        self.board.close()
+        if self._board is not None:
+            self._board.close()
 
     def write(self, step: int, **values: float) -> None:
         """Add one row; columns that are not given stay empty."""
@@ -57,7 +60,19 @@ class MetricsLog:
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
         for name, value in values.items():
-            self.board.add_scalar(name, value, step)
+            if self._board is not None:
+                self._board.add_scalar(name, value, step)
+
+
+def _open_board(folder: Path, last_step: int) -> "SummaryWriter | None":
+    """None, with a warning, where the name of the folder is not UTF-8, which TensorBoard cannot write to."""
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    try:
+        return SummaryWriter(str(folder), purge_step=last_step + 1)
+    except UnicodeEncodeError:
+        warnings.warn(f"no files for TensorBoard, since the name of the run folder is not UTF-8: {folder}", stacklevel=2)
+        return None
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
