@@ -147,7 +147,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def keep_result(path: Path, result: dict[str, Any], weights: Path) -> bool:
     """Write a result as JSON, unless one over more episodes is there, made since `weights` were: a warning tells of that."""
     try:
-        before = json.loads(path.read_text()) if path.stat().st_mtime >= weights.stat().st_mtime else None
+        is_current = path.is_file() and path.stat().st_mtime >= weights.stat().st_mtime
+        before = json.loads(path.read_text()) if is_current else None
     except (OSError, ValueError):
         before = None
     if _episodes(before) > _episodes(result):
