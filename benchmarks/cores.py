@@ -24,7 +24,8 @@ from srwm.rl.config import TrainConfig
 from srwm.rl.curves import draw_comparison
 from srwm.rl.presets import CORES, PRESETS
 from srwm.rl.report import scores_file, summary
-from srwm.training.runs import read_config_of, read_metrics
+from srwm.training.metrics import read_metrics
+from srwm.training.runs import read_config_of
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "srwm": (),

@@ -27,7 +27,8 @@ from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols.registry import build_protocol, read_config
-from srwm.training.runs import read_metrics, write_json
+from srwm.training.metrics import read_metrics
+from srwm.training.runs import write_json
 
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "preset": ("the preset", ()),

@@ -19,7 +19,7 @@ import runs
 from srwm.fewshot.figures.curves import draw_learning_curves
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.report import load_best
-from srwm.training.runs import read_metrics
+from srwm.training.metrics import read_metrics
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "srwm": (),

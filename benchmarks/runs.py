@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import machine
 from pages import write_section
-from srwm.training.runs import read_metrics, write_json
+from srwm.training.metrics import read_metrics
+from srwm.training.runs import write_json
 
 _MACHINE = "machine.json"
 _LATE = 200

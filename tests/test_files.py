@@ -3,7 +3,13 @@ import os
 
 import pytest
 
-from srwm.files import remove_leftovers, write_atomically, write_blocks_atomically
+from srwm.errors import UserError
+from srwm.files import (
+    check_regular,
+    remove_leftovers,
+    write_atomically,
+    write_blocks_atomically,
+)
 
 
 def test_new_content_replaces_old(tmp_path):
@@ -52,3 +58,31 @@ def test_blocks_become_one_file_or_none(tmp_path):
         write_blocks_atomically(path, broken())
     assert path.read_bytes() == b"abc"
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "folder", "pipe"])
+def test_what_is_no_file_is_not_replaced(tmp_path, kind):
+    path, target = tmp_path / "file", tmp_path / "target"
+    if kind == "link":
+        target.write_bytes(b"kept")
+    if kind in ("link", "dangling"):
+        path.symlink_to(target)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    before = os.lstat(path)
+    with pytest.raises(OSError, match="a link, folder or device is there"):
+        write_atomically(path, b"new")
+    assert os.lstat(path).st_ino == before.st_ino
+    assert kind != "link" or target.read_bytes() == b"kept"
+
+
+def test_a_pipe_is_refused_before_it_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", ""):
+        with pytest.raises(UserError, match="expected a file, got a folder, pipe or device"):
+            check_regular(tmp_path / name)
+    (tmp_path / "file").touch()
+    check_regular(tmp_path / "file")
+    check_regular(tmp_path / "missing")

@@ -8,7 +8,12 @@ class UserError(Exception):
     """
 
     def __init__(self, message: object) -> None:
-        super().__init__(printable(" ".join(str(message).split())))
+        super().__init__(one_line(message))
+
+
+def one_line(message: object) -> str:
+    """A message on one line: white space becomes single spaces, and what a terminal would not show is escaped."""
+    return printable(" ".join(str(message).split()))
 
 
 def printable(text: str) -> str:

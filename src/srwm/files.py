@@ -1,10 +1,19 @@
 """Writing files so that a reader never meets half of one."""
 
+import errno
 import os
 import secrets
 import time
 from collections.abc import Iterable
 from pathlib import Path
+
+from srwm.errors import UserError
+
+
+def check_regular(path: Path) -> None:
+    """Raise UserError where something other than a file is at `path`: reading a pipe waits for ever."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: expected a file, got a folder, pipe or device")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -15,8 +24,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 def write_blocks_atomically(path: Path, blocks: Iterable[bytes | memoryview]) -> None:
     """Put blocks, one after the other, at `path` as a whole or not at all: temporary file in the same folder, fsync, rename.
 
-    Raises OSError (disk full, no permission...), and what making a block raises; what was at `path` before is then still there.
+    Raises OSError (disk full, no permission, a link, folder or device at `path`...), and what making a block raises; what was
+    at `path` before is then still there.
     """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise OSError(errno.EINVAL, "a link, folder or device is there, and would be replaced", str(path))
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     try:
         with temporary.open("xb") as file:

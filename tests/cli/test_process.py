@@ -1,6 +1,10 @@
 import ctypes
 import os
 import platform
+import signal
+import subprocess
+import sys
+import time
 import warnings
 
 import pytest
@@ -67,3 +71,18 @@ def test_other_c_libraries_are_left_alone(environment, calls, monkeypatch):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_glibc_accepts_the_settings(environment):
     prepare_process()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+def test_an_interrupt_while_modules_are_imported_is_one_line(tmp_path):
+    """Each process is interrupted a little later after the start of the program; the last ones are at work by then."""
+    program = "import sys; from srwm.__main__ import run; print('.', end='', flush=True); sys.exit(run())"
+    train = ["fewshot", "train", "cpu-omniglot-1shot", "--data", "glyphs", "--run", str(tmp_path / "run")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    for delay in (0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6):
+        with subprocess.Popen([sys.executable, "-c", program, *train], text=True, **pipes) as started:
+            started.stdout.read(1)
+            time.sleep(delay)
+            started.send_signal(signal.SIGINT)
+            shown = started.communicate()[1]
+        assert (started.returncode, shown) == (130, "srwm: interrupted\n"), delay

@@ -96,6 +96,7 @@ def test_a_crash_says_whether_there_is_a_checkpoint(tmp_path, capsys, monkeypatc
 
     start = LocalEnv._start
     monkeypatch.setattr(LocalEnv, "_start", crash)
+    monkeypatch.setattr("srwm.cli.rl.measure_chance", lambda config, seed: {})
     assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--checkpoint-every", "1"]) == 1
     told = capsys.readouterr().err
     assert (f"--resume goes on from update 2 in {run}" in told) == resumed

@@ -16,7 +16,7 @@ from PIL import Image
 from srwm.cli import main
 from srwm.fewshot.evaluation.baselines import NEAREST_FEATURES, NEAREST_PIXELS, PROTOTYPES, PROTOTYPES_NORMALIZED
 from srwm.fewshot.evaluation.evaluate import Accuracy
-from srwm.training.runs import read_metrics
+from srwm.training.metrics import read_metrics
 
 from .headings import anchor
 

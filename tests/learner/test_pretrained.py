@@ -24,8 +24,8 @@ from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner import pretrained
 from srwm.learner.card import model_card
 from srwm.nn import StackConfig
-from srwm.training.checkpoint import save_weights
 from srwm.training.runs import create_run
+from srwm.training.weights import save_weights
 
 CONFIG = ModelConfig(
     n_way=4, stem_channels=4, stack=StackConfig(d_model=16, num_heads=2, num_layers=1, ff_factor=1, unroll_length=None)

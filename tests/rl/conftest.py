@@ -11,7 +11,7 @@ from srwm.nn import StackConfig
 from srwm.rl.agent import AgentConfig
 from srwm.rl.config import OptimizerConfig, TrainConfig
 from srwm.rl.envs import EnvSpec, Episode, Frame, Truncation, VectorEnv
-from srwm.rl.train import WEIGHTS
+from srwm.rl.train import WEIGHTS, train
 
 STATE = ("generator", "symbol", "step", "reward", "first", "ended")
 
@@ -123,6 +123,14 @@ def small_config() -> TrainConfig:
 @pytest.fixture
 def config() -> TrainConfig:
     return small_config()
+
+
+@pytest.fixture(scope="session")
+def ended_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that is at its end, with unrolls that wait."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert train(small_config(), Recall(), folder, accelerator="cpu")
+    return folder
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from srwm.rl.train import WEIGHTS
-from srwm.training.runs import read_metrics
+from srwm.training.metrics import read_metrics
 
 PROGRAM = """
 import os, signal, sys
@@ -19,7 +19,7 @@ import torch
 from conftest import Recall, small_config
 from srwm.rl import update
 from srwm.rl.train import train
-from srwm.training.distributed import leave
+from srwm.training.distributed import shutdown
 
 torch.set_num_threads(1)
 rank = int(os.environ["RANK"])
@@ -44,7 +44,7 @@ class Ended(Recall):  # rank 1 is sent a signal at its 50th step
 env = Recall(seed=rank) if end in ("none", "resume") else Ended(seed=rank)
 train(replace(small_config(), frames=700, overlap=True), env, folder / "run", resume=end == "resume", accelerator="cpu")
 torch.save(kept.pop().state_dict(), folder / f"rank-{rank}.pt")
-leave()
+shutdown()
 """
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs gloo")

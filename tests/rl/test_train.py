@@ -2,26 +2,33 @@
 
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from srwm.errors import UserError
-from srwm.nn import StackConfig
+from srwm.nn import StackConfig, map_state
 from srwm.rl.agent import AgentConfig
+from srwm.rl.chance import Chance
 from srwm.rl.config import OptimizerConfig, PPOConfig
 from srwm.rl.envs import EnvCrashError
 from srwm.rl.progress import mean_returns
 from srwm.rl.train import WEIGHTS, train
-from srwm.training.runs import only_writer, read_metrics
+from srwm.training.checkpoint import Checkpoints
+from srwm.training.metrics import read_metrics
+from srwm.training.runs import only_writer
 
 
 class Killed(BaseException):
@@ -132,14 +139,42 @@ def test_a_number_that_is_none_at_the_first_update_says_that_there_is_no_checkpo
         train(config, env, tmp_path / "run", accelerator="cpu")
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(0.0, "all"), (3600.0, "the last")])
-def test_learning_is_told_now_and_then_and_at_the_end(env, config, tmp_path, capsys, monkeypatch, seconds, told) -> None:
-    monkeypatch.setattr("srwm.rl.train._REPORT_EVERY", seconds)
+def test_a_run_reports_its_start_and_its_end(env, config, tmp_path, capsys) -> None:
     assert train(config, env, tmp_path / "run", accelerator="cpu")
-    lines, rows = capsys.readouterr().out.splitlines(), read_metrics(tmp_path / "run")
-    assert len(lines) == (len(rows) if told == "all" else 1)
+    (start, *lines), rows = capsys.readouterr().out.splitlines(), read_metrics(tmp_path / "run")
+    for part in (f"training in {tmp_path / 'run'}: device cpu, 1 thread, ", " parameters, budget 300 frames", "again, recall"):
+        assert part in start
+    assert len(lines) == 1
     assert lines[-1].startswith(f"{rows[-1]['frames']:,.0f} frames, ")
     assert f"mean return again {rows[-1]['return_again']:.2f}, recall {rows[-1]['return_recall']:.2f}" in lines[-1]
+
+
+def test_without_a_terminal_every_row_is_reported_when_a_minute_has_passed(env, config, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("srwm.training.run_loop._REPORT_EVERY", 0.0)
+    assert train(config, env, tmp_path / "run", accelerator="cpu")
+    lines = capsys.readouterr().out.splitlines()
+    for row in read_metrics(tmp_path / "run"):
+        assert any(line.startswith(f"{row['frames']:,.0f} frames, ") and "mean return" in line for line in lines)
+
+
+def test_chance_is_printed_beside_returns_and_a_run_that_stays_there_says_so(env, config, tmp_path, capsys) -> None:
+    optimizer = replace(config.optimizer, lr=1e-12)
+    chance = lambda: {"again": Chance(0.5, 0.1), "recall": Chance(0.5, 0.1)}  # noqa: E731
+    config = replace(config, optimizer=optimizer, frames=3000)
+    assert train(config, env, tmp_path / "run", accelerator="cpu", measure_chance=chance)
+    out = capsys.readouterr().out
+    assert re.search(r"mean return again \d\.\d\d \(chance 0\.50\), recall \d\.\d\d \(chance 0\.50\)", out)
+    assert re.search(
+        r"update \d+: the mean return has been at chance for 2\d % of the budget \(0\.\d\d, random actions 0\.50", out
+    )
+
+
+def test_a_run_that_leaves_chance_is_not_warned(env, config, tmp_path, capsys) -> None:
+    optimizer = OptimizerConfig(name="adam", lr=1e-2, eps=1e-5, clip_norm=None)
+    config = replace(config, algorithm="ppo", optimizer=optimizer, frames=6000)
+    chance = lambda: {"again": Chance(0.3, 0.0), "recall": Chance(0.3, 0.0)}  # noqa: E731
+    assert train(config, env, tmp_path / "run", accelerator="cpu", measure_chance=chance)
+    assert "at chance" not in capsys.readouterr().out
 
 
 def test_the_learning_rate_falls_linearly_to_the_end_of_the_budget(env, config, tmp_path) -> None:
@@ -222,24 +257,98 @@ def test_a_configuration_that_does_not_fit_is_refused(env, config, tmp_path, cha
     assert not (tmp_path / "run").exists()
 
 
+def rewrite_state(folder: Path, change: Callable[[Any], Any]) -> None:
+    """Edit the state of a run's checkpoint by hand, and give it the digest that it would have."""
+    checkpoints = Checkpoints(folder / "checkpoints")
+    step = checkpoints.newest()
+    path = folder / "checkpoints" / f"step-{step}.state.pt"
+    state = change(torch.load(path, weights_only=True))
+    weights = path.with_name(f"step-{step}.safetensors")
+    tensors = safetensors.torch.load_file(weights)
+    safetensors.torch.save_file(tensors, weights)  # without a digest, as earlier versions
+    torch.save(state, path)
+
+
+def inside(*names: Any, value: Any) -> Callable[[Any], Any]:
+    """A change of one value in nested dicts, lists and tuples; `value` may be a function of the one that is there."""
+
+    def change(state: Any, names: tuple[Any, ...] = names) -> Any:
+        if not names:
+            return value(state) if callable(value) else value
+        copy = dict(state) if isinstance(state, dict) else list(state)
+        copy[names[0]] = change(copy[names[0]], names[1:])
+        return copy
+
+    return change
+
+
+OWN = ("processes", 0)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda state: {"processes": state["processes"]},
         lambda state: state["optimizer"] | {"step": 4},
         lambda state: [1, 2],
-        lambda state: state | {"processes": [state["processes"][0] | {"progress": {"paces": 4}}]},
-        lambda state: state | {"processes": [{"progress": {"step": 4}}]},
-        lambda state: state | {"processes": [state["processes"][0] | {"rollout": {"actor": None, "queue": None}}]},
+        lambda state: torch.zeros(3),
+        lambda state: "text",
+        inside(*OWN, "progress", value={"paces": 4}),
+        inside("processes", value=[{"progress": {"step": 4}}]),
+        inside(*OWN, "rollout", value={"actor": None, "queue": None}),
+        inside(*OWN, "progress", "step", value="4"),
+        inside(*OWN, "progress", "step", value=-4),
+        inside(*OWN, "progress", "frames", value=10**400),
+        inside(*OWN, "progress", "seconds", value=math.nan),
+        inside(*OWN, "progress", "sums", value={"unheard": 1.0}),
+        inside(*OWN, "progress", "sums", value={"entropy": "1"}),
+        inside(*OWN, "returns", value={"elsewhere": [1.0]}),
+        inside(*OWN, "returns", value={"again": "x"}),
+        inside(*OWN, "torch_rng", value=torch.zeros(3)),
+        inside(*OWN, "rollout", "actor", "generator", value="seed"),
+        inside(*OWN, "rollout", "actor", "core", value=torch.zeros(2, 3)),
+        inside(*OWN, "rollout", "actor", "core", value=lambda core: map_state(lambda part: part[:-1], core)),
+        inside(*OWN, "rollout", "actor", "core", value=lambda core: map_state(lambda part: part.long(), core)),
+        inside(*OWN, "rollout", "queue", value=torch.zeros(2)),
+        inside(*OWN, "rollout", "queue", 3, value=lambda actions: actions + 5),
+        inside(*OWN, "rollout", "queue", 0, value=lambda observations: observations[..., 1:]),
+        inside("optimizer", "param_groups", 0, "lr", value="1e-3"),
+        inside("optimizer", "param_groups", value=[]),
+        inside("optimizer", "state", 0, value={}),
+        inside("optimizer", "state", 0, "square_avg", value=lambda average: average[:1]),
+        inside("optimizer", "state", 0, "square_avg", value=lambda average: average.to_sparse()),
+        inside("optimizer", "state", 0, "square_avg", value="0"),
+        inside("optimizer", "state", 0, "step", value=lambda step: step.expand(4)),
+        inside("optimizer", "state", value=lambda state: {99: state[0]}),
     ],
-    ids=["no optimizer", "optimizer alone", "list", "names", "part", "no actor"],
 )
-def test_a_checkpoint_without_the_state_of_such_a_run_is_told(env, config, tmp_path, change) -> None:
-    train(config, env, tmp_path / "run", accelerator="cpu")
-    (path,) = (tmp_path / "run" / "checkpoints").glob("*.state.pt")
-    torch.save(change(torch.load(path)), path)
+def test_a_checkpoint_without_the_state_of_such_a_run_is_refused(env, config, tmp_path, ended_run, change) -> None:
+    shutil.copytree(ended_run, tmp_path / "run")
+    rewrite_state(tmp_path / "run", change)
     with pytest.raises(UserError, match="checkpoints: not the state of such a run"):
-        train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
+        train(config, env, tmp_path / "run", resume=True, accelerator="cpu")
+
+
+def test_a_checkpoint_of_the_version_before_goes_on(env, config, tmp_path, outcome) -> None:
+    """Returns were part of the progress, the number of updates had another name, and there were no digests."""
+
+    def earlier(state):
+        own = dict(state["processes"][0])
+        progress = {name: value for name, value in own["progress"].items() if name not in ("best", "validations_since_best")}
+        progress["updates"] = progress.pop("count")
+        own["progress"] = progress | {"returns": own.pop("returns")}
+        return state | {"processes": [own]}
+
+    def ask(frame):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return frame
+
+    at_step(env, 40, ask)
+    assert not train(config, env, tmp_path / "run", accelerator="cpu")
+    rewrite_state(tmp_path / "run", earlier)
+    assert train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
+    assert train(config, type(env)(), tmp_path / "whole", accelerator="cpu")
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
 def test_a_failing_environment_is_not_taken_for_a_bad_checkpoint(env, config, tmp_path) -> None:

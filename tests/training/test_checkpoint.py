@@ -1,14 +1,13 @@
 import errno
-import json
 import os
 
 import pytest
-import safetensors
+import safetensors.torch
 import torch
 from torch import nn
 
 from srwm.errors import UserError
-from srwm.training.checkpoint import Checkpoints, load_weights, save_weights
+from srwm.training.checkpoint import Checkpoints, reading_state
 
 
 def model(seed=0):
@@ -31,15 +30,6 @@ def test_the_newest_pair_comes_back(tmp_path):
     assert checkpoints.load(other) == {"step": 20}
     assert same(other, model(2))
     assert sorted(os.listdir(tmp_path / "new")) == ["step-20.safetensors", "step-20.state.pt"]
-
-
-def test_equal_weights_make_equal_files(tmp_path):
-    metadata = {"step": 3, "validation": "97.12 ± 0.08 %", "more": 1}
-    for number in range(8):
-        save_weights(tmp_path / str(number), model(1), metadata)
-    assert len({(tmp_path / str(number)).read_bytes() for number in range(8)}) == 1
-    with safetensors.safe_open(tmp_path / "0", "pt") as file:
-        assert json.loads(file.metadata()["srwm"]) == metadata
 
 
 def test_states_come_back_as_they_were(tmp_path):
@@ -101,12 +91,74 @@ def test_a_corrupt_file_is_named(tmp_path, suffix, damage):
         checkpoints.load(model())
 
 
-def test_weights_that_do_not_fit_are_told(tmp_path):
-    save_weights(tmp_path / "weights.safetensors", nn.Linear(2, 3), {})
-    with pytest.raises(UserError, match=r"weights\.safetensors: the weights do not fit this model .*weight"):
-        load_weights(tmp_path / "weights.safetensors", nn.Linear(3, 3))
-    with pytest.raises(UserError, match="no such checkpoint"):
-        load_weights(tmp_path / "other.safetensors", nn.Linear(3, 3))
+@pytest.mark.parametrize("suffix", ["safetensors", "state.pt"])
+def test_a_flipped_bit_is_noticed_wherever_it_changes_anything(tmp_path, suffix):
+    """A flip in the archive's own padding or dates changes nothing; elsewhere the pair is refused."""
+    checkpoints, other = Checkpoints(tmp_path), model(0)
+    checkpoints.save(3, model(1), STATE)
+    path = tmp_path / f"step-3.{suffix}"
+    whole = path.read_bytes()
+    refused, flips = 0, range(0, 8 * len(whole), 97)
+    for bit in flips:
+        path.write_bytes(whole[: bit // 8] + bytes([whole[bit // 8] ^ 1 << bit % 8]) + whole[bit // 8 + 1 :])
+        try:
+            state = checkpoints.load(other)
+        except UserError:
+            refused += 1
+        else:
+            assert state is not None
+            assert torch.equal(state.pop("tensor"), STATE["tensor"])
+            assert state == {name: value for name, value in STATE.items() if name != "tensor"}
+            assert same(other, model(1))
+    assert refused >= 0.95 * len(flips)
+
+
+def test_a_damaged_pair_says_so(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(3, model(1), STATE)
+    torch.save({"step": 4}, tmp_path / "step-3.state.pt")
+    with pytest.raises(UserError, match=r"step-3\.state\.pt: not a readable checkpoint \(damaged: .*not what was written"):
+        checkpoints.load(model())
+
+
+def test_a_pair_of_an_earlier_version_has_no_digests_and_is_read(tmp_path):
+    checkpoints, other = Checkpoints(tmp_path), model(0)
+    tensors = {name: tensor.contiguous() for name, tensor in model(1).state_dict().items()}
+    safetensors.torch.save_file(tensors, tmp_path / "step-3.safetensors", {"srwm": '{"step": 3}'})
+    torch.save({"step": 3}, tmp_path / "step-3.state.pt")
+    assert checkpoints.load(other) == {"step": 3}
+    assert same(other, model(1))
+
+
+def test_what_a_kill_left_beside_the_newest_pair_is_removed(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.remove_older()
+    for step in (1, 3, 12):
+        Checkpoints(tmp_path / str(step)).save(step, model(), {})
+    for name in ("1/step-1.safetensors", "1/step-1.state.pt", "3/step-3.safetensors", "3/step-3.state.pt"):
+        os.rename(tmp_path / name, tmp_path / os.path.basename(name))
+    os.rename(tmp_path / "12" / "step-12.safetensors", tmp_path / "step-12.safetensors")  # killed before the state
+    (tmp_path / "step-of-mine.txt").touch()
+    checkpoints.remove_older()
+    files = sorted(path.name for path in tmp_path.iterdir() if path.is_file())
+    assert files == ["step-3.safetensors", "step-3.state.pt", "step-of-mine.txt"]
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "state.pt"])
+def test_a_pipe_in_place_of_a_file_is_refused(tmp_path, suffix):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(3, model(), {})
+    (tmp_path / f"step-3.{suffix}").unlink()
+    os.mkfifo(tmp_path / f"step-3.{suffix}")
+    with pytest.raises(UserError, match=rf"step-3\.{suffix}: expected a file"):
+        checkpoints.load(model())
+
+
+def test_errors_of_a_state_are_told_apart_from_others(tmp_path):
+    with pytest.raises(UserError, match="not the state of such a run \\(IndexError: too"), reading_state(tmp_path):
+        raise IndexError("too many indices")
+    with pytest.raises(OverflowError), reading_state(tmp_path, OverflowError):
+        raise OverflowError
 
 
 def test_a_byte_that_has_changed_is_no_traceback(tmp_path):

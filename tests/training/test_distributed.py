@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from srwm.training.distributed import leave
+from srwm.training.distributed import shutdown
 
 PROCESS = """
 import json
@@ -16,14 +16,14 @@ import sys
 import time
 from pathlib import Path
 import torch
-from srwm.training.distributed import build_fabric, gradients_apart, leave
+from srwm.training.distributed import build_fabric, no_sync, shutdown
 fabric = build_fabric("cpu")
 torch.manual_seed(0)
 learner = fabric.setup(torch.nn.Linear(1, 1, bias=False))
 x = torch.tensor([[1.0 + fabric.global_rank]])
 seen = []
 for apart in (True, True, False):
-    with gradients_apart(fabric, learner, apart):
+    with no_sync(fabric, learner, apart):
         fabric.backward(learner(x).sum())
     seen.append(learner.weight.grad.item())
 def threads():
@@ -33,7 +33,7 @@ before = threads()
 cycle = [learner]
 cycle.append(cycle)
 del learner, cycle
-leave()
+shutdown()
 time.sleep(1)  # the system forgets a thread a little after it has ended
 Path(sys.argv[1], os.environ["RANK"]).write_text(json.dumps([seen, before, threads()]))
 """
@@ -41,9 +41,9 @@ Path(sys.argv[1], os.environ["RANK"]).write_text(json.dumps([seen, before, threa
 
 def test_leaving_ends_the_group_and_may_be_repeated(tmp_path) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
-    leave()
+    shutdown()
     assert not torch.distributed.is_initialized()
-    leave()
+    shutdown()
 
 
 def test_gradients_are_apart_until_the_last_batch(tmp_path) -> None:

@@ -2,13 +2,13 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NamedTuple
 
 from srwm import __version__
 from srwm.cli.process import prepare_process
-from srwm.errors import UserError
+from srwm.errors import UserError, one_line
 
 
 class Command(NamedTuple):
@@ -34,11 +34,18 @@ COMMANDS = {
 _EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "tensorboard"), "fewshot")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0; 1 after a failure, told in one line on stderr; 2 after wrong usage.
+def main(arguments: Sequence[str] | None = None, *, when_imported: Callable[[], object] = lambda: None) -> int:
+    """Run one command.
 
     Options that do not parse are explained at more length, and end in SystemExit(2). In `--option=~/path` the ~ is the home
     folder, as it is in `--option ~/path`, where the shell sees to it.
+
+    Args:
+        arguments: the words of the command line; None: those of this process.
+        when_imported: is called before the command, when its modules have been imported.
+
+    Returns:
+        The exit status: 0; 1 after a failure, with one line on stderr; 2 after wrong usage; 130 after Ctrl-C.
     """
     words = list(map(_at_home, sys.argv[1:] if arguments is None else arguments))
     if not words or words[0] in ("-h", "--help"):
@@ -57,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare_process()
     command = COMMANDS[name]
     try:
-        getattr(import_module(command.module), command.function)(words[len(name.split()) :])
+        function = getattr(import_module(command.module), command.function)
+        when_imported()
+        function(words[len(name.split()) :])
     except UserError as error:
         return _fail(error, 1)
     except ModuleNotFoundError as error:
@@ -100,5 +109,5 @@ def _overview(group: str) -> str:
 
 
 def _fail(message: object, code: int) -> int:
-    print(f"srwm: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"srwm: {one_line(message)}", file=sys.stderr)
     return code

@@ -27,7 +27,7 @@ from srwm.fewshot.training.loop import train as train_run
 from srwm.fewshot.training.run_data import check_fingerprint
 from srwm.nn import StackConfig
 from srwm.training.configuration import check_values
-from srwm.training.distributed import is_rank_zero, leave
+from srwm.training.distributed import is_rank_zero, shutdown
 from srwm.training.ranges import AtLeast
 
 _ACCURACY: dict[Split, str] = {
@@ -138,7 +138,7 @@ def train(arguments: Sequence[str]) -> None:
         pool = f"{config.pool.classes} classes of {config.pool.images_per_class} images"
         print(f"srwm: the pool of a step is {pool}; the data has no more", file=sys.stderr)
     ended = train_run(config, splits, options.run, second_splits=second, resume=options.resume, accelerator=options.accelerator)
-    leave()
+    shutdown()
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)

@@ -1,10 +1,14 @@
 """Settings of the program's own process, made before PyTorch is imported."""
 
 import ctypes
+import io
 import os
 import platform
+import sys
 import warnings
 from pathlib import Path
+
+from srwm.errors import one_line
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _THRESHOLDS = 2**30, 2**25
@@ -15,11 +19,14 @@ _RAW_WARNING = warnings.formatwarning
 def prepare_process() -> None:
     """Let idle OpenMP threads sleep rather than spin, and let the C allocator keep large buffers for the next step.
 
-    Warnings of this package are one line, without the place in its sources.
+    Warnings of this package are one line, without the place in its sources. What stdout cannot encode, such as a file name that
+    is not UTF-8, is printed with backslashes.
     What the user has set in the environment stays. Spinning threads slow each other down where cores are shared; an allocator
     that returns large buffers to the system at every step pays for their pages again.
     """
     warnings.formatwarning = _warning
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     if "OMP_WAIT_POLICY" not in os.environ and "GOMP_SPINCOUNT" not in os.environ:
         os.environ.update(OMP_WAIT_POLICY="passive", GOMP_SPINCOUNT="0")
     if platform.libc_ver()[0] == "glibc" and not any(name.startswith("MALLOC_") for name in os.environ):
@@ -28,7 +35,7 @@ def prepare_process() -> None:
 
 def _warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
     if Path(filename).is_relative_to(Path(__file__).parents[1]):
-        return f"srwm: {message}\n"
+        return f"srwm: {one_line(message)}\n"
     return _RAW_WARNING(message, category, filename, lineno, line)
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from srwm.cli.options import check_least, check_runs, refuse, set_threads
 from srwm.cli.stack_flags import with_all_options, without_default_options
 from srwm.errors import UserError
 from srwm.nn import StackConfig
+from srwm.rl.chance import measure_chance
 from srwm.rl.config import TrainConfig
 from srwm.rl.curves import draw_comparison, draw_learning_curve
 from srwm.rl.envs import EnvCrashError, build_env
@@ -27,7 +29,7 @@ from srwm.rl.train import check_config
 from srwm.rl.train import train as train_run
 from srwm.training.checkpoint import Checkpoints
 from srwm.training.configuration import check_seed
-from srwm.training.distributed import is_rank_zero, leave
+from srwm.training.distributed import is_rank_zero, shutdown
 from srwm.training.runs import read_config_of, short_names
 
 
@@ -136,8 +138,15 @@ def train(arguments: Sequence[str]) -> None:
         return "; there was no checkpoint yet" if last is None else f"; --resume goes on from update {last} in {options.run}"
 
     with _crash_is_told(way_on), build_env(options.config.env, seed, resumed_at or 0) as env:
-        ended = train_run(options.config, env, options.run, resume=options.resume, accelerator=options.accelerator)
-    leave()
+        ended = train_run(
+            options.config,
+            env,
+            options.run,
+            resume=options.resume,
+            accelerator=options.accelerator,
+            measure_chance=partial(measure_chance, options.config.env, options.config.seed),
+        )
+    shutdown()
     if not ended:
         print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)

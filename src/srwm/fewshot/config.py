@@ -10,9 +10,10 @@ from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.episodes import PoolConfig
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.protocols.options import OPTIONS, ProtocolOptions
-from srwm.fewshot.training.schedule import Budget, ScheduleName
+from srwm.training.budget import Budget
 from srwm.training.configuration import config_from_dict
 from srwm.training.ranges import Above, AtLeast, Finite, HalfOpen, Seed
+from srwm.training.schedule import ScheduleName
 
 T = TypeVar("T", bound=ProtocolOptions)
 
@@ -39,6 +40,7 @@ class OptimizerConfig:
 class TrainConfig:
     """A training run: two runs of equal configuration on the same machine and threads, with a budget in steps, are equal."""
 
+    FOREIGN_FIELDS: ClassVar = {"env": "srwm rl"}
     RENAMED: ClassVar = {
         "average_decay": "ema_decay",
         "distort": "augment",
@@ -158,7 +160,7 @@ class TrainConfig:
     @property
     def budget(self) -> Budget:
         """What training may spend."""
-        return Budget(self.steps, self.minutes, self.cpu_minutes, self.patience)
+        return Budget(steps=self.steps, minutes=self.minutes, cpu_minutes=self.cpu_minutes, patience=self.patience)
 
     @property
     def chance(self) -> float:

@@ -22,9 +22,9 @@ from srwm.fewshot.models.factory import build_model
 from srwm.fewshot.protocols.base import Evaluation, Sets
 from srwm.fewshot.protocols.registry import protocol_of, read_config
 from srwm.fewshot.training.run_data import check_fingerprint
-from srwm.training.checkpoint import load_weights
 from srwm.training.configuration import check_values
 from srwm.training.runs import BEST, keep_result
+from srwm.training.weights import load_weights
 
 _DEFAULT = EvaluationConfig()
 

@@ -20,9 +20,9 @@ from srwm.fewshot.models.metadata import ModelMetadata
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.files import write_atomically
 from srwm.learner.card import model_card
-from srwm.training.checkpoint import save_weights
 from srwm.training.configuration import config_from_dict
 from srwm.training.runs import BEST, write_json
+from srwm.training.weights import save_weights
 
 Precision = Literal["float32", "float16", "bfloat16"]
 

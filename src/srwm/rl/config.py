@@ -1,13 +1,13 @@
 """The configuration of a training run."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
 from srwm.rl.agent import AgentConfig
 from srwm.rl.envs import EnvConfig
-from srwm.rl.progress import Progress
+from srwm.training.budget import Budget
 from srwm.training.ranges import Above, AtLeast, Between, Seed
 
 
@@ -44,6 +44,8 @@ class PPOConfig:
 @dataclass(frozen=True)
 class TrainConfig:
     """A training run: two runs of equal configuration on the same machine and threads, with a budget in frames, are equal."""
+
+    FOREIGN_FIELDS: ClassVar = {"k_shot": "srwm fewshot"}
 
     env: EnvConfig = field(default_factory=EnvConfig)
     """the environments"""
@@ -83,9 +85,7 @@ class TrainConfig:
     seed: Seed = 0
     """seed of weights, environments and actions"""
 
-    def spent(self, progress: Progress) -> float:
-        """The fraction of the budget that is spent, at most 1."""
-        by_frames = progress.frames / self.frames if self.frames else 0.0
-        by_minutes = progress.seconds / (60 * self.minutes) if self.minutes else 0.0
-        by_cpu = progress.cpu_seconds / (60 * self.cpu_minutes) if self.cpu_minutes else 0.0
-        return min(1.0, max(by_frames, by_minutes, by_cpu))
+    @property
+    def budget(self) -> Budget:
+        """What training may spend."""
+        return Budget(frames=self.frames, minutes=self.minutes, cpu_minutes=self.cpu_minutes)

@@ -13,7 +13,8 @@ from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvConfig
 from srwm.rl.evaluate import normalize
 from srwm.training.figures import check_figure
-from srwm.training.runs import check_columns, read_config_of, read_metrics
+from srwm.training.metrics import check_columns, read_metrics
+from srwm.training.runs import read_config_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,59 +1,52 @@
-"""How far a run has come."""
+"""Returns of the episodes of training."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
 
 from srwm.rl.envs import Episode
 
+Returns = dict[str, list[float]]
+"""Per task, the returns of episodes."""
 
-@dataclass
-class Progress:
-    """The part of a process's state that is numbers: it is saved with every checkpoint."""
 
-    step: int = 0
-    """updates"""
-    frames: int = 0
-    """steps of all environments together, those of other processes too"""
-    seconds: float = 0.0
-    """wall time of training so far, over all of its sessions"""
-    cpu_seconds: float = 0.0
-    """processor time of training so far, all threads of the process added up"""
-    sums: dict[str, float] = field(default_factory=dict)
-    """sums over the updates since the last row of metrics"""
-    updates: int = 0
-    """number of these updates"""
-    returns: dict[str, list[float]] = field(default_factory=dict)
-    """per task, the returns of this process's episodes that ended since the last row of metrics"""
+class EpisodeReturns:
+    """The returns of one process's episodes that ended since the last row of metrics."""
 
-    def add(self, values: dict[str, float]) -> None:
-        """Count one update's numbers in."""
-        self.updates += 1
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+    def __init__(self) -> None:
+        self._returns: Returns = {}
 
-    def add_episodes(self, episodes: list[Episode]) -> None:
-        """Count the returns of these episodes in."""
+    def add(self, episodes: list[Episode]) -> None:
+        """Add the returns of these episodes."""
         for episode in episodes:
-            self.returns.setdefault(episode.task, []).append(episode.return_)
+            self._returns.setdefault(episode.task, []).append(episode.return_)
 
-    def take_means(self) -> dict[str, float]:
-        """Means of the updates' numbers since the last call."""
-        means = {name: total / self.updates for name, total in self.sums.items()}
-        self.sums, self.updates = {}, 0
-        return means
-
-    def take_returns(self) -> dict[str, list[float]]:
+    def pop(self) -> Returns:
         """The returns since the last call."""
-        returns, self.returns = self.returns, {}
+        returns, self._returns = self._returns, {}
         return returns
 
+    def get_state(self) -> Returns:
+        """The returns since the last `pop`, for a checkpoint."""
+        return self._returns
 
-def mean_returns(parts: Iterable[dict[str, list[float]]], tasks: Collection[str]) -> dict[str, float]:
-    """Per task the mean of the returns of all processes; the number of episodes; and `return`, the mean over the tasks.
+    def set_state(self, state: Returns, tasks: Collection[str]) -> None:
+        """Go on from a `get_state` of environments with these tasks. Raises ValueError or TypeError where it is none."""
+        if not state.keys() <= set(tasks):
+            raise ValueError(f"returns: expected {', '.join(sorted(set(tasks)))}, got {', '.join(map(str, state))}")
+        self._returns = {task: [float(value) for value in values] for task, values in state.items()}
 
-    Where an episode has not ended in every task, there is no `return`: means over different tasks do not compare.
+
+def mean_returns(parts: Iterable[Returns], tasks: Collection[str]) -> dict[str, float]:
+    """Means over the episodes of all processes.
+
+    Args:
+        parts: the returns of each process.
+        tasks: the names of all tasks.
+
+    Returns:
+        `return_<task>`, the mean return of a task; `episodes`, their number; and `return`, the mean over the tasks, where an
+        episode has ended in each of them: means over different tasks do not compare. Nothing where no episode has ended.
     """
-    returns: dict[str, list[float]] = {}
+    returns: Returns = {}
     for part in parts:
         for task, values in part.items():
             returns.setdefault(task, []).extend(values)

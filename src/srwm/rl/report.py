@@ -10,8 +10,9 @@ from srwm.rl.envs import EnvConfig, EnvSpec, build_env
 from srwm.rl.evaluate import Scores, estimate, interquartile_mean, level_sets, normalize, play
 from srwm.rl.seeds import evaluation_seed
 from srwm.rl.train import WEIGHTS, build_agent
-from srwm.training.checkpoint import Checkpoints, load_weights
+from srwm.training.checkpoint import Checkpoints
 from srwm.training.runs import keep_result, read_config_of
+from srwm.training.weights import load_weights
 
 
 def load_agent(folder: Path, spec: EnvSpec) -> Agent:

@@ -1,37 +1,41 @@
 """Training of an agent: act, learn, act, learn..."""
 
-import dataclasses
-import time
-from contextlib import nullcontext
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
-from tqdm import tqdm
 
 from srwm.errors import UserError
 from srwm.rl.agent import Agent, AgentConfig
+from srwm.rl.chance import Chance, mean_chance
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvCrashError, EnvSpec, VectorEnv
-from srwm.rl.progress import Progress, mean_returns
+from srwm.rl.progress import EpisodeReturns, mean_returns
+from srwm.rl.resume import check_unrolls, rollout_state
 from srwm.rl.rollout import RolloutWorker
 from srwm.rl.seeds import process_seed
 from srwm.rl.update import Learner
-from srwm.training.checkpoint import Checkpoints, save_weights
-from srwm.training.clock import Clock
+from srwm.training.chance import ChanceWatch
+from srwm.training.checkpoint import Checkpoints, reading_state
 from srwm.training.configuration import check_values
-from srwm.training.distributed import agree, build_fabric, mean_over_processes
+from srwm.training.distributed import build_fabric, mean_over_processes
 from srwm.training.finite import NotFiniteError
-from srwm.training.runs import MetricsLog, open_run
-from srwm.training.stopping import stop_requests
+from srwm.training.optimizer import load_optimizer
+from srwm.training.progress import Progress
+from srwm.training.run_loop import RunLoop
+from srwm.training.runs import open_run
+from srwm.training.weights import save_weights
 
 T = TypeVar("T")
 
 WEIGHTS = "weights.safetensors"
 """The trained weights in a run folder; before the end of training the newest are those of the last checkpoint."""
-_REPORT_EVERY = 60.0
-"""Seconds between two lines on the learning."""
+_PATIENCE = 0.2
+"""Share of the budget after which mean returns at chance are a cause for a warning."""
 
 
 def train(
@@ -41,17 +45,32 @@ def train(
     *,
     resume: bool = False,
     accelerator: str = "auto",
+    measure_chance: Callable[[], dict[str, Chance]] | None = None,
 ) -> bool:
-    """Train in the run folder `folder`: True at the end of the budget, False where Ctrl-C or SIGTERM came before.
+    """Train in a run folder; at the end the weights are in its `weights.safetensors`.
 
-    After either, or a kill at any moment, `resume=True` goes on from the last checkpoint as if nothing had happened: with a
-    budget in frames and environments that can tell their state, to bit-identical weights; environments that cannot begin new
-    episodes. `env` is built from the configuration and the caller's to close.
-    Under `torchrun` each process has environments of its own, of another seed, and learns from `batch_size` unrolls of them;
-    gradients are averaged, and the first process writes the folder.
-    Raises UserError where the folder exists (or, with `resume`, is no run, has another configuration or is being trained in),
-    a checkpoint is corrupt or cannot be saved, the configuration does not fit itself (then there is no folder), or a number
-    is not finite (it says which); EnvCrashError where an environment fails.
+    After the end of the budget, a stop request, or a kill at any moment, `resume=True` goes on from the last checkpoint as if
+    nothing had happened: with a budget in frames and environments that can tell their state, to bit-identical weights; other
+    environments begin new episodes. Under `torchrun` each process has environments of its own, of another seed, and learns from
+    `batch_size` unrolls of them; gradients are averaged, and the first process writes the folder.
+
+    Args:
+        config: the configuration.
+        env: the environments, built from the configuration; the caller closes them.
+        folder: the run folder, made here unless `resume`.
+        resume: go on from the last checkpoint.
+        accelerator: device, as Lightning Fabric names it.
+        measure_chance: gives the mean returns of random actions by task, to be printed beside those of training; it is called
+            once, in the first process, before training.
+
+    Returns:
+        True at the end of the budget, False where Ctrl-C or SIGTERM came before.
+
+    Raises:
+        UserError: the folder exists (or, with `resume`, is no run, has another configuration or is being trained in), a
+            checkpoint is corrupt or cannot be saved, the configuration does not fit itself (then there is no folder), or a
+            number is not finite (the message names it).
+        EnvCrashError: an environment fails.
     """
     check_config(config)
     fabric = build_fabric(accelerator)
@@ -59,97 +78,57 @@ def train(
     agent = build_agent(config.agent, env.spec)
     learner = Learner(agent, config, fabric)
     with open_run(fabric, folder, config, resume, first_checkpoint=config.checkpoint_every):
-        return _train(learner, env, folder, resume)
+        chance = measure_chance() if measure_chance is not None and fabric.is_global_zero else {}
+        return _train(learner, env, folder, resume, chance)
 
 
-def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool) -> bool:
+def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool, chance: dict[str, Chance]) -> bool:
     agent, config, fabric = learner.agent, learner.config, learner.fabric
-    is_rank_zero = fabric.is_global_zero
-    checkpoints = Checkpoints(folder / "checkpoints")
-    progress = Progress()
-    saved = checkpoints.load(agent) if resume else None
     generator = torch.Generator().manual_seed(process_seed(config.seed, fabric.global_rank))
     rollout = RolloutWorker(agent, env, config.unroll_length, generator, overlap=config.overlap)
-    if saved is not None:
-        try:
-            learner.optimizer.load_state_dict(saved["optimizer"])
-            own = _own_part(saved["processes"], fabric)
-            progress = Progress(**own["progress"])
-            rollout.set_state(own["rollout"])
-            torch.set_rng_state(own["torch_rng"])
-        except EnvCrashError:
-            raise
-        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise UserError(f"{checkpoints.folder}: not the state of such a run ({type(error).__name__}: {error})") from error
-
-    first_step, first_frame, session, told = progress.step, progress.frames, time.monotonic(), progress.seconds
-    clock = Clock(progress)
-    spent, stopping = agree(fabric, config.spent(progress), False)
+    returns = EpisodeReturns()
+    progress = _resume(learner, rollout, returns, folder) if resume else Progress()
+    first_step = progress.step
     with (
-        _EpisodeLog(folder, progress.step, env.names) if is_rank_zero else nullcontext() as log,
-        tqdm(
-            total=config.frames,
-            initial=progress.frames,
-            unit=" frames",
-            unit_scale=True,
-            disable=None if is_rank_zero else True,
-            dynamic_ncols=True,
-        ) as bar,
-        stop_requests() as stop,
+        RunLoop(fabric, folder, config.budget, progress, unit="frames", columns=_columns(env.names), rate=("frames", 1)) as run,
         rollout,
     ):
-        while spent < 1 and not stopping:
-            learning_rate = config.optimizer.lr * (1 - spent)
-            try:
+        watch = _ReturnWatch(chance, set(env.names), run.spent)
+        run.announce(agent, f"{env.num_envs} environments of {', '.join(sorted(set(env.names)))}")
+        while run.next_step():
+            # act and learn
+            learning_rate = config.optimizer.lr * (1 - run.spent)
+            with _naming_update(run):
                 unrolls = rollout.take(config.batch_size).to(fabric.device)
                 with rollout.prefetch(config.batch_size):
                     progress.add(learner.update(unrolls, learning_rate))
-            except NotFiniteError as error:
-                last = checkpoints.newest()
-                kept = (
-                    "there is no checkpoint yet" if last is None else f"the last checkpoint, of update {last}, is from before"
-                )
-                from_env = error.name in ("observations", "rewards")
-                cause = "the environment gave them" if from_env else "try a smaller --optimizer.lr in another --run"
-                raise UserError(f"update {progress.step + 1}: {error}; {kept}; {cause}") from error
             steps, episodes = rollout.pop_stats()
-            progress.step += 1
             progress.frames += fabric.world_size * steps
-            progress.add_episodes(episodes)
-            clock.tick()
-            spent, stopping = agree(fabric, config.spent(progress), stop.is_set())
-            bar.update(progress.frames - bar.n)
-            if spent >= 1 or progress.step % config.log_every == 0:
-                row = mean_over_processes(fabric, progress.take_means())
-                row |= mean_returns(_gather(progress.take_returns(), fabric), env.names)
-                speed = (progress.frames - first_frame) / (time.monotonic() - session)
-                bar.set_postfix_str(_told(row))
-                if is_rank_zero and (spent >= 1 or progress.seconds - told >= _REPORT_EVERY):
-                    told = progress.seconds
-                    tqdm.write(f"{progress.frames:,} frames, {told / 60:.1f} min, {speed:.0f} frames/s: {_told(row)}")
-                if log is not None:
-                    log.write(
-                        progress.step,
-                        frames=float(progress.frames),
-                        minutes=progress.seconds / 60,
-                        cpu_minutes=progress.cpu_seconds / 60,
-                        frames_per_second=speed,
-                        learning_rate=learning_rate,
-                        **row,
-                    )
-            if spent >= 1 or stopping or progress.step % config.checkpoint_every == 0:
+            returns.add(episodes)
+            run.end_step()
+
+            # once in a while: a row of metrics
+            if run.is_due(config.log_every):
+                means = mean_over_processes(fabric, progress.pop_means())
+                means |= mean_returns(_gather(returns.pop(), fabric), env.names)
+                counts = {"frames": float(progress.frames), "frames_per_second": run.speed, "learning_rate": learning_rate}
+                if warning := watch.update(progress.step, run.spent, means):
+                    run.print(warning)
+                run.log(counts | means, _format_returns(means, chance))
+
+            # after each update, or every few, and where training is to stop: a checkpoint
+            if run.stopping or run.is_due(config.checkpoint_every):
                 own = {
-                    "progress": dataclasses.asdict(progress),
+                    "progress": progress.to_dict(),
+                    "returns": returns.get_state(),
                     "rollout": rollout.get_state(),
                     "torch_rng": torch.get_rng_state(),
                 }
-                content = {"optimizer": learner.optimizer.state_dict(), "processes": _gather(own, fabric)}
-                if is_rank_zero:
-                    checkpoints.save(progress.step, agent, content)
+                run.save(agent, {"optimizer": learner.optimizer.state_dict(), "processes": _gather(own, fabric)})
     ended_before = progress.step == first_step and (folder / WEIGHTS).exists()
-    if is_rank_zero and spent >= 1 and not ended_before:
+    if fabric.is_global_zero and run.spent >= 1 and not ended_before:
         save_weights(folder / WEIGHTS, agent, {"step": progress.step, "frames": progress.frames})
-    return spent >= 1
+    return run.spent >= 1
 
 
 def build_agent(config: AgentConfig, spec: EnvSpec) -> Agent:
@@ -169,18 +148,64 @@ def check_config(config: TrainConfig) -> None:
         raise UserError(f"ppo.minibatches: expected 1 to batch_size = {config.batch_size}, got {config.ppo.minibatches}")
 
 
-class _EpisodeLog(MetricsLog):
-    """Metrics of a run in these tasks: one column of returns each."""
+class _ReturnWatch:
+    """Warns where the mean return over the tasks stays at that of random actions for a fifth of the budget."""
 
-    def __init__(self, folder: Path, last_step: int, tasks: tuple[str, ...]) -> None:
-        losses = ("policy_loss", "value_loss", "entropy", "gradient_norm")
-        diagnostics = ("explained_variance", "approx_kl", "clip_fraction")
-        returns = ("episodes", "return", *(f"return_{task}" for task in sorted(set(tasks))))
-        self._begin(
-            folder,
-            last_step,
-            ("frames", "minutes", "cpu_minutes", "frames_per_second", "learning_rate", *losses, *diagnostics, *returns),
+    def __init__(self, chance: dict[str, Chance], tasks: set[str], spent: float) -> None:
+        self._chance = mean_chance(chance, tasks)
+        self._watch = ChanceWatch(math.inf if self._chance is None else self._chance.limit, _PATIENCE)
+        self._before = spent
+
+    def update(self, step: int, spent: float, means: dict[str, float]) -> str | None:
+        """Take a row of metrics: one line of warning, or None where there is no cause."""
+        if self._chance is None or "return" not in means:
+            return None
+        length, self._before = spent - self._before, spent
+        found = self._watch.update(spent, length, means["return"])
+        if found is None:
+            return None
+        return (
+            f"update {step}: the mean return has been at chance for {100 * found[0]:.0f} % of the budget ({found[1]:.2f}, "
+            f"random actions {self._chance.mean:.2f}); suggestions: another --optimizer.lr, a larger --entropy-cost"
         )
+
+
+@contextmanager
+def _naming_update(run: RunLoop) -> Iterator[None]:
+    """Raise UserError for NotFiniteError, with the update, the checkpoint that is left, and the likely cause."""
+    try:
+        yield
+    except NotFiniteError as error:
+        last = run.checkpoints.newest()
+        kept = "there is no checkpoint yet" if last is None else f"the last checkpoint, of update {last}, is from before"
+        from_env = error.name in ("observations", "rewards")
+        cause = "the environment gave them" if from_env else "try a smaller --optimizer.lr in another --run"
+        raise UserError(f"update {run.progress.step}: {error}; {kept}; {cause}") from error
+
+
+def _resume(learner: Learner, rollout: RolloutWorker, returns: EpisodeReturns, folder: Path) -> Progress:
+    checkpoints = Checkpoints(folder / "checkpoints")
+    state = checkpoints.load(learner.agent)
+    if state is None:
+        return Progress()
+    with reading_state(checkpoints.folder, EnvCrashError):
+        load_optimizer(learner.optimizer, state["optimizer"])
+        own = _own_part(state["processes"], learner.fabric)
+        counters = dict(own["progress"])
+        returns.set_state(own["returns"] if "returns" in own else counters.pop("returns"), rollout.actor.env.names)
+        progress = Progress.from_dict(counters)
+        saved = rollout_state(own)
+        check_unrolls(saved, rollout, learner.config.unroll_length)
+        rollout.set_state(saved)
+        torch.set_rng_state(own["torch_rng"])
+        return progress
+
+
+def _columns(tasks: tuple[str, ...]) -> tuple[str, ...]:
+    losses = ("policy_loss", "value_loss", "entropy", "gradient_norm")
+    diagnostics = ("explained_variance", "approx_kl", "clip_fraction")
+    returns = ("episodes", "return", *(f"return_{task}" for task in sorted(set(tasks))))
+    return ("frames", "minutes", "cpu_minutes", "frames_per_second", "learning_rate", *losses, *diagnostics, *returns)
 
 
 def _gather(own: T, fabric: Fabric) -> list[T]:
@@ -198,6 +223,10 @@ def _own_part(parts: list[dict[str, Any]], fabric: Fabric) -> dict[str, Any]:
     return parts[fabric.global_rank]
 
 
-def _told(row: dict[str, Any]) -> str:
-    returns = ", ".join(f"{name.removeprefix('return_')} {row[name]:.2f}" for name in row if name.startswith("return_"))
-    return f"mean return {returns}" if returns else f"entropy {row['entropy']:.2f}"
+def _format_returns(means: dict[str, float], chance: dict[str, Chance]) -> str:
+    tasks = [name.removeprefix("return_") for name in means if name.startswith("return_")]
+    shown = [
+        f"{task} {means[f'return_{task}']:.2f}" + (f" (chance {chance[task].mean:.2f})" if task in chance else "")
+        for task in tasks
+    ]
+    return f"mean return {', '.join(shown)}" if shown else f"entropy {means['entropy']:.2f}"

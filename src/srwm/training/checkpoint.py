@@ -1,80 +1,55 @@
 """Checkpoints: weights as safetensors, and beside them everything else that an exact resume needs."""
 
 import io
-import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from srwm.errors import UserError
-from srwm.files import write_atomically
+from srwm.files import check_regular
+from srwm.training.weights import content_digest, load_weights, save_weights, write_file
 
-
-def save_weights(path: Path, model: nn.Module, metadata: dict[str, int | str], dtype: torch.dtype | None = None) -> None:
-    """Write a model's `state_dict` as safetensors, atomically, its parameters rounded to `dtype` if that is given.
-
-    Equal weights and metadata make equal files: metadata is JSON under the one key `srwm`, since safetensors writes several
-    keys in a random order. Raises UserError where it cannot be written, ValueError for weights beyond the
-    range of `dtype`.
-    """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    for name, _ in model.named_parameters() if dtype else ():
-        rounded = tensors[name].to(dtype)
-        if (rounded.isinf() & tensors[name].isfinite()).any():
-            raise ValueError(f"dtype: {name} is out of the range of {dtype}")
-        tensors[name] = rounded
-    _write(path, safetensors.torch.save(tensors, {"srwm": json.dumps(metadata, ensure_ascii=False)}))
-
-
-def load_weights(path: Path, model: nn.Module) -> None:
-    """Put the weights of a safetensors file into `model`. Raises UserError where it is missing, corrupt or does not fit."""
-    try:
-        model.load_state_dict(read_weights(path))
-    except RuntimeError as error:
-        raise UserError(f"{path}: the weights do not fit this model ({error})") from error
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Raises UserError where it is missing or corrupt."""
-    try:
-        tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such checkpoint") from error
-    except (OSError, safetensors.SafetensorError) as error:
-        raise UserError(f"{path}: not a readable checkpoint ({error})") from error
-    return tensors
+_STATE_DIGEST = "state_digest"
 
 
 class Checkpoints:
     """The newest checkpoint of a run: `step-<n>.safetensors` and `step-<n>.state.pt`.
 
     The weights are written first, then the state; only a complete pair counts, and only then is the older pair removed. So a
-    process that is killed, or a disk that is full, at any moment leaves the last complete pair.
+    process that is killed, or a disk that is full, at any moment leaves the last complete pair. The file of the weights holds
+    the digests of both.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def save(self, step: int, model: nn.Module, state: dict[str, Any]) -> None:
-        """Write the pair of `step`; `state` holds tensors, numbers, strings, lists and dicts. Raises UserError if it cannot."""
-        older = self._files()
-        save_weights(self._weights(step), model, {"step": step})
+        """Write a pair.
+
+        Args:
+            step: its number.
+            model: the weights.
+            state: tensors, numbers, strings, lists and dicts.
+
+        Raises:
+            UserError: it cannot be written; the pair before is still there then.
+        """
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        _write(self._state(step), buffer.getvalue())
-        for path in older:
-            if path not in (self._weights(step), self._state(step)):
-                path.unlink(missing_ok=True)
+        content = buffer.getvalue()
+        save_weights(self._weights(step), model, {"step": step, _STATE_DIGEST: content_digest(content)})
+        write_file(self._state(step), content)
+        self._remove_all_but(step)
 
     def load(self, model: nn.Module) -> dict[str, Any] | None:
         """Put the newest complete pair into `model` and return its state; None if there is none.
 
-        Raises UserError where a file is corrupt or does not fit the model.
+        Raises UserError where a file is damaged or does not fit the model.
         """
         while (step := self.newest()) is not None:
             try:
@@ -84,18 +59,33 @@ class Checkpoints:
                     raise  # else another process has put a newer pair in its place
         return None
 
-    def _load(self, step: int, model: nn.Module) -> dict[str, Any]:
-        path = self._state(step)
-        try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # what a damaged file makes of the instructions in it is anything
-            raise UserError(f"{path}: not a readable checkpoint ({_described(error)})") from error
-        load_weights(self._weights(step), model)
-        return state
-
     def newest(self) -> int | None:
         """The step of the newest complete pair; None if there is none."""
         return max((step for step in self._steps() if self._weights(step).exists()), default=None)
+
+    def remove_older(self) -> None:
+        """Remove what a process that was killed between writing and removing left beside the newest complete pair."""
+        newest = self.newest()
+        if newest is not None:
+            self._remove_all_but(newest)
+
+    def _load(self, step: int, model: nn.Module) -> dict[str, Any]:
+        path = self._state(step)
+        check_regular(path)
+        try:
+            content = path.read_bytes()
+            state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except Exception as error:  # what a damaged file makes of the instructions in it is anything
+            raise UserError(f"{path}: not a readable checkpoint ({_described(error)})") from error
+        metadata = load_weights(self._weights(step), model)
+        if metadata.get(_STATE_DIGEST, content_digest(content)) != content_digest(content):
+            raise UserError(f"{path}: not a readable checkpoint (damaged: its content is not what was written)")
+        return state
+
+    def _remove_all_but(self, step: int) -> None:
+        for path in self.folder.glob("step-*"):
+            if _PART.fullmatch(path.name) and path not in (self._weights(step), self._state(step)):
+                path.unlink(missing_ok=True)
 
     def _weights(self, step: int) -> Path:
         return self.folder / f"step-{step}.safetensors"
@@ -103,19 +93,28 @@ class Checkpoints:
     def _state(self, step: int) -> Path:
         return self.folder / f"step-{step}.state.pt"
 
-    def _files(self) -> list[Path]:
-        return list(self.folder.glob("step-*"))
-
     def _steps(self) -> list[int]:
-        return [int(match[1]) for path in self._files() if (match := re.fullmatch(r"step-(\d+)\.state\.pt", path.name))]
+        names = (_PART.fullmatch(path.name) for path in self.folder.glob("step-*.state.pt"))
+        return [int(match[1]) for match in names if match]
 
 
-def _write(path: Path, content: bytes) -> None:
+_PART = re.compile(r"step-(\d+)\.(?:safetensors|state\.pt)")
+
+
+@contextmanager
+def reading_state(folder: Path, *passing: type[Exception]) -> Iterator[None]:
+    """Raise UserError for what a state of another form raises while it is taken up.
+
+    Args:
+        folder: the folder of the checkpoints.
+        passing: errors with another cause, which pass as they are.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    except OSError as error:
-        raise UserError(f"cannot save {path}: {error.strerror or error}; what was saved before is intact") from error
+        yield
+    except passing:
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{folder}: not the state of such a run ({_described(error)})") from error
 
 
 def _described(error: Exception) -> str:

@@ -12,7 +12,7 @@ class Times(Protocol):
 
 
 class Clock:
-    """Goes on from the times of a run when it is made; `tick` brings them up to date.
+    """Counts on from the times of a run; `update` brings them up to date.
 
     Processor time is that of this process, all of its threads added up: with one thread it does not depend on what else the
     machine does.
@@ -23,7 +23,7 @@ class Clock:
         self._wall = time.monotonic() - times.seconds
         self._cpu = time.process_time() - times.cpu_seconds
 
-    def tick(self) -> None:
+    def update(self) -> None:
         """Set the times to what they are now."""
         self._times.seconds = time.monotonic() - self._wall
         self._times.cpu_seconds = time.process_time() - self._cpu

@@ -1,4 +1,4 @@
-"""Training by several processes: those that `torchrun` started, joined by Fabric."""
+"""Training by several processes that `torchrun` started."""
 
 import gc
 import os
@@ -29,8 +29,8 @@ def build_fabric(accelerator: str) -> Fabric:
     return fabric
 
 
-def leave() -> None:
-    """End this process's part in the others' work, if it has one, and the threads that did it.
+def shutdown() -> None:
+    """Destroy the process group, if there is one, and the threads that served it.
 
     Threads that are left to the interpreter's end may abort it. They live as long as any module that Fabric has set up: call
     this where there is none any more. What only waits to be collected is collected here.
@@ -46,12 +46,12 @@ def is_rank_zero() -> bool:
 
 
 def is_lost_peer(error: RuntimeError) -> bool:
-    """Whether this is what a process meets when another one, with which it computes, has ended."""
+    """Whether this error says that another process of the group has ended."""
     return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
 
 
-def share(fabric: Fabric, batches: int) -> slice:
-    """Which of a step's batches are this process's own. Raises UserError where they cannot be shared out evenly."""
+def local_batches(fabric: Fabric, batches: int) -> slice:
+    """Which of a step's batches are this process's own. Raises UserError where they cannot be shared evenly."""
     if batches % fabric.world_size:
         raise UserError(
             f"accumulate: expected a multiple of {fabric.world_size}, the number of processes that share a step's batches, "
@@ -60,12 +60,12 @@ def share(fabric: Fabric, batches: int) -> slice:
     return slice(fabric.global_rank, None, fabric.world_size)
 
 
-def gradients_apart(fabric: Fabric, learner: _FabricModule, apart: bool) -> AbstractContextManager[None]:
-    """While it lasts, and if `apart`, processes keep their gradients to themselves.
+def no_sync(fabric: Fabric, module: _FabricModule, enabled: bool) -> AbstractContextManager[None]:
+    """While it lasts, and if `enabled`, gradients are accumulated in each process and not averaged over the processes.
 
-    It has to hold both the forward and the backward pass: in forward, DDP decides whether the gradients will be joined.
+    It has to hold both the forward and the backward pass: in forward, DDP decides whether gradients will be averaged.
     """
-    return fabric.no_backward_sync(learner) if apart and fabric.world_size > 1 else nullcontext()
+    return fabric.no_backward_sync(module) if enabled and fabric.world_size > 1 else nullcontext()
 
 
 def mean_over_processes(fabric: Fabric, values: dict[str, float]) -> dict[str, float]:
@@ -77,7 +77,7 @@ def mean_over_processes(fabric: Fabric, values: dict[str, float]) -> dict[str, f
     return dict(zip(values, mean.tolist(), strict=True))
 
 
-def agree(fabric: Fabric, spent: float, stopping: bool) -> tuple[float, bool]:
+def all_reduce_budget(fabric: Fabric, spent: float, stopping: bool) -> tuple[float, bool]:
     """The largest share of the budget that any process has spent, and whether any was asked to stop."""
     if fabric.world_size == 1:
         return spent, stopping

@@ -1,4 +1,4 @@
-"""Numbers that are no numbers, told by name."""
+"""Finding NaN and infinity in tensors."""
 
 from collections.abc import Iterable
 

@@ -1,23 +1,21 @@
 """A run folder: `config.json`, `metrics.csv`, `tensorboard/`, `checkpoints/`, `best.safetensors`, results and figures."""
 
-import csv
 import dataclasses
-import io
 import json
 import os
+import stat
 import tempfile
-import typing
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from srwm.errors import UserError
-from srwm.files import remove_leftovers, write_atomically
+from srwm.files import check_regular, remove_leftovers, write_atomically
 from srwm.training.checkpoint import Checkpoints
 from srwm.training.configuration import config_from_dict, entries
+from srwm.training.metrics import read_metrics
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BEST = "best.safetensors"
-_LABORATORIES = {"k_shot": "srwm fewshot", "env": "srwm rl"}
-"""Which commands make runs whose configuration has such a field."""
 
 
 def create_run(folder: Path, config: "DataclassInstance") -> None:
@@ -55,10 +51,20 @@ def create_run(folder: Path, config: "DataclassInstance") -> None:
 def open_run(
     fabric: "Fabric", folder: Path, config: "DataclassInstance", resume: bool, *, first_checkpoint: int
 ) -> Iterator[None]:
-    """Make the run folder, or with `resume` check that it is this run's and can go on; clear what a kill left.
+    """Make the run folder, or with `resume` check that it is this run's and can go on; remove what a kill left.
 
-    The first process does so, and is the only writer while it lasts. first_checkpoint: the step of it.
-    Raises UserError as `create_run`, `check_same_config` and `only_writer`, and where the checkpoint of a run is lost.
+    The first process does so, and is the only writer while it lasts.
+
+    Args:
+        fabric: the processes of the run.
+        folder: the run folder.
+        config: the configuration of the run.
+        resume: whether the folder is there already.
+        first_checkpoint: the step of the first checkpoint.
+
+    Raises:
+        UserError: as `create_run`, `check_same_config` and `only_writer`; or the checkpoint of a run is lost, or its folder is
+            a link.
     """
     if resume:
         check_same_config(folder, config)
@@ -67,9 +73,13 @@ def open_run(
     fabric.barrier()
     with only_writer(folder) if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
-            for part in (folder, folder / "checkpoints"):
+            checkpoints = folder / "checkpoints"
+            if checkpoints.is_symlink() or (checkpoints.exists() and not checkpoints.is_dir()):
+                raise UserError(f"{checkpoints}: expected a folder, got a link or a file")
+            for part in (folder, checkpoints):
                 remove_leftovers(part)
             _check_goes_on(folder, first_checkpoint)
+            Checkpoints(checkpoints).remove_older()
         yield
 
 
@@ -77,16 +87,20 @@ def open_run(
 def only_writer(folder: Path) -> Iterator[None]:
     """While it lasts, no second process that asks may write in this run folder; a process that ends frees it.
 
-    Raises UserError where another process has it. Where the system or its file system knows no locks, nothing is refused.
+    Where the system or its file system knows no locks, nothing is refused.
+
+    Raises:
+        UserError: another process has it, or its file `.lock` is a link, a pipe or a device.
     """
-    with (folder / ".lock").open("w") as file:
+    descriptor = _open_lock(folder / ".lock")
+    try:
         try:
-            _lock(file)
+            _lock(descriptor)
         except BlockingIOError as error:
             raise UserError(f"another process is training in {folder}; wait for it, or name another run folder") from error
-        except OSError:  # a file system without locks
-            pass
         yield
+    finally:
+        os.close(descriptor)
 
 
 def check_same_config(folder: Path, config: "DataclassInstance") -> None:
@@ -105,10 +119,19 @@ def check_same_config(folder: Path, config: "DataclassInstance") -> None:
 
 
 def read_config_of(folder: Path, kind: type[T]) -> T:
-    """The configuration of a run, of this kind. Raises UserError where the folder is not a run, or of another kind."""
+    """The configuration of a run.
+
+    Args:
+        folder: the run folder.
+        kind: the dataclass of the configuration. Its table `FOREIGN_FIELDS`, if it has one, maps a field by which runs of other
+            commands are known to these commands.
+
+    Raises:
+        UserError: the folder is not a run, or of another kind.
+    """
     content = _read_config(folder)
-    for name, commands in _LABORATORIES.items():
-        if name in content and name not in typing.get_type_hints(kind):
+    for name, commands in getattr(kind, "FOREIGN_FIELDS", {}).items():
+        if name in content:
             raise UserError(f"{folder} is a run of {commands}, which alone knows what to do with it")
     try:
         return config_from_dict(kind, content)
@@ -124,7 +147,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def keep_result(path: Path, result: dict[str, Any], weights: Path) -> bool:
     """Write a result as JSON, unless one over more episodes is there, made since `weights` were: a warning tells of that."""
     try:
-        before = json.loads(path.read_text()) if path.stat().st_mtime >= weights.stat().st_mtime else None
+        is_current = path.is_file() and path.stat().st_mtime >= weights.stat().st_mtime
+        before = json.loads(path.read_text()) if is_current else None
     except (OSError, ValueError):
         before = None
     if _episodes(before) > _episodes(result):
@@ -135,76 +159,6 @@ def keep_result(path: Path, result: dict[str, Any], weights: Path) -> bool:
         return False
     write_json(path, result)
     return True
-
-
-class MetricsLog:
-    """Appends rows to `metrics.csv` and the same numbers to TensorBoard; each row is on disk when `write` returns."""
-
-    def __init__(self, folder: Path, last_step: int, more_losses: Sequence[str] = ()) -> None:
-        """Continue after `last_step`: rows past it belong to steps that were lost and are dropped."""
-        losses = ("train_loss", *more_losses)
-        self._begin(
-            folder,
-            last_step,
-            ("minutes", "cpu_minutes", "learning_rate", *losses, "train_accuracy", "val_accuracy", "val_interval"),
-        )
-
-    def _begin(self, folder: Path, last_step: int, fields: Sequence[str]) -> None:
-        from torch.utils.tensorboard.writer import SummaryWriter
-
-        self.fields = ("step", *fields)
-        self.path = folder / "metrics.csv"
-        kept = [row for row in read_metrics(folder) if row["step"] <= last_step]
-        if unknown := {name for row in kept for name in row}.difference(self.fields):
-            raise UserError(f"{self.path}: no column {', '.join(sorted(unknown))}; expected {', '.join(self.fields)}")
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.fields, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, "step": int(row["step"])} for row in kept)
-        write_atomically(self.path, text.getvalue().encode())
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=last_step + 1)
-
-    def __enter__(self) -> Self:
-        """The log itself."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Flush and close."""
-        self.board.close()
-
-    def write(self, step: int, **values: float) -> None:
-        """Add one row; fields that are not given stay empty."""
-        try:
-            with self.path.open("a", newline="") as file:
-                csv.DictWriter(file, self.fields, lineterminator="\n").writerow({"step": step, **values})
-        except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
-        for name, value in values.items():
-            self.board.add_scalar(name, value, step)
-
-
-def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The rows of `metrics.csv`, empty fields left out; a row that was cut off while it was written is dropped.
-
-    Raises UserError where it is no table of numbers with a step in every row. A spreadsheet may have written it.
-    """
-    path = folder / "metrics.csv"
-    if not path.exists():
-        return []
-    try:
-        *lines, _ = path.read_text(encoding="utf-8-sig").split("\n")
-        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(lines)]
-    except (OSError, TypeError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: not a table of numbers ({error})") from error
-    check_columns(folder, rows, "step")
-    return rows
-
-
-def check_columns(folder: Path, rows: Sequence[dict[str, float]], *columns: str) -> None:
-    """Raise UserError that names a column which some of these rows of `metrics.csv` do not have."""
-    for name in columns:
-        if not all(name in row for row in rows):
-            raise UserError(f"{folder / 'metrics.csv'}: not a table of metrics, a row has no {name}")
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
@@ -239,17 +193,39 @@ def _episodes(result: object) -> int:
     return max([own if isinstance(own, int) else 0, *map(_episodes, result.values())])
 
 
-def _lock(file: IO[str]) -> None:
-    if os.name == "posix":
-        import fcntl
+def _open_lock(path: Path) -> int:
+    """A descriptor of the file, made if it is missing; never through a link, and its content stays."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        why = "a link is there" if path.is_symlink() else error.strerror or error
+        raise UserError(f"{path}: cannot be opened as a file ({why})") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UserError(f"{path}: expected a file, got a pipe or a device")
+    return descriptor
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+def _lock(descriptor: int) -> None:
+    """Raises BlockingIOError where another process has the lock; does nothing where there are no locks."""
+    if os.name != "posix":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # a file system without locks
+        pass
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
+    check_regular(path)
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{folder} is not a run folder: it holds no config.json") from error
     except (OSError, ValueError, RecursionError) as error:

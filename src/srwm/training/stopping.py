@@ -1,4 +1,4 @@
-"""Being asked to stop."""
+"""Requests to stop: Ctrl-C and SIGTERM."""
 
 import signal
 import threading
@@ -9,7 +9,11 @@ from types import FrameType
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; a second one acts as usual. Outside the main thread it is never set."""
+    """While it lasts, the first Ctrl-C or SIGTERM sets an event, and a second one acts as usual.
+
+    Returns:
+        The event. Outside the main thread it is never set.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event

@@ -30,8 +30,8 @@ from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.factory import build_model
 from srwm.fewshot.report import load_best
 from srwm.nn import CORES, StackConfig, learning_rates
-from srwm.training.checkpoint import save_weights
 from srwm.training.runs import BEST, create_run
+from srwm.training.weights import save_weights
 
 COLUMNS = "step,minutes,learning_rate,train_loss,train_accuracy,val_accuracy,val_interval"
 

@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 
 from srwm.errors import UserError
-from srwm.training.distributed import share
-from srwm.training.runs import read_metrics
+from srwm.training.distributed import local_batches
+from srwm.training.metrics import read_metrics
 
 STEPS = 40
 OPTIONS = {
@@ -108,6 +108,6 @@ def test_batches_that_cannot_be_shared_are_told():
         world_size: int = 3
         global_rank: int = 1
 
-    assert torch.arange(6)[share(Three(), 6)].tolist() == [1, 4]
+    assert torch.arange(6)[local_batches(Three(), 6)].tolist() == [1, 4]
     with pytest.raises(UserError, match=r"accumulate: expected a multiple of 3, .* got 4"):
-        share(Three(), 4)
+        local_batches(Three(), 4)

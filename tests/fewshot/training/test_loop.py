@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import json
 import math
+import re
 import shutil
 from contextlib import contextmanager
 
@@ -28,11 +29,11 @@ from srwm.fewshot.protocols.sequential import SequentialConfig
 from srwm.fewshot.protocols.synchronous import Synchronous
 from srwm.fewshot.report import load_best, score_run
 from srwm.fewshot.training.loop import train
-from srwm.fewshot.training.plateau import ChanceWatch
-from srwm.fewshot.training.schedule import learning_rate
 from srwm.nn import StackConfig
+from srwm.training.chance import ChanceWatch
 from srwm.training.ema import EMA
-from srwm.training.runs import read_metrics
+from srwm.training.metrics import read_metrics
+from srwm.training.schedule import learning_rate
 
 
 def weights(folder, step):
@@ -187,7 +188,7 @@ def test_all_but_the_last_batch_of_a_step_are_read_with_gradients_apart(tmp_path
         inside.pop()
 
     forward = Synchronous.forward
-    monkeypatch.setattr("srwm.fewshot.training.loop.gradients_apart", spy)
+    monkeypatch.setattr("srwm.fewshot.training.trainer.no_sync", spy)
     monkeypatch.setattr(Synchronous, "forward", lambda self, step: read.append(inside[:]) or forward(self, step))
     train(dataclasses.replace(config, accumulate=3, steps=2), splits, tmp_path / "run", accelerator="cpu")
     assert read == 2 * [[True], [True], [False]]
@@ -264,9 +265,9 @@ def test_training_ends_when_validation_stands_still(tmp_path, config, splits):
 
 def test_a_run_that_stands_at_chance_says_so(tmp_path, config, splits, capsys, monkeypatch):
     blind = dataclasses.replace(config, optimizer=OptimizerConfig(lr=1e-12))
-    monkeypatch.setattr("srwm.fewshot.training.loop.ChanceWatch", lambda chance, out: ChanceWatch(chance + 1, out, patience=6))
+    monkeypatch.setattr("srwm.fewshot.training.loop.watch_accuracy", lambda config: ChanceWatch(limit=1.5, patience=6))
     assert train(blind, splits, tmp_path / "run", accelerator="cpu")
-    assert "training has stood at chance for 6 steps" in capsys.readouterr().out
+    assert "training has been at chance for 6 steps" in capsys.readouterr().out
 
 
 def test_minutes_count_over_sessions(tmp_path, config, splits):
@@ -382,12 +383,101 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_the_weights_change(
     assert all(torch.equal(kept[name], good[name]) for name in good)
 
 
+def rewrite_state(folder, step, change):
+    """Edit the state of a checkpoint by hand, and take the digests away, as in the versions before."""
+    path = folder / "checkpoints" / f"step-{step}"
+    state = change(torch.load(f"{path}.state.pt", weights_only=True))
+    safetensors.torch.save_file(safetensors.torch.load_file(f"{path}.safetensors"), f"{path}.safetensors")
+    torch.save(state, f"{path}.state.pt")
+
+
+def inside(*names, value):
+    """A change of one value in nested dicts and lists; `value` may be a function of the one that is there."""
+
+    def change(state, names=names):
+        if not names:
+            return value(state) if callable(value) else value
+        copy = dict(state) if isinstance(state, dict) else list(state)
+        copy[names[0]] = change(copy[names[0]], names[1:])
+        return copy
+
+    return change
+
+
+@pytest.fixture(scope="module")
+def four_steps(tmp_path_factory, splits):
+    """A configuration with an auxiliary loss, and the folder of a run of four steps."""
+
+    def make(config):
+        config = dataclasses.replace(config, steps=4, auxiliary=AuxiliaryConfig("classes"))
+        if not made:
+            made.append(tmp_path_factory.mktemp("runs") / "run")
+            train(config, splits, made[0], accelerator="cpu")
+        return config, made[0]
+
+    made = []
+    return make
+
+
 @pytest.mark.parametrize(
-    "state", [{"progress": {"step": 4}}, {"progress": {"paces": 4}}, [1, 2]], ids=["part", "names", "list"]
+    "change",
+    [
+        lambda state: {"progress": {"step": 4}},
+        lambda state: {"progress": {"paces": 4}},
+        lambda state: [1, 2],
+        lambda state: torch.zeros(3),
+        inside("progress", value=torch.zeros(3)),
+        inside("progress", "step", value="4"),
+        inside("progress", "step", value=math.inf),
+        inside("progress", "sums", value={"unheard": 1.0}),
+        inside("seeds", value="seeds"),
+        inside("seeds", value=torch.zeros(3)),
+        inside("ema", value=None),
+        inside("ema", value={}),
+        inside("auxiliary_modules", value=[]),
+        inside("optimizer", "param_groups", 0, "betas", value="0.9"),
+        inside("optimizer", "param_groups", 0, "betas", value=(0.9, "0.9")),
+        inside("optimizer", "param_groups", 0, "params", value=[0]),
+        inside("optimizer", "state", 0, "exp_avg", value=lambda average: average[:1]),
+        inside("optimizer", "state", 0, "exp_avg", value=lambda average: average.double()),
+        inside("optimizer", "state", 0, "step", value="4"),
+        inside("optimizer", "state", 0, value={}),
+    ],
 )
-def test_a_checkpoint_without_the_state_of_such_a_run_is_told(tmp_path, config, splits, state):
-    folder = tmp_path / "run"
-    train(dataclasses.replace(config, steps=4), splits, folder, accelerator="cpu")
-    torch.save(state, folder / "checkpoints" / "step-4.state.pt")
+def test_a_checkpoint_without_the_state_of_such_a_run_is_refused(tmp_path, config, splits, four_steps, change):
+    config, folder = four_steps(config)
+    shutil.copytree(folder, tmp_path / "run")
+    rewrite_state(tmp_path / "run", 4, change)
     with pytest.raises(UserError, match="checkpoints: not the state of such a run"):
-        train(dataclasses.replace(config, steps=4), splits, folder, resume=True, accelerator="cpu")
+        train(config, splits, tmp_path / "run", resume=True, accelerator="cpu")
+
+
+def test_a_checkpoint_of_the_version_before_goes_on(tmp_path, config, splits, monkeypatch):
+    """Parts of the state and of the progress had other names, and there were no digests."""
+
+    def earlier(state):
+        progress = dict(state["progress"])
+        progress["stale"] = progress.pop("validations_since_best")
+        del progress["frames"]
+        names = {"ema": "average", "auxiliary_modules": "aids"}
+        return {names.get(name, name): value for name, value in (state | {"progress": progress}).items()}
+
+    config = dataclasses.replace(config, steps=8, auxiliary=AuxiliaryConfig("classes"))
+    train(config, splits, tmp_path / "whole", accelerator="cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("srwm.fewshot.training.loop.learning_rate", killed_after_step(5))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, splits, tmp_path / "run", accelerator="cpu")
+    rewrite_state(tmp_path / "run", 4, earlier)
+    assert train(config, splits, tmp_path / "run", resume=True, accelerator="cpu")
+    whole, resumed = (weights(tmp_path / name, 8) for name in ("whole", "run"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_run_reports_its_start_and_its_validations(tmp_path, config, splits, capsys):
+    assert train(config, splits, tmp_path / "run", accelerator="cpu")
+    start, *lines = capsys.readouterr().out.splitlines()
+    parts = ("device cpu, 1 thread, train (200 classes, 1,200 images), ", " parameters, budget 12 steps")
+    assert all(part in start for part in (f"training in {tmp_path / 'run'}: ", *parts))
+    assert [line.split(",")[0] for line in lines] == ["step 4", "step 8", "step 12"]
+    assert all(re.search(r"episodes/s: loss \d\.\d{3}, accuracy .* %, validation .* ± .* %$", line) for line in lines)

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from srwm.cli import main
+from srwm.training.checkpoint import Checkpoints
 
 STEPS = 60
 SMALL = [
@@ -91,7 +92,7 @@ def test_a_killed_run_resumes_to_the_same_bits_even_after_a_full_disk(tmp_path, 
     code, _ = interrupt(folder, signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert not (folder / "test.json").exists()
-    kept = sorted(os.listdir(folder / "checkpoints"))
+    kept = Checkpoints(folder / "checkpoints").newest()
 
     def small_files_alone():
         resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
@@ -100,7 +101,7 @@ def test_a_killed_run_resumes_to_the_same_bits_even_after_a_full_disk(tmp_path, 
     assert full.returncode == 1
     assert full.stderr.startswith("srwm: cannot save")
     assert full.stderr.count("\n") == 1
-    assert sorted(os.listdir(folder / "checkpoints")) == kept
+    assert sorted(os.listdir(folder / "checkpoints")) == [f"step-{kept}.safetensors", f"step-{kept}.state.pt"]
 
     assert main(command(folder, "--resume")[3:]) == 0
     assert outcome(folder) == outcome(uninterrupted)

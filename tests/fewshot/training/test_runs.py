@@ -1,4 +1,3 @@
-import csv
 import dataclasses
 import json
 import os
@@ -10,7 +9,7 @@ import pytest
 from srwm.errors import UserError
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols.registry import read_config
-from srwm.training.runs import MetricsLog, check_same_config, create_run, keep_result, read_metrics, short_names
+from srwm.training.runs import check_same_config, create_run, keep_result, short_names
 
 
 def test_configurations_come_back_equal(tmp_path, config):
@@ -103,21 +102,6 @@ def test_a_folder_that_is_no_run_is_told(tmp_path, content, message):
         read_config(tmp_path)
 
 
-def test_metrics_past_the_checkpoint_are_dropped(tmp_path):
-    with MetricsLog(tmp_path, 0) as log:
-        for step in (2, 4, 6):
-            log.write(step, train_loss=1 / step)
-    before = (tmp_path / "metrics.csv").read_text()
-    with (tmp_path / "metrics.csv").open("a") as file:
-        file.write("8,0.1")  # the process died while it wrote
-    with MetricsLog(tmp_path, 4) as log:
-        assert [row["step"] for row in read_metrics(tmp_path)] == [2, 4]
-        log.write(6, train_loss=1 / 6)
-    assert (tmp_path / "metrics.csv").read_text() == before
-    with (tmp_path / "metrics.csv").open() as file:
-        assert [row["step"] for row in csv.DictReader(file)] == ["2", "4", "6"]
-
-
 @pytest.mark.parametrize(
     ("before", "older", "kept"),
     [
@@ -137,35 +121,6 @@ def test_a_result_over_fewer_episodes_does_not_replace_one_of_the_same_weights(t
     with nullcontext() if kept else pytest.warns(UserWarning, match="over 11 episodes, and this over 10"):
         assert keep_result(path, {"episodes": 10, "seed": 3}, weights) == kept
     assert ("seed" in json.loads(path.read_text())) == kept
-
-
-def test_metrics_are_in_tensorboard_too(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    with MetricsLog(tmp_path, 0) as log:
-        log.write(2, train_loss=0.5)
-    board = EventAccumulator(str(tmp_path / "tensorboard"))
-    board.Reload()
-    assert [(event.step, event.value) for event in board.Scalars("train_loss")] == [(2, 0.5)]
-
-
-@pytest.mark.parametrize("content", [b"step,minutes\n1,a\n", b"\xff\xfe\n\n", b"garbage\n1\n", b"step\n1,2,3\n"])
-def test_metrics_that_are_no_table_are_told(tmp_path, content):
-    (tmp_path / "metrics.csv").write_bytes(content)
-    with pytest.raises(UserError, match=r"metrics\.csv: not a table of"):
-        read_metrics(tmp_path)
-
-
-def test_metrics_that_a_spreadsheet_saved_are_read(tmp_path):
-    (tmp_path / "metrics.csv").write_bytes(b"\xef\xbb\xbfstep,minutes\r\n1,0.5\r\n")
-    assert read_metrics(tmp_path) == [{"step": 1, "minutes": 0.5}]
-
-
-def test_a_column_that_a_run_does_not_have_is_named_and_the_file_stays(tmp_path):
-    (tmp_path / "metrics.csv").write_text("step,minuets\n1,0.5\n")
-    with pytest.raises(UserError, match=r"metrics\.csv: no column minuets; expected step, minutes"):
-        MetricsLog(tmp_path, 1)
-    assert (tmp_path / "metrics.csv").read_text() == "step,minuets\n1,0.5\n"
 
 
 def test_a_configuration_of_endless_depth_is_told(tmp_path):

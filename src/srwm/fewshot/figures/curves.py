@@ -14,7 +14,8 @@ from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.figures.style import COLORS, GREY, figure_style, legend_below, mark_chance
 from srwm.fewshot.protocols.registry import read_config
 from srwm.training.figures import check_figure
-from srwm.training.runs import check_columns, read_metrics, short_names
+from srwm.training.metrics import check_columns, read_metrics
+from srwm.training.runs import short_names
 
 _TICKS = (0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.5, 100)
 _MARGIN = 0.2

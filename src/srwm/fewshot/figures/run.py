@@ -20,7 +20,7 @@ from srwm.fewshot.figures.rates import draw_learning_rates, mean_learning_rates
 from srwm.fewshot.figures.shift import animate_shift, draw_shift
 from srwm.fewshot.figures.shots import accuracy_per_shot, draw_accuracy_per_shot
 from srwm.fewshot.figures.trace import check_place, trace_episode
-from srwm.fewshot.models.sequence import EpisodeModel
+from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.protocols.registry import protocol_of, read_config
 from srwm.fewshot.report import load_best
 

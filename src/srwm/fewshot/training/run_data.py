@@ -1,4 +1,4 @@
-"""Which data a run is of: kept in its folder, so that it is not resumed or tested on other data without a word."""
+"""The fingerprint of a run's data, kept in its folder, so that a run is not resumed or tested on other data unnoticed."""
 
 import json
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from pathlib import Path
 from srwm.data import ImageClasses, Split
 from srwm.errors import UserError
 from srwm.fewshot.protocols.base import Sets
+from srwm.files import check_regular
 from srwm.training.runs import write_json
 
 _FILE = "data.json"
@@ -21,18 +22,21 @@ def save_fingerprint(folder: Path, data: Mapping[Split, Sets]) -> None:
     if (folder / _FILE).exists():
         check_fingerprint(folder, data)
     else:
-        write_json(folder / _FILE, {split: list(map(_described, sets)) for split, sets in data.items()})
+        write_json(folder / _FILE, {split: list(map(_fingerprint, sets)) for split, sets in data.items()})
 
 
 def check_fingerprint(folder: Path, data: Mapping[Split, Sets]) -> None:
     """Raise UserError where a split has other classes, or other numbers of images, than when the run began.
 
-    Runs of older versions do not know, and are trusted.
+    Runs of earlier versions have no fingerprint, and pass.
     """
     try:
+        check_regular(folder / _FILE)
         kept = json.loads((folder / _FILE).read_text())
-        found = {split: list(map(_described, sets)) for split, sets in data.items()}
-        differing = [(_told(kept[split]), _told(found[split]), split) for split in data if kept[split] != found[split]]
+        found = {split: list(map(_fingerprint, sets)) for split, sets in data.items()}
+        differing = [
+            (_format_sets(kept[split]), _format_sets(found[split]), split) for split in data if kept[split] != found[split]
+        ]
     except FileNotFoundError:
         return
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -44,11 +48,11 @@ def check_fingerprint(folder: Path, data: Mapping[Split, Sets]) -> None:
         )
 
 
-def _described(data: ImageClasses) -> dict[str, str | int]:
+def _fingerprint(data: ImageClasses) -> dict[str, str | int]:
     classes = json.dumps([data.class_names, data.counts.tolist()])
     digest = blake2b(classes.encode(errors="surrogateescape"), digest_size=8).hexdigest()
     return {"name": data.name, "classes": len(data), "images": len(data.images), "digest": digest}
 
 
-def _told(sets: list[dict[str, str | int]]) -> str:
+def _format_sets(sets: list[dict[str, str | int]]) -> str:
     return " and ".join("{name} ({classes} classes, {images} images, {digest})".format(**each) for each in sets)

@@ -1,0 +1,122 @@
+"""One optimizer step of few-shot training, and the state that it changes."""
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from lightning_fabric import Fabric
+
+from srwm.errors import UserError
+from srwm.fewshot.augment import augment
+from srwm.fewshot.build import build_optimizer
+from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.images import to_float
+from srwm.fewshot.models.base import EpisodeModel
+from srwm.fewshot.protocols.base import Protocol, Sets
+from srwm.training.distributed import local_batches, no_sync
+from srwm.training.ema import EMA
+from srwm.training.optimizer import load_optimizer
+
+_SUGGESTION = "try a smaller --optimizer.lr in another --run"
+
+
+class Trainer:
+    """A protocol with its optimizer, average of the weights, sampler and random state.
+
+    Args:
+        config: the configuration.
+        data: the data sets to train on.
+        protocol: the protocol, which holds the model.
+        fabric: the processes that share the batches of a step.
+
+    Raises:
+        UserError: the batches cannot be shared, or the optimizer or sampler does not take its settings.
+    """
+
+    RENAMED: ClassVar = {"average": "ema", "aids": "auxiliary_modules"}
+    """keys of the state in checkpoints of earlier versions"""
+
+    def __init__(self, config: TrainConfig, data: Sets, protocol: Protocol, fabric: Fabric) -> None:
+        self.config = config
+        self.fabric = fabric
+        self.protocol = protocol
+        self.model = protocol.model
+        self._batches = local_batches(fabric, config.accumulate)
+        self._module, self._optimizer = fabric.setup(protocol, build_optimizer(protocol, config.optimizer))
+        self._ema: EMA[EpisodeModel] | None = None if config.ema_decay is None else EMA(self.model, config.ema_decay)
+        self._seeds = torch.Generator().manual_seed(config.seed)
+        self._draws = torch.Generator()
+        self._sampler = protocol.sampler(config, data, self._draws)
+
+    @property
+    def validated_model(self) -> EpisodeModel:
+        """The model that is validated and kept: the average of the weights where there is one."""
+        return self.model if self._ema is None else self._ema.model
+
+    @property
+    def batches_per_step(self) -> int:
+        """This process's batches of a step."""
+        return len(range(self.config.accumulate)[self._batches])
+
+    def step(self, number: int, lr: float) -> list[dict[str, float]]:
+        """One optimizer step.
+
+        Args:
+            number: the step, counted from 1.
+            lr: its learning rate.
+
+        Returns:
+            For each of this process's batches the terms of the loss, and `train_accuracy`.
+
+        Raises:
+            UserError: the loss or the norm of the gradient is not finite; the weights have not changed then.
+        """
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        self._optimizer.zero_grad()
+        seeds = torch.randint(2**62, (self.config.accumulate,), generator=self._seeds)[self._batches].tolist()
+        values = [self._backward(seed, number, is_last=seed == seeds[-1]) for seed in seeds]
+        self._clip_gradient(number)
+        self._optimizer.step()
+        if self._ema is not None:
+            self._ema.update(self.model, number)
+        return values
+
+    def get_state(self) -> dict[str, Any]:
+        """All that decides the steps to come, beside the model and the number of the step."""
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "seeds": self._seeds.get_state(),
+            "ema": None if self._ema is None else self._ema.model.state_dict(),
+            "auxiliary_modules": self.protocol.auxiliary_modules().state_dict(),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a `get_state`. Raises UserError, or what a state of another form raises."""
+        state = {self.RENAMED.get(name, name): value for name, value in state.items()}
+        load_optimizer(self._optimizer, state["optimizer"])
+        self._seeds.set_state(state["seeds"])
+        if self._ema is not None:
+            self._ema.model.load_state_dict(state["ema"])
+        self.protocol.auxiliary_modules().load_state_dict(state["auxiliary_modules"])
+
+    def _backward(self, seed: int, number: int, *, is_last: bool) -> dict[str, float]:
+        self._draws.manual_seed(seed)
+        torch.manual_seed(seed)
+        drawn = self.fabric.to_device(self._sampler.sample())
+        images = to_float(drawn.images)
+        if self.config.augment:
+            images = augment(images, self.config.augmentation, self._draws)
+        with no_sync(self.fabric, self._module, not is_last):
+            loss, accuracy, terms = self._module(drawn._replace(images=images))
+            if not math.isfinite(loss.item()):
+                raise UserError(f"the loss is not finite at step {number}; {_SUGGESTION}")
+            self.fabric.backward(self.fabric.world_size * loss)
+        return {name: value.item() for name, value in {**terms, "train_accuracy": accuracy}.items()}
+
+    def _clip_gradient(self, number: int) -> None:
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self._module.parameters() if p.grad is not None])
+        if not norm.isfinite():
+            raise UserError(f"the norm of the gradient is not finite at step {number}; {_SUGGESTION}")
+        if self.config.optimizer.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(self._module.parameters(), self.config.optimizer.clip_norm, norm)

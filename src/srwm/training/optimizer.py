@@ -1,0 +1,74 @@
+"""The state of an optimizer, checked against its parameters before it is loaded."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Load a `state_dict` into an optimizer; fused kernels check no sizes, so everything is checked here.
+
+    Args:
+        optimizer: one with the same parameters, or its wrapper by Fabric.
+        state: what `optimizer.state_dict()` returned.
+
+    Raises:
+        ValueError: the groups, their settings, or the names, shapes or dtypes of the tensors are not those of this optimizer.
+        KeyError, TypeError, AttributeError: it is no state of an optimizer.
+    """
+    inner: Optimizer = getattr(optimizer, "optimizer", optimizer)
+    current = inner.state_dict()
+    if len(state["param_groups"]) != len(current["param_groups"]):
+        raise ValueError(f"optimizer: expected {len(current['param_groups'])} groups, got {len(state['param_groups'])}")
+    for given, own in zip(state["param_groups"], current["param_groups"], strict=True):
+        _check_group(given, own)
+    parameters = [parameter for group in inner.param_groups for parameter in group["params"]]
+    names = _state_names(inner)
+    tensors = {}
+    for index, values in state["state"].items():
+        if not (type(index) is int and 0 <= index < len(parameters)):
+            raise ValueError(f"optimizer: no parameter {index!r}")
+        tensors[index] = _checked(index, values, parameters[index], names)
+    inner.load_state_dict({"state": tensors, "param_groups": state["param_groups"]})
+
+
+def _check_group(given: dict[str, Any], own: dict[str, Any]) -> None:
+    if given.keys() != own.keys() or given["params"] != own["params"]:
+        raise ValueError("optimizer: a group has other parameters or settings")
+    for name, value in own.items():
+        if not _alike(given[name], value):
+            raise ValueError(f"optimizer: {name}: expected a setting like {value!r}, got {given[name]!r}")
+
+
+def _alike(given: object, own: object) -> bool:
+    if isinstance(own, list | tuple):
+        return isinstance(given, list | tuple) and len(given) == len(own) and all(map(_alike, given, own))
+    if isinstance(own, int | float) and not isinstance(own, bool):
+        return isinstance(given, int | float) and not isinstance(given, bool)
+    return type(given) is type(own)
+
+
+def _state_names(optimizer: Optimizer) -> dict[str, bool]:
+    """The names of what this kind of optimizer keeps for a parameter, and whether it has the parameter's shape."""
+    parameter = nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.zeros(2)
+    probe = type(optimizer).__new__(type(optimizer))
+    Optimizer.__init__(probe, [parameter], dict(optimizer.defaults))
+    probe.step()
+    return {name: tensor.shape == parameter.shape for name, tensor in probe.state[parameter].items()}
+
+
+def _checked(index: int, values: dict[str, Any], parameter: Tensor, names: dict[str, bool]) -> dict[str, Tensor]:
+    if values.keys() != names.keys():
+        raise ValueError(f"optimizer: parameter {index}: expected {', '.join(names)}, got {', '.join(map(str, values))}")
+    checked = {}
+    for name, value in values.items():
+        shape, dtype = (parameter.shape, parameter.dtype) if names[name] else (torch.Size(), torch.float32)
+        if not isinstance(value, Tensor) or value.layout != torch.strided or (value.shape, value.dtype) != (shape, dtype):
+            got = f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else repr(value)
+            raise ValueError(f"optimizer: {name} of parameter {index}: expected {tuple(shape)} {dtype}, got {got}")
+        own = torch.empty_like(parameter, device="cpu") if names[name] else torch.empty_like(value)
+        checked[name] = own.detach().copy_(value)
+    return checked

@@ -1,0 +1,200 @@
+"""What every training loop does around its steps: budget, stop requests, clock, progress bar, log and checkpoints."""
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from tqdm import tqdm
+
+from srwm.errors import UserError, one_line
+from srwm.training.budget import Budget
+from srwm.training.checkpoint import Checkpoints
+from srwm.training.clock import Clock
+from srwm.training.distributed import all_reduce_budget
+from srwm.training.metrics import MetricsLog
+from srwm.training.progress import Progress
+from srwm.training.stopping import stop_requests
+
+_REPORT_EVERY = 60.0
+"""Seconds between two lines of output where there is no terminal for a progress bar."""
+
+
+class RunLoop:
+    """The frame of a training loop. Used as a context manager:
+
+        with RunLoop(...) as run:
+            while run.next_step():
+                ...                     # forward, backward and optimizer step
+                run.end_step()
+                if run.is_due(log_every):
+                    run.log(row, text)
+                if run.stopping or run.is_due(checkpoint_every):
+                    run.save(model, state)
+
+    Under `torchrun` every process has one; they agree on the budget and on stop requests, and the first one writes and prints.
+
+    Attributes:
+        progress: the counters of the run; `next_step` and `end_step` bring the step and the times up to date.
+        spent: the share of the budget that is spent, from 0 to 1.
+        stopping: whether a process was asked to stop.
+
+    Args:
+        fabric: the processes.
+        folder: the run folder.
+        budget: when training ends.
+        progress: where the run begins, or goes on from.
+        unit: what the progress bar counts.
+        columns: of `metrics.csv`, beside the step and the times.
+        rate: what the speed counts, and how many of them one `unit` is.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        folder: Path,
+        budget: Budget,
+        progress: Progress,
+        *,
+        unit: Literal["steps", "frames"],
+        columns: Sequence[str],
+        rate: tuple[str, int],
+    ) -> None:
+        self.fabric = fabric
+        self.folder = folder
+        self.budget = budget
+        self.progress = progress
+        self.unit = unit
+        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.spent = 0.0
+        self.stopping = False
+        self._columns = columns
+        self._rate = rate
+        self._first = self._position
+        self._session = time.monotonic()
+        self._clock = Clock(progress)
+        self._last_line = progress.seconds
+        self._text = "no metrics yet"
+        self._log: MetricsLog | None = None
+        self._exit = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Open log and progress bar, and take stop requests from now on."""
+        is_rank_zero = self.fabric.is_global_zero
+        if unknown := self.progress.sums.keys() - set(self._columns):
+            raise UserError(f"{self.checkpoints.folder}: not the state of such a run (no column {', '.join(sorted(unknown))})")
+        self._share_budget(stopping=False)
+        with ExitStack() as stack:
+            if is_rank_zero:
+                self._log = stack.enter_context(MetricsLog(self.folder, self.progress.step, self._columns))
+            self._bar = stack.enter_context(
+                tqdm(
+                    total=getattr(self.budget, self.unit),
+                    initial=self._position,
+                    unit=f" {self.unit}",
+                    unit_scale=self.unit == "frames",
+                    disable=None if is_rank_zero else True,
+                    dynamic_ncols=True,
+                )
+            )
+            self._stop = stack.enter_context(stop_requests())
+            self._has_terminal = not self._bar.disable and sys.stdout.isatty()
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close them."""
+        self._exit.__exit__(kind, error, trace)
+
+    def announce(self, model: nn.Module, data: str) -> None:
+        """Print one line on the run: folder, device, threads, data, number of parameters, and budget."""
+        threads = torch.get_num_threads()
+        parts = [
+            f"device {self.fabric.device}",
+            f"{threads} thread{'s' * (threads != 1)}",
+            *([f"{self.fabric.world_size} processes"] if self.fabric.world_size > 1 else []),
+            data,
+            f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters",
+            f"budget {self.budget}",
+            *([f"resumed at step {self.progress.step:,}"] if self.progress.step else []),
+        ]
+        self.print(f"training in {self.folder}: {', '.join(parts)}")
+
+    def next_step(self) -> bool:
+        """Begin another step: False where the budget is spent or a process was asked to stop."""
+        if self.spent >= 1 or self.stopping:
+            return False
+        if self._is_line_due():
+            self.report(self._text)
+        self.progress.step += 1
+        return True
+
+    def end_step(self) -> None:
+        """Bring times, budget, stop requests and the progress bar up to date."""
+        self._clock.update()
+        self._share_budget(self._stop.is_set())
+        self._bar.update(self._position - self._bar.n)
+
+    def end_validation(self) -> None:
+        """Bring times and budget up to date after a validation, which takes time and may lose the last patience."""
+        self._clock.update()
+        self._share_budget(self.stopping)
+
+    def is_due(self, every: int) -> bool:
+        """Whether what is done every so many steps, and at the end of the budget, is due."""
+        return self.spent >= 1 or self.progress.step % every == 0
+
+    def log(self, row: dict[str, float], text: str, *, report: bool = False) -> None:
+        """Write a row of metrics.
+
+        Args:
+            row: the values by column; the step and the times are added.
+            text: the row in words, for the progress bar and the lines of output.
+            report: whether to print it now; the last row is always printed, and one a minute where there is no terminal.
+        """
+        self._text = text
+        self._bar.set_postfix_str(text)
+        if report or self.spent >= 1 or self._is_line_due():
+            self.report(text)
+        if self._log is not None:
+            minutes, cpu_minutes = self.progress.seconds / 60, self.progress.cpu_seconds / 60
+            self._log.write(self.progress.step, minutes=minutes, cpu_minutes=cpu_minutes, **row)
+
+    def save(self, model: nn.Module, state: dict[str, Any]) -> None:
+        """Write a checkpoint. Raises UserError where it cannot be written."""
+        if self.fabric.is_global_zero:
+            self.checkpoints.save(self.progress.step, model, state)
+
+    @property
+    def speed(self) -> float:
+        """Of this session: what `rate` counts, per second."""
+        return self._rate[1] * (self._position - self._first) / (time.monotonic() - self._session)
+
+    def report(self, text: str) -> None:
+        """Print how far the run has come, and `text`."""
+        self._last_line = self.progress.seconds
+        position = f"step {self.progress.step}" if self.unit == "steps" else f"{self.progress.frames:,} frames"
+        minutes = self.progress.seconds / 60
+        self.print(f"{position}, {minutes:.1f} min, {self.speed:.0f} {self._rate[0]}/s: {text}")
+
+    def print(self, line: str) -> None:
+        """Print a line above the progress bar, at once; only the first process does."""
+        if self.fabric.is_global_zero:
+            tqdm.write(one_line(line))
+            sys.stdout.flush()
+
+    @property
+    def _position(self) -> int:
+        return self.progress.step if self.unit == "steps" else self.progress.frames
+
+    def _is_line_due(self) -> bool:
+        return not self._has_terminal and self.progress.seconds - self._last_line >= _REPORT_EVERY
+
+    def _share_budget(self, stopping: bool) -> None:
+        self.spent, self.stopping = all_reduce_budget(self.fabric, self.budget.spent(self.progress), stopping)

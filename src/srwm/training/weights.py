@@ -1,0 +1,123 @@
+"""Weights of a model as a safetensors file, with a digest of what it holds."""
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from srwm.errors import UserError
+from srwm.files import check_regular, write_atomically
+
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)
+"""Of weights and buffers; int64 counts batches."""
+_KEY, _DIGEST = "srwm", "digest"
+
+
+def save_weights(path: Path, model: nn.Module, metadata: dict[str, int | str], dtype: torch.dtype | None = None) -> None:
+    """Write a model's `state_dict` as safetensors, atomically. Equal weights and metadata make equal files.
+
+    Args:
+        path: the file.
+        model: the model.
+        metadata: kept in the file, beside a digest of weights and metadata: JSON under the one key `srwm`, since safetensors
+            writes several keys in a random order.
+        dtype: what parameters are rounded to; None: as they are.
+
+    Raises:
+        UserError: the file cannot be written.
+        ValueError: weights are beyond the range of `dtype`.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    for name, _ in model.named_parameters() if dtype else ():
+        rounded = tensors[name].to(dtype)
+        if (rounded.isinf() & tensors[name].isfinite()).any():
+            raise ValueError(f"dtype: {name} is out of the range of {dtype}")
+        tensors[name] = rounded
+    content = {**metadata, _DIGEST: _digest(tensors, metadata)}
+    write_file(path, safetensors.torch.save(tensors, {_KEY: json.dumps(content, ensure_ascii=False)}))
+
+
+def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
+    """Put the weights of a safetensors file into `model`.
+
+    Returns:
+        The metadata of the file.
+
+    Raises:
+        UserError: the file is missing, damaged, or does not fit the model.
+    """
+    tensors = read_weights(path)
+    try:
+        _check_kinds(tensors, model.state_dict())
+        model.load_state_dict(tensors)
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"{path}: the weights do not fit this model ({error})") from error
+    return read_metadata(path)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; files of earlier versions, and of others, have no digest and are read without.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds other numbers than floats and int64.
+    """
+    check_regular(path)
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such checkpoint") from error
+    except (OSError, KeyError, AttributeError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}: {error})") from error
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _DTYPES:
+            wanted = ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)
+            raise UserError(f"{path}: {name}: expected one of {wanted}, got {str(tensor.dtype).removeprefix('torch.')}")
+    metadata = read_metadata(path)
+    digest = metadata.pop(_DIGEST, None)
+    if digest is not None and digest != _digest(tensors, metadata):
+        raise UserError(f"{path}: not a readable checkpoint (damaged: its content is not what was written)")
+    return tensors
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What `save_weights` kept beside the weights, the digest included; nothing in a file of other origin."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+    except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}: {error})") from error
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def content_digest(content: bytes) -> str:
+    """The digest of a file's content."""
+    return blake2b(content, digest_size=16).hexdigest()
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file atomically, and the folder if it is missing. Raises UserError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise UserError(f"cannot save {path}: {error.strerror or error}; what was saved before is intact") from error
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
+    digest = blake2b(json.dumps(dict(metadata), sort_keys=True).encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _check_kinds(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if name in wanted and tensor.is_floating_point() != wanted[name].is_floating_point():
+            raise TypeError(f"{name}: expected {wanted[name].dtype}, got {tensor.dtype}")
