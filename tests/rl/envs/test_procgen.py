@@ -9,7 +9,7 @@ from srwm.rl.envs import EnvConfig, EnvSpec, ProcgenConfig, build_env
 from srwm.rl.envs.procgen import ProcgenEnv
 
 if not find_spec("procgen") and not find_spec("procgen_gym"):
-    pytest.skip("the extra srwm[rl] is not installed", allow_module_level=True)
+    pytest.skip("the extra srwm[procgen] is not installed", allow_module_level=True)
 
 FIRST_FRAMES = {  # SHA-256 of the 64 x 64 x 3 bytes of levels 0 and 1000, its first 16 digits
     ("easy", "bigfish"): ("20ab11a8a9ea6c78", "99dbdec5762f6d13"),

@@ -181,7 +181,7 @@ def _load_library(game: str, num_envs: int, config: ProcgenConfig, seed: int) ->
         return _Gym3Library(_import_quietly("procgen").ProcgenGym3Env, num_envs, options)
     if find_spec("procgen_gym"):
         return _GymnasiumLibrary(_import_quietly("procgen_gym").ProcgenVecEnv, num_envs, options)
-    raise UserError("ProcGen is not installed: pip install 'srwm[rl]'")
+    raise UserError("ProcGen is not installed: pip install 'srwm[procgen]'")
 
 
 def _import_quietly(name: str) -> ModuleType:
