@@ -121,6 +121,7 @@ def train(arguments: Sequence[str]) -> None:
         config=(tyro.conf.AvoidSubcommands,),
     )
     set_threads(options.threads)
+    _find_own_modules()
     check_config(options.config)
     checkpoints = Checkpoints(options.run / "checkpoints")
     seed = process_seed(options.config.seed, int(os.environ.get("RANK", "0")))
@@ -146,6 +147,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     check_least(2, episodes=options.episodes)
     check_seed(options.seed)
     set_threads(options.threads)
+    _find_own_modules()
     with _crash_is_told():
         result = score_run(options.run, options.episodes, greedy=options.greedy, chance=options.chance, seed=options.seed)
     for name, scores in result["sets"].items():
@@ -165,6 +167,7 @@ def watch(arguments: Sequence[str]) -> None:
     check_least(1, max_frames=options.max_frames)
     check_seed(options.seed)
     film_writer(options.film)
+    _find_own_modules()
     sets = level_sets(read_config_of(options.run, TrainConfig).env, episodes=1)
     levels = options.levels or next(iter(sets))
     if levels not in sets:
@@ -188,6 +191,12 @@ def curves(arguments: Sequence[str]) -> None:
     names = short_names(options.runs)
     draw_comparison({name: (run,) for name, run in zip(names, options.runs, strict=True)}, options.figure)
     print(f"training episodes over frames and minutes: {options.figure}")
+
+
+def _find_own_modules() -> None:
+    """Let `module:id` find modules in the working folder, as `python -m` does. Processes of environments inherit the path."""
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from srwm.rl.envs.gymnasium import actions_of, observations_of  # noqa: E402
 from srwm.rl.envs.remote import RemoteEnv  # noqa: E402
 
 FAULTY = """
-import os, time
+import os, sys, time
 import gymnasium, numpy as np
 
 class Faulty(gymnasium.Env):
@@ -38,10 +38,12 @@ class Faulty(gymnasium.Env):
                 raise ZeroDivisionError("the third step")
             if self.fault == "die":
                 os._exit(7)
+            if self.fault == "exit":
+                sys.exit(0)
             time.sleep(60)
         return np.ones(2, np.float32), 0.0, False, False, {}
 
-for fault in ("raise", "die", "hang"):
+for fault in ("raise", "die", "exit", "hang"):
     gymnasium.register(f"Faulty-{fault}-v0", Faulty, kwargs={"fault": fault})
 """
 
@@ -148,6 +150,31 @@ def test_a_time_limit_comes_with_the_final_observation(tmp_path, monkeypatch, wo
             env.act([1, 1, 1])
 
 
+def test_a_final_observation_is_not_what_the_reset_writes():
+    """The environment shows one buffer again and again."""
+    buffer = np.zeros((4, 5, 3), np.uint8)
+
+    class Drawing(gymnasium.Env):
+        observation_space, action_space = IMAGE, spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            buffer[:] = 1
+            return buffer, {}
+
+        def step(self, action):
+            buffer[:] = 7
+            return buffer, 0.0, False, False, {}
+
+    gymnasium.register("Drawing-v0", Drawing, max_episode_steps=1)
+    with build_env(config("Drawing-v0", num_envs=1), seed=0) as env:
+        env.observe()
+        env.act([0])
+        frame = env.observe()
+        assert (frame.observation == 1).all()
+        assert (frame.truncation.observation == 7).all()
+    del gymnasium.registry["Drawing-v0"]
+
+
 def test_processes_show_what_one_process_shows():
     names = ("popgym-RepeatFirstEasy-v0", "popgym-RepeatPreviousEasy-v0")
     pytest.importorskip("popgym", reason="the extra srwm[rl] is not installed")
@@ -188,6 +215,120 @@ def test_an_error_comes_with_its_traceback(faulty, workers):
         assert "environment 0" in message
         assert faulty("raise") in message
         assert 'raise ZeroDivisionError("the third step")' in message
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_environment_that_exits_does_not_end_the_program(faulty, workers):
+    with (
+        build_env(config(faulty("exit"), workers=workers), seed=0) as env,
+        pytest.raises(EnvCrashError, match=r"environment 0 .*Faulty-exit-v0(.|\n)*SystemExit: 0"),
+    ):
+        list(frames(env, 5))
+
+
+def build_given(space, seen, reward=0.0, ended=False):
+    """An environment of a module's own that gives what it is told."""
+
+    class Given(gymnasium.Env):
+        observation_space, action_space = space, spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            return seen, {}
+
+        def step(self, action):
+            return seen, reward, ended, False, {}
+
+    gymnasium.register("Given-v0", Given)
+    try:
+        return build_env(config("Given-v0", num_envs=1), seed=0)
+    finally:
+        del gymnasium.registry["Given-v0"]
+
+
+VECTOR, IMAGE = spaces.Box(-9, 9, (4,)), spaces.Box(0, 255, (4, 5, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("space", "seen", "message"),
+    [
+        (VECTOR, 0.5, r"expected \(4,\) float32, got \(\) float64"),
+        (VECTOR, np.zeros(1), r"expected \(4,\) float32, got \(1,\) float64"),
+        (VECTOR, np.zeros((1, 4)), r"expected \(4,\) float32, got \(1, 4\) float64"),
+        (VECTOR, np.zeros(4, np.complex64), r"expected \(4,\) float32, got \(4,\) complex64"),
+        (VECTOR, ["1", "2", "3", "4"], r"expected \(4,\) float32, got \(4,\) <U1"),
+        (VECTOR, None, r"expected \(4,\) float32, got \(\) object"),
+        (IMAGE, np.zeros((1, 1, 3), np.uint8), r"expected \(4, 5, 3\) uint8, got \(1, 1, 3\) uint8"),
+        (IMAGE, np.full((4, 5, 3), 0.5), r"expected uint8 numbers, got float64 from 0.5 to 0.5"),
+        (IMAGE, np.full((4, 5, 3), 256), r"expected uint8 numbers, got int64 from 256 to 256"),
+        (spaces.Discrete(3), -1, r"expected one of Discrete\(3\), got -1"),
+        (spaces.Discrete(3), 1.0, r"expected one of Discrete\(3\), got 1.0"),
+        (spaces.MultiDiscrete([2, 3]), np.array([2, 0]), r"expected one of MultiDiscrete"),
+        (spaces.Tuple([VECTOR, VECTOR]), (np.zeros(4), np.zeros(1)), r"expected \(4,\) float32, got \(1,\)"),
+        (spaces.Dict({"a": VECTOR}), {"a": np.zeros(1)}, r"expected \(4,\) float32, got \(1,\)"),
+    ],
+)
+def test_an_observation_that_its_space_does_not_hold_is_a_crash(space, seen, message):
+    with build_given(space, seen) as env, pytest.raises(EnvCrashError, match=f"ValueError: observation: {message}"):
+        env.observe()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"reward": "1"}, r"reward: expected a number, got \(\) <U1"),
+        ({"reward": 1 + 1j}, r"reward: expected a number, got \(\) complex128"),
+        ({"reward": np.ones(2)}, r"reward: expected a number, got \(2,\) float64"),
+        ({"reward": None}, r"reward: expected a number, got \(\) object"),
+        ({"ended": "False"}, r"terminated: expected a number, got \(\) <U5"),
+    ],
+)
+def test_a_reward_or_an_end_of_another_kind_is_a_crash(given, message):
+    with build_given(VECTOR, np.zeros(4), **given) as env:
+        env.observe()
+        env.act([0])
+        with pytest.raises(EnvCrashError, match=f"ValueError: {message}"):
+            env.observe()
+
+
+@pytest.mark.parametrize("seen", [[1, 2, 3, 4], np.arange(4), np.zeros(4, np.float64), np.ones(4, bool)])
+def test_real_numbers_of_any_type_are_taken(seen):
+    with build_given(VECTOR, seen, reward=np.float64(2), ended=np.bool_(True)) as env:
+        np.testing.assert_array_equal(env.observe().observation[0], seen)
+        env.act([0])
+        assert env.observe().reward[0] == 2
+
+
+EXITING = {
+    "module": "import sys\nsys.exit(0)\n",
+    "constructor": "import sys, gymnasium\nclass Exiting(gymnasium.Env):\n    def __init__(self):\n        sys.exit(0)\n"
+    "gymnasium.register('Exiting-v0', Exiting)\n",
+}
+
+
+@pytest.mark.parametrize("where", EXITING)
+def test_a_module_or_constructor_that_exits_is_the_users_mistake(tmp_path, monkeypatch, where):
+    (tmp_path / f"exiting_{where}.py").write_text(EXITING[where])
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="Exiting-v0: SystemExit: 0"):
+        build_env(config(f"exiting_{where}:Exiting-v0"), seed=0)
+
+
+def test_environments_that_fail_to_close_are_all_closed():
+    closed = []
+
+    class Closing(gymnasium.Env):
+        observation_space, action_space = VECTOR, spaces.Discrete(2)
+
+        def close(self):
+            closed.append(self)
+            raise SystemExit(0)
+
+    gymnasium.register("Closing-v0", Closing)
+    env = build_env(config("Closing-v0"), seed=0)
+    del gymnasium.registry["Closing-v0"]
+    with pytest.raises(EnvCrashError, match=r"environment 0 \(Closing-v0\) failed"):
+        env.close()
+    assert len(closed) == 2
 
 
 def test_a_dead_process_is_reported(faulty):
