@@ -448,6 +448,29 @@ def test_the_previous_action_is_seen_where_a_task_needs_it():
         assert frame.first.all()
 
 
+@pytest.mark.parametrize(("name", "delay"), [("popgym-RepeatFirstEasy-v0", None), ("popgym-RepeatPreviousEasy-v0", 3)])
+def test_the_right_answer_earns_every_reward(name, delay):
+    pytest.importorskip("popgym", reason="the extra srwm[rl] is not installed")
+    with build_env(config(name, num_envs=2), seed=0) as env:
+        env.observe()
+        for step in range(51):
+            right = env.right_actions()
+            assert (right == (None, None)) == (delay is not None and step < delay)
+            env.act([0 if each is None else each for each in right])
+            frame = env.observe()
+            assert frame.reward.all() == (right != (None, None))
+        assert frame.first.all()
+        np.testing.assert_allclose([episode.return_ for episode in env.episodes()], 1, rtol=1e-6)
+        assert env.action_names() == ()
+
+
+def test_minigrid_s_actions_have_names():
+    pytest.importorskip("minigrid", reason="the extra srwm[rl] is not installed")
+    with build_env(config("MiniGrid-MemoryS7-v0", num_envs=1), seed=0) as env:
+        assert env.action_names() == ("left", "right", "forward", "pickup", "drop", "toggle", "done")
+        assert env.right_actions() == (None,)
+
+
 def test_minigrid_is_seen_as_its_own_wrapper_encodes_it():
     wrappers = pytest.importorskip("minigrid.wrappers", reason="the extra srwm[rl] is not installed")
     with build_env(config("MiniGrid-MemoryS7-v0", num_envs=1), seed=0) as env:

@@ -4,6 +4,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import EnumType
 from importlib import import_module
 from typing import Any, Literal, NoReturn, cast
 
@@ -190,6 +191,14 @@ class LocalEnv(SteppedEnv):
         finals = np.stack(list(cut_off.values())).astype(self.spec.observation_dtype)
         return frame._replace(truncation=Truncation(np.array(list(cut_off)), finals))
 
+    def action_names(self) -> tuple[str, ...]:
+        """The names that the environment gives, as MiniGrid and Atari do."""
+        return _action_names(self._tasks[0].env.unwrapped, self.spec.num_actions)
+
+    def right_actions(self) -> tuple[int | None, ...]:
+        """The answers of POPGym's RepeatFirst and RepeatPrevious."""
+        return tuple(_right_action(task.env.unwrapped) for task in self._tasks)
+
     def _shut(self) -> None:
         failed = None
         for row, task in enumerate(self._tasks):
@@ -232,6 +241,30 @@ class _Task:
         if not self._with_action:
             return encoded
         return np.concatenate([encoded, np.arange(self._actions.count) == (-1 if action is None else action)])
+
+
+def _action_names(env: Any, count: int) -> tuple[str, ...]:
+    actions = getattr(env, "actions", None)
+    if isinstance(actions, EnumType):
+        names = [str(each.name) for each in cast(Any, actions)]
+    elif callable(getattr(env, "get_action_meanings", None)):
+        names = [str(name).lower() for name in env.get_action_meanings()]
+    else:
+        return ()
+    return tuple(names) if len(names) == count else ()
+
+
+def _right_action(env: Any) -> int | None:
+    if not type(env).__module__.startswith("popgym."):
+        return None
+    from popgym.envs.repeat_first import RepeatFirst
+    from popgym.envs.repeat_previous import RepeatPrevious
+
+    if isinstance(env, RepeatFirst):
+        return int(env.get_state()[0])
+    if isinstance(env, RepeatPrevious) and env.deck.hand_size("player") >= env.k:
+        return int(env.get_state()[0][0])
+    return None
 
 
 def _package(name: str) -> str | None:

@@ -110,6 +110,14 @@ class VectorEnv(ABC):
         Raises ValueError where the state is of another one, RuntimeError where the library cannot continue from a state.
         """
 
+    def action_names(self) -> tuple[str, ...]:
+        """A name for each action; () where the library has none."""
+        return ()
+
+    def right_actions(self) -> tuple[int | None, ...]:
+        """The action that each environment's task asks for at this frame; None where the environment does not expose it."""
+        return (None,) * self.num_envs
+
     @abstractmethod
     def close(self) -> None:
         """Release processes and memory; may be called twice."""

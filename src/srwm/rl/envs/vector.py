@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from abc import abstractmethod
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from srwm.errors import UserError
 from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Episode, Frame, Truncation, VectorEnv
+
+_DIGEST = "digest"
 
 
 class EpisodeLog:
@@ -145,6 +148,15 @@ class RoundRobin(VectorEnv):
         """The episodes that have ended since the last call, part after part."""
         return [episode for part in self.parts for episode in part.episodes()]
 
+    def action_names(self) -> tuple[str, ...]:
+        """The names that the first one gives."""
+        return self.parts[0].action_names()
+
+    def right_actions(self) -> tuple[int | None, ...]:
+        """Those of all."""
+        actions = [part.right_actions() for part in self.parts]
+        return tuple(actions[row % len(self.parts)][row // len(self.parts)] for row in range(self.num_envs))
+
     def get_state(self) -> bytes | None:
         """The states of all, or None where one has none."""
         states = [part.get_state() for part in self.parts]
@@ -196,16 +208,31 @@ def common_spec(specs: Sequence[tuple[str, EnvSpec]]) -> EnvSpec:
 
 
 def pack(arrays: dict[str, NDArray[Any]]) -> bytes:
-    """The arrays as one archive."""
+    """The arrays as one archive, with a digest."""
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    np.savez(file, **arrays, **{_DIGEST: _digest(arrays)})
     return file.getvalue()
 
 
 def unpack(state: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of `pack`; ValueError where the bytes are damaged or something else."""
+    """The arrays of `pack`, read without executing anything.
+
+    Raises:
+        ValueError: the bytes are damaged, edited or something else.
+    """
     try:
         with np.load(io.BytesIO(state), allow_pickle=False) as archive:
-            return dict(archive)
+            arrays = dict(archive)
+        if not np.array_equal(arrays.pop(_DIGEST), _digest(arrays)):
+            raise ValueError("another digest")
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"state: expected what get_state returned, got {len(state)} other or damaged bytes") from error
+    return arrays
+
+
+def _digest(arrays: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    found = blake2b(digest_size=16)
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return np.frombuffer(found.digest(), np.uint8)
