@@ -65,7 +65,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """Write a film of one episode, with the value that the policy expects and the size of ΔW beside it."""
+    """Write a film of one episode: frames, actions, rewards, right answers where known, values and the size of ΔW."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm rl train`"""
@@ -180,7 +180,7 @@ def watch(arguments: Sequence[str]) -> None:
     with _crash_is_told(), build_env(replace(config, names=(task,), num_envs=1, workers=0), seed) as env:
         agent = load_agent(options.run, env.spec)
         recording = record(agent, env, greedy=options.greedy, seed=seed, max_frames=options.max_frames)
-    write_film(recording, options.film, f"{task}, {levels}")
+    write_film(recording, options.film, task if len(sets) == 1 else f"{task}, {levels}")
     print(f"{options.film}: {len(recording.values)} steps, {recording.outcome}")
 
 

@@ -1,5 +1,6 @@
 """A recording of one episode: what the agent sees, does, earns and expects, and how far its memory has moved."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CalledProcessError
@@ -44,7 +45,7 @@ class Recording:
 
     def caption(self, step: int) -> str:
         """What the agent did at a frame: the action, the right answer where it is known, the reward and the return so far."""
-        lines = [f"step {step + 1}: action {self._name(self.actions[step])}"]
+        lines = [f"step {step}: action {self._name(self.actions[step])}"]
         right = self.right_actions[step]
         if right is not None:
             lines[0] += f", right answer {self._name(right)}"
@@ -121,8 +122,8 @@ def write_film(recording: Recording, path: Path, title: str, frames_per_second: 
     axes = figure.subplot_mosaic("ab;ac", width_ratios=(1, 1.2))
     figure.suptitle(f"{title}, {recording.outcome}", fontsize="medium")
     picture = axes["a"].imshow(_picture(recording.observations[0]), vmin=0, vmax=1)
-    axes["a"].axis("off")
-    caption = axes["a"].set_title(recording.caption(0), fontsize="small", y=-0.02, va="top")
+    axes["a"].set(xticks=[], yticks=[], frame_on=False)
+    caption = axes["a"].set_xlabel(recording.caption(0), fontsize="small")
     steps = range(len(recording.values))
     axes["b"].plot(steps, recording.values, color="tab:blue", lw=1)
     axes["b"].set_ylabel("value")
@@ -146,8 +147,12 @@ def write_film(recording: Recording, path: Path, title: str, frames_per_second: 
 
 
 def _picture(observation: NDArray[Any]) -> NDArray[np.float64]:
+    """An image as it is; a vector as a row, a long one folded into several."""
     if observation.ndim == 1:
-        return np.asarray(observation, dtype=np.float64)[None]
+        width = len(observation) if len(observation) <= 64 else math.ceil(2 * math.sqrt(len(observation)))
+        rows = np.full((math.ceil(len(observation) / width), width), np.nan)
+        rows.flat[: len(observation)] = observation
+        return rows
     return np.asarray(observation, dtype=np.float64).transpose(1, 2, 0) / 255
 
 
