@@ -52,13 +52,13 @@ class EvaluateOptions:
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm rl train`"""
     episodes: int = 200
-    """episodes per task and level set; fewer than those of an evaluation before are told, but not kept in its place"""
+    """episodes per task and level set; results over fewer than before are printed, but not saved"""
     greedy: bool = True
     """the likeliest action; --no-greedy: actions drawn from the policy"""
     chance: bool = False
-    """all actions alike instead of the agent's, for comparison"""
+    """draw all actions with equal probability instead, for comparison"""
     seed: int = 1
-    """seed of environments and actions; no training has the same ones, whatever its seed"""
+    """seed of environments and actions; no training uses the same ones, whatever its seed"""
     threads: int | None = None
     """threads of PyTorch; None: its own choice"""
 
@@ -127,11 +127,11 @@ def train(arguments: Sequence[str]) -> None:
     seed = process_seed(options.config.seed, int(os.environ.get("RANK", "0")))
     resumed_at = checkpoints.newest() if options.resume else None
 
-    def way_on() -> str:
+    def how_to_continue() -> str:
         last = checkpoints.newest()
         return "; there was no checkpoint yet" if last is None else f"; --resume goes on from update {last} in {options.run}"
 
-    with _crash_is_told(way_on), build_env(options.config.env, seed, resumed_at or 0) as env:
+    with _report_crash(how_to_continue), build_env(options.config.env, seed, resumed_at or 0) as env:
         ended = train_run(options.config, env, options.run, resume=options.resume, accelerator=options.accelerator)
     leave()
     if not ended:
@@ -148,17 +148,17 @@ def evaluate(arguments: Sequence[str]) -> None:
     check_seed(options.seed)
     set_threads(options.threads)
     _find_own_modules()
-    with _crash_is_told():
+    with _report_crash():
         result = score_run(options.run, options.episodes, greedy=options.greedy, chance=options.chance, seed=options.seed)
     for name, scores in result["sets"].items():
         print(f"{name}, {options.episodes} episodes per task:")
         for task, numbers in scores["returns"].items():
             normalized = scores.get("normalized", {}).get(task)
-            beside = "" if normalized is None else f"   normalized {_told(normalized, 100)}"
-            print(f"  {task:<12} {_told(numbers)}{beside}")
+            beside = "" if normalized is None else f"   normalized {_format_estimate(normalized, 100)}"
+            print(f"  {task:<12} {_format_estimate(numbers)}{beside}")
         for statistic in ("normalized mean", "normalized interquartile mean"):
             if statistic in scores:
-                print(f"  {statistic}, x100: {_told(scores[statistic], 100)}")
+                print(f"  {statistic}, x100: {_format_estimate(scores[statistic], 100)}")
 
 
 def watch(arguments: Sequence[str]) -> None:
@@ -177,7 +177,7 @@ def watch(arguments: Sequence[str]) -> None:
     if task not in config.names:
         raise UserError(f"task: expected one of {', '.join(config.names)}, got {task!r}")
     seed = evaluation_seed(options.seed)
-    with _crash_is_told(), build_env(replace(config, names=(task,), num_envs=1, workers=0), seed) as env:
+    with _report_crash(), build_env(replace(config, names=(task,), num_envs=1, workers=0), seed) as env:
         agent = load_agent(options.run, env.spec)
         recording = record(agent, env, greedy=options.greedy, seed=seed, max_frames=options.max_frames)
     write_film(recording, options.film, task if len(sets) == 1 else f"{task}, {levels}")
@@ -200,14 +200,14 @@ def _find_own_modules() -> None:
 
 
 @contextmanager
-def _crash_is_told(way_on: Callable[[], str] = str) -> Iterator[None]:
-    """Print the traceback of an environment that fails, and raise UserError with how to go on."""
+def _report_crash(how_to_continue: Callable[[], str] = str) -> Iterator[None]:
+    """Print the traceback of an environment that fails, and raise UserError that says how to continue."""
     try:
         yield
     except EnvCrashError as error:
         print(error, file=sys.stderr)
-        raise UserError(f"an environment failed{way_on()}") from error
+        raise UserError(f"an environment failed{how_to_continue()}") from error
 
 
-def _told(numbers: dict[str, Any], factor: float = 1.0) -> str:
+def _format_estimate(numbers: dict[str, Any], factor: float = 1.0) -> str:
     return f"{factor * numbers['value']:.2f} [{factor * numbers['low']:.2f}, {factor * numbers['high']:.2f}]"

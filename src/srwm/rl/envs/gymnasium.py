@@ -41,8 +41,10 @@ class Actions:
 def observations_of(space: spaces.Space[Any], name: str) -> Observations:
     """uint8 images (H, W), (H, W, C) or (C, H, W) of 1, 3 or 4 channels become (C, H, W) uint8.
 
-    All else becomes one float32 vector: values as they are, discrete parts one-hot. A Dict with an `image` gives that alone.
-    Raises UserError where the space has no fixed size.
+    All else becomes one float32 vector: values as they are, discrete parts one-hot. A Dict with an `image` is read as that.
+
+    Raises:
+        UserError: the space has no fixed size.
     """
     if isinstance(space, spaces.Dict) and "image" in space.spaces:
         inner = observations_of(space["image"], name)
@@ -62,7 +64,11 @@ def observations_of(space: spaces.Space[Any], name: str) -> Observations:
 
 
 def actions_of(space: spaces.Space[Any], name: str) -> Actions:
-    """Discrete actions by number; those of a MultiDiscrete by the number of their combination. Raises UserError for others."""
+    """Discrete actions by number, those of a MultiDiscrete by the number of their combination.
+
+    Raises:
+        UserError: another space.
+    """
     if isinstance(space, spaces.Discrete):
         start = int(space.start)
         return Actions(int(space.n), lambda action: action + start)
@@ -196,7 +202,7 @@ class LocalEnv(SteppedEnv):
         return _action_names(self._tasks[0].env.unwrapped, self.spec.num_actions)
 
     def right_actions(self) -> tuple[int | None, ...]:
-        """The answers of POPGym's RepeatFirst and RepeatPrevious."""
+        """Known in POPGym's RepeatFirst and RepeatPrevious."""
         return tuple(_right_action(task.env.unwrapped) for task in self._tasks)
 
     def _shut(self) -> None:

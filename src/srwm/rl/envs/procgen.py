@@ -42,17 +42,26 @@ class ProcgenConfig:
     distribution_mode: Literal["easy", "hard", "extreme", "memory"] = "easy"
     """distribution of the levels; extreme and memory exist for some games only"""
     num_levels: int = 200
-    """different levels, drawn with equal chances; 0: all 2^31 - 1"""
+    """number of levels, drawn with equal probability; 0: all 2^31 - 1"""
     start_level: int = 0
-    """number of the first level; without meaning where num_levels is 0"""
+    """number of the first level; unused where num_levels is 0"""
     threads: int = field(default=1, metadata=NO_OUTCOME)
     """threads that step the environments of one game; the games step at the same time"""
 
 
 class ProcgenEnv(SteppedEnv):
-    """B environments of one game. Observations are (B, 3, 64, 64) uint8, channels last in memory.
+    """B environments of one game. Observations are (B, 3, 64, 64) uint8, channels last in memory; states are exact.
 
-    States are exact. Raises UserError where the package is missing, or the game or its levels do not exist.
+    The library does not distinguish a time limit from an end, so frames have no truncation.
+
+    Args:
+        game: One of `GAMES`.
+        num_envs: B.
+        config: The levels.
+        seed: Of the order in which levels come.
+
+    Raises:
+        UserError: the package is missing, or the game or its levels do not exist.
     """
 
     def __init__(self, game: str, num_envs: int, config: ProcgenConfig, seed: int) -> None:
@@ -76,7 +85,7 @@ class ProcgenEnv(SteppedEnv):
         return tuple("+".join(keys).lower() or "nothing" for keys in self._library.combos)
 
     def get_state(self) -> bytes:
-        """The state of every game, bit by bit, and the returns and lengths of the episodes under way."""
+        """The state of every game, bit by bit, and the returns and lengths of the episodes in progress."""
         frame, states = self.observe(), self._library.get_state()
         return pack(
             {
@@ -140,7 +149,7 @@ class _Library(Protocol):
     """A ProcGen package; images are (B, 64, 64, 3). `observe` once after each `act`, and once before the first."""
 
     combos: Sequence[tuple[str, ...]]
-    """keys of each action, where the package tells"""
+    """keys of each action; empty where the package does not expose them"""
 
     def act(self, actions: NDArray[np.int32]) -> None: ...
     def observe(self) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_]]: ...
