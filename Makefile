@@ -34,10 +34,10 @@ $(VENV)/.torch: constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml CMakeLists.txt constraints.txt $(SOURCES)
-	$(BIN)/python -m pip install --quiet -c constraints.txt '.[fewshot,rl,test,lint]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt '.[fewshot,rl,procgen,test,lint]'
 	touch $@
 
-# JAX needs numpy 2, the reinforcement-learning environments numpy 1: an environment of its own, for the comparison alone.
+# JAX needs numpy 2, ProcGen numpy 1: an environment of its own, for the comparison alone.
 $(VENV)-jax/.installed:
 	$(PYTHON) -m venv $(VENV)-jax
 	$(VENV)-jax/bin/python -m pip install --quiet 'jax==0.10.2' 'jaxlib==0.10.2'

@@ -1,10 +1,14 @@
 """`srwm rl`: from a preset to a film."""
 
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import srwm
 from srwm.cli import main
 from srwm.rl.presets import CORES, PRESETS
 
@@ -77,6 +81,73 @@ def test_an_environment_that_cannot_be_made_is_told_in_a_line(tmp_path, capsys) 
     assert "spoilt_env:Spoilt-v0: " in told
     assert "Traceback" not in told
     assert not run.exists()
+
+
+TASK = """
+import gymnasium, numpy as np
+
+class Task(gymnasium.Env):
+    observation_space, action_space = gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(2, np.float32), 0.0, True, False, {}
+
+gymnasium.register("Task-v0", Task)
+"""
+
+
+def train_in(folder: Path, *words: str, without: str = "") -> subprocess.CompletedProcess[str]:
+    """`srwm rl train` by a program that lies elsewhere, as an installed one does, with `folder` as the working folder."""
+    program = folder / "bin" / "program.py"
+    program.parent.mkdir(exist_ok=True)
+    hidden = f"sys.modules[{without!r}] = None; " if without else ""
+    start = f"import sys; {hidden}from srwm.cli import main; sys.exit(main(sys.argv[1:]))"
+    program.write_text(f"if __name__ == '__main__':\n    {start}\n")
+    source = str(Path(srwm.__file__).parents[1])
+    small = [*SMALL, "--frames", "80", "--run", str(folder / "run")]
+    return subprocess.run(
+        [sys.executable, str(program), "rl", "train", "quick-memory", *small, *words],
+        cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": source},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_module_in_the_working_folder_is_found(tmp_path, workers) -> None:
+    pytest.importorskip("gymnasium", exc_type=ImportError)
+    (tmp_path / "own_tasks.py").write_text(TASK)
+    done = train_in(tmp_path, "--env.names", "own_tasks:Task-v0", "--env.workers", workers)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_such_module:Task-v0", "there is no module no_such_module, neither in the working folder nor installed"),
+        ("own_tasks:Task-v0", "no_such_package, which it imports, is not installed"),
+    ],
+)
+def test_a_missing_module_is_named(tmp_path, name, message) -> None:
+    pytest.importorskip("gymnasium", exc_type=ImportError)
+    (tmp_path / "own_tasks.py").write_text("import no_such_package\n")
+    done = train_in(tmp_path, "--env.names", name)
+    assert (done.returncode, done.stderr) == (1, f"srwm: {name}: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("package", "message"),
+    [
+        ("gymnasium", "gymnasium is not installed: pip install 'srwm[rl]'"),
+        ("lightning_fabric", "this command needs lightning_fabric, which is not installed: pip install 'srwm[rl]'"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(tmp_path, package, message) -> None:
+    pytest.importorskip("popgym", exc_type=ImportError)
+    done = train_in(tmp_path, without=package)
+    assert (done.returncode, done.stderr) == (1, f"srwm: {message}\n")
 
 
 @pytest.mark.parametrize("resumed", [False, True])

@@ -28,6 +28,21 @@ def test_a_film_has_a_picture_for_each_step_of_one_episode(env, config, tmp_path
         assert picture.n_frames == 5
 
 
+def test_a_caption_says_what_was_done_and_what_it_earned(env, config) -> None:
+    env = type(env)(num_envs=1, length=3)
+    env.action_names, env.right_actions = lambda: ("red", "blue"), lambda: (1 if env.step[0] == 2 else None,)
+    recording = record(Agent(config.agent, env.spec), env)
+    names = [("red", "blue")[action] for action in recording.actions]
+    assert recording.caption(0) == f"step 0: action {names[0]}\nreward +0, return so far 0"
+    reward = recording.rewards[2]
+    assert recording.caption(2) == f"step 2: action {names[2]}, right answer blue\nreward +{reward:g}, return so far {reward:g}"
+
+
+def test_actions_without_names_have_their_numbers(env, config) -> None:
+    recording = record(Agent(config.agent, env.spec), env, max_frames=1)
+    assert recording.caption(0).startswith(f"step 0: action {recording.actions[0]}\n")
+
+
 def test_a_film_s_sizes_are_those_of_the_shift(env, config) -> None:
     agent = Agent(config.agent, env.spec)
     env = type(env)(num_envs=1, length=3)

@@ -31,7 +31,10 @@ COMMANDS = {
     "rl watch": Command("write a film of an episode of a trained agent", "srwm.cli.rl", "watch"),
     "rl curves": Command("draw the returns of several runs into one figure", "srwm.cli.rl", "curves"),
 }
-_EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "tensorboard"), "fewshot")
+_EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "tensorboard"), "fewshot") | {
+    **dict.fromkeys(("gymnasium", "popgym", "minigrid"), "rl"),
+    "huggingface_hub": "hub",
+}
 
 
 def main(arguments: Sequence[str] | None = None, *, when_imported: Callable[[], object] = lambda: None) -> int:

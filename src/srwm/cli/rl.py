@@ -56,20 +56,20 @@ class EvaluateOptions:
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm rl train`"""
     episodes: int = 200
-    """episodes per task and level set; fewer than those of an evaluation before are told, but not kept in its place"""
+    """episodes per task and level set; results over fewer than before are printed, but not saved"""
     greedy: bool = True
     """the likeliest action; --no-greedy: actions drawn from the policy"""
     chance: bool = False
-    """all actions alike instead of the agent's, for comparison"""
+    """draw all actions with equal probability instead, for comparison"""
     seed: int = 1
-    """seed of environments and actions; no training has the same ones, whatever its seed"""
+    """seed of environments and actions; no training uses the same ones, whatever its seed"""
     threads: int | None = None
     """threads of PyTorch; None: its own choice"""
 
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """Write a film of one episode, with the value that the policy expects and the size of ΔW beside it."""
+    """Write a film of one episode: frames, actions, rewards, right answers where known, values and the size of ΔW."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm rl train`"""
@@ -128,16 +128,17 @@ def train(arguments: Sequence[str]) -> None:
     )
     options = replace(options, config=_with_stack(options.config, without_default_options(options.config.agent.stack)))
     set_threads(options.threads)
+    _find_own_modules()
     check_config(options.config)
     checkpoints = Checkpoints(options.run / "checkpoints")
     seed = process_seed(options.config.seed, int(os.environ.get("RANK", "0")))
     resumed_at = checkpoints.newest() if options.resume else None
 
-    def way_on() -> str:
+    def how_to_continue() -> str:
         last = checkpoints.newest()
         return "; there was no checkpoint yet" if last is None else f"; --resume goes on from update {last} in {options.run}"
 
-    with _crash_is_told(way_on), build_env(options.config.env, seed, resumed_at or 0) as env:
+    with _report_crash(how_to_continue), build_env(options.config.env, seed, resumed_at or 0) as env:
         ended = train_run(
             options.config,
             env,
@@ -164,17 +165,18 @@ def evaluate(arguments: Sequence[str]) -> None:
     check_least(2, episodes=options.episodes)
     check_seed(options.seed)
     set_threads(options.threads)
-    with _crash_is_told():
+    _find_own_modules()
+    with _report_crash():
         result = score_run(options.run, options.episodes, greedy=options.greedy, chance=options.chance, seed=options.seed)
     for name, scores in result["sets"].items():
         print(f"{name}, {options.episodes} episodes per task:")
         for task, numbers in scores["returns"].items():
             normalized = scores.get("normalized", {}).get(task)
-            beside = "" if normalized is None else f"   normalized {_told(normalized, 100)}"
-            print(f"  {task:<12} {_told(numbers)}{beside}")
+            beside = "" if normalized is None else f"   normalized {_format_estimate(normalized, 100)}"
+            print(f"  {task:<12} {_format_estimate(numbers)}{beside}")
         for statistic in ("normalized mean", "normalized interquartile mean"):
             if statistic in scores:
-                print(f"  {statistic}, x100: {_told(scores[statistic], 100)}")
+                print(f"  {statistic}, x100: {_format_estimate(scores[statistic], 100)}")
 
 
 def watch(arguments: Sequence[str]) -> None:
@@ -183,6 +185,7 @@ def watch(arguments: Sequence[str]) -> None:
     check_least(1, max_frames=options.max_frames)
     check_seed(options.seed)
     film_writer(options.film)
+    _find_own_modules()
     sets = level_sets(read_config_of(options.run, TrainConfig).env, episodes=1)
     levels = options.levels or next(iter(sets))
     if levels not in sets:
@@ -192,10 +195,10 @@ def watch(arguments: Sequence[str]) -> None:
     if task not in config.names:
         raise UserError(f"task: expected one of {', '.join(config.names)}, got {task!r}")
     seed = evaluation_seed(options.seed)
-    with _crash_is_told(), build_env(replace(config, names=(task,), num_envs=1, workers=0), seed) as env:
+    with _report_crash(), build_env(replace(config, names=(task,), num_envs=1, workers=0), seed) as env:
         agent = load_agent(options.run, env.spec)
         recording = record(agent, env, greedy=options.greedy, seed=seed, max_frames=options.max_frames)
-    write_film(recording, options.film, f"{task}, {levels}")
+    write_film(recording, options.film, task if len(sets) == 1 else f"{task}, {levels}")
     print(f"{options.film}: {len(recording.values)} steps, {recording.outcome}")
 
 
@@ -208,15 +211,21 @@ def curves(arguments: Sequence[str]) -> None:
     print(f"training episodes over frames and minutes: {options.figure}")
 
 
+def _find_own_modules() -> None:
+    """Let `module:id` find modules in the working folder, as `python -m` does. Processes of environments inherit the path."""
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
 @contextmanager
-def _crash_is_told(way_on: Callable[[], str] = str) -> Iterator[None]:
-    """Print the traceback of an environment that fails, and raise UserError with how to go on."""
+def _report_crash(how_to_continue: Callable[[], str] = str) -> Iterator[None]:
+    """Print the traceback of an environment that fails, and raise UserError that says how to continue."""
     try:
         yield
     except EnvCrashError as error:
         print(error, file=sys.stderr)
-        raise UserError(f"an environment failed{way_on()}") from error
+        raise UserError(f"an environment failed{how_to_continue()}") from error
 
 
-def _told(numbers: dict[str, Any], factor: float = 1.0) -> str:
+def _format_estimate(numbers: dict[str, Any], factor: float = 1.0) -> str:
     return f"{factor * numbers['value']:.2f} [{factor * numbers['low']:.2f}, {factor * numbers['high']:.2f}]"

@@ -13,7 +13,7 @@ from srwm.vision import ImpalaResNet
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """An agent; how frames and actions look it learns from the environments."""
+    """An agent; shapes of frames and actions come from the environments."""
 
     channels: tuple[int, ...] = (16, 32, 32)
     """channels of the image stem's stages; unused where observations are vectors"""
@@ -24,9 +24,9 @@ class AgentConfig:
             d_model=128, num_heads=8, num_layers=2, ff_factor=4, residual="input", core_options={"input_softmax": True}
         )
     )
-    """the core; features and last reward go in through a linear layer, or directly where the core takes their width"""
+    """the core; a linear layer projects features and last reward to d_model, unless the core takes their width"""
     detach_every_step: bool = False
-    """ablation: no gradient from step to step, so none reaches what only the self-modification reads"""
+    """ablation: no gradient from step to step, so query, key and learning-rate columns get none"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """arithmetic of the stem; core and heads are in float32"""
     frames_at_once: int = 128
@@ -34,9 +34,14 @@ class AgentConfig:
 
 
 class Agent(nn.Module):
-    """Policy and value of B environments over T frames, with a state that the caller holds.
+    """Policy and value of B environments over T frames, with an explicit state.
 
-    Raises ValueError where the configuration does not fit itself.
+    Args:
+        config: The agent.
+        spec: Of the environments.
+
+    Raises:
+        ValueError: the configuration is contradictory.
     """
 
     def __init__(self, config: AgentConfig, spec: EnvSpec) -> None:
@@ -61,9 +66,14 @@ class Agent(nn.Module):
     ) -> tuple[Tensor, Tensor, State]:
         """Read T frames of B environments.
 
-        Shapes: observations (B, T, *observation_shape); rewards (B, T), of the action before each frame; firsts (B, T) bool,
-        where the core's state is fresh before the frame is read; state as the last call returned it, or None for a fresh one.
-        Returns logits (B, T, num_actions), values (B, T) and the state after the last frame.
+        Args:
+            observations: (B, T, *observation_shape).
+            rewards: (B, T), of the action before each frame.
+            firsts: (B, T) bool; the core's state is reset before the frame is read.
+            state: As the last call returned it; None is a fresh one.
+
+        Returns:
+            Logits (B, T, num_actions), values (B, T) and the state after the last frame.
         """
         features = self.embed(observations.flatten(0, 1)).view(*observations.shape[:2], -1)
         x = self.core_input(torch.cat([features, rewards.clamp(-1, 1).to(features.dtype)[..., None]], -1))

@@ -29,7 +29,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """What PPO has beside the settings of every algorithm; its losses are means, so costs and clip_norm act on means."""
+    """Settings of PPO alone. Its losses are means, so costs and clip_norm act on means."""
 
     clip: Annotated[float, Above(0)] = 0.2
     """largest change of an action's probability, relative to the acting policy's, that is rewarded"""
@@ -54,17 +54,17 @@ class TrainConfig:
     algorithm: Literal["impala", "ppo"] = "impala"
     """IMPALA: one gradient step per batch on sums over its steps, V-trace; PPO: several, on means, clipped ratios"""
     ppo: PPOConfig = field(default_factory=PPOConfig)
-    """settings of PPO"""
+    """settings of PPO alone"""
     unroll_length: Annotated[int, AtLeast(1)] = 50
     """steps of an unroll: as far as gradients reach back"""
     batch_size: Annotated[int, AtLeast(1)] = 32
     """unrolls per update; the environments fill a queue of them"""
     overlap: bool = False
-    """act the next unroll while learning, with the weights from before the update, on half as many threads as learning has"""
+    """act the next unroll while learning, with the weights from before the update, on half as many threads"""
     discount: Annotated[float, Between(0, 1)] = 0.99
     """discount of the return, per step"""
     reward_clip: Annotated[float, Above(0)] | None = 1.0
-    """largest reward, positive or negative, that is learned from; None: rewards as they are"""
+    """rewards are clipped to -reward_clip ... reward_clip for learning; None: not clipped"""
     value_cost: float = 0.25
     """weight of the squared errors of the values"""
     entropy_cost: float = 0.01
@@ -72,16 +72,15 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """the optimizer"""
     frames: Annotated[int, Above(0)] | None = None
-    """budget of training in steps of all environments together"""
+    """budget in steps, summed over the environments"""
     minutes: Annotated[float, Above(0)] | None = None
-    """budget of training in minutes of wall time; of several budgets, what ends first"""
+    """budget in minutes of wall-clock time; of several budgets, the first to end counts"""
     cpu_minutes: Annotated[float, Above(0)] | None = None
-    """budget of training in minutes of processor time, all threads of a process added up: with one thread the minutes that it
-    computes, whatever else the machine does meanwhile"""
+    """budget in minutes of CPU time, summed over the threads of a process"""
     log_every: Annotated[int, AtLeast(1)] = 10
     """updates between two rows of metrics"""
     checkpoint_every: Annotated[int, AtLeast(1)] = 1
-    """updates between two checkpoints; 1: a run that is killed loses nothing but the unroll under way"""
+    """updates between two checkpoints; 1: a killed run loses only the unroll in progress"""
     seed: Seed = 0
     """seed of weights, environments and actions"""
 

@@ -27,12 +27,12 @@ RANGES = {
     "plunder": (4.5, 30.0),
     "starpilot": (2.5, 64.0),
 }
-"""Returns of ProcGen's easy games that count as 0 and as 1: Cobbe et al. (2020)."""
+"""Returns in ProcGen's easy games that are normalized to 0 and to 1; Cobbe et al. (2020)."""
 
 _TEST_LEVELS = (1000, 1200, 1400)
-"""The first of each set of test levels."""
+"""First level of each set of test levels."""
 _LEVELS = 200
-"""In each set of test levels."""
+"""Levels of each set of test levels."""
 _ENVS_PER_TASK = 32
 _RESAMPLES = 2000
 
@@ -51,10 +51,17 @@ class Estimate:
 
 
 def level_sets(config: EnvConfig, episodes: int) -> dict[str, EnvConfig]:
-    """The environments to evaluate in: of ProcGen the training levels and three sets of test levels, else the same tasks.
+    """The environments to evaluate in: for ProcGen the training levels and three sets of test levels, else the same tasks.
 
-    A set of test levels with levels among those of training is left out, and a warning says so; not where training has all
-    2^31 - 1 levels, of which one in four million is in the tests.
+    A set of test levels that overlaps with the training levels is left out, with a warning; not where training has all 2^31 - 1
+    levels, one in four million of which is a test level.
+
+    Args:
+        config: The environments of training.
+        episodes: Per task and level set.
+
+    Returns:
+        Environments by the name of their level set.
     """
     config = replace(config, num_envs=len(config.names) * min(episodes, _ENVS_PER_TASK))
     if config.kind != "procgen":
@@ -75,11 +82,24 @@ def level_sets(config: EnvConfig, episodes: int) -> dict[str, EnvConfig]:
 def play(
     agent: Agent, env: VectorEnv, episodes: int, *, greedy: bool = True, chance: bool = False, seed: int = 0
 ) -> dict[str, NDArray[np.float64]]:
-    """Returns of `episodes` episodes of each task.
+    """Play episodes of each task, with the agent in evaluation mode.
 
-    Each environment of a task plays its share of them, the same number give or take one, so that short episodes are not
-    favored; the agent is not shown one that has played its share. Actions are the likeliest (greedy) or drawn from the
-    policy, or from all alike (chance). The agent is in evaluation mode meanwhile.
+    Every environment of a task plays the same number of episodes, give or take one, so short episodes are not favored. An
+    environment that has played its episodes is no longer shown to the agent.
+
+    Args:
+        agent: The agent.
+        env: Its environments.
+        episodes: Per task.
+        greedy: Take the likeliest actions instead of drawing from the policy.
+        chance: Draw all actions with equal probability instead.
+        seed: Of the actions that are drawn.
+
+    Returns:
+        Per task, the returns of its episodes.
+
+    Raises:
+        EnvCrashError: an environment failed.
     """
     device = next(agent.parameters()).device
     generator = torch.Generator().manual_seed(seed)
@@ -128,20 +148,24 @@ def mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def interquartile_mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of the middle half of the last axis: a quarter of the numbers, rounded down, is left out at either end.
+    """The mean of the middle half of the last axis: a quarter of the numbers, rounded down, is dropped at either end.
 
-    Agarwal et al. (2021) have it over several runs' scores in each task; where the numbers are episodes, as here, one run's
-    best and worst episodes are left out.
+    Agarwal et al. (2021) take it over several runs' scores in each task. Here it is over the episodes of one run.
     """
     count = scores.shape[-1]
     return mean(np.sort(scores, -1)[..., count // 4 : count - count // 4])
 
 
 def estimate(scores: Scores, statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]] = mean, seed: int = 0) -> Estimate:
-    """A statistic of the episodes of all tasks together, which have equally many, and its 95 % interval.
+    """A statistic of the episodes of all tasks together, with its 95 % interval.
 
-    The interval is the percentile bootstrap over 2000 resamples, each of which draws as many episodes of every task as there
-    are: it tells the chance of the episodes, not of the training.
+    The interval is the percentile bootstrap over 2000 resamples, stratified by task. It reflects the randomness of the
+    episodes, not that of training.
+
+    Args:
+        scores: Per task, as many episodes for each.
+        statistic: Over the last axis.
+        seed: Of the resamples.
     """
     generator = np.random.default_rng(seed)
     resamples = [values[generator.integers(len(values), size=(_RESAMPLES, len(values)))] for values in scores.values()]

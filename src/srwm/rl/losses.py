@@ -10,7 +10,7 @@ from srwm.rl.vtrace import Returns
 
 
 class Losses(NamedTuple):
-    """The parts of a loss, each (): what is minimized is policy + value_cost * value - entropy_cost * entropy."""
+    """The terms of a loss, each (): policy + value_cost * value - entropy_cost * entropy is minimized."""
 
     policy: Tensor
     value: Tensor
@@ -33,18 +33,22 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def impala_losses(logits: Tensor, values: Tensor, actions: Tensor, returns: Returns) -> Losses:
-    """Sums over all steps, as the method's optimizer settings want them; Espeholt et al. (2018), section 4.2.
+    """Sums over all steps, for which the published optimizer settings were made; Espeholt et al. (2018), section 4.2.
 
-    policy: Σ -log π(a) A; value: Σ (target - V)²; entropy: Σ -Σ π log π.
+    Returns:
+        policy: Σ -log π(a) A; value: Σ (target - V)²; entropy: Σ -Σ π log π.
     """
     policy = -(log_probability(logits, actions) * returns.advantages).sum()
     return Losses(policy, F.mse_loss(values, returns.targets, reduction="sum"), entropy(logits).sum())
 
 
 def ppo_losses(logits: Tensor, values: Tensor, actions: Tensor, returns: Returns, behavior: Tensor, *, clip: float) -> Losses:
-    """Means over all steps, with the clipped ratio of the policy to the one that acted; Schulman et al. (2017), equation 7.
+    """Means over all steps, with the clipped ratio of the policy to the acting one; Schulman et al. (2017), equation 7.
 
-    behavior: log-probabilities of the actions when they were taken.
+    Args:
+        logits, values, actions, returns: Of the steps.
+        behavior: Log-probabilities of the actions by the acting policy.
+        clip: Largest change of the ratio that is rewarded.
     """
     ratios = (log_probability(logits, actions) - behavior).exp()
     clipped = ratios.clamp(1 - clip, 1 + clip)
@@ -56,18 +60,24 @@ def ppo_losses(logits: Tensor, values: Tensor, actions: Tensor, returns: Returns
 def diagnostics(
     logits: Tensor, values: Tensor, actions: Tensor, returns: Returns, behavior: Tensor, *, clip: float | None
 ) -> dict[str, float]:
-    """How an update goes, before its step: what a log of it should tell beside the losses.
+    """Metrics of an update besides the losses, before its gradient step.
 
-    explained_variance: 1 - Var(target - V) / Var(target), 0 where targets do not vary. approx_kl: the mean of r - 1 - log r,
-    with r the ratio of the policy to the one that acted, which estimates KL(acted || policy) (Schulman, 2020). clip_fraction:
-    the share of steps whose ratio is further than `clip` from 1, where ratios are clipped so.
+    Args:
+        logits, values, actions, returns: Of the steps.
+        behavior: Log-probabilities of the actions by the acting policy.
+        clip: Of the ratios; None where they are not clipped.
+
+    Returns:
+        explained_variance: 1 - Var(target - V) / Var(target), 0 where targets do not vary. approx_kl: mean of r - 1 - log r
+        with the ratio r of the policy to the acting one, an estimate of KL(acting || policy) (Schulman, 2020). clip_fraction,
+        unless `clip` is None: share of steps whose ratio is further than `clip` from 1.
     """
     log_ratios = log_probability(logits, actions) - behavior
     changes = log_ratios.expm1()
     spread = returns.targets.var(correction=0)
     left = (returns.targets - values).var(correction=0)
-    told = {
+    metrics = {
         "explained_variance": (1 - left / spread).item() if spread > 0 else 0.0,
         "approx_kl": (changes - log_ratios).mean().item(),
     }
-    return told if clip is None else {**told, "clip_fraction": (changes.abs() > clip).float().mean().item()}
+    return metrics if clip is None else {**metrics, "clip_fraction": (changes.abs() > clip).float().mean().item()}

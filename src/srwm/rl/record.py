@@ -1,5 +1,6 @@
-"""A film of one episode: what the agent sees, what it expects, how far its memory has moved."""
+"""A recording of one episode: what the agent sees, does, earns and expects, and how far its memory has moved."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CalledProcessError
@@ -31,10 +32,28 @@ class Recording:
     """the discounted return that the agent expects"""
     changes: list[list[float]] = field(default_factory=list)
     """per block, the norm of its state: of a self-referential matrix, that of W - W_0"""
+    actions: list[int] = field(default_factory=list)
+    """the action taken at each frame"""
+    right_actions: list[int | None] = field(default_factory=list)
+    """the action that the task asked for, where the environment exposes it"""
     rewards: list[float] = field(default_factory=list)
     """the reward of the action at each frame"""
+    action_names: tuple[str, ...] = ()
+    """a name for each action, where the environment has them"""
     ended: bool = False
-    """whether the episode came to its end within the film"""
+    """whether the episode ended within the recording"""
+
+    def caption(self, step: int) -> str:
+        """What the agent did at a frame: the action, the right answer where it is known, the reward and the return so far."""
+        lines = [f"step {step}: action {self._name(self.actions[step])}"]
+        right = self.right_actions[step]
+        if right is not None:
+            lines[0] += f", right answer {self._name(right)}"
+        lines.append(f"reward {self.rewards[step]:+.3g}, return so far {sum(self.rewards[: step + 1]):.3g}")
+        return "\n".join(lines)
+
+    def _name(self, action: int) -> str:
+        return self.action_names[action] if self.action_names else str(action)
 
     @property
     def outcome(self) -> str:
@@ -45,10 +64,21 @@ class Recording:
 
 @torch.no_grad()
 def record(agent: Agent, env: VectorEnv, *, greedy: bool = True, seed: int = 0, max_frames: int = 1000) -> Recording:
-    """The first episode of the first environment, or as many frames of it. The agent is in evaluation mode meanwhile."""
+    """Record the first episode of the first environment, with the agent in evaluation mode.
+
+    Args:
+        agent: The agent.
+        env: Its environments.
+        greedy: Take the likeliest actions instead of drawing from the policy.
+        seed: Of the actions that are drawn.
+        max_frames: Where to stop if the episode goes on.
+
+    Raises:
+        EnvCrashError: an environment failed.
+    """
     device = next(agent.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    recording = Recording()
+    recording = Recording(action_names=env.action_names())
     state, frame = agent.core.initial_state(env.num_envs), env.observe()
     with evaluation_mode(agent):
         while len(recording.values) < max_frames:
@@ -58,6 +88,8 @@ def record(agent: Agent, env: VectorEnv, *, greedy: bool = True, seed: int = 0, 
             recording.values.append(values[0, 0].item())
             recording.changes.append([_norm(part) for part in state[: len(agent.core.blocks)]])
             actions = policy.argmax(-1) if greedy else torch.multinomial(policy, 1, generator=generator)[:, 0]
+            recording.actions.append(int(actions[0]))
+            recording.right_actions.append(env.right_actions()[0])
             env.act(actions.numpy())
             frame = env.observe()
             recording.rewards.append(float(frame.reward[0]))
@@ -90,7 +122,8 @@ def write_film(recording: Recording, path: Path, title: str, frames_per_second: 
     axes = figure.subplot_mosaic("ab;ac", width_ratios=(1, 1.2))
     figure.suptitle(f"{title}, {recording.outcome}", fontsize="medium")
     picture = axes["a"].imshow(_picture(recording.observations[0]), vmin=0, vmax=1)
-    axes["a"].axis("off")
+    axes["a"].set(xticks=[], yticks=[], frame_on=False)
+    caption = axes["a"].set_xlabel(recording.caption(0), fontsize="small")
     steps = range(len(recording.values))
     axes["b"].plot(steps, recording.values, color="tab:blue", lw=1)
     axes["b"].set_ylabel("value")
@@ -105,6 +138,7 @@ def write_film(recording: Recording, path: Path, title: str, frames_per_second: 
         with writer.saving(figure, str(path), dpi=90):
             for step in steps:
                 picture.set_data(_picture(recording.observations[step]))
+                caption.set_text(recording.caption(step))
                 for marker in markers:
                     marker.set_xdata([step, step])
                 writer.grab_frame()
@@ -113,8 +147,12 @@ def write_film(recording: Recording, path: Path, title: str, frames_per_second: 
 
 
 def _picture(observation: NDArray[Any]) -> NDArray[np.float64]:
+    """An image as it is; a vector as a row, a long one folded into several."""
     if observation.ndim == 1:
-        return np.asarray(observation, dtype=np.float64)[None]
+        width = len(observation) if len(observation) <= 64 else math.ceil(2 * math.sqrt(len(observation)))
+        rows = np.full((math.ceil(len(observation) / width), width), np.nan)
+        rows.flat[: len(observation)] = observation
+        return rows
     return np.asarray(observation, dtype=np.float64).transpose(1, 2, 0) / 255
 
 

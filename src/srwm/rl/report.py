@@ -1,4 +1,4 @@
-"""What a run has learned: its agent and its scores."""
+"""The agent of a trained run, and its scores."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,12 @@ from srwm.training.weights import load_weights
 def load_agent(folder: Path, spec: EnvSpec) -> Agent:
     """The agent of a run, with its final weights or, before the end of training, those of its last checkpoint.
 
-    Raises UserError where the folder is not a run or there are no weights, or they are corrupt or do not fit.
+    Args:
+        folder: Run folder.
+        spec: Of the environments.
+
+    Raises:
+        UserError: the folder is not a run, or its weights are missing, corrupt or of another agent.
     """
     agent = build_agent(read_config_of(folder, TrainConfig).agent, spec)
     if (folder / WEIGHTS).exists():
@@ -29,15 +34,24 @@ def load_agent(folder: Path, spec: EnvSpec) -> Agent:
 
 
 def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance: bool = False, seed: int = 1) -> dict[str, Any]:
-    """Scores of a run on each level set, also written to `evaluation.json` in the run folder.
+    """Score a run on each level set, and write the scores to `scores_file` in the run folder.
 
-    Scores of more episodes that are there already stay, and stderr says so. Where actions are drawn from the policy (not
-    `greedy`) it is `evaluation-sampled.json`. With `chance` the scores are those of actions drawn at random in its tasks
-    instead, in `chance.json`. Environments and actions of a `seed` are not those of a training of equal seed.
+    Scores over more episodes that are there already are kept, with a warning.
 
-    Per level set: the mean return of each task; where all have a published range, also normalized, and of the normalized
-    scores the mean and the interquartile mean over all tasks' episodes; each as {value, low, high}. Raises UserError as
-    `load_agent`, EnvCrashError where an environment fails.
+    Args:
+        folder: Run folder.
+        episodes: Per task and level set.
+        greedy: Take the likeliest actions instead of drawing from the policy.
+        chance: Draw all actions with equal probability instead.
+        seed: Of environments and actions; no training uses the same ones, whatever its seed.
+
+    Returns:
+        What is written. Per level set the mean return of each task. Where all tasks have a published range also their
+        normalized scores, with the mean and the interquartile mean over the episodes of all tasks. Each is {value, low, high}.
+
+    Raises:
+        UserError: see `load_agent`.
+        EnvCrashError: an environment failed.
     """
     config = read_config_of(folder, TrainConfig)
     sets: dict[str, Any] = {}
@@ -45,7 +59,7 @@ def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance:
     agent: Agent | None = None
     for name, env_config in level_sets(config.env, episodes).items():
         with build_env(env_config, own) as env:
-            agent = agent or load_agent(folder, env.spec)  # once: a training under way writes others
+            agent = agent or load_agent(folder, env.spec)  # once: training may still write others
             returns = play(agent, env, episodes, greedy=greedy, chance=chance, seed=own)
             sets[name] = summary(returns, env_config)
     result = {"episodes": episodes, "greedy": greedy and not chance, "seed": seed, "sets": sets}

@@ -1,4 +1,4 @@
-"""The seeds of everything random in a run, from the one that its user gives."""
+"""The seeds of a run, derived from the user's."""
 
 import numpy as np
 
@@ -6,15 +6,15 @@ _EVALUATION = 0
 
 
 def process_seed(seed: int, rank: int) -> int:
-    """The seed of one of the processes that train: `seed` in the first, in each other one that nothing else has."""
+    """The seed of a training process: `seed` at rank 0; a seed of its own at every other rank."""
     return _derived(seed, rank) if rank else seed
 
 
 def evaluation_seed(seed: int) -> int:
-    """The seed of what is played with a trained agent: no training has it, whatever its seed."""
+    """The seed of evaluation and recordings. No training uses it, whatever its seed."""
     return _derived(seed, _EVALUATION)
 
 
 def _derived(seed: int, use: int) -> int:
-    """One of 2^63 and above, where no seed that can be given is."""
+    """A seed of 2^63 or more; users' seeds are below."""
     return 2**63 | int(np.random.SeedSequence(seed, spawn_key=(use,)).generate_state(1, np.uint64)[0])

@@ -32,7 +32,7 @@ class ForwardPass(nn.Module):
 
 
 class Learner:
-    """Agent and optimizer, and how the one is updated by the other."""
+    """The agent, its optimizer, and their updates by IMPALA or PPO."""
 
     def __init__(self, agent: Agent, config: TrainConfig, fabric: Fabric) -> None:
         self.agent = agent
@@ -41,9 +41,17 @@ class Learner:
         self.forward_pass, self.optimizer = fabric.setup(ForwardPass(agent), build_optimizer(agent, config.optimizer))
 
     def update(self, unrolls: Unrolls, learning_rate: float) -> dict[str, float]:
-        """Learn from B unrolls; returns losses and entropy, as means per step, the norm of the gradient, and `diagnostics`.
+        """Learn from B unrolls.
 
-        Raises NotFiniteError where a loss or a gradient is not finite, before the gradient step that it would have spoilt.
+        Args:
+            unrolls: On the agent's device.
+            learning_rate: Of this update.
+
+        Returns:
+            Losses and entropy as means per step, the norm of the gradient before it is clipped, and `diagnostics`.
+
+        Raises:
+            NotFiniteError: a loss or a gradient is not finite; the gradient step is not made.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -106,13 +114,17 @@ class Learner:
             torch.nn.utils.clip_grads_with_norm_(self.agent.parameters(), config.optimizer.clip_norm, norm)
         self.optimizer.step()
         policy, value, entropy = (loss.item() / count for loss in losses)
-        told = {"policy_loss": policy, "value_loss": value, "entropy": entropy, "gradient_norm": norm.item()}
+        metrics = {"policy_loss": policy, "value_loss": value, "entropy": entropy, "gradient_norm": norm.item()}
         clip = config.ppo.clip if config.algorithm == "ppo" else None
-        return told | diagnostics(logits, values[:, :-1], unrolls.actions, returns, unrolls.log_probs, clip=clip)
+        return metrics | diagnostics(logits, values[:, :-1], unrolls.actions, returns, unrolls.log_probs, clip=clip)
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimizer that the configuration describes. Raises UserError for an unknown name."""
+    """The optimizer of a configuration.
+
+    Raises:
+        UserError: an unknown name.
+    """
     match config.name:
         case "rmsprop":
             return torch.optim.RMSprop(model.parameters(), config.lr, alpha=config.alpha, eps=config.eps)

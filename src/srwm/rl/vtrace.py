@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Returns(NamedTuple):
-    """What the value head should say, and how much better each action was than the policy's mean; both (B, T), constants."""
+    """Targets of the values, and advantages of the actions; both (B, T), without gradient."""
 
     targets: Tensor
     advantages: Tensor
@@ -47,9 +47,14 @@ def vtrace(
 ) -> Returns:
     """V-trace; Espeholt et al. (2018), equation 1, with both of its limits at 1.
 
-    log_ratios: log-probability of each action by the learner's policy, less that by the actor's. With discounts g, and ratios
-    clipped at 1, rho: targets v_t = V_t + δ_t + g_t rho_t (v_{t+1} - V_{t+1}) with δ_t = rho_t (r_t + g_t V_{t+1} - V_t);
-    advantages rho_t (r_t + g_t v_{t+1} - V_t).
+    With discounts g and ratios rho, clipped at 1: targets v_t = V_t + δ_t + g_t rho_t (v_{t+1} - V_{t+1}) with
+    δ_t = rho_t (r_t + g_t V_{t+1} - V_t); advantages rho_t (r_t + g_t v_{t+1} - V_t).
+
+    Args:
+        log_ratios: Log-probability of each action by the learner's policy, minus that by the acting policy.
+        rewards, discounts: Of the steps, from `outcomes`.
+        values: Of frames 0 to T - 1, by the learner.
+        bootstrap: Value of frame T.
     """
     rho = log_ratios.exp().clamp(max=1)
     next_values = torch.cat([values[:, 1:], bootstrap[:, None]], 1)
@@ -61,7 +66,14 @@ def vtrace(
 
 @torch.no_grad()
 def generalized_advantages(rewards: Tensor, discounts: Tensor, values: Tensor, bootstrap: Tensor, *, lambda_: float) -> Returns:
-    """Advantages A_t = r_t + g_t V_{t+1} - V_t + λ g_t A_{t+1}, with discounts g, and targets V + A; Schulman et al. (2016)."""
+    """Advantages A_t = r_t + g_t V_{t+1} - V_t + λ g_t A_{t+1} with discounts g, and targets V + A; Schulman et al. (2016).
+
+    Args:
+        rewards, discounts: Of the steps, from `outcomes`.
+        values: Of frames 0 to T - 1, by the acting agent.
+        bootstrap: Value of frame T.
+        lambda_: Decay of later temporal differences.
+    """
     next_values = torch.cat([values[:, 1:], bootstrap[:, None]], 1)
     advantages = _backwards(rewards + discounts * next_values - values, lambda_ * discounts)
     return Returns(values + advantages, advantages)

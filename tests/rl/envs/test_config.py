@@ -23,7 +23,7 @@ def test_wrong_settings_are_named(config, message):
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr("srwm.rl.envs.procgen.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"ProcGen is not installed: pip install 'srwm\[rl\]'"):
+    with pytest.raises(UserError, match=r"ProcGen is not installed: pip install 'srwm\[procgen\]'"):
         build_env(EnvConfig(), seed=0)
 
 

@@ -1,9 +1,4 @@
-import multiprocessing
-import os
-import signal
-import subprocess
 import sys
-import time
 from contextlib import nullcontext
 
 import numpy as np
@@ -13,58 +8,9 @@ gymnasium = pytest.importorskip("gymnasium", reason="the extra srwm[rl] is not i
 
 from gymnasium import spaces  # noqa: E402
 
-from srwm.data import UserError  # noqa: E402
+from srwm.errors import UserError  # noqa: E402
 from srwm.rl.envs import EnvConfig, EnvCrashError, EnvSpec, build_env  # noqa: E402
 from srwm.rl.envs.gymnasium import actions_of, observations_of  # noqa: E402
-from srwm.rl.envs.remote import RemoteEnv  # noqa: E402
-
-FAULTY = """
-import os, time
-import gymnasium, numpy as np
-
-class Faulty(gymnasium.Env):
-    observation_space, action_space = gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.Discrete(2)
-
-    def __init__(self, fault):
-        self.fault, self.steps = fault, 0
-
-    def reset(self, *, seed=None, options=None):
-        return np.zeros(2, np.float32), {}
-
-    def step(self, action):
-        self.steps += 1
-        if self.steps == 3:
-            if self.fault == "raise":
-                raise ZeroDivisionError("the third step")
-            if self.fault == "die":
-                os._exit(7)
-            time.sleep(60)
-        return np.ones(2, np.float32), 0.0, False, False, {}
-
-for fault in ("raise", "die", "hang"):
-    gymnasium.register(f"Faulty-{fault}-v0", Faulty, kwargs={"fault": fault})
-"""
-
-
-STARTING = """
-import subprocess
-import gymnasium, numpy as np
-
-class Starting(gymnasium.Env):
-    observation_space, action_space = gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.Discrete(2)
-
-    def __init__(self):
-        self.program = subprocess.Popen(["sleep", "30"])
-
-    def reset(self, *, seed=None, options=None):
-        return np.zeros(2, np.float32), {}
-
-    def close(self):
-        self.program.terminate()
-        self.program.wait()
-
-gymnasium.register("Starting-v0", Starting)
-"""
 
 
 def config(*names, num_envs=2, workers=0):
@@ -148,17 +94,29 @@ def test_a_time_limit_comes_with_the_final_observation(tmp_path, monkeypatch, wo
             env.act([1, 1, 1])
 
 
-def test_processes_show_what_one_process_shows():
-    names = ("popgym-RepeatFirstEasy-v0", "popgym-RepeatPreviousEasy-v0")
-    pytest.importorskip("popgym", reason="the extra srwm[rl] is not installed")
-    with build_env(config(*names, num_envs=5), seed=1) as one, build_env(config(*names, num_envs=5, workers=2), seed=1) as more:
-        assert one.names == more.names == (names[0], names[1], names[0], names[1], names[0])
-        assert one.spec == more.spec == EnvSpec((4,), "float32", 4)
-        for single, several in zip(frames(one, 60), frames(more, 60), strict=True):
-            for expected, got in zip(single, several, strict=True):
-                np.testing.assert_array_equal(got, expected)
-        assert sorted(map(str, one.episodes())) == sorted(map(str, more.episodes()))
-        assert more.get_state() is None
+def test_a_final_observation_is_not_what_the_reset_writes():
+    """The environment shows one buffer again and again."""
+    buffer = np.zeros((4, 5, 3), np.uint8)
+
+    class Drawing(gymnasium.Env):
+        observation_space, action_space = IMAGE, spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            buffer[:] = 1
+            return buffer, {}
+
+        def step(self, action):
+            buffer[:] = 7
+            return buffer, 0.0, False, False, {}
+
+    gymnasium.register("Drawing-v0", Drawing, max_episode_steps=1)
+    with build_env(config("Drawing-v0", num_envs=1), seed=0) as env:
+        env.observe()
+        env.act([0])
+        frame = env.observe()
+        assert (frame.observation == 1).all()
+        assert (frame.truncation.observation == 7).all()
+    del gymnasium.registry["Drawing-v0"]
 
 
 def test_seeds_decide():
@@ -172,13 +130,6 @@ def test_seeds_decide():
     assert not np.array_equal(first[:, 0], first[:, 1])
 
 
-@pytest.fixture
-def faulty(tmp_path, monkeypatch):
-    (tmp_path / "faulty_environments.py").write_text(FAULTY)
-    monkeypatch.syspath_prepend(tmp_path)
-    return "faulty_environments:Faulty-{}-v0".format
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_comes_with_its_traceback(faulty, workers):
     with build_env(config(faulty("raise"), workers=workers), seed=0) as env:
@@ -190,68 +141,118 @@ def test_an_error_comes_with_its_traceback(faulty, workers):
         assert 'raise ZeroDivisionError("the third step")' in message
 
 
-def test_a_dead_process_is_reported(faulty):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_environment_that_exits_does_not_end_the_program(faulty, workers):
     with (
-        build_env(config(faulty("die"), workers=1), seed=0) as env,
-        pytest.raises(EnvCrashError, match=r"Faulty-die-v0 died with exit code 7"),
+        build_env(config(faulty("exit"), workers=workers), seed=0) as env,
+        pytest.raises(EnvCrashError, match=r"environment 0 .*Faulty-exit-v0(.|\n)*SystemExit: 0"),
     ):
         list(frames(env, 5))
 
 
-def test_a_process_without_an_answer_is_reported(faulty):
-    env = RemoteEnv([faulty("hang")], [0])
-    env.timeout = 0.2
-    with pytest.raises(EnvCrashError, match=r"silent for 0\.2 s"):
-        list(frames(env, 5))
-    env._process.kill()
-    env.close()
+def build_given(space, seen, reward=0.0, ended=False):
+    """An environment of a module's own that gives what it is told."""
+
+    class Given(gymnasium.Env):
+        observation_space, action_space = space, spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            return seen, {}
+
+        def step(self, action):
+            return seen, reward, ended, False, {}
+
+    gymnasium.register("Given-v0", Given)
+    try:
+        return build_env(config("Given-v0", num_envs=1), seed=0)
+    finally:
+        del gymnasium.registry["Given-v0"]
 
 
-def test_processes_end_with_their_environment():
-    env = RemoteEnv(["CartPole-v1"], [0])
-    pid = env._process.pid
-    env.observe()
-    env.close()
-    for _ in range(100):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.05)
-    pytest.fail("the process lives on")
+VECTOR, IMAGE = spaces.Box(-9, 9, (4,)), spaces.Box(0, 255, (4, 5, 3), np.uint8)
 
 
-def test_a_signal_to_all_processes_is_left_to_the_first_one():
-    with build_env(config("CartPole-v1", workers=1), seed=0) as env:
+@pytest.mark.parametrize(
+    ("space", "seen", "message"),
+    [
+        (VECTOR, 0.5, r"expected \(4,\) float32, got \(\) float64"),
+        (VECTOR, np.zeros(1), r"expected \(4,\) float32, got \(1,\) float64"),
+        (VECTOR, np.zeros((1, 4)), r"expected \(4,\) float32, got \(1, 4\) float64"),
+        (VECTOR, np.zeros(4, np.complex64), r"expected \(4,\) float32, got \(4,\) complex64"),
+        (VECTOR, ["1", "2", "3", "4"], r"expected \(4,\) float32, got \(4,\) <U1"),
+        (VECTOR, None, r"expected \(4,\) float32, got \(\) object"),
+        (IMAGE, np.zeros((1, 1, 3), np.uint8), r"expected \(4, 5, 3\) uint8, got \(1, 1, 3\) uint8"),
+        (IMAGE, np.full((4, 5, 3), 0.5), r"expected uint8 numbers, got float64 from 0.5 to 0.5"),
+        (IMAGE, np.full((4, 5, 3), 256), r"expected uint8 numbers, got int64 from 256 to 256"),
+        (spaces.Discrete(3), -1, r"expected one of Discrete\(3\), got -1"),
+        (spaces.Discrete(3), 1.0, r"expected one of Discrete\(3\), got 1.0"),
+        (spaces.MultiDiscrete([2, 3]), np.array([2, 0]), r"expected one of MultiDiscrete"),
+        (spaces.Tuple([VECTOR, VECTOR]), (np.zeros(4), np.zeros(1)), r"expected \(4,\) float32, got \(1,\)"),
+        (spaces.Dict({"a": VECTOR}), {"a": np.zeros(1)}, r"expected \(4,\) float32, got \(1,\)"),
+    ],
+)
+def test_an_observation_that_its_space_does_not_hold_is_a_crash(space, seen, message):
+    with build_given(space, seen) as env, pytest.raises(EnvCrashError, match=f"ValueError: observation: {message}"):
         env.observe()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            os.kill(multiprocessing.active_children()[0].pid, each)
-        assert len(list(frames(env, 20))) == 21
 
 
-def test_a_program_ends_that_leaves_its_environments_open():
-    program = "from srwm.rl.envs.remote import RemoteEnv\nenv = RemoteEnv(['CartPole-v1'], [0])\n"
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"reward": "1"}, r"reward: expected a number, got \(\) <U1"),
+        ({"reward": 1 + 1j}, r"reward: expected a number, got \(\) complex128"),
+        ({"reward": np.ones(2)}, r"reward: expected a number, got \(2,\) float64"),
+        ({"reward": None}, r"reward: expected a number, got \(\) object"),
+        ({"ended": "False"}, r"terminated: expected a number, got \(\) <U5"),
+    ],
+)
+def test_a_reward_or_an_end_of_another_kind_is_a_crash(given, message):
+    with build_given(VECTOR, np.zeros(4), **given) as env:
+        env.observe()
+        env.act([0])
+        with pytest.raises(EnvCrashError, match=f"ValueError: {message}"):
+            env.observe()
 
 
-def test_what_an_environment_starts_can_be_ended(tmp_path, monkeypatch):
-    (tmp_path / "starting.py").write_text(STARTING)
+@pytest.mark.parametrize("seen", [[1, 2, 3, 4], np.arange(4), np.zeros(4, np.float64), np.ones(4, bool)])
+def test_real_numbers_of_any_type_are_taken(seen):
+    with build_given(VECTOR, seen, reward=np.float64(2), ended=np.bool_(True)) as env:
+        np.testing.assert_array_equal(env.observe().observation[0], seen)
+        env.act([0])
+        assert env.observe().reward[0] == 2
+
+
+EXITING = {
+    "module": "import sys\nsys.exit(0)\n",
+    "constructor": "import sys, gymnasium\nclass Exiting(gymnasium.Env):\n    def __init__(self):\n        sys.exit(0)\n"
+    "gymnasium.register('Exiting-v0', Exiting)\n",
+}
+
+
+@pytest.mark.parametrize("where", EXITING)
+def test_a_module_or_constructor_that_exits_is_the_users_mistake(tmp_path, monkeypatch, where):
+    (tmp_path / f"exiting_{where}.py").write_text(EXITING[where])
     monkeypatch.syspath_prepend(tmp_path)
-    env = RemoteEnv(["starting:Starting-v0"], [0])
-    env.observe()
-    begun = time.monotonic()
-    env.close()
-    assert time.monotonic() - begun < 4
+    with pytest.raises(UserError, match="Exiting-v0: SystemExit: 0"):
+        build_env(config(f"exiting_{where}:Exiting-v0"), seed=0)
 
 
-def test_a_process_that_is_dropped_ends():
-    env = RemoteEnv(["CartPole-v1"], [0])
-    process = env._process
-    pid = process.pid
-    env.observe()
-    del env
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+def test_environments_that_fail_to_close_are_all_closed():
+    closed = []
+
+    class Closing(gymnasium.Env):
+        observation_space, action_space = VECTOR, spaces.Discrete(2)
+
+        def close(self):
+            closed.append(self)
+            raise SystemExit(0)
+
+    gymnasium.register("Closing-v0", Closing)
+    env = build_env(config("Closing-v0"), seed=0)
+    del gymnasium.registry["Closing-v0"]
+    with pytest.raises(EnvCrashError, match=r"environment 0 \(Closing-v0\) failed"):
+        env.close()
+    assert len(closed) == 2
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -305,6 +306,29 @@ def test_the_previous_action_is_seen_where_a_task_needs_it():
             expected = np.zeros((2, 10)) if frame.first.all() else np.eye(10)[[step % 10, 3]]
             np.testing.assert_array_equal(frame.observation[:, 2:], expected)
         assert frame.first.all()
+
+
+@pytest.mark.parametrize(("name", "delay"), [("popgym-RepeatFirstEasy-v0", None), ("popgym-RepeatPreviousEasy-v0", 3)])
+def test_the_right_answer_earns_every_reward(name, delay):
+    pytest.importorskip("popgym", reason="the extra srwm[rl] is not installed")
+    with build_env(config(name, num_envs=2), seed=0) as env:
+        env.observe()
+        for step in range(51):
+            right = env.right_actions()
+            assert (right == (None, None)) == (delay is not None and step < delay)
+            env.act([0 if each is None else each for each in right])
+            frame = env.observe()
+            assert frame.reward.all() == (right != (None, None))
+        assert frame.first.all()
+        np.testing.assert_allclose([episode.return_ for episode in env.episodes()], 1, rtol=1e-6)
+        assert env.action_names() == ()
+
+
+def test_minigrid_s_actions_have_names():
+    pytest.importorskip("minigrid", reason="the extra srwm[rl] is not installed")
+    with build_env(config("MiniGrid-MemoryS7-v0", num_envs=1), seed=0) as env:
+        assert env.action_names() == ("left", "right", "forward", "pickup", "drop", "toggle", "done")
+        assert env.right_actions() == (None,)
 
 
 def test_minigrid_is_seen_as_its_own_wrapper_encodes_it():

@@ -7,9 +7,10 @@ import pytest
 from srwm.errors import UserError
 from srwm.rl.envs import EnvConfig, EnvSpec, ProcgenConfig, build_env
 from srwm.rl.envs.procgen import ProcgenEnv
+from srwm.rl.envs.vector import pack, unpack
 
 if not find_spec("procgen") and not find_spec("procgen_gym"):
-    pytest.skip("the extra srwm[rl] is not installed", allow_module_level=True)
+    pytest.skip("the extra srwm[procgen] is not installed", allow_module_level=True)
 
 FIRST_FRAMES = {  # SHA-256 of the 64 x 64 x 3 bytes of levels 0 and 1000, its first 16 digits
     ("easy", "bigfish"): ("20ab11a8a9ea6c78", "99dbdec5762f6d13"),
@@ -144,6 +145,37 @@ def test_the_state_of_other_environments_is_refused(other):
         env.observe()
         env.act([0, 1])
         env.observe()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda saved: saved["sizes"].__setitem__(0, saved["sizes"][0] + 8),
+        lambda saved: saved["sizes"].__setitem__(slice(None), saved["sizes"] + [8, -8]),
+        lambda saved: saved["sizes"].__setitem__(slice(None), [0, saved["sizes"].sum()]),
+        lambda saved: saved.update(sizes=saved["sizes"][:1]),
+        lambda saved: saved.update(sizes=saved["sizes"].astype(float)),
+        lambda saved: saved["games"].__setitem__(8, 0),
+        lambda saved: saved.pop("games"),
+        lambda saved: saved.update(first=saved["first"][:1]),
+    ],
+)
+def test_an_edited_state_is_an_error_and_no_end_of_the_process(edit):
+    with build_env(EnvConfig(names=("maze",), num_envs=2), seed=0) as env:
+        (part,) = env.parts
+        env.observe()
+        saved = unpack(part.get_state())
+        edit(saved)
+        with pytest.raises(ValueError, match=r"state: expected the states of 2 environments of maze"):
+            part.set_state(pack(saved))
+        env.act([0, 1])
+        env.observe()
+
+
+def test_actions_have_the_names_of_their_keys():
+    with build_env(EnvConfig(names=("maze",), num_envs=2), seed=0) as env:
+        assert env.action_names()[:5] == ("left+down", "left", "left+up", "down", "nothing")
+        assert env.right_actions() == (None, None)
 
 
 def test_games_and_levels_that_do_not_exist_are_refused():

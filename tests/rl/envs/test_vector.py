@@ -179,6 +179,16 @@ def test_damage_is_noticed(where):
         unpack(bytes(state))
 
 
+def test_an_edit_is_noticed():
+    file = io.BytesIO(pack({"a": np.arange(5)}))
+    arrays = dict(np.load(file))
+    arrays["a"][2] = 7
+    edited = io.BytesIO()
+    np.savez(edited, **arrays)
+    with pytest.raises(ValueError, match="damaged"):
+        unpack(edited.getvalue())
+
+
 @pytest.mark.parametrize("state", [b"", b"something else", pack({"a": np.arange(9)})[:-30]])
 def test_other_bytes_are_refused(state):
     with pytest.raises(ValueError, match="damaged"):

@@ -1,4 +1,4 @@
-"""The configuration of environments, and the environments of a configuration."""
+"""The configuration of environments, and how they are built from it."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,7 +14,7 @@ from srwm.training.configuration import NO_OUTCOME
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """Environments of one or more tasks, which take turns: environment i has the task names[i % len(names)]."""
+    """Environments of one or more tasks: environment i has the task names[i % len(names)]."""
 
     kind: Literal["procgen", "gymnasium"] = "procgen"
     """where the tasks come from"""
@@ -29,11 +29,16 @@ class EnvConfig:
 
 
 def build_env(config: EnvConfig, seed: int, resumed_at: int = 0) -> VectorEnv:
-    """The environments of a configuration; equal seeds give equal environments, whatever the number of workers or threads.
+    """Build the environments of a configuration.
 
-    `resumed_at` is the step of the checkpoint from which training goes on: environments that cannot go on from a state have
-    other episodes then than at the start.
-    Raises UserError where a package is missing, a task is unknown, or tasks differ in their EnvSpec.
+    Args:
+        config: The tasks.
+        seed: Equal seeds give equal environments, whatever the number of workers or threads.
+        resumed_at: Step of the checkpoint that training continues from: environments that cannot continue from a state begin
+            other episodes then than at the start.
+
+    Raises:
+        UserError: a package is missing, a task is unknown, or tasks differ in their EnvSpec.
     """
     names = config.names
     if not names or len(set(names)) < len(names):

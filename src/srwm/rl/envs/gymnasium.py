@@ -4,6 +4,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import EnumType
 from importlib import import_module
 from typing import Any, Literal, NoReturn, cast
 
@@ -40,24 +41,34 @@ class Actions:
 def observations_of(space: spaces.Space[Any], name: str) -> Observations:
     """uint8 images (H, W), (H, W, C) or (C, H, W) of 1, 3 or 4 channels become (C, H, W) uint8.
 
-    All else becomes one float32 vector: values as they are, discrete parts one-hot. A Dict with an `image` gives that alone.
-    Raises UserError where the space has no fixed size.
+    All else becomes one float32 vector: values as they are, discrete parts one-hot. A Dict with an `image` is read as that.
+
+    Raises:
+        UserError: the space has no fixed size.
     """
     if isinstance(space, spaces.Dict) and "image" in space.spaces:
         inner = observations_of(space["image"], name)
         return Observations(inner.shape, inner.dtype, lambda seen: inner.encode(seen["image"]))
     if isinstance(space, spaces.Box) and space.dtype == np.uint8:
-        image = _image(space.shape)
+        image = _image(space)
         if image is not None:
             return image
     if not space.is_np_flattenable:
         raise UserError(f"{name}: observations of {space} have no fixed size")
-    size = spaces.flatdim(space)
-    return Observations((size,), "float32", lambda seen: np.asarray(spaces.flatten(space, seen), dtype=np.float32))
+
+    def flatten(seen: Any) -> NDArray[np.float32]:
+        _check_observation(space, seen)
+        return np.asarray(spaces.flatten(space, seen), dtype=np.float32)
+
+    return Observations((spaces.flatdim(space),), "float32", flatten)
 
 
 def actions_of(space: spaces.Space[Any], name: str) -> Actions:
-    """Discrete actions by number; those of a MultiDiscrete by the number of their combination. Raises UserError for others."""
+    """Discrete actions by number, those of a MultiDiscrete by the number of their combination.
+
+    Raises:
+        UserError: another space.
+    """
     if isinstance(space, spaces.Discrete):
         start = int(space.start)
         return Actions(int(space.n), lambda action: action + start)
@@ -70,14 +81,52 @@ def actions_of(space: spaces.Space[Any], name: str) -> Actions:
     raise UserError(f"{name}: actions must be discrete, got {space}")
 
 
-def _image(shape: tuple[int, ...]) -> Observations | None:
+def _image(space: spaces.Box) -> Observations | None:
+    shape = space.shape
     if len(shape) == 2:
-        return Observations((1, *shape), "uint8", lambda seen: seen[None])
+        return Observations((1, *shape), "uint8", lambda seen: _checked_image(space, seen)[None])
     if len(shape) == 3 and shape[2] in _CHANNELS:
-        return Observations((shape[2], *shape[:2]), "uint8", lambda seen: np.moveaxis(seen, 2, 0))
+        return Observations((shape[2], *shape[:2]), "uint8", lambda seen: np.moveaxis(_checked_image(space, seen), 2, 0))
     if len(shape) == 3 and shape[0] in _CHANNELS:
-        return Observations(shape, "uint8", lambda seen: seen)
+        return Observations(shape, "uint8", lambda seen: _checked_image(space, seen))
     return None
+
+
+def _checked_image(space: spaces.Box, seen: Any) -> NDArray[np.uint8]:
+    """The image as uint8. Raises ValueError for another shape, or numbers that are no uint8."""
+    _check_observation(space, seen)
+    given = np.asarray(seen)
+    with np.errstate(invalid="ignore"):
+        image = given.astype(np.uint8, copy=False)
+    if image is not given and (image != given).any():
+        raise ValueError(f"observation: expected uint8 numbers, got {given.dtype} from {given.min()} to {given.max()}")
+    return image
+
+
+def _check_observation(space: spaces.Space[Any], seen: Any) -> None:
+    """Raise ValueError where an observation has not the shape of its space, or is not made of real numbers in its range."""
+    if isinstance(space, spaces.Dict):
+        for name, part in space.spaces.items():
+            _check_observation(part, seen[name])
+    elif isinstance(space, spaces.Tuple):
+        for part, own in zip(space.spaces, seen, strict=True):
+            _check_observation(part, own)
+    elif isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        found = np.asarray(seen)
+        if found.shape != space.shape or found.dtype.kind not in "biuf":
+            raise ValueError(f"observation: expected {space.shape} {space.dtype}, got {found.shape} {found.dtype}")
+        if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+            count = space.n if isinstance(space, spaces.Discrete) else space.nvec
+            if found.dtype.kind == "f" or ((found < space.start) | (found >= space.start + count)).any():
+                raise ValueError(f"observation: expected one of {space}, got {seen}")
+
+
+def _scalar(name: str, value: Any) -> float:
+    """The value as a float. Raises ValueError where it is not one real number."""
+    found = np.asarray(value)
+    if found.shape != () or found.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: expected a number, got {found.shape} {found.dtype}")
+    return float(found)
 
 
 def symbols_of(space: spaces.Dict, name: str) -> Observations:
@@ -96,7 +145,7 @@ def symbols_of(space: spaces.Dict, name: str) -> Observations:
     channel = np.repeat(np.arange(3), sizes)
 
     def encode(seen: Any) -> NDArray[np.float32]:
-        one_hot: NDArray[np.bool_] = seen["image"][..., channel] == values
+        one_hot: NDArray[np.bool_] = _checked_image(image, seen["image"])[..., channel] == values
         return one_hot.astype(np.float32).ravel()
 
     return Observations((image.shape[0] * image.shape[1] * len(values),), "float32", encode)
@@ -141,16 +190,30 @@ class LocalEnv(SteppedEnv):
                 frame.observation[row], frame.reward[row], frame.first[row], final = task.step(int(self._actions[row]))
                 if final is not None:
                     cut_off[row] = final
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 _report(error, row, task.name)
         if not cut_off:
             return frame
         finals = np.stack(list(cut_off.values())).astype(self.spec.observation_dtype)
         return frame._replace(truncation=Truncation(np.array(list(cut_off)), finals))
 
+    def action_names(self) -> tuple[str, ...]:
+        """The names that the environment gives, as MiniGrid and Atari do."""
+        return _action_names(self._tasks[0].env.unwrapped, self.spec.num_actions)
+
+    def right_actions(self) -> tuple[int | None, ...]:
+        """Known in POPGym's RepeatFirst and RepeatPrevious."""
+        return tuple(_right_action(task.env.unwrapped) for task in self._tasks)
+
     def _shut(self) -> None:
-        for task in self._tasks:
-            task.env.close()
+        failed = None
+        for row, task in enumerate(self._tasks):
+            try:
+                task.env.close()
+            except (Exception, SystemExit) as error:
+                failed = failed or (error, row, task.name)
+        if failed is not None:
+            _report(*failed)
 
 
 class _Task:
@@ -172,16 +235,42 @@ class _Task:
     def step(self, action: int) -> tuple[NDArray[Any], float, bool, NDArray[Any] | None]:
         """Observation, reward, whether it is the first of an episode, and the final observation of one that was truncated."""
         seen, reward, terminated, truncated, _ = self.env.step(self._actions.decode(action))
-        if not (terminated or truncated):
-            return self._encode(seen, action), float(reward), False, None
-        final = None if terminated else self._encode(seen, action)
-        return self.reset(), float(reward), True, final
+        earned = _scalar("reward", reward)
+        ended, cut_off = bool(_scalar("terminated", terminated)), bool(_scalar("truncated", truncated))
+        if not (ended or cut_off):
+            return self._encode(seen, action), earned, False, None
+        final = None if ended else self._encode(seen, action).copy()  # `reset` may write into what `step` has returned
+        return self.reset(), earned, True, final
 
     def _encode(self, seen: Any, action: int | None) -> NDArray[Any]:
         encoded = self._observations.encode(seen)
         if not self._with_action:
             return encoded
         return np.concatenate([encoded, np.arange(self._actions.count) == (-1 if action is None else action)])
+
+
+def _action_names(env: Any, count: int) -> tuple[str, ...]:
+    actions = getattr(env, "actions", None)
+    if isinstance(actions, EnumType):
+        names = [str(each.name) for each in cast(Any, actions)]
+    elif callable(getattr(env, "get_action_meanings", None)):
+        names = [str(name).lower() for name in env.get_action_meanings()]
+    else:
+        return ()
+    return tuple(names) if len(names) == count else ()
+
+
+def _right_action(env: Any) -> int | None:
+    if not type(env).__module__.startswith("popgym."):
+        return None
+    from popgym.envs.repeat_first import RepeatFirst
+    from popgym.envs.repeat_previous import RepeatPrevious
+
+    if isinstance(env, RepeatFirst):
+        return int(env.get_state()[0])
+    if isinstance(env, RepeatPrevious) and env.deck.hand_size("player") >= env.k:
+        return int(env.get_state()[0][0])
+    return None
 
 
 def _package(name: str) -> str | None:
@@ -201,12 +290,27 @@ def _make(name: str) -> gymnasium.Env[Any, Any]:
             import_module(package)
         return gymnasium.make(name, disable_env_checker=True)
     except ModuleNotFoundError as error:
-        hint = f"{error.name} is not installed: pip install 'srwm[rl]'" if error.name == package else error
-        raise UserError(f"{name}: {hint}") from error
-    except Exception as error:  # an environment's own constructor may raise anything
+        raise UserError(f"{name}: {_missing(error, name, package)}") from error
+    except gymnasium.error.Error as error:
         raise UserError(f"{name}: {error}") from error
+    except (Exception, SystemExit) as error:  # an environment's own module or constructor may raise anything
+        raise UserError(f"{name}: {type(error).__name__}: {error}") from error
 
 
-def _report(error: Exception, row: int, name: str) -> NoReturn:
+def _missing(error: ModuleNotFoundError, name: str, package: str | None) -> str:
+    """What a task cannot be made without."""
+    cause = error.__cause__  # gymnasium raises another error, without the module's name
+    missing = error.name or (cause.name if isinstance(cause, ImportError) else None)
+    module, _, own = name.rpartition(":")
+    if missing is None:
+        return str(error)
+    if missing == package:
+        return f"{missing} is not installed: pip install 'srwm[rl]'"
+    if own and f"{module}.".startswith(f"{missing}."):
+        return f"there is no module {missing}, neither in the working folder nor installed"
+    return f"{missing}, which it imports, is not installed"
+
+
+def _report(error: BaseException, row: int, name: str) -> NoReturn:
     trace = "".join(traceback.format_exception(error))
     raise EnvCrashError(f"environment {row} ({name}) failed:\n{trace}") from error

@@ -1,4 +1,4 @@
-"""The interface of all environments: B of them, stepped together, in one process's eyes."""
+"""The interface of vector environments: B environments that step together."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """What an agent must know of its environments: all of a VectorEnv are alike in this."""
+    """Shapes of observations and actions, the same for all environments of a VectorEnv."""
 
     observation_shape: tuple[int, ...]
     """shape of one observation; images are (C, H, W)"""
@@ -41,7 +41,7 @@ class Frame(NamedTuple):
     first: NDArray[np.bool_]
     """(B,): an episode begins with this observation"""
     truncation: Truncation | None = None
-    """the episodes that did not end by themselves; None where there is none, or the library cannot tell"""
+    """the episodes that did not end by themselves; None where there are none, or the library does not report them"""
 
     @property
     def arrays(self) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_]]:
@@ -66,13 +66,13 @@ class Episode:
 
 
 class EnvCrashError(RuntimeError):
-    """An environment raised an error or its process died; the message has the name of the task and the traceback."""
+    """An environment raised an error or its process died; the message has the task and the traceback."""
 
 
 class VectorEnv(ABC):
     """B environments that step together: `observe`, `act`, `observe`, `act`, ...
 
-    An environment whose episode ends begins the next one in the same step. Used as a context manager it closes itself.
+    An environment whose episode ends begins the next one in the same step. As a context manager it closes at the end.
     """
 
     spec: EnvSpec
@@ -82,37 +82,52 @@ class VectorEnv(ABC):
 
     @abstractmethod
     def observe(self) -> Frame:
-        """Wait for the step under way and return its frame; called again before the next `act`, the same frame.
+        """Wait for the step in progress and return its frame. Until the next `act`, further calls return the same frame.
 
-        Raises EnvCrashError where an environment failed.
+        Raises:
+            EnvCrashError: an environment failed.
         """
 
     @abstractmethod
     def act(self, actions: NDArray[np.int64] | Sequence[int]) -> None:
-        """Start a step with actions (B,) int64 and return without waiting for it.
+        """Start a step and return without waiting for it.
 
-        Raises ValueError where shape, type or range of the actions is wrong; RuntimeError where the step before has not been
-        observed.
+        Args:
+            actions: (B,) int64.
+
+        Raises:
+            ValueError: shape, type or range of the actions is wrong.
+            RuntimeError: the step before has not been observed.
         """
 
     @abstractmethod
     def episodes(self) -> list[Episode]:
-        """The episodes that have ended since the last call, as far as they were observed."""
+        """The observed episodes that ended since the last call."""
 
     @abstractmethod
     def get_state(self) -> bytes | None:
-        """All that decides the frames to come, after waiting for the step under way; None where the library cannot tell."""
+        """What determines later frames, after the step in progress; None where the library does not expose it."""
 
     @abstractmethod
     def set_state(self, state: bytes) -> None:
-        """Continue from a `get_state` of an environment built with the same configuration.
+        """Continue from `get_state` of an environment with the same configuration.
 
-        Raises ValueError where the state is of another one, RuntimeError where the library cannot continue from a state.
+        Raises:
+            ValueError: the state is of another one, damaged or edited.
+            RuntimeError: the library cannot continue from a state.
         """
+
+    def action_names(self) -> tuple[str, ...]:
+        """A name for each action; () where the library has none."""
+        return ()
+
+    def right_actions(self) -> tuple[int | None, ...]:
+        """The action that each environment's task asks for at this frame; None where the environment does not expose it."""
+        return (None,) * self.num_envs
 
     @abstractmethod
     def close(self) -> None:
-        """Release processes and memory; may be called twice."""
+        """Release processes and memory; a second call does nothing."""
 
     def __enter__(self) -> Self:
         """The environment itself."""

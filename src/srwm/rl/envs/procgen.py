@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
@@ -30,6 +30,8 @@ _GAMES_OF_MODE = {
     "extreme": ("chaser", "dodgeball", "leaper", "starpilot"),
     "memory": ("caveflyer", "dodgeball", "heist", "jumper", "maze", "miner"),
 }
+_HEAD, _END = 8, 4
+"""Bytes of a game's state before its name, and of the mark at its end."""
 _SPEC = EnvSpec(observation_shape=(3, 64, 64), observation_dtype="uint8", num_actions=15)
 
 
@@ -40,17 +42,26 @@ class ProcgenConfig:
     distribution_mode: Literal["easy", "hard", "extreme", "memory"] = "easy"
     """distribution of the levels; extreme and memory exist for some games only"""
     num_levels: int = 200
-    """different levels, drawn with equal chances; 0: all 2^31 - 1"""
+    """number of levels, drawn with equal probability; 0: all 2^31 - 1"""
     start_level: int = 0
-    """number of the first level; without meaning where num_levels is 0"""
+    """number of the first level; unused where num_levels is 0"""
     threads: int = field(default=1, metadata=NO_OUTCOME)
     """threads that step the environments of one game; the games step at the same time"""
 
 
 class ProcgenEnv(SteppedEnv):
-    """B environments of one game. Observations are (B, 3, 64, 64) uint8, channels last in memory.
+    """B environments of one game. Observations are (B, 3, 64, 64) uint8, channels last in memory; states are exact.
 
-    States are exact. Raises UserError where the package is missing, or the game or its levels do not exist.
+    The library does not distinguish a time limit from an end, so frames have no truncation.
+
+    Args:
+        game: One of `GAMES`.
+        num_envs: B.
+        config: The levels.
+        seed: Of the order in which levels come.
+
+    Raises:
+        UserError: the package is missing, or the game or its levels do not exist.
     """
 
     def __init__(self, game: str, num_envs: int, config: ProcgenConfig, seed: int) -> None:
@@ -69,8 +80,12 @@ class ProcgenEnv(SteppedEnv):
     def _shut(self) -> None:
         self._library.close()
 
+    def action_names(self) -> tuple[str, ...]:
+        """The keys of each action."""
+        return tuple("+".join(keys).lower() or "nothing" for keys in self._library.combos)
+
     def get_state(self) -> bytes:
-        """The state of every game, bit by bit, and the returns and lengths of the episodes under way."""
+        """The state of every game, bit by bit, and the returns and lengths of the episodes in progress."""
         frame, states = self.observe(), self._library.get_state()
         return pack(
             {
@@ -85,15 +100,31 @@ class ProcgenEnv(SteppedEnv):
         )
 
     def set_state(self, state: bytes) -> None:
-        """Continue from a `get_state`; ValueError where its game, levels or number of environments are others."""
+        """Continue from a `get_state`.
+
+        Raises:
+            ValueError: its game, levels or number of environments are others, or it was edited.
+        """
         saved = unpack(state)
         if "identity" not in saved or str(saved["identity"]) != self._identity:
             raise ValueError(f"state: expected that of {self._identity}, got that of {saved.get('identity', 'another kind')}")
         self.observe()
-        games = np.split(saved["games"], np.cumsum(saved["sizes"])[:-1])
-        self._library.set_state([game.tobytes() for game in games])
+        self._library.set_state(self._games(saved))
         self._log.returns, self._log.lengths = saved["returns"], saved["lengths"]
         self._frame = Frame(_channels_first(self._library.image()), saved["reward"], saved["first"])
+
+    def _games(self, saved: dict[str, NDArray[Any]]) -> list[bytes]:
+        """The library's state of each environment, checked: the library ends the process where it cannot read one."""
+        own = self._library.get_state()[0]
+        head, end = own[: _HEAD + len(self.names[0])], own[-_END:]
+        size = self.num_envs
+        kinds = {"sizes": "int64", "reward": "float32", "first": "bool", "returns": "float64", "lengths": "int64"}
+        fits = all(name in saved and saved[name].shape == (size,) and saved[name].dtype == kind for name, kind in kinds.items())
+        if fits and (saved["sizes"] > 0).all() and saved["sizes"].sum() == saved.get("games", np.empty(0)).size:
+            games = [part.tobytes() for part in np.split(saved["games"], np.cumsum(saved["sizes"])[:-1])]
+            if all(game.startswith(head) and game.endswith(end) for game in games):
+                return games
+        raise ValueError(f"state: expected the states of {size} environments of {self.names[0]}, got others or edited ones")
 
 
 def _channels_first(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -117,6 +148,9 @@ def _check(game: str, num_envs: int, config: ProcgenConfig) -> None:
 class _Library(Protocol):
     """A ProcGen package; images are (B, 64, 64, 3). `observe` once after each `act`, and once before the first."""
 
+    combos: Sequence[tuple[str, ...]]
+    """keys of each action; empty where the package does not expose them"""
+
     def act(self, actions: NDArray[np.int32]) -> None: ...
     def observe(self) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_]]: ...
     def image(self) -> NDArray[np.uint8]: ...
@@ -132,6 +166,7 @@ class _Gym3Library:
         self._env = make(num=num_envs, **options)
         self.act, self.close = self._env.act, self._env.close
         self.get_state, self.set_state = self._env.get_state, self._env.set_state
+        self.combos = self._env.combos
 
     def observe(self) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_]]:
         reward, observation, first = self._env.observe()
@@ -149,6 +184,7 @@ class _GymnasiumLibrary:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="procgen")
         self._step: Future[Any] | None = None
         self.get_state, self.set_state = self._env.get_state, self._env.set_state
+        self.combos = getattr(self._env, "combos", ())
 
     def act(self, actions: NDArray[np.int32]) -> None:
         self._step = self._pool.submit(self._env.step, actions)
@@ -181,7 +217,7 @@ def _load_library(game: str, num_envs: int, config: ProcgenConfig, seed: int) ->
         return _Gym3Library(_import_quietly("procgen").ProcgenGym3Env, num_envs, options)
     if find_spec("procgen_gym"):
         return _GymnasiumLibrary(_import_quietly("procgen_gym").ProcgenVecEnv, num_envs, options)
-    raise UserError("ProcGen is not installed: pip install 'srwm[rl]'")
+    raise UserError("ProcGen is not installed: pip install 'srwm[procgen]'")
 
 
 def _import_quietly(name: str) -> ModuleType:

@@ -20,9 +20,16 @@ from srwm.rl.envs.vector import SteppedEnv
 
 
 class RemoteEnv(SteppedEnv):
-    """A LocalEnv in another process. It raises what that one raises, and EnvCrashError where the process dies or is silent.
+    """A LocalEnv in another process.
 
-    `timeout` is the longest wait for a frame in seconds, and may be changed.
+    Args:
+        names: Task of each environment.
+        seeds: One for each environment.
+        timeout: Longest wait for a frame, in seconds; may be changed later.
+
+    Raises:
+        UserError: see LocalEnv.
+        EnvCrashError: the process died or did not respond.
     """
 
     def __init__(self, names: Sequence[str], seeds: Sequence[int], timeout: float = 300) -> None:
@@ -42,7 +49,7 @@ class RemoteEnv(SteppedEnv):
             raise
 
     def _start(self, actions: NDArray[np.int64]) -> None:
-        with contextlib.suppress(OSError):  # observe tells of a dead process
+        with contextlib.suppress(OSError):  # observe reports a dead process
             self._pipe.send(actions)
 
     def _wait(self) -> Frame:
@@ -53,13 +60,13 @@ class RemoteEnv(SteppedEnv):
         try:
             if not self._pipe.poll(self.timeout):
                 raise EnvCrashError(f"the process of {self._tasks()} was silent for {self.timeout:g} s")
-            answer = self._pipe.recv()
+            reply = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join()
-            answer = EnvCrashError(f"the process of {self._tasks()} died with exit code {self._process.exitcode}")
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+            reply = EnvCrashError(f"the process of {self._tasks()} died with exit code {self._process.exitcode}")
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
     def _tasks(self) -> str:
         return ", ".join(dict.fromkeys(self.names))
@@ -78,11 +85,11 @@ def _end(pipe: Connection, process: multiprocessing.process.BaseProcess) -> None
 
 
 def _serve(pipe: Connection, names: tuple[str, ...], seeds: tuple[int, ...]) -> None:
-    """Answer with the EnvSpec, the first frame, and a frame for every array of actions, until the other end is closed."""
+    """Send the EnvSpec, the first frame, and a frame for every array of actions, until the other end is closed."""
     parent = os.getppid()
 
     def leave_to_parent(number: int, frame: object) -> None:
-        """A signal to all processes: the other one handles it and closes the pipe, if it lives."""
+        """A signal to all processes: the parent handles it and closes the pipe, if it lives."""
         if os.getppid() != parent:
             os._exit(128 + number)
 

@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from abc import abstractmethod
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 from srwm.errors import UserError
 from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Episode, Frame, Truncation, VectorEnv
 
+_DIGEST = "digest"
+
 
 class EpisodeLog:
-    """Adds up the rewards of every environment's episode, frame by frame.
+    """Returns and lengths of every environment's episodes.
 
-    `returns` (B,) float64 and `lengths` (B,) int64 are those of the episodes under way, `started` whether a frame was added.
+    `returns` (B,) float64 and `lengths` (B,) int64 are those of the episodes in progress; `started`: a frame was added.
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
@@ -28,7 +31,7 @@ class EpisodeLog:
         self._ended: list[Episode] = []
 
     def add(self, frame: Frame) -> None:
-        """Take in the next frame; the very first one ends no episode."""
+        """Add the next frame; the very first one ends no episode."""
         if self.started:
             self.returns += frame.reward
             self.lengths += 1
@@ -44,7 +47,7 @@ class EpisodeLog:
 
 
 class SteppedEnv(VectorEnv):
-    """A VectorEnv that is told how to start a step, to wait for its frame and to shut down."""
+    """A VectorEnv whose environments step as one: subclasses start a step, wait for its frame and shut down."""
 
     def __init__(self, spec: EnvSpec, names: Sequence[str]) -> None:
         self.spec, self.num_envs, self.names = spec, len(names), tuple(names)
@@ -63,7 +66,7 @@ class SteppedEnv(VectorEnv):
     def _shut(self) -> None: ...
 
     def observe(self) -> Frame:
-        """The frame of the step under way, or the one at hand."""
+        """The frame of the step in progress, or the last one again."""
         self._check_open()
         if self._failure is not None:
             raise self._failure
@@ -90,16 +93,20 @@ class SteppedEnv(VectorEnv):
         return self._log.take()
 
     def get_state(self) -> bytes | None:
-        """None: the library cannot tell."""
+        """None: the library does not expose it."""
         self.observe()
         return None
 
     def set_state(self, state: bytes) -> None:
-        """Raises RuntimeError: the library cannot continue from a state."""
+        """Not possible.
+
+        Raises:
+            RuntimeError: always.
+        """
         raise RuntimeError(f"set_state: {', '.join(dict.fromkeys(self.names))} cannot continue from a state")
 
     def close(self) -> None:
-        """Shut down; the second time nothing happens."""
+        """Shut down; a second call does nothing."""
         if not self._closed:
             self._closed = True
             self._shut()
@@ -110,9 +117,14 @@ class SteppedEnv(VectorEnv):
 
 
 class RoundRobin(VectorEnv):
-    """K vector environments of equal spec: the k-th owns rows k, k + K, k + 2K, ... All step, then all are observed.
+    """K vector environments as one: the k-th owns rows k, k + K, k + 2K, ... All step, then all are observed.
 
-    Raises UserError where the specs differ, ValueError where the numbers of rows do not go round.
+    Args:
+        parts: The K vector environments, of equal spec.
+
+    Raises:
+        UserError: their specs differ.
+        ValueError: their numbers of rows do not interleave.
     """
 
     def __init__(self, parts: Sequence[VectorEnv]) -> None:
@@ -126,7 +138,7 @@ class RoundRobin(VectorEnv):
         self.names = tuple(parts[row % len(parts)].names[row // len(parts)] for row in range(self.num_envs))
 
     def observe(self) -> Frame:
-        """The frames of all, in the layout in memory that the first one's images have."""
+        """The frames of all, with the memory layout of the first one's."""
         frames = [part.observe() for part in self.parts]
         whole = [np.empty_like(array, shape=(self.num_envs, *array.shape[1:])) for array in frames[0].arrays]
         for k, frame in enumerate(frames):
@@ -144,6 +156,15 @@ class RoundRobin(VectorEnv):
     def episodes(self) -> list[Episode]:
         """The episodes that have ended since the last call, part after part."""
         return [episode for part in self.parts for episode in part.episodes()]
+
+    def action_names(self) -> tuple[str, ...]:
+        """Those of the first one."""
+        return self.parts[0].action_names()
+
+    def right_actions(self) -> tuple[int | None, ...]:
+        """Those of all."""
+        actions = [part.right_actions() for part in self.parts]
+        return tuple(actions[row % len(self.parts)][row // len(self.parts)] for row in range(self.num_envs))
 
     def get_state(self) -> bytes | None:
         """The states of all, or None where one has none."""
@@ -177,7 +198,11 @@ def _interleave(parts: Sequence[Truncation | None]) -> Truncation | None:
 
 
 def checked_actions(actions: NDArray[np.int64] | Sequence[int], num_envs: int, num_actions: int) -> NDArray[np.int64]:
-    """The actions as (num_envs,) int64; ValueError where shape, type or range is another."""
+    """The actions as (num_envs,) int64.
+
+    Raises:
+        ValueError: shape, type or range is wrong.
+    """
     array = np.asarray(actions)
     if array.shape != (num_envs,) or array.dtype.kind not in "iu":
         raise ValueError(f"actions: expected ({num_envs},) integers, got {array.shape} {array.dtype}")
@@ -187,7 +212,11 @@ def checked_actions(actions: NDArray[np.int64] | Sequence[int], num_envs: int, n
 
 
 def common_spec(specs: Sequence[tuple[str, EnvSpec]]) -> EnvSpec:
-    """The EnvSpec that all the named ones share; UserError where two differ."""
+    """The EnvSpec that all the named ones share.
+
+    Raises:
+        UserError: two differ.
+    """
     first_name, first = specs[0]
     for name, spec in specs:
         if spec != first:
@@ -196,16 +225,31 @@ def common_spec(specs: Sequence[tuple[str, EnvSpec]]) -> EnvSpec:
 
 
 def pack(arrays: dict[str, NDArray[Any]]) -> bytes:
-    """The arrays as one archive."""
+    """The arrays as one archive, with a digest."""
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    np.savez(file, **arrays, **{_DIGEST: _digest(arrays)})
     return file.getvalue()
 
 
 def unpack(state: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of `pack`; ValueError where the bytes are damaged or something else."""
+    """The arrays of `pack`, read without executing anything.
+
+    Raises:
+        ValueError: the bytes are damaged, edited or something else.
+    """
     try:
         with np.load(io.BytesIO(state), allow_pickle=False) as archive:
-            return dict(archive)
+            arrays = dict(archive)
+        if not np.array_equal(arrays.pop(_DIGEST), _digest(arrays)):
+            raise ValueError("another digest")
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"state: expected what get_state returned, got {len(state)} other or damaged bytes") from error
+    return arrays
+
+
+def _digest(arrays: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    found = blake2b(digest_size=16)
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return np.frombuffer(found.digest(), np.uint8)
