@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from srwm.nn import CORES, Layer, State, detach, index, leaves, map_state, reset
+from srwm.nn import CORES, LSTM, Layer, State, detach, index, leaves, map_state, reset
 
 from .conftest import CARRYING, MakeLayer
 
@@ -225,6 +225,23 @@ def test_bfloat16_keeps_a_float32_state(layer: Layer, autocast: bool) -> None:
     assert all(leaf.dtype in (torch.float32, torch.long) for leaf in [*leaves(state), *leaves(after)])
     for low in (low_y, answers):
         assert (low.float() - y[:, 3:]).norm() < 0.05 * y[:, 3:].norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("autocast", [True, False], ids=["autocast", "module"])
+def test_the_lstm_runs_in_smaller_dtypes_with_and_without_gradients(autocast: bool, dtype: torch.dtype) -> None:
+    x = torch.randn(3, 4, 6)
+    layer = LSTM(6)
+    wanted = layer(x)[0]
+    layer, x = (layer, x) if autocast else (layer.to(dtype), x.to(dtype))
+    with torch.autocast("cpu", dtype=dtype, enabled=autocast):
+        y, _ = layer(x)
+        with torch.no_grad():
+            assert_close(layer(x)[0], y, rtol=0.02, atol=0.02)
+    assert y.dtype is x.dtype
+    assert (y.float() - wanted).norm() < 0.02 * wanted.norm()
+    gradients = torch.autograd.grad(y.float().square().sum(), list(layer.parameters()))
+    assert all(gradient.any() for gradient in gradients)
 
 
 def test_every_module_with_parameters_of_its_own_draws_them_anew(layer: Layer) -> None:
