@@ -12,15 +12,25 @@ from srwm.fewshot.config import OptimizerConfig, TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, PooledSampler, Sampler
 from srwm.fewshot.models.prototypes import PrototypicalNetwork
 from srwm.fewshot.models.sequence import EpisodeModel, FewShotModel, ModelConfig
+from srwm.training.modes import float32_defaults
 
 
-def build_model(config: ModelConfig) -> EpisodeModel:
-    """A learner whose convolution kernels lie channels last in memory, the fastest order on CPUs.
+def build_model(config: ModelConfig, device: str = "cpu") -> EpisodeModel:
+    """Build a few-shot model whose convolution kernels lie channels last in memory, the fastest order on CPUs.
 
-    Raises UserError for a configuration that does not fit itself.
+    Args:
+        config: What is built.
+        device: Where its tensors lie; on "meta" they have shapes and no numbers.
+
+    Returns:
+        The model, float32, whatever PyTorch's defaults are.
+
+    Raises:
+        UserError: The configuration does not fit itself.
     """
     try:
-        model = PrototypicalNetwork(config) if config.head == "prototypes" else FewShotModel(config)
+        with float32_defaults(device):
+            model = PrototypicalNetwork(config) if config.head == "prototypes" else FewShotModel(config)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"model: {error}") from error
     for parameter in model.stem.parameters():

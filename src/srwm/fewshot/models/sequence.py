@@ -168,7 +168,7 @@ class FewShotModel(EpisodeModel):
 
     def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
         """`query` from features (B, Q, F) that `embed` gave."""
-        labels = torch.full(features.shape[:2], NO_LABEL, device=features.device)
+        labels = torch.full(features.shape[:2], NO_LABEL, dtype=torch.long, device=features.device)
         logits: Tensor = self.out_layer(self.stack.query(self.encode(features, labels), state))
         return logits
 
