@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.nn import LSTM, SRWM, Block, DeltaNet, FeedForward, StackConfig
+from srwm.training.modes import float32_defaults
 
 Weights = Mapping[str, Tensor]
 
@@ -20,7 +21,7 @@ IMAGE_SIZES = {1: 28, 2: 32, 5: 84}
 
 
 def load_few_shot(source: str | Path | Mapping[str, Any], *, use_input_softmax: bool = False) -> FewShotModel:
-    """This project's few-shot model with the weights of an official one, in evaluation mode.
+    """This project's few-shot model with the weights of an official one, in evaluation mode, float32 on the CPU.
 
     Stem, core, sizes and heads follow from the shapes of the weights.
 
@@ -34,7 +35,8 @@ def load_few_shot(source: str | Path | Mapping[str, Any], *, use_input_softmax: 
     """
     weights = _read(source)
     bootstrapped = any(name.startswith("fw_layers.") for name in weights)
-    model = FewShotModel(_infer(weights, bootstrapped, use_input_softmax))
+    with float32_defaults():
+        model = FewShotModel(_infer(weights, bootstrapped, use_input_softmax))
     places = dict(_places(model, bootstrapped))
     _check(weights, places)
     with torch.no_grad():

@@ -114,7 +114,7 @@ def _train(
                 group["lr"] = rate
 
             optimizer.zero_grad()
-            batch_seeds = torch.randint(2**62, (config.accumulate,), generator=seeds)[mine].tolist()
+            batch_seeds = torch.randint(2**62, (config.accumulate,), generator=seeds, device="cpu")[mine].tolist()
             for seed in batch_seeds:
                 draws.manual_seed(seed)
                 torch.manual_seed(seed)
