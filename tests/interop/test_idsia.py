@@ -297,3 +297,16 @@ def test_no_code_is_run_from_a_file(tmp_path: Path) -> None:
     torch.save({"model_state_dict": {"out_layer.weight": Path("anything")}}, path)
     with pytest.raises(ValueError, match="source: expected a PyTorch checkpoint"):
         load_few_shot(path)
+
+
+def test_the_model_is_float32_on_the_cpu_under_other_defaults() -> None:
+    weights = MODELS["Omniglot LSTM"][0]()
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.device("meta"):
+            model = load_few_shot(weights)
+    finally:
+        torch.set_default_dtype(before)
+    assert {(parameter.dtype, parameter.device.type) for parameter in model.parameters()} == {(torch.float32, "cpu")}
+    assert_close(model.out_layer.weight, weights["out_layer.weight"])

@@ -438,11 +438,11 @@ def test_one_flipped_bit_in_the_packaged_checkpoint_is_noticed(tmp_path) -> None
 
 def test_a_setting_that_changes_what_is_computed_is_noticed(folder) -> None:
     stack = dataclasses.asdict(CONFIG)["stack"]
-    edit(folder, model=dataclasses.asdict(CONFIG) | {"stack": stack | {"input_softmax": True}})
+    edit(folder, model=dataclasses.asdict(CONFIG) | {"stack": stack | {"core_options": {"input_softmax": True}}})
     with pytest.raises(UserError, match="damaged"):
         load_model(folder)
     drop_digest(folder)
-    assert load_model(folder).config.stack.input_softmax
+    assert load_model(folder).config.stack.core_options["input_softmax"]
 
 
 def test_metadata_may_be_edited(folder) -> None:

@@ -6,9 +6,10 @@ import torch
 from srwm.nn import CORES, Layer, Stack, StackConfig, build_core
 
 D_MODEL = 6
-CARRYING = [name for name in CORES if name not in ("fake_srwm", "none")]
+STATELESS = ["fake_srwm", "none"]
+CARRYING = [name for name in CORES if name not in STATELESS]
 CARRYING += ["stack of srwm", "stack of sr_delta, input", "stack of lstm, none"]
-LAYERS = [*CARRYING, "fake_srwm", "none", "never", "unroll"]
+LAYERS = [*CARRYING, *STATELESS, "never", "unroll"]
 
 MakeLayer = Callable[[str], Layer]
 

@@ -48,6 +48,12 @@ def test_earlier_options_at_their_defaults_are_as_if_left_out() -> None:
     assert config_from_dict(StackConfig, {"beta_init": -1.0}) == StackConfig(core_options={"beta_init": -1.0})
 
 
+def test_earlier_and_present_names_do_not_mix() -> None:
+    for present in ({"residual": "input"}, {"core_options": {}}):
+        with pytest.raises(TypeError, match="unknown field input_softmax"):
+            config_from_dict(StackConfig, present | {"input_softmax": True})
+
+
 @pytest.mark.parametrize("core", CORES)
 def test_a_configuration_survives_json(core: str) -> None:
     config = StackConfig(core=core, core_options=CORES[core].default_options())

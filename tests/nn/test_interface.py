@@ -1,6 +1,8 @@
 """What holds for every core and every stack."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from srwm.nn import CORES, Layer, State, detach, index, leaves, map_state, reset
+from srwm.nn import CORES, LSTM, Layer, Stack, StackConfig, State, detach, index, leaves, map_state, reset
 
 from .conftest import CARRYING, MakeLayer
 
@@ -227,15 +229,62 @@ def test_bfloat16_keeps_a_float32_state(layer: Layer, autocast: bool) -> None:
         assert (low.float() - y[:, 3:]).norm() < 0.05 * y[:, 3:].norm()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("autocast", [True, False], ids=["autocast", "module"])
+def test_the_lstm_runs_in_smaller_dtypes_with_and_without_gradients(autocast: bool, dtype: torch.dtype) -> None:
+    x = torch.randn(3, 4, 6)
+    layer = LSTM(6)
+    wanted = layer(x)[0]
+    layer, x = (layer, x) if autocast else (layer.to(dtype), x.to(dtype))
+    with torch.autocast("cpu", dtype=dtype, enabled=autocast):
+        y, _ = layer(x)
+        with torch.no_grad():
+            assert_close(layer(x)[0], y, rtol=0.02, atol=0.02)
+    assert y.dtype is x.dtype
+    assert (y.float() - wanted).norm() < 0.02 * wanted.norm()
+    gradients = torch.autograd.grad(y.float().square().sum(), list(layer.parameters()))
+    assert all(gradient.any() for gradient in gradients)
+
+
 def test_every_module_with_parameters_of_its_own_draws_them_anew(layer: Layer) -> None:
     """As a model that was built without memory needs it: `to_empty`, then `reset_parameters` of each module."""
     for module in layer.modules():
         assert hasattr(module, "reset_parameters") or not list(module.parameters(recurse=False))
 
 
-def test_another_default_device_changes_nothing(layer: Layer) -> None:
-    x, resets = torch.randn(2, 4, 6), torch.zeros(2, 4, dtype=torch.bool)
-    resets[0, 2] = True
-    wanted = layer(x, resets=resets)[0]
+@pytest.fixture
+def usual_default_dtype() -> Iterator[None]:
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("usual_default_dtype")
+@pytest.mark.parametrize("default", ["meta", torch.float64, torch.bfloat16], ids=str)
+def test_other_defaults_change_nothing_in_a_layer_that_is_built(layer: Layer, default: str | torch.dtype) -> None:
+    x, resets, mask = torch.randn(2, 4, 6), torch.zeros(2, 4, dtype=torch.bool), torch.ones(2, 4, dtype=torch.bool)
+    resets[0, 2], mask[1, 1] = True, False
+
+    def results() -> list[Tensor]:
+        y, state = layer(x, None, resets, mask)
+        return [y, layer(x)[0], layer.query(x), layer.query(x, state), *leaves(state), *leaves(layer.initial_state(2))]
+
+    wanted = results()
+    if isinstance(default, torch.dtype):
+        torch.set_default_dtype(default)
+    with torch.device(default) if isinstance(default, str) else nullcontext():
+        assert_close(results(), wanted, rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("usual_default_dtype")
+@pytest.mark.parametrize("name", CORES)
+def test_a_layer_is_built_in_the_default_dtype_as_modules_of_pytorch_are(name: str, make_layer: MakeLayer) -> None:
+    torch.set_default_dtype(torch.float64)
+    layer = make_layer(name)
+    y, state = layer(torch.randn(3, 2, 6))
+    assert {tensor.dtype for tensor in (y, *leaves(state), *layer.parameters())} == {torch.float64}
+
+
+def test_the_state_of_a_stack_without_weights_lies_on_the_cpu_whatever_the_default_device() -> None:
+    config = StackConfig("none", d_model=6, ff_factor=0, residual="none", carry="unroll", unroll_length=3)
     with torch.device("meta"):
-        assert torch.equal(layer(x, resets=resets)[0], wanted)
+        assert Stack(config).initial_state(2)[-1].tolist() == [0, 0]

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from srwm.data.draws import normal, uniform
 from srwm.training.ranges import AtLeast, HalfOpen
 
 
@@ -44,9 +45,11 @@ def augment(images: Tensor, config: AugmentationConfig, generator: torch.Generat
     distortions.
     """
     limits = torch.tensor(
-        [math.radians(config.degrees), config.scale, config.shear, 2 * config.translate, 2 * config.translate]
+        [math.radians(config.degrees), config.scale, config.shear, 2 * config.translate, 2 * config.translate],
+        dtype=torch.float32,
+        device="cpu",
     )
-    draws = (2 * torch.rand(5, len(images), generator=generator) - 1) * limits[:, None]
+    draws = (2 * uniform(5, len(images), generator=generator) - 1) * limits[:, None]
     angle, scale, shear, right, down = draws
     grow = 1 + scale
     cos, sin = grow * angle.cos(), grow * angle.sin()
@@ -54,19 +57,19 @@ def augment(images: Tensor, config: AugmentationConfig, generator: torch.Generat
     across, upright = (shear * cos - sin) * (height / width), sin * (width / height)
     matrices = torch.stack([cos, across, right, upright, shear * sin + cos, down], dim=1).view(-1, 2, 3)
     if config.hflip:
-        mirrored = torch.randint(2, (len(images),), generator=generator).bool()
+        mirrored = torch.randint(2, (len(images),), generator=generator, device="cpu").bool()
         matrices[mirrored, 0] *= -1
     grid = F.affine_grid(matrices.to(images), list(images.shape), align_corners=False)
     if config.elastic:
-        bends = 2 * config.elastic * torch.randn(len(images), 2, 4, 4, generator=generator)
+        bends = 2 * config.elastic * normal(len(images), 2, 4, 4, generator=generator)
         waves = F.interpolate(bends, images.shape[2:], mode="bicubic", align_corners=True)
         grid = grid + waves.permute(0, 2, 3, 1).to(grid)
     moved = F.grid_sample(images, grid, padding_mode=config.outside, align_corners=False)
     if config.stroke:
-        amounts = (2 * torch.rand(len(images), generator=generator) - 1) * config.stroke
+        amounts = (2 * uniform(len(images), generator=generator) - 1) * config.stroke
         moved = change_strokes(moved, amounts.to(images))
     if config.color:
-        amounts = 1 + (2 * torch.rand(3, len(images), generator=generator) - 1) * config.color
+        amounts = 1 + (2 * uniform(3, len(images), generator=generator) - 1) * config.color
         moved = change_colors(moved, *amounts.to(images))
     return moved
 
@@ -91,7 +94,7 @@ def change_strokes(images: Tensor, amounts: Tensor) -> Tensor:
     vanishes. Shapes: images (P, C, H, W) floating, amounts (P) -> (P, C, H, W).
     """
     size = amounts.abs()[:, None, None, None]
-    sign = torch.where(amounts < 0, -1.0, 1.0).to(images)[:, None, None, None]
+    sign = torch.where(amounts < 0, -1, 1).to(images)[:, None, None, None]
     changed = sign * images
     for step in range(math.ceil(float(size.max()) if len(images) else 0)):
         across, down = F.max_pool2d(changed, (1, 3), 1, (0, 1)), F.max_pool2d(changed, (3, 1), 1, (1, 0))

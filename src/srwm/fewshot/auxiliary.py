@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from srwm.training.modes import float32_defaults
 from srwm.training.ranges import Above, AtLeast
 
 
@@ -70,5 +71,6 @@ def build_auxiliary(config: AuxiliaryConfig, num_features: int, num_classes: int
         case "neighbors":
             return NeighborLoss(config.temperature)
         case "classes":
-            return ClassLoss(num_features, num_classes)
+            with float32_defaults():
+                return ClassLoss(num_features, num_classes)
     raise ValueError(f"auxiliary.kind: expected none, neighbors or classes, got {config.kind!r}")

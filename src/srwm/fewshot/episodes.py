@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from srwm.data import ImageClasses
+from srwm.data.draws import uniform
 from srwm.errors import UserError
 from srwm.training.ranges import AtLeast, Between
 
@@ -107,24 +108,24 @@ def draw_episodes(offsets: Tensor, shape: EpisodeShape, episodes: int, generator
             f"{n_way}-way {shape.k_shot}-shot episodes with {shape.queries} queries need {n_way} classes of {need} images, "
             f"got {len(counts)} classes of at least {int(counts.min()) if len(counts) else 0}"
         )
-    classes = torch.rand(episodes, len(counts), generator=generator).topk(n_way).indices
-    keys = torch.rand(episodes, n_way, int(counts.max()), generator=generator)
-    absent = torch.arange(keys.shape[2]) >= counts[classes][..., None]
+    classes = uniform(episodes, len(counts), generator=generator).topk(n_way).indices
+    keys = uniform(episodes, n_way, int(counts.max()), generator=generator)
+    absent = torch.arange(keys.shape[2], device="cpu") >= counts[classes][..., None]
     instances = keys.masked_fill_(absent, -1).topk(need).indices
     positions = offsets[classes][..., None] + instances  # (B, N, need)
-    order = torch.rand(episodes, shape.support, generator=generator).argsort()
-    labels = torch.arange(n_way).repeat_interleave(shape.k_shot).expand(episodes, -1)
-    turns = [torch.rand(episodes, n_way, generator=generator).argsort() for _ in range(need - shape.k_shot)]
+    order = uniform(episodes, shape.support, generator=generator).argsort()
+    labels = torch.arange(n_way, device="cpu").repeat_interleave(shape.k_shot).expand(episodes, -1)
+    turns = [uniform(episodes, n_way, generator=generator).argsort() for _ in range(need - shape.k_shot)]
     query_classes = torch.cat(turns, dim=1)[:, : shape.queries] if turns else labels[:, :0]
-    turn = torch.arange(shape.queries) // n_way + shape.k_shot
+    turn = torch.arange(shape.queries, device="cpu") // n_way + shape.k_shot
     support_labels, query_labels = labels.gather(1, order), query_classes
     if shape.slots is not None:
-        slots = torch.rand(episodes, shape.slots, generator=generator).topk(n_way).indices
+        slots = uniform(episodes, shape.slots, generator=generator).topk(n_way).indices
         support_labels, query_labels = (slots.gather(1, each) for each in (support_labels, query_labels))
     return Episodes(
         support=positions[..., : shape.k_shot].flatten(1).gather(1, order),
         support_labels=support_labels,
-        query=positions[torch.arange(episodes)[:, None], query_classes, turn],
+        query=positions[torch.arange(episodes, device="cpu")[:, None], query_classes, turn],
         query_labels=query_labels,
     )
 
@@ -153,7 +154,7 @@ class EpisodeSampler:
         """The next step."""
         drawn = draw_episodes(self.offsets, self.shape, self.episodes, self.generator)
         index = torch.cat([drawn.support, drawn.query], dim=1)
-        position = torch.arange(index.numel()).view_as(index)
+        position = torch.arange(index.numel(), device="cpu").view_as(index)
         images = index.flatten()
         moved = drawn._replace(support=position[:, : self.shape.support], query=position[:, self.shape.support :])
         return Step(self.images[images], _class_of(images, self.offsets), moved, _normalization_of(self.data, len(images)))
@@ -199,7 +200,7 @@ class PooledSampler:
         """The next step."""
         index = draw_episodes(self.offsets, self.pool, 1, self.generator)
         by_class = index.support[0, index.support_labels[0].argsort()]
-        offsets = torch.arange(self.pool.n_way + 1) * self.pool.k_shot
+        offsets = torch.arange(self.pool.n_way + 1, device="cpu") * self.pool.k_shot
         episodes = draw_episodes(offsets, self._shape_of_step(), self.episodes, self.generator)
         classes, normalization = _class_of(by_class, self.offsets), _normalization_of(self.data, len(by_class))
         images = self.images[by_class]
@@ -221,11 +222,11 @@ class PooledSampler:
 
     def _draw_quarters(self) -> Tensor:
         """By how many quarters each class of a pool is rotated, (classes,)."""
-        chosen = torch.rand(self.pool.n_way, generator=self.generator) < self.rotated
-        return torch.randint(1, 4, chosen.shape, generator=self.generator) * chosen
+        chosen = uniform(self.pool.n_way, generator=self.generator) < self.rotated
+        return torch.randint(1, 4, chosen.shape, generator=self.generator, device="cpu") * chosen
 
     def _draw(self, low: int, high: int) -> int:
-        return int(torch.randint(low, high + 1, (), generator=self.generator))
+        return int(torch.randint(low, high + 1, (), generator=self.generator, device="cpu"))
 
 
 def _class_of(index: Tensor, offsets: Tensor) -> Tensor:

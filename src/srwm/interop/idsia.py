@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.nn import LSTM, SRWM, Block, DeltaNet, FeedForward, StackConfig
+from srwm.training.modes import float32_defaults
 
 Weights = Mapping[str, Tensor]
 
@@ -20,16 +21,22 @@ IMAGE_SIZES = {1: 28, 2: 32, 5: 84}
 
 
 def load_few_shot(source: str | Path | Mapping[str, Any], *, use_input_softmax: bool = False) -> FewShotModel:
-    """This project's few-shot model, in evaluation mode, with the weights of an official one.
+    """This project's few-shot model with the weights of an official one, in evaluation mode, float32 on the CPU.
 
-    `source` is a checkpoint file or a state dict, bare or under "model_state_dict", of a Conv-4 or ResNet-12 model with SRWM
-    (the bootstrapping code's names included), DeltaNet or LSTM. Stem, core, sizes and heads follow from the shapes; whether
-    the SRWM was trained with a softmax on its input does not, so `use_input_softmax` says it.
-    Raises ValueError for a file that is no checkpoint, and for weights that are missing, unexpected or of another shape.
+    Stem, core, sizes and heads follow from the shapes of the weights.
+
+    Args:
+        source: a checkpoint file or a state dict, bare or under "model_state_dict", of a Conv-4 or ResNet-12 model with SRWM
+            (the bootstrapping code's names included), DeltaNet or LSTM.
+        use_input_softmax: whether the SRWM was trained with a softmax on its input, which no shape shows.
+
+    Raises:
+        ValueError: the file is no checkpoint, or weights are missing, unexpected or of another shape.
     """
     weights = _read(source)
     bootstrapped = any(name.startswith("fw_layers.") for name in weights)
-    model = FewShotModel(_infer(weights, bootstrapped, use_input_softmax))
+    with float32_defaults():
+        model = FewShotModel(_infer(weights, bootstrapped, use_input_softmax))
     places = dict(_places(model, bootstrapped))
     _check(weights, places)
     with torch.no_grad():

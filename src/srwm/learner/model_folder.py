@@ -191,8 +191,7 @@ def _empty_model(config: ModelConfig, header: _Header) -> FewShotModel:
     """A model whose tensors hold no numbers yet. Raises ValueError where the weights of a file are of another one."""
     if config.stack.num_layers > max(_FEW, len(header)):
         raise ValueError(f"num_layers: expected {len(header)} or fewer, as there are tensors, got {config.stack.num_layers}")
-    with torch.device("meta"):
-        model = build_model(config)
+    model = build_model(config, device="meta")
     assert isinstance(model, FewShotModel)
     expected = model.state_dict()
     if wrong := [text for name in sorted(expected.keys() | header.keys()) if (text := _misfit(name, expected, header))]:

@@ -122,12 +122,12 @@ class LearnerState:
         """Features (P, readings, F) of images (P, ...) as each reading sees them."""
         seen = [view(images) for view in views(self.model.config)[: self.readings]]
         features = map_batched(self.model.embed, torch.cat(seen)).view(len(seen), len(images), -1)
-        return features[torch.arange(self.readings) % len(seen)].transpose(0, 1)
+        return features[torch.arange(self.readings, device=features.device) % len(seen)].transpose(0, 1)
 
     def _order(self, count: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed + self.count)
-        at_random = [torch.randperm(count, generator=generator) for _ in range(self.readings - 1)]
-        return torch.stack([torch.arange(count), *at_random])
+        at_random = [torch.randperm(count, generator=generator, device="cpu") for _ in range(self.readings - 1)]
+        return torch.stack([torch.arange(count, device="cpu"), *at_random])
 
     def _check_ways(self, ways: int) -> None:
         n_way = self.model.config.n_way

@@ -57,7 +57,8 @@ class StackConfig:
 
         Options that the core does not have had no effect, and those at their defaults are left out.
         """
-        if not values.keys() & {"style", *_SELF_REFERENTIAL}:
+        earlier, present = {"style", *_SELF_REFERENTIAL}, {"residual", "core_options"}
+        if not values.keys() & earlier or values.keys() & present:
             return values
         values = dict(values)
         style, core = values.pop("style", "fewshot"), values.get("core", "srwm")

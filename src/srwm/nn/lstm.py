@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from srwm.nn.layer import Core
 from srwm.nn.state import State, reset
@@ -13,7 +14,12 @@ class LSTM(Core):
     """One layer of `torch.nn.LSTM`, run in one call between the steps at which resets or the mask change anything.
 
     The state is (h, c), each (B, d_model). Which pieces are run depends on the values of resets and mask, so
-    `torch.compile(fullgraph=True)` does not apply.
+    `torch.compile(fullgraph=True)` does not apply. On a CPU whose oneDNN has no bfloat16 (or float16), on which
+    `torch.nn.LSTM` raises, it is computed in float32; y has the dtype that it has elsewhere.
+
+    Args:
+        d_model: width of the output and of h and c.
+        d_input: width of the input; None is d_model.
     """
 
     resizes = True
@@ -48,8 +54,33 @@ class LSTM(Core):
 
     def _piece(self, x: Tensor, state: State) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h, c = state
-        y, (h_after, c_after) = self.lstm(x, (h[None].to(x.dtype), c[None].to(x.dtype)))
-        return y, (h_after[0].to(h.dtype), c_after[0].to(c.dtype))
+        dtype = _computing_dtype(x)
+        if dtype in _NOT_IN_ONEDNN and x.device.type == "cpu":
+            weights = {name: weight.float() for name, weight in self.lstm.named_parameters()}
+            with torch.autocast("cpu", enabled=False):
+                y, after = functional_call(self.lstm, weights, (x.float(), (h[None].float(), c[None].float())))
+            y = y.to(dtype)
+        else:
+            y, after = self.lstm(x, (h[None].to(x.dtype), c[None].to(x.dtype)))
+        return y, (after[0][0].to(h.dtype), after[1][0].to(c.dtype))
+
+
+def _computing_dtype(x: Tensor) -> torch.dtype:
+    """What `torch.nn.LSTM` computes in: autocast's dtype where it is on, else that of x."""
+    kind = x.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return x.dtype
+
+
+def _not_in_onednn() -> frozenset[torch.dtype]:
+    """The smaller dtypes that oneDNN's LSTM does not take on this CPU; none in a build without oneDNN."""
+    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    supported = {dtype: getattr(torch.ops.mkldnn, f"_is_mkldnn_{name}_supported", None) for name, dtype in dtypes.items()}
+    return frozenset(dtype for dtype, ask in supported.items() if ask is not None and not ask())
+
+
+_NOT_IN_ONEDNN = _not_in_onednn()
 
 
 def _cuts(steps: int, resets: Tensor | None, mask: Tensor | None) -> list[int]:

@@ -43,6 +43,10 @@ def build_core(config: StackConfig) -> Core:
 def replace_core(config: StackConfig, core: str) -> StackConfig:
     """The configuration with another core, which keeps the options that both cores have.
 
+    Args:
+        config: what everything but the core and its options is taken from.
+        core: a name in `CORES`.
+
     Raises:
         ValueError: there is no such core.
     """

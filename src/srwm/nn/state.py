@@ -26,21 +26,26 @@ def map_state(function: Callable[[Tensor], Tensor], state: State) -> State:
 
 
 def leaves(state: State) -> list[Tensor]:
-    """The tensors of a state, in order; of None none."""
+    """The tensors of a state, in order; None holds no tensor."""
     if isinstance(state, Tensor):
         return [state]
     return [] if state is None else [leaf for part in state for leaf in leaves(part)]
 
 
 def detach(state: State) -> State:
-    """The state cut from the graph that made it, as truncated backpropagation needs it; None stays None."""
+    """The state cut from its graph, for truncated backpropagation; None stays None."""
     return None if state is None else map_state(Tensor.detach, state)
 
 
 def index(state: State, which: Tensor | slice) -> State:
-    """The state of the chosen batch elements; `which` is a slice, a bool (B,) or integers (B',); None stays None.
+    """The state of the chosen batch elements; None stays None.
 
-    Raises ValueError for another `which`.
+    Args:
+        state: of B batch elements.
+        which: a slice, bools (B,) or integers (B',).
+
+    Raises:
+        ValueError: `which` is something else.
     """
     if not isinstance(which, slice) and not (isinstance(which, Tensor) and which.dim() == 1):
         raise ValueError(f"which: expected a slice, bools (B,) or integers (B',), got {shape_or_type(which)}")
@@ -48,9 +53,14 @@ def index(state: State, which: Tensor | slice) -> State:
 
 
 def reset(state: State, which: Tensor) -> State:
-    """The state, fresh again in the batch elements where `which` (B,) bool is True; None stays None.
+    """The state, fresh again in the chosen batch elements; None stays None.
 
-    Raises ValueError for another `which`.
+    Args:
+        state: of B batch elements.
+        which: (B,) bool. True: this element becomes fresh.
+
+    Raises:
+        ValueError: `which` has another shape or dtype.
     """
 
     def cleared(part: Tensor) -> Tensor:

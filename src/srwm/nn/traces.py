@@ -14,10 +14,19 @@ from srwm.ops.checks import check_flags
 
 @torch.no_grad()
 def learning_rates(core: SelfReferential, x: Tensor, shift: Tensor | None = None, resets: Tensor | None = None) -> Tensor:
-    """The rates sigma(b_t) with which each step writes into the blocks of columns [y | q | k | beta], in 0 ... 1.
+    """The learning rates sigma(b_t) of each step, from 0 to 1, without a gradient.
 
-    Shapes: x (B, T, d_model), what the core reads; shift (B, H, E, M) carried in, or None; resets (B, T) bool, or None.
-    Returns (B, T, H, 4), without a gradient. Raises ValueError for another core, and for shapes that do not fit.
+    Args:
+        core: an `SRWM` or `SRDelta`.
+        x: what the core reads, (B, T, d_model).
+        shift: W - W_0 before the first step, (B, H, E, M); None is zeros.
+        resets: (B, T) bool. True: the shift is zero before this step.
+
+    Returns:
+        (B, T, H, 4): one rate for each of the blocks of columns [y | q | k | beta].
+
+    Raises:
+        ValueError: the core is another one, or shapes do not fit.
     """
     steps = _steps(core, x, _first(core, x, shift, resets), resets)
     rates = [_rates(read, core.weight + before) for read, before, _ in steps]
@@ -33,9 +42,19 @@ def _rates(read: Tensor, matrix: Tensor) -> Tensor:
 
 @torch.no_grad()
 def shifts_over_time(core: SelfReferential, x: Tensor, shift: Tensor | None = None, resets: Tensor | None = None) -> Tensor:
-    """The shift W_t - W_0 before the first step and after each one: (B, T + 1, H, E, M), without a gradient.
+    """The shift W_t - W_0 before the first step and after each one, without a gradient.
 
-    Arguments and errors as in `learning_rates`.
+    Args:
+        core: an `SRWM` or `SRDelta`.
+        x: what the core reads, (B, T, d_model).
+        shift: W - W_0 before the first step, (B, H, E, M); None is zeros.
+        resets: (B, T) bool. True: the shift is zero before this step.
+
+    Returns:
+        (B, T + 1, H, E, M).
+
+    Raises:
+        ValueError: the core is another one, or shapes do not fit.
     """
     first = _first(core, x, shift, resets)
     return torch.stack([first, *(after for _, _, after in _steps(core, x, first, resets))], dim=1)

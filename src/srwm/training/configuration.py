@@ -51,7 +51,9 @@ def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
         TypeError: A field is unknown or missing, or a nested value is not as its type says.
     """
     hints = {name: hint for name, hint in typing.get_type_hints(kind).items() if typing.get_origin(hint) is not typing.ClassVar}
-    values = _with_present_names(kind, getattr(kind, "from_earlier", dict)(values))
+    from_earlier = getattr(kind, "from_earlier", None)
+    values = values if from_earlier is None else from_earlier(values)
+    values = _with_present_names(kind, values)
     unknown = values.keys() - hints.keys()
     if unknown:
         raise TypeError(f"unknown field {', '.join(sorted(unknown))}")

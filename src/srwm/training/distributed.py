@@ -72,7 +72,7 @@ def mean_over_processes(fabric: Fabric, values: dict[str, float]) -> dict[str, f
     """The mean of each value over all processes, the same in all of them."""
     if fabric.world_size == 1:
         return values
-    mean = fabric.all_reduce(torch.tensor([*values.values()], dtype=torch.float64), reduce_op="mean")
+    mean = fabric.all_reduce(torch.tensor([*values.values()], dtype=torch.float64, device="cpu"), reduce_op="mean")
     assert isinstance(mean, torch.Tensor)
     return dict(zip(values, mean.tolist(), strict=True))
 
@@ -81,6 +81,6 @@ def all_reduce_budget(fabric: Fabric, spent: float, stopping: bool) -> tuple[flo
     """The largest share of the budget that any process has spent, and whether any was asked to stop."""
     if fabric.world_size == 1:
         return spent, stopping
-    most = fabric.all_reduce(torch.tensor([spent, float(stopping)], dtype=torch.float64), reduce_op="max")
+    most = fabric.all_reduce(torch.tensor([spent, float(stopping)], dtype=torch.float64, device="cpu"), reduce_op="max")
     assert isinstance(most, torch.Tensor)
     return most[0].item(), bool(most[1])

@@ -52,8 +52,8 @@ def _alike(given: object, own: object) -> bool:
 
 def _state_names(optimizer: Optimizer) -> dict[str, bool]:
     """The names of what this kind of optimizer keeps for a parameter, and whether it has the parameter's shape."""
-    parameter = nn.Parameter(torch.zeros(2))
-    parameter.grad = torch.zeros(2)
+    parameter = nn.Parameter(torch.zeros(2, dtype=torch.float32, device="cpu"))
+    parameter.grad = torch.zeros(2, dtype=torch.float32, device="cpu")
     probe = type(optimizer).__new__(type(optimizer))
     Optimizer.__init__(probe, [parameter], dict(optimizer.defaults))
     probe.step()

@@ -10,6 +10,11 @@ class Conv4(nn.Module):
     """Four times [3x3 convolution, BatchNorm, 2x2 max-pool, dropout, ReLU]; Vinyals et al. (2016).
 
     Images (N, in_channels, H, W) -> features (N, channels * (H // 16) * (W // 16)), channel-major.
+
+    Args:
+        channels: of each convolution.
+        in_channels: channels of the images.
+        dropout: probability of dropout in each of the four stages.
     """
 
     def __init__(self, channels: int = 64, in_channels: int = 1, dropout: float = 0.0) -> None:
@@ -20,18 +25,18 @@ class Conv4(nn.Module):
         )
 
     def num_features(self, height: int, width: int) -> int:
-        """Number of features of an image of this size."""
+        """Number of features of an image of this size in pixels."""
         return self.channels * (height // 16) * (width // 16)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embed each image by itself (in training, BatchNorm looks at all of them)."""
+        """Features of each image by itself; in training BatchNorm uses the statistics of all of them."""
         return torch.flatten(self.layers(images), 1)
 
 
 class _Stage(nn.Sequential):
-    """Convolution, BatchNorm, pool, dropout, ReLU; in training on a CPU what follows the convolution is one operation.
+    """Convolution, BatchNorm, pool, dropout, ReLU; in training on a CPU one operation replaces the last four.
 
-    That is one only where the parts are still those of Conv-4, and nobody has hooks on them.
+    It does so only while the parts are those of Conv-4 and have no hooks.
     """
 
     def forward(self, images: Tensor) -> Tensor:

@@ -11,6 +11,10 @@ class ImpalaResNet(nn.Module):
     """Three stages of [3x3 convolution, 3x3 max-pool of stride 2, two residual blocks], ReLU; Espeholt et al. (2018).
 
     Images (N, in_channels, H, W) -> features (N, channels[-1] * h * w), channel-major, h = H halved once per stage, rounded up.
+
+    Args:
+        channels: of the stages.
+        in_channels: channels of the images.
     """
 
     def __init__(self, channels: tuple[int, ...] = (16, 32, 32), in_channels: int = 3) -> None:
@@ -20,13 +24,13 @@ class ImpalaResNet(nn.Module):
         self.layers = nn.Sequential(*(_stage(c, d) for c, d in zip(inputs, channels, strict=True)), nn.ReLU(inplace=True))
 
     def num_features(self, height: int, width: int) -> int:
-        """Number of features of an image of this size."""
+        """Number of features of an image of this size in pixels."""
         for _ in self.channels:
             height, width = (height + 1) // 2, (width + 1) // 2
         return self.channels[-1] * height * width
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embed each image by itself."""
+        """Features of each image by itself."""
         return torch.flatten(self.layers(images), 1)
 
 

@@ -10,9 +10,17 @@ DropoutType = Literal["base", "in_block", "2d", "2d_in_block"]
 class ResNet12(nn.Module):
     """Four residual blocks of three 3x3 convolutions, each block ending in a 2x2 max-pool; then the mean over space.
 
-    Images (N, in_channels, H, W), H and W at least 16, -> features (N, channels[3]). Widths in use: (64, 96, 128, 256) and
-    (64, 128, 256, 512). Dropout: `base` once, at the end of a block; `in_block` also after its first two activations;
-    `2d` and `2d_in_block` drop whole channels at the same places. Raises ValueError for an unknown dropout type.
+    Images (N, in_channels, H, W), H and W at least 16, -> features (N, channels[3]).
+
+    Args:
+        channels: of the four blocks. In use are (64, 96, 128, 256) and (64, 128, 256, 512).
+        in_channels: channels of the images.
+        dropout: probability of dropout.
+        dropout_type: `base` drops once, at the end of a block, `in_block` also after its first two activations; `2d` and
+            `2d_in_block` drop whole channels at the same places.
+
+    Raises:
+        ValueError: there is no such dropout type.
     """
 
     def __init__(
@@ -33,11 +41,11 @@ class ResNet12(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="leaky_relu")
 
     def num_features(self, height: int, width: int) -> int:
-        """Number of features of an image of any size."""
+        """Number of features of an image, whatever its size in pixels."""
         return self.channels[-1]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embed each image by itself (in training, BatchNorm looks at all of them)."""
+        """Features of each image by itself; in training BatchNorm uses the statistics of all of them."""
         maps: Tensor = self.layers(images)
         return maps.mean((2, 3))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from srwm.data.drawings.ink import SIDE, center_ink
 from srwm.data.drawings.letters import FIELD_SIDE, UNITS, Letters, letters_key, load_letters
+from srwm.data.draws import normal, uniform
 from srwm.data.images import ImageClasses, Split
 from srwm.data.io.cache import read_cache, write_cache
 from srwm.data.io.places import cache_dir
@@ -66,7 +67,7 @@ class GlyphDrawer:
         for start in range(0, len(classes), _AT_ONCE):
             letter, form = classes[start : start + _AT_ONCE].T
             first, past = torch.from_numpy(self.letters.offsets)[torch.stack([letter, letter + 1])]
-            face = first + ((past - first) * torch.rand(len(letter), generator=generator)).long()
+            face = first + ((past - first) * uniform(len(letter), generator=generator)).long()
             images[start : start + _AT_ONCE, 0] = self._draw(face, form, self.handwriting, generator)
         return self.classes_of(split, images)
 
@@ -81,7 +82,7 @@ class GlyphDrawer:
         kept = np.flatnonzero(faces_of > 1)
         classes = torch.from_numpy(self.letters.classes[split][kept])
         first, past = torch.from_numpy(self.letters.offsets)[torch.stack([classes[:, 0], classes[:, 0] + 1])]
-        faces = torch.cat([torch.arange(f, p) for f, p in zip(first.tolist(), past.tolist(), strict=True)])
+        faces = torch.cat([torch.arange(f, p, device="cpu") for f, p in zip(first.tolist(), past.tolist(), strict=True)])
         forms = classes[:, 1].repeat_interleave(past - first)
         parts = [slice(start, start + _AT_ONCE) for start in range(0, len(faces), _AT_ONCE)]
         images = np.concatenate([self._draw(faces[part], forms[part], PRINTED, None) for part in parts])[:, None]
@@ -97,7 +98,7 @@ class GlyphDrawer:
         fields = torch.from_numpy(self.letters.fields)[faces].float()
         grid = _grid(forms, hand, generator)
         outline, middle = F.grid_sample(fields, grid, padding_mode="border", align_corners=False).unbind(1)
-        draws = torch.rand(4, len(faces), 1, 1, generator=generator)
+        draws = uniform(4, len(faces), 1, 1, generator=generator)
         pixel = FIELD_SIDE / 28 * UNITS  # the letter takes about as much of its field as of the final image
         radius = pixel / 2 * hand.thinnest * (hand.thickest / hand.thinnest) ** draws[0]
         by_pen = draws[1] < hand.pen
@@ -129,17 +130,16 @@ def load_glyphs(instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]
 def _grid(forms: Tensor, hand: Handwriting, generator: torch.Generator | None) -> Tensor:
     """Where in a field each pixel of the page lies, (B, 36, 36, 2): symmetry, affine and elastic augmentation."""
     count = len(forms)
-    angle, shear, stretch = (2 * torch.rand(3, count, generator=generator) - 1) * torch.tensor(
-        [[math.radians(hand.degrees)], [hand.shear], [hand.stretch / 2]]
-    )
-    angle = angle + forms % 4 * (math.pi / 2)
+    limits = torch.tensor([[math.radians(hand.degrees)], [hand.shear], [hand.stretch / 2]], dtype=torch.float32, device="cpu")
+    angle, shear, stretch = (2 * uniform(3, count, generator=generator) - 1) * limits
+    angle = angle + (forms % 4).float() * (math.pi / 2)
     mirror = 1 - 2 * (forms >= 4)
     cos, sin = angle.cos(), angle.sin()
     wide, high = stretch.exp(), (-stretch).exp()
     zero = torch.zeros_like(angle)
     rows = [mirror * wide * (cos + shear * sin), mirror * wide * (shear * cos - sin), zero, high * sin, high * cos, zero]
     affine = 1.1 * torch.stack(rows, 1).view(-1, 2, 3)
-    bends = 2 * hand.waves * torch.randn(count, 2, _KNOTS**2, generator=generator)
+    bends = 2 * hand.waves * normal(count, 2, _KNOTS**2, generator=generator)
     places = torch.cat([affine, bends], 2) @ _grid_basis()
     return places.view(count, 2, _PAGE, _PAGE).permute(0, 2, 3, 1)
 
@@ -147,8 +147,8 @@ def _grid(forms: Tensor, hand: Handwriting, generator: torch.Generator | None) -
 @lru_cache(maxsize=1)
 def _grid_basis() -> Tensor:
     """What a pixel's place in the field is made of, (3 + 16, 36 * 36): x, y, 1, and the smooth bend that each knot makes."""
-    axis = (2 * torch.arange(_PAGE) + 1) / _PAGE - 1
+    axis = (2 * torch.arange(_PAGE, dtype=torch.float32, device="cpu") + 1) / _PAGE - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
-    knots = torch.eye(_KNOTS**2).view(-1, 1, _KNOTS, _KNOTS)
+    knots = torch.eye(_KNOTS**2, dtype=torch.float32, device="cpu").view(-1, 1, _KNOTS, _KNOTS)
     bends = F.interpolate(knots, (_PAGE, _PAGE), mode="bicubic", align_corners=True).flatten(1)
     return torch.cat([torch.stack([x, y, torch.ones_like(x)]).flatten(1), bends])

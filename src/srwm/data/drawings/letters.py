@@ -226,7 +226,7 @@ def _looks(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _fields(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Distance fields (B, 2, 48, 48) of pictures (B, 48, 48)."""
     ink = torch.from_numpy(pictures) > 127
-    outline = _distance(~ink) - _distance(ink) + torch.where(ink, -0.5, 0.5)
+    outline = _distance(~ink) - _distance(ink) + torch.where(ink, -0.5, 0.5).float()
     middle = _distance(_thinned(ink))
     coded = torch.stack([128 + UNITS * outline, UNITS * middle], 1)
     return coded.round().clamp(0, 255).to(torch.uint8).numpy()
@@ -234,7 +234,7 @@ def _fields(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _distance(of: torch.Tensor) -> torch.Tensor:
     """Euclidean distance of every pixel to the nearest True one, at most about 12 pixels, (B, S, S)."""
-    square = torch.where(of, 0.0, 2.0 * _FARTHEST**2)
+    square = torch.where(of, 0.0, 2.0 * _FARTHEST**2).float()
     for axis in (1, 2):
         best = square.clone()
         for step in range(1, _FARTHEST + 1):
@@ -249,7 +249,7 @@ def _distance(of: torch.Tensor) -> torch.Tensor:
 def _thinned(ink: torch.Tensor) -> torch.Tensor:
     """Strokes thinned to lines of one pixel (Zhang and Suen, 1984), (B, S, S) bool."""
     whole = ink.to(torch.uint8)
-    active = torch.arange(len(ink))
+    active = torch.arange(len(ink), device="cpu")
     while len(active):
         ink = whole[active]
         before = ink.clone()

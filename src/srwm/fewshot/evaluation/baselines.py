@@ -49,7 +49,7 @@ def prototype_labels(features: Sequence[Tensor], episodes: Episodes) -> Tensor:
     Squared distances of several views of the images add up.
     """
     ways = int(episodes.support_labels.max()) + 1
-    total = torch.zeros(())
+    total = torch.zeros((), dtype=torch.float32, device="cpu")
     for view in features:
         sums, counts = class_sums(view[episodes.support], episodes.support_labels, ways)
         total = total + prototype_logits(view[episodes.query], sums, counts)

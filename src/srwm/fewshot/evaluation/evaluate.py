@@ -69,15 +69,19 @@ def evaluate(
     generator = torch.Generator().manual_seed(seed)
 
     def predict(drawn: Episodes) -> Tensor:
-        total = torch.zeros(())
+        total = torch.zeros((), dtype=torch.float64, device="cpu")
         for number in range(tta_passes):
-            read = drawn if number == 0 else drawn.reordered(torch.randperm(drawn.support.shape[1], generator=generator))
+            read = drawn if number == 0 else drawn.reordered(_permutation(drawn.support.shape[1], generator))
             total = total + episode_logits(model, known[number % len(known)], read).cpu().double().softmax(-1)
         return total.argmax(-1)
 
     with evaluation_mode(model):
         known = embed_views(model, data, tta_passes) if features is None else features
         return score(predict, data, shape, episodes, seed)
+
+
+def _permutation(length: int, generator: torch.Generator) -> Tensor:
+    return torch.randperm(length, generator=generator, device="cpu")
 
 
 def _check_passes(tta_passes: int) -> None:
@@ -113,7 +117,7 @@ def embed_all(model: EpisodeModel, data: ImageClasses, index: Tensor | None = No
     """
     device = next(model.parameters()).device
     images = torch.from_numpy(data.images)
-    chosen = torch.arange(len(images)) if index is None else index
+    chosen = torch.arange(len(images), device="cpu") if index is None else index
 
     def embed(part: Tensor) -> Tensor:
         given = to_input(images[part].to(device), data)

@@ -7,16 +7,25 @@ from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.prototypes import PrototypicalNetwork
 from srwm.fewshot.models.sequence import FewShotModel
+from srwm.training.modes import float32_defaults
 
 
-def build_model(config: ModelConfig) -> EpisodeModel:
+def build_model(config: ModelConfig, device: str = "cpu") -> EpisodeModel:
     """A model whose convolution kernels lie channels last in memory, the fastest order on CPUs.
+
+    Args:
+        config: what is built.
+        device: where its tensors lie; on "meta" they have shapes and no numbers.
+
+    Returns:
+        The model, float32, whatever PyTorch's defaults are.
 
     Raises:
         UserError: the configuration does not fit itself.
     """
     try:
-        model = PrototypicalNetwork(config) if config.head == "prototypes" else FewShotModel(config)
+        with float32_defaults(device):
+            model = PrototypicalNetwork(config) if config.head == "prototypes" else FewShotModel(config)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"model: {error}") from error
     for parameter in model.stem.parameters():

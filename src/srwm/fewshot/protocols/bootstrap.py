@@ -93,5 +93,5 @@ def match_outputs(logits: Tensor, target: Tensor) -> Tensor:
 def match_states(state: State, target: State) -> Tensor:
     """Mean squared difference, (), over all floating numbers of two states; the target is a constant."""
     pairs = [(a, b.detach()) for a, b in zip(leaves(state), leaves(target), strict=True) if a.is_floating_point()]
-    total = sum((F.mse_loss(a, b, reduction="sum") for a, b in pairs), torch.zeros(()))
+    total = sum((F.mse_loss(a, b, reduction="sum") for a, b in pairs), torch.zeros((), dtype=torch.float32, device="cpu"))
     return total / max(1, sum(a.numel() for a, _ in pairs))

@@ -64,12 +64,12 @@ class TwoTaskSampler:
         """The next step."""
         first, second = self.first.sample(), self.second.sample()
         second = second._replace(classes=second.classes + self.first_classes)
-        swapped = bool(torch.randint(2, (), generator=self.generator))
+        swapped = bool(torch.randint(2, (), generator=self.generator, device="cpu"))
         tasks = (second, first) if swapped else (first, second)
         lengths = []
         for task in tasks:
             streams, steps = task.episodes.labels.shape
-            lengths.append(steps - torch.randint(self.trim + 1, (streams,), generator=self.generator))
+            lengths.append(steps - torch.randint(self.trim + 1, (streams,), generator=self.generator, device="cpu"))
         return join(*tasks, *lengths)
 
 
@@ -79,7 +79,8 @@ def join(first: Step[Streams], second: Step[Streams], first_steps: Tensor, secon
     What is left over at the end is masked, and images that no stream shows are dropped.
     """
     (a, a_labels, _), (b, b_labels, _) = first.episodes, second.episodes
-    real = torch.cat([torch.arange(a.shape[1]) < first_steps[:, None], torch.arange(b.shape[1]) < second_steps[:, None]], dim=1)
+    lengths = (a.shape[1], first_steps), (b.shape[1], second_steps)
+    real = torch.cat([torch.arange(steps, device="cpu") < kept[:, None] for steps, kept in lengths], dim=1)
     kept = (~real).byte().argsort(dim=1, stable=True)[:, : int(real.sum(1).max())]
     images = torch.cat([a, b + len(first.images)], dim=1).gather(1, kept)
     labels = torch.cat([a_labels, b_labels], dim=1).gather(1, kept)

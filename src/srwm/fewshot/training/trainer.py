@@ -74,7 +74,7 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         self._optimizer.zero_grad()
-        seeds = torch.randint(2**62, (self.config.accumulate,), generator=self._seeds)[self._batches].tolist()
+        seeds = torch.randint(2**62, (self.config.accumulate,), generator=self._seeds, device="cpu")[self._batches].tolist()
         values = [self._backward(seed, number, is_last=seed == seeds[-1]) for seed in seeds]
         self._clip_gradient(number)
         self._optimizer.step()
