@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srwm.data.images import SPLITS, ImageClasses, Split
+from srwm.data.io.archive import unpack
 from srwm.data.io.cache import Decoded, cached_classes, files_key
-from srwm.data.io.download import fetch_archive, unpack
+from srwm.data.io.download import fetch_archive
 from srwm.data.io.places import cache_dir, named_folder
 from srwm.data.io.safe_pickle import load_pickle, text, whole_numbers
 from srwm.errors import UserError
