@@ -100,8 +100,7 @@ class TrainConfig:
     RENAMED_VALUES: ClassVar = {name: {"omniglot-centred": "omniglot-centered"} for name in ("data", "second_data")}
 
     data: DatasetName = "omniglot"
-    """omniglot, omniglot-centered, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class folders of
-    one's own"""
+    """data set; the help shows the names that `DatasetName` has"""
     second_data: DatasetName | None = None
     """data set of the other task of the `sequential` protocol"""
     protocol: ProtocolName = "synchronous"
