@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,11 @@ def test_the_help_names_every_data_set(capsys):
         main(["fewshot", "train", "cpu-omniglot-1shot", "--help"])
     shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
     assert f"--data STR {', '.join(DATA_SETS)}, or folder:PATH for class folders" in shown
+
+
+def test_the_user_guide_names_every_data_set():
+    guide = (Path(__file__).parents[2] / "docs" / "fewshot.md").read_text()
+    assert [name for name in DATA_SETS if f"`{name}`" not in guide] == []
 
 
 def test_a_data_set_is_one_entry(monkeypatch):
