@@ -18,9 +18,16 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 class ImageClasses:
     """Images sorted by class; classes may have different numbers of images.
 
-    Shapes: images (I, C, H, W) uint8, offsets (classes + 1) int64: class c owns images[offsets[c]:offsets[c + 1]].
-    normalization (2, C) float32, if there is one: the mean and deviation of each channel in [0, 1], which models subtract and
-    divide by. Raises ValueError where these do not fit together.
+    Args:
+        name: the name of the data set and split, as results show it.
+        images: (I, C, H, W) uint8.
+        offsets: (classes + 1,) int64; class c owns images[offsets[c]:offsets[c + 1]].
+        class_names: one name per class.
+        normalization: (2, C) float32, mean and deviation of each channel in [0, 1], which models subtract and divide by; None:
+            models see images divided by 255.
+
+    Raises:
+        ValueError: these do not fit together.
     """
 
     name: str
@@ -46,7 +53,7 @@ class ImageClasses:
 
     @classmethod
     def from_groups(cls, name: str, groups: Sequence[NDArray[np.uint8]], class_names: Sequence[str]) -> "ImageClasses":
-        """Join one array (instances, C, H, W) per class."""
+        """Join one array (instances, C, H, W) uint8 per class."""
         offsets = np.cumsum([0, *(len(group) for group in groups)], dtype=np.int64)
         return cls(name, np.concatenate(groups), offsets, tuple(class_names))
 
@@ -84,7 +91,7 @@ def with_rotations(data: ImageClasses) -> ImageClasses:
 
 
 def check_apart(root: Path, splits: Mapping[Split, Iterable[str]]) -> None:
-    """Raise UserError where a class, by its name, is in two splits: those of a test must be new."""
+    """Raise UserError where a class name is in two splits: test classes must be unseen in training."""
     seen = [name for names in splits.values() for name in names]
     if len(set(seen)) < len(seen):
         raise UserError(

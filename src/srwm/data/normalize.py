@@ -1,4 +1,4 @@
-"""Data sets whose channels have mean 0 and deviation 1 for the models that see them."""
+"""Data sets whose channels have mean 0 and deviation 1 as models see them."""
 
 import dataclasses
 
@@ -10,9 +10,13 @@ _AT_ONCE = 1024
 
 
 def normalized(splits: dict[Split, ImageClasses]) -> dict[Split, ImageClasses]:
-    """The same images, all splits with the mean and deviation of each channel over the training images.
+    """The same images; every split gets the mean and deviation of each channel over the training images.
 
-    A channel that is the same everywhere keeps its scale.
+    Args:
+        splits: the data set.
+
+    Returns:
+        The data set with `normalization` (2, C). A constant channel keeps its scale.
     """
     train = splits["train"].images
     count = train.size // train.shape[1]

@@ -1,4 +1,4 @@
-"""Data sets at another size: all images of a run have the shape that its model takes."""
+"""Data sets at another image size: all images of a run have the shape that its model takes."""
 
 import dataclasses
 import hashlib
@@ -16,10 +16,19 @@ _AT_ONCE = 4096
 
 
 def resized(splits: dict[Split, ImageClasses], image_shape: tuple[int, ...]) -> dict[Split, ImageClasses]:
-    """Every image brought to (C, H, W), C = 1 or 3: Pillow's antialiased Lanczos resize; gray becomes three equal channels.
+    """The splits with every image resized by antialiased Lanczos; gray becomes three equal channels.
 
-    What has this shape already stays as it is; the rest is computed once and then mapped from the cache.
-    Raises UserError for a shape that images cannot be brought to.
+    Images that have the shape already stay as they are. Others are computed once and then mapped from the cache.
+
+    Args:
+        splits: the data set.
+        image_shape: (C, H, W), C = 1 or 3.
+
+    Returns:
+        The same classes with images (I, C, H, W) uint8.
+
+    Raises:
+        UserError: the images cannot have this shape.
     """
     return {split: _resized(data, image_shape) for split, data in splits.items()}
 

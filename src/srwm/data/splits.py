@@ -1,7 +1,11 @@
-"""The data sets by name."""
+"""The data sets by name: the one place that knows them."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
+
+from typing_extensions import Doc
 
 from srwm.data.drawings.glyphs import load_glyphs
 from srwm.data.images import ImageClasses, Split
@@ -12,40 +16,57 @@ from srwm.data.sets.mixture import load_mixture
 from srwm.data.sets.omniglot import load_omniglot
 from srwm.errors import UserError
 
-DatasetName: TypeAlias = str
+
+class DataSet(NamedTuple):
+    """A data set: how it is loaded, and the form of its images."""
+
+    load: Callable[[Path | None], dict[Split, ImageClasses]]
+    """the splits from a folder of data; None: from `$SRWM_DATA` or the cache"""
+    centered: bool = False
+    """whether images are centered ink, as `srwm.data.drawings.ink.normalize_ink` makes of any image"""
+
+
+def _glyphs(data_dir: Path | None) -> dict[Split, ImageClasses]:
+    return load_glyphs(instances=8)
+
+
+DATA_SETS = {
+    "omniglot": DataSet(load_omniglot),
+    "omniglot-centered": DataSet(partial(load_omniglot, centered=True), centered=True),
+    "glyphs": DataSet(_glyphs, centered=True),
+    "omniglot+glyphs": DataSet(load_mixture, centered=True),
+    "mini-imagenet": DataSet(load_mini_imagenet),
+    "fc100": DataSet(load_fc100),
+    "cifar-fs": DataSet(load_cifarfs),
+}
 FOLDER = "folder:"
-CENTERED = ("omniglot-centered", "glyphs", "omniglot+glyphs")
-"""Data sets whose images are centered ink, as `srwm.data.drawings.ink.normalize_ink` makes of any image."""
-NAMES = ("omniglot", "omniglot-centered", "glyphs", "omniglot+glyphs", "mini-imagenet", "fc100", "cifar-fs")
+CENTERED = tuple(name for name, data_set in DATA_SETS.items() if data_set.centered)
+"""Names of the data sets of centered ink."""
+DatasetName: TypeAlias = Annotated[str, Doc(f"{', '.join(DATA_SETS)}, or {FOLDER}PATH for class folders of one's own")]
+"""A key of `DATA_SETS`, or folder:PATH."""
 
 
 def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, ImageClasses]:
-    """Training, validation and test classes of a data set; `data_dir` as in its loader.
+    """Training, validation and test classes of a data set.
 
-    name: omniglot, omniglot-centered, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for class
-    folders of one's own.
-    Of glyphs alone there are 8 drawings a letter, quickly made; in the mixture 20, as in Omniglot.
     Images are uint8; models see them divided by 255, and normalized where `srwm.data.normalize` is applied to the splits.
-    Raises UserError for another name, or as the loader does.
+    `glyphs` has 8 drawings of each letter, quickly made; in the mixture it is 20, as in Omniglot.
+
+    Args:
+        name: a key of `DATA_SETS`, or folder:PATH for class folders of one's own.
+        data_dir: the folder of the data, as in the loader of the data set; None: `$SRWM_DATA`, else the cache.
+
+    Returns:
+        The classes of "train", "val" and "test".
+
+    Raises:
+        UserError: the name is another one, or as the loader raises.
     """
-    match name:
-        case "omniglot":
-            return load_omniglot(data_dir)
-        case "omniglot-centered":
-            return load_omniglot(data_dir, centered=True)
-        case "glyphs":
-            return load_glyphs(instances=8)
-        case "omniglot+glyphs":
-            return load_mixture(data_dir)
-        case "mini-imagenet":
-            return load_mini_imagenet(data_dir)
-        case "fc100":
-            return load_fc100(data_dir)
-        case "cifar-fs":
-            return load_cifarfs(data_dir)
     if name.startswith(FOLDER):
         return load_folder(_path(name.removeprefix(FOLDER)))
-    raise UserError(f"data: expected {', '.join(NAMES)} or {FOLDER}PATH, got {name!r}")
+    if name not in DATA_SETS:
+        raise UserError(f"data: expected {', '.join(DATA_SETS)} or {FOLDER}PATH, got {name!r}")
+    return DATA_SETS[name].load(data_dir)
 
 
 def _path(given: str) -> Path:

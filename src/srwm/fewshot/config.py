@@ -52,8 +52,7 @@ class TrainConfig:
     RENAMED_VALUES: ClassVar = {name: {"omniglot-centred": "omniglot-centered"} for name in ("data", "second_data")}
 
     data: DatasetName = "omniglot"
-    """omniglot, omniglot-centered, glyphs, omniglot+glyphs, mini-imagenet, fc100, cifar-fs, or folder:PATH for your own folder
-    of class folders"""
+    """data set; the help shows the names that `DatasetName` has"""
     second_data: DatasetName | None = None
     """data set of the second task, for a protocol with two tasks such as `sequential`"""
     protocol: str = "synchronous"

@@ -179,7 +179,7 @@ def test_a_hostile_archive_is_refused_before_anything_is_written(tmp_path, monke
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, archive, monkeypatch):
-    monkeypatch.setattr("srwm.data.io.download.MAX_UNPACKED", 1000)
+    monkeypatch.setattr("srwm.data.io.archive.MAX_UNPACKED", 1000)
     with pytest.raises(UserError, match="would unpack to over"):
         load_fc100(archive)
 

@@ -1,4 +1,4 @@
-"""Letters drawn by a program: an endless data set without a download."""
+"""Letters drawn by a program: a data set of any size without a download."""
 
 import math
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class GlyphDrawer:
         self.handwriting = Handwriting() if handwriting is None else handwriting
 
     def draw(self, split: Split, seed: int, instances: int) -> ImageClasses:
-        """`instances` images of every class of a split, each by a drawer of its own: a random face and augmentation."""
+        """Images of every class of a split, `instances` per class, each with a random face and augmentation."""
         classes = torch.from_numpy(self.letters.classes[split]).repeat_interleave(instances, 0)
         generator = torch.Generator().manual_seed(seed)
         images = np.empty((len(classes), 1, SIDE, SIDE), np.uint8)
@@ -110,13 +110,20 @@ class GlyphDrawer:
 
 
 def load_glyphs(instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]:
-    """Letters as classes, `instances` drawings of each, (1, 28, 28), ink bright.
+    """Letters as classes, ink bright; drawn once, then read from the cache.
 
     Scripts and faces of the splits differ: Latin, Greek, Cyrillic, Arabic, Canadian syllabics and others to train, in
     sans-serif and book faces; Hebrew, Lao, Lisu and N'Ko to validate; Armenian and Georgian (Mkhedruli alone, since Omniglot
     has Asomtavruli to train) in DejaVu Serif and DejaVu Sans Mono, faces of no other split, to test. Letters that look the
     same are one class. Training letters rotated by 90 degrees or mirrored are classes of their own where they look like no
-    other. Drawn once, then read from the cache.
+    other.
+
+    Args:
+        instances: drawings per letter.
+        seed: seed of the drawings.
+
+    Returns:
+        Images (1, 28, 28) by split.
     """
     drawer = GlyphDrawer()
     path = cache_dir() / f"glyphs-{letters_key()}-{_FORMAT}-{instances}-{seed}.npz"

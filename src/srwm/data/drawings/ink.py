@@ -22,23 +22,38 @@ Array = NDArray[np.float32]
 
 
 def normalize_ink(image: "NDArray[np.generic] | Image") -> NDArray[np.uint8]:
-    """One drawing, as users bring it -> (28, 28) uint8, ink bright on 0.
+    """One drawing or photograph of a letter, normalized: ink bright on 0, centered, of one size.
 
-    image: (H, W), (1, H, W), (H, W, 3) or (H, W, 4), uint8 or floating in [0, 1], or a PIL image; 1 to 8192 pixels a side.
     The commoner brightness, that of the border above all, is the background: ink may be dark on light or light on dark.
     An even gradient and noise of the background are taken off, the box around the ink is scaled so that its longer side is
     22 pixels and centered, and brightness is stretched, so that thin strokes of a huge drawing stay bright.
-    Where there is no ink (one brightness, or noise alone), all is 0. Of an image with transparency, what is see-through is
-    background. Raises ValueError, naming image, for another shape, type, size or value (NaN, infinite, out of range).
+    Where there is no ink (one brightness, or noise alone), all is 0. What is transparent is background. Pillow images are read
+    as `srwm.data.io.decode.upright` does.
+
+    Args:
+        image: (H, W), (1, H, W), (H, W, 3) or (H, W, 4), uint8 or floating in [0, 1], or a PIL image; 1 to 8192 pixels a side.
+
+    Returns:
+        (28, 28) uint8.
+
+    Raises:
+        ValueError: image has another shape, type, size or value (NaN, infinite, out of range), or is damaged.
     """
     ink: NDArray[np.uint8] = normalize_ink_images(_gray(image)[None, None])[0, 0]
     return ink
 
 
 def normalize_ink_images(images: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Every image on its own as `normalize_ink` does it: (I, 1, H, W), uint8 or floating in [0, 1] -> (I, 1, 28, 28) uint8.
+    """Several images, each normalized on its own as by `normalize_ink`.
 
-    Raises ValueError as `normalize_ink` does, naming images.
+    Args:
+        images: (I, 1, H, W), uint8 or floating in [0, 1].
+
+    Returns:
+        (I, 1, 28, 28) uint8.
+
+    Raises:
+        ValueError: as `normalize_ink`, for images.
     """
     if images.ndim != 4 or images.shape[1] != 1:
         raise ValueError(f"images: expected (I, 1, H, W), got {images.shape}")

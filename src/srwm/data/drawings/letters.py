@@ -61,10 +61,13 @@ _SCRIPTS: dict[Split, Scripts] = {
 class Letters:
     """Letters that differ in look, each in the faces that its split may use.
 
-    Shapes: fields (F, 2, 48, 48) uint8, one per letter and face: 128 + 8 * the distance to the outline, positive inside,
-    and 8 * the distance to the middle of the strokes, both in pixels. offsets (letters + 1): letter l owns
-    fields[offsets[l]:offsets[l + 1]]. classes: of each split, (classes, 2) int64: a letter and one of the eight symmetries of
-    the square (s % 4 quarter turns counter-clockwise, mirrored first where s >= 4; always 0 but in training).
+    Args:
+        fields: (F, 2, 48, 48) uint8, one per letter and face: 128 + 8 * the distance to the outline, positive inside, and
+            8 * the distance to the middle of the strokes, both in pixels.
+        offsets: (letters + 1,); letter l owns fields[offsets[l]:offsets[l + 1]].
+        names: one name per letter.
+        classes: (classes, 2) int64 by split: a letter and one of the eight symmetries of the square (s % 4 quarter turns
+            counter-clockwise, mirrored first where s >= 4; 0 outside of training).
     """
 
     fields: NDArray[np.uint8]
@@ -86,9 +89,19 @@ def load_letters() -> Letters:
 
 
 def load_font_letters(fonts: Sequence[Path], scripts: Scripts, variations: Sequence[str | None] = (None,)) -> Letters:
-    """The letters of other scripts and fonts, to test: every font file, of variable ones each named variation, is a face.
+    """The letters of other scripts and fonts, as a test split.
 
-    Raises OSError for a file that is no font, ValueError where no font has a letter of these scripts.
+    Args:
+        fonts: font files; each is a face.
+        scripts: ranges of code points by the name of the script.
+        variations: named variations of variable fonts; each is a face of its own.
+
+    Returns:
+        The letters that the fonts have.
+
+    Raises:
+        OSError: a file is no font.
+        ValueError: no font has a letter of these scripts.
     """
     found = dict(_drawn(scripts, [_Face(font, variation) for font in fonts for variation in variations]))
     if not found:

@@ -23,10 +23,18 @@ Decoded = tuple[dict[str, int], Iterable[NDArray[np.uint8]]]
 
 
 def cached_classes(name: str, key: str, decode: Callable[[], Decoded]) -> ImageClasses:
-    """The classes that `decode` gives, from the cache where they have been decoded before under this name and key.
+    """Decoded classes, from the cache if they were decoded before under this name and key.
 
-    The images are mapped copy-on-write from a file: writing to them changes no other reader and not the file. Safe with
-    several processes at once. Where nothing can be written, a warning says so and the images are in memory.
+    The images are mapped copy-on-write from a file: writing to them changes neither the file nor other readers. Several
+    processes may call at once. Where nothing can be written, a warning says so and the images are in memory.
+
+    Args:
+        name: the name of the data set and split.
+        key: changes with the files and with the form of the decoded images (`files_key`).
+        decode: decodes the data set; called where the cache lacks it.
+
+    Returns:
+        The classes under `name`; control characters of class names are escaped.
     """
     path = cache_dir() / f"{name}-{key}.npy"
     data = _read(name, path)
@@ -75,7 +83,7 @@ def files_key(form: str, root: Path, paths: Iterable[str]) -> str:
 
 
 def read_cache(path: Path) -> dict[str, NDArray[Any]] | None:
-    """The arrays that `write_cache` kept at `path`, by name; None where there are none or they cannot be read."""
+    """The arrays that `write_cache` kept at `path`, by name; None if there are none or they cannot be read."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
@@ -84,7 +92,7 @@ def read_cache(path: Path) -> dict[str, NDArray[Any]] | None:
 
 
 def write_cache(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Keep arrays at `path` for the next time; a warning tells where that cannot be done."""
+    """Keep arrays at `path` for the next time; a warning says where that cannot be done."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     try:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srwm.data.images import SPLITS, ImageClasses, Split
+from srwm.data.io.archive import unpack
 from srwm.data.io.cache import Decoded, cached_classes, files_key
-from srwm.data.io.download import fetch_archive, unpack
+from srwm.data.io.download import fetch_archive
 from srwm.data.io.places import cache_dir, named_folder
 from srwm.data.io.safe_pickle import load_pickle, text, whole_numbers
 from srwm.errors import UserError
@@ -54,9 +55,17 @@ class _Cifar100(NamedTuple):
 def load_fc100(data_dir: Path | None = None) -> dict[Split, ImageClasses]:
     """60 / 20 / 20 classes of 600 images (3, 32, 32), no superclass in two splits (Oreshkin et al., 2018, TADAM).
 
-    Read from `data_dir`, else `$SRWM_DATA`, else the cache, into which the official archive is downloaded once. The named
-    folder holds `cifar-100-python/` or `cifar-100-python.tar.gz`, or is one of them. Decoded once and mapped from the cache.
-    Raises UserError where there is no data, it is damaged or not what it should be, or the download fails.
+    Decoded once and mapped from the cache.
+
+    Args:
+        data_dir: a folder that holds `cifar-100-python/` or `cifar-100-python.tar.gz`, or one of these; None: `$SRWM_DATA`,
+            else the cache, into which the official archive is downloaded once.
+
+    Returns:
+        The classes by split.
+
+    Raises:
+        UserError: there is no data, it is damaged or of another form, or the download fails.
     """
 
     def split_of(name: str, superclass: int) -> Split:
@@ -69,7 +78,7 @@ def load_cifarfs(data_dir: Path | None = None) -> dict[Split, ImageClasses]:
     """64 / 16 / 20 classes of 600 images (3, 32, 32), split at random by Bertinetto et al. (2019), R2-D2.
 
     The lists of classes are those in pytorch-meta (torchmeta/datasets/assets/cifar100/cifar-fs), equal in other repositories.
-    Read and raises as `load_fc100`.
+    Args, Returns and Raises as in `load_fc100`.
     """
 
     def split_of(name: str, superclass: int) -> Split:
@@ -79,9 +88,16 @@ def load_cifarfs(data_dir: Path | None = None) -> dict[Split, ImageClasses]:
 
 
 def find_cifar100(data_dir: Path | None = None) -> Path:
-    """The unpacked folder of CIFAR-100's Python version, or its archive; downloaded if no folder is named.
+    """The unpacked folder of CIFAR-100's Python version, or its archive; downloads it if no folder is named.
 
-    Raises UserError where a named folder holds neither, or the download fails.
+    Args:
+        data_dir: as in `load_fc100`.
+
+    Returns:
+        The folder or the archive.
+
+    Raises:
+        UserError: a named folder holds neither, or the download fails.
     """
     named = named_folder(data_dir)
     if named is not None:

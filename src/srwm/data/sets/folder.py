@@ -20,11 +20,16 @@ def load_folder(root: Path) -> dict[Split, ImageClasses]:
     """Images from `root`/{train,val,test}/<class>/, or from `root`/<class>/ with the classes split 60 / 20 / 20.
 
     The split of the second form depends on the names of the classes alone: in the order of a hash of the name, the first
-    60 % train, the next 20 % validate, the rest test. Images become (1, 28, 28) where all files are grayscale, else
-    (3, 84, 84) RGB; their brightness stays as it is. Decoded once into the cache and mapped from there. They go by the name
-    of the path as it was given.
-    Raises UserError where there are no such folders, a class is in two splits or has no images, or a file is corrupt, too large
-    or too deep.
+    60 % train, the next 20 % validate, the rest test. Images are decoded once (`picture_to_array`) and mapped from the cache.
+
+    Args:
+        root: the folder. Its path, as it is given, names the data sets.
+
+    Returns:
+        Images (1, 28, 28) if all files are grayscale, else (3, 84, 84) RGB, by split.
+
+    Raises:
+        UserError: there are no such folders, a class is in two splits or has no images, or a file is damaged or too large.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
@@ -51,9 +56,18 @@ def load_folder(root: Path) -> dict[Split, ImageClasses]:
 
 
 def class_folders(root: Path) -> dict[str, list[str]]:
-    """The image files of every folder in `root`, both in alphabetical order; hidden files and folders are passed over.
+    """The image files of every folder in `root`, in alphabetical order.
 
-    A warning tells of files that are no images by their name. Raises UserError where there are no folders or one has no image.
+    Hidden files and folders are passed over; a warning names other files that are no images by their name.
+
+    Args:
+        root: the folder of class folders.
+
+    Returns:
+        Paths of image files by class name.
+
+    Raises:
+        UserError: there are no folders, or one has no image.
     """
     classes: dict[str, list[str]] = {}
     others: list[str] = []

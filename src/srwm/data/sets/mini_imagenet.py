@@ -37,11 +37,18 @@ _MOST_LABELS = 1000
 def load_mini_imagenet(data_dir: Path | None = None) -> dict[Split, ImageClasses]:
     """64 / 16 / 20 classes of 600 images (3, 84, 84); classes are named by their WordNet id, in alphabetical order.
 
-    Read from `data_dir`, else `$SRWM_DATA`, in any of these layouts, in that folder or in `mini_imagenet/` below it:
-    {train,val,test}.csv (filename,label) with the images in `images/`, beside the tables or in a folder per class;
-    {train,val,test}/<class>/; mini-imagenet-cache-{train,val,test}.pkl; miniImageNet_category_split_*.pickle.
-    Decoded once into the cache and mapped from there.
-    Raises UserError where there is no data, it is incomplete, or a file is missing, corrupt or not what it should be.
+    Decoded once and mapped from the cache. The layouts: {train,val,test}.csv (filename,label) with the images in `images/`,
+    beside the tables or in a folder per class; {train,val,test}/<class>/; mini-imagenet-cache-{train,val,test}.pkl;
+    miniImageNet_category_split_*.pickle.
+
+    Args:
+        data_dir: a folder that has one of the layouts in itself or in `mini_imagenet/`; None: `$SRWM_DATA`, else the cache.
+
+    Returns:
+        The classes by split.
+
+    Raises:
+        UserError: there is no data, it is incomplete, or a file is missing, damaged or of another form.
     """
     root = find_mini_imagenet(data_dir)
     names = _pickles(root)
@@ -55,9 +62,16 @@ def load_mini_imagenet(data_dir: Path | None = None) -> dict[Split, ImageClasses
 
 
 def find_mini_imagenet(data_dir: Path | None = None) -> Path:
-    """The folder that holds one of the known layouts: `data_dir` (else `$SRWM_DATA`, else the cache) or one below it.
+    """The folder that holds one of the known layouts.
 
-    Raises UserError, which says how to get the data, where there is none: its license forbids to hand it on.
+    Args:
+        data_dir: that folder or the one above it; None: `$SRWM_DATA`, else the cache.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: there is no data; it says how to get them, since their license forbids a download.
     """
     named = named_folder(data_dir) or cache_dir()
     for root in (named / folder for folder in _FOLDERS):

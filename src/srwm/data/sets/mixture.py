@@ -11,22 +11,38 @@ from srwm.data.sets.omniglot import load_omniglot
 
 
 def load_mixture(data_dir: Path | None = None, instances: int = 20, seed: int = 0) -> dict[Split, ImageClasses]:
-    """The classes of Omniglot (as in `load_omniglot`, centered) and then those of `load_glyphs`, split by split.
+    """The classes of Omniglot (centered) and then those of the glyphs, split by split.
 
-    Raises UserError as `load_omniglot` does.
+    Args:
+        data_dir: the folder of Omniglot, as in `load_omniglot`.
+        instances: drawings per glyph.
+        seed: seed of the drawings.
+
+    Returns:
+        The classes by split, images (1, 28, 28).
+
+    Raises:
+        UserError: as `load_omniglot`.
     """
     omniglot, glyphs = load_omniglot(data_dir, centered=True), load_glyphs(instances, seed)
     return {split: join(f"omniglot+glyphs-{split}", [omniglot[split], glyphs[split]]) for split in omniglot}
 
 
 def load_tests(data_dir: Path | None = None, instances: int = 20, seed: int = 0) -> dict[str, ImageClasses]:
-    """What a learner of the mixture is tested on, apart: characters of Omniglot, drawn glyphs, printed glyphs.
+    """The test sets of the mixture: characters of Omniglot, drawn glyphs, printed glyphs.
 
-    No character of theirs trains or validates, and no script or face of the glyphs trains, in either part of the mixture.
-    Four alphabets of Omniglot's test have a relative in training (the rest of Gurmukhi; Malayalam: Grantha; Old Church
-    Slavonic: Cyrillic; Syriac Serto: Estrangelo), and its validation, which chooses the weights, has Armenian and Mkhedruli
-    drawn by hand.
-    Raises UserError as `load_omniglot` does.
+    None of their characters is in training or validation, and no script or face of the glyphs is in training. Four alphabets of
+    Omniglot's test have a relative in training (the rest of Gurmukhi; Malayalam: Grantha; Old Church Slavonic: Cyrillic; Syriac
+    Serto: Estrangelo). Validation, which chooses the weights, has Armenian and Mkhedruli drawn by hand.
+
+    Args:
+        data_dir, instances, seed: as in `load_mixture`.
+
+    Returns:
+        "omniglot", "glyphs" and "printed".
+
+    Raises:
+        UserError: as `load_omniglot`.
     """
     drawer = GlyphDrawer()
     return {

@@ -29,9 +29,18 @@ _FORM_CENTERED = "1: centered"
 def load_omniglot(data_dir: Path | None = None, *, rotations: bool = True, centered: bool = False) -> dict[Split, ImageClasses]:
     """The Vinyals split: 1028 / 172 / 423 classes of 20 images (1, 28, 28), x4 with rotations as classes of their own.
 
-    centered: every drawing scaled and centered by `srwm.data.drawings.ink.normalize_ink`, instead of the whole page made
-    smaller. Read from `data_dir`, else `$SRWM_DATA`, else the cache, into which the official archives are downloaded once.
-    Raises UserError where there is no data, an image is missing or corrupt, or the download fails.
+    Args:
+        data_dir: the folder of the data, as in `find_omniglot`; None: `$SRWM_DATA`, else the cache, into which the official
+            archives are downloaded once.
+        rotations: whether rotations are classes of their own.
+        centered: whether every drawing is scaled and centered by `srwm.data.drawings.ink.normalize_ink`, instead of the whole
+            page made smaller.
+
+    Returns:
+        The classes by split.
+
+    Raises:
+        UserError: there is no data, an image is missing or damaged, or the download fails.
     """
     characters = decode(find_omniglot(data_dir), centered=centered)
     splits = {split: _select(characters, split) for split in vinyals_split()}
@@ -41,8 +50,14 @@ def load_omniglot(data_dir: Path | None = None, *, rotations: bool = True, cente
 def find_omniglot(data_dir: Path | None = None) -> Path:
     """The folder that holds `images_background` and `images_evaluation`; downloads them if no folder is named.
 
-    `data_dir` and `$SRWM_DATA` may be that folder or the one above it (with the data in `omniglot/`).
-    Raises UserError where a named folder does not hold them, or the download fails.
+    Args:
+        data_dir: that folder, or the one above it with the data in `omniglot/`; None: `$SRWM_DATA`, which may be either.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: a named folder does not hold them, or the download fails.
     """
     named = named_folder(data_dir)
     if named is not None:
@@ -76,12 +91,17 @@ def vinyals_split() -> dict[Split, list[str]]:
 
 
 def decode(root: Path, *, centered: bool = False) -> ImageClasses:
-    """All characters under `root`, decoded once: (1, 28, 28), ink bright (255), Pillow's antialiased Lanczos resize.
+    """All characters under a folder, decoded once and mapped from the cache; a changed file is read again.
 
-    With `centered`, `normalize_ink` takes the place of the resize.
+    Args:
+        root: the folder that `find_omniglot` finds.
+        centered: whether `normalize_ink` takes the place of Pillow's antialiased Lanczos resize.
 
-    Kept in the cache under a key made of every file's name, size and time, so a changed file is read again.
-    Raises UserError that names the first folder with other than 20 images, or the first image that cannot be read.
+    Returns:
+        Images (1, 28, 28) by character, ink bright (255).
+
+    Raises:
+        UserError: it names the first folder with other than 20 images, or the first image that cannot be read.
     """
     characters = _characters(root)
     paths = [path for images in characters.values() for path in images]
