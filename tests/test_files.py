@@ -1,19 +1,9 @@
 import errno
 import os
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from srwm.files import (
-    cache_dir,
-    named_folder,
-    read_cache,
-    remove_leftovers,
-    write_atomically,
-    write_blocks_atomically,
-    write_cache,
-)
+from srwm.files import remove_leftovers, write_atomically, write_blocks_atomically
 
 
 def test_new_content_replaces_old(tmp_path):
@@ -36,36 +26,6 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
-
-
-def test_cache_dir_respects_xdg(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_dir() == tmp_path / "srwm"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache_dir() == tmp_path / "home" / ".cache" / "srwm"
-
-
-def test_the_named_folder_is_the_argument_then_the_variable(monkeypatch):
-    assert named_folder(None) is None
-    monkeypatch.setenv("SRWM_DATA", "")
-    assert named_folder(None) is None
-    monkeypatch.setenv("SRWM_DATA", "of the variable")
-    assert named_folder(None) == Path("of the variable")
-    assert named_folder(Path("given")) == Path("given")
-
-
-@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 garbage", None])
-def test_a_damaged_cache_is_none(tmp_path, damage):
-    path = tmp_path / "arrays.npz"
-    assert read_cache(path) is None
-    write_cache(path, {"a": np.arange(99)})
-    kept = read_cache(path)
-    assert kept is not None
-    assert np.array_equal(kept["a"], np.arange(99))
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
-    assert read_cache(path) is None
 
 
 def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path):

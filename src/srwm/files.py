@@ -1,28 +1,10 @@
-"""Where data lives on this machine, and writing files so that a reader never meets half of one."""
+"""Writing files so that a reader never meets half of one."""
 
-import io
 import os
 import secrets
 import time
-import warnings
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-
-def cache_dir() -> Path:
-    """The folder for downloads and decoded arrays: `$XDG_CACHE_HOME/srwm`, or `~/.cache/srwm`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "srwm"
-
-
-def named_folder(data_dir: Path | None) -> Path | None:
-    """The folder that the user names for data: `data_dir`, else `$SRWM_DATA`; None where neither does."""
-    return data_dir or (Path(os.environ["SRWM_DATA"]) if os.environ.get("SRWM_DATA") else None)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -58,27 +40,6 @@ def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
                 path.unlink()
         except OSError:  # another process was quicker, or owns it
             continue
-
-
-def read_cache(path: Path) -> dict[str, NDArray[Any]] | None:
-    """The arrays that `write_cache` kept at `path`, by name; None where there are none or they cannot be read."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        return None
-
-
-def write_cache(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Keep arrays at `path` for the next time; a warning tells where that cannot be done."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path.parent, older_than=3600)
-        write_atomically(path, buffer.getvalue())
-    except OSError as error:
-        warnings.warn(f"{path.name} is not kept for the next time: {error}", stacklevel=4)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -43,3 +45,10 @@ def test_offsets_that_do_not_fit_are_refused(offsets):
 def test_images_of_another_type_are_refused():
     with pytest.raises(ValueError, match=r"^images: expected \(I, C, H, W\) uint8"):
         ImageClasses("bad", ragged().images.astype(np.float32), np.array([0, 5]), ("a",))
+
+
+def test_the_repr_is_one_line():
+    data = ImageClasses("set", np.zeros((5, 3, 84, 80), np.uint8), np.array([0, 2, 5]), ("a", "b"))
+    assert repr(data) == "ImageClasses('set': 2 classes, 5 images of 3x84x80)"
+    normalized = dataclasses.replace(data, normalization=np.ones((2, 3), np.float32))
+    assert repr(normalized) == "ImageClasses('set': 2 classes, 5 images of 3x84x80, normalized)"

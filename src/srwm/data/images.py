@@ -39,6 +39,11 @@ class ImageClasses:
         if self.normalization is not None and self.normalization.shape != (2, self.images.shape[1]):
             raise ValueError(f"normalization: expected (2, {self.images.shape[1]}), got {self.normalization.shape}")
 
+    def __repr__(self) -> str:
+        name, shape = type(self).__name__, "x".join(map(str, self.image_shape))
+        normalized = "" if self.normalization is None else ", normalized"
+        return f"{name}({self.name!r}: {len(self)} classes, {len(self.images)} images of {shape}{normalized})"
+
     @classmethod
     def from_groups(cls, name: str, groups: Sequence[NDArray[np.uint8]], class_names: Sequence[str]) -> "ImageClasses":
         """Join one array (instances, C, H, W) per class."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from srwm.data.images import ImageClasses, Split
 from srwm.data.io.cache import Decoded, cached_classes
+from srwm.data.io.decode import fitted
 from srwm.errors import UserError
 
 _AT_ONCE = 4096
@@ -61,9 +62,4 @@ def _blocks(data: ImageClasses, image_shape: tuple[int, ...]) -> Iterator[NDArra
 def _resize(image: NDArray[np.uint8], image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
     from PIL import Image
 
-    channels, height, width = image_shape
-    picture = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
-    if channels == 1:
-        picture = picture.convert("L")
-    pixels = np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS))
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    return fitted(Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)), image_shape)

@@ -139,3 +139,27 @@ def test_what_is_no_image_is_refused(image, message):
 def test_a_wrong_batch_is_refused():
     with pytest.raises(ValueError, match=r"^images: expected \(I, 1, H, W\), got \(2, 3, 5, 5\)"):
         normalize_ink_images(np.zeros((2, 3, 5, 5), np.uint8))
+
+
+@pytest.mark.parametrize("size", [(50, 1), (1, 50), (1, 1), (3, 1), (4, 1)])
+def test_a_picture_one_pixel_high_or_wide_is_read_as_its_array(size):
+    image = Image.linear_gradient("L").resize(size)
+    assert np.array_equal(normalize_ink(image), normalize_ink(np.asarray(image)))
+    assert not normalize_ink(Image.new("L", size, 7)).any()
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_deep_pictures_are_read_as_those_of_8_bits(mode):
+    pixels = 100 + 100 * drawing(3)
+    deep = {"I;16": pixels.astype(np.uint16) * 257, "I": pixels.astype(np.int32) * 257, "F": pixels.astype(np.float32)}[mode]
+    image = Image.fromarray(deep)
+    assert image.mode == mode
+    assert np.array_equal(normalize_ink(image), normalize_ink(pixels))
+
+
+def test_a_closed_picture_is_refused(tmp_path):
+    Image.new("L", (9, 9)).save(tmp_path / "a.png")
+    image = Image.open(tmp_path / "a.png")
+    image.close()
+    with pytest.raises(ValueError, match="image: not a readable image"):
+        normalize_ink(image)

@@ -1,12 +1,13 @@
 import errno
 import os
+import time
 
 import numpy as np
 import pytest
 import torch
 
-from srwm.data.io.cache import cached_classes, files_key
-from srwm.files import cache_dir
+from srwm.data.io.cache import cached_classes, files_key, read_cache, write_cache
+from srwm.data.io.places import cache_dir
 
 IMAGES = np.arange(5 * 12, dtype=np.uint8).reshape(5, 3, 2, 2)
 
@@ -90,6 +91,7 @@ def test_the_key_follows_form_name_size_and_time(tmp_path):
     path.write_bytes(b"1")
     os.utime(path, ns=(1, 1))
     keys = [files_key("form", tmp_path, [str(path)]), files_key("form 2", tmp_path, [str(path)])]
+    assert files_key("form", tmp_path, [str(path)]) == keys[0]
     os.utime(path, ns=(1, 2))
     keys.append(files_key("form", tmp_path, [str(path)]))
     path.write_bytes(b"12")
@@ -98,3 +100,34 @@ def test_the_key_follows_form_name_size_and_time(tmp_path):
     os.rename(path, tmp_path / "b")
     keys.append(files_key("form", tmp_path, [str(tmp_path / "b")]))
     assert len(set(keys)) == 5
+
+
+@pytest.mark.parametrize("replaced", ["by another file", "in place"])
+def test_the_key_follows_content_of_equal_size_and_time(tmp_path, replaced):
+    path, other = tmp_path / "a", tmp_path / "other"
+    path.write_bytes(b"1")
+    os.utime(path, ns=(1, 1))
+    before = files_key("form", tmp_path, [str(path)])
+    if replaced == "by another file":
+        other.write_bytes(b"2")
+        os.utime(other, ns=(1, 1))
+        os.replace(other, path)
+    else:
+        time.sleep(0.02)  # the clock of a file system may tick a hundred times a second
+        path.write_bytes(b"2")
+        os.utime(path, ns=(1, 1))
+    assert path.stat().st_mtime_ns == 1
+    assert files_key("form", tmp_path, [str(path)]) != before
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 garbage", None])
+def test_a_damaged_cache_is_none(tmp_path, damage):
+    path = tmp_path / "arrays.npz"
+    assert read_cache(path) is None
+    write_cache(path, {"a": np.arange(99)})
+    kept = read_cache(path)
+    assert kept is not None
+    assert np.array_equal(kept["a"], np.arange(99))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    assert read_cache(path) is None

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -8,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srwm.data.io.decode import MAX_PIXELS, all_gray, read_image, read_images
+from srwm.data.io.decode import MAX_PIXELS, ImageError, all_gray, picture_to_array, read_image, read_images
 from srwm.errors import UserError
 
-RGB, GREY = (3, 84, 84), (1, 28, 28)
+RGB, GRAY = (3, 84, 84), (1, 28, 28)
 
 
 def save(path: Path, image: Image.Image, **options) -> str:
@@ -20,7 +21,7 @@ def save(path: Path, image: Image.Image, **options) -> str:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
-@pytest.mark.parametrize("shape", [RGB, GREY])
+@pytest.mark.parametrize("shape", [RGB, GRAY])
 def test_every_mode_and_size_becomes_one_shape(tmp_path, mode, shape):
     gray = Image.new("L", (50, 120), 255)
     suffix = "jpg" if mode in ("CMYK", "YCbCr") else "png"
@@ -58,7 +59,7 @@ def test_a_photo_is_turned_as_its_tag_says(tmp_path):
 def test_blocks_are_in_order_whatever_their_number(tmp_path, monkeypatch):
     monkeypatch.setattr("srwm.data.io.decode._AT_ONCE", 3)
     paths = [save(tmp_path / f"{i}.png", Image.new("L", (28, 28), i)) for i in range(10)]
-    blocks = list(read_images(paths, GREY, "decoding"))
+    blocks = list(read_images(paths, GRAY, "decoding"))
     assert [len(block) for block in blocks] == [3, 3, 3, 1]
     assert np.concatenate(blocks)[:, 0, 0, 0].tolist() == list(range(10))
 
@@ -110,7 +111,7 @@ def test_a_bomb_in_the_text_of_a_png_is_refused(tmp_path):
     text = chunk(b"zTXt", b"note\0\0" + zlib.compress(b"\0" * 2**24))
     (tmp_path / "bomb.png").write_bytes(png(4, 4, bytes(20), *[text] * 8))
     with pytest.raises(UserError, match=r"bomb\.png: not a readable image"):
-        read_image(str(tmp_path / "bomb.png"), GREY)
+        read_image(str(tmp_path / "bomb.png"), GRAY)
 
 
 @pytest.mark.parametrize(
@@ -133,10 +134,96 @@ def test_damage_is_told(tmp_path, content):
         read_image(str(tmp_path / "a.png"), RGB)
 
 
-def test_deep_pixels_are_refused(tmp_path):
-    path = save(tmp_path / "deep.png", Image.fromarray(np.zeros((9, 9), np.uint16)))
-    with pytest.raises(UserError, match=r"deep\.png: I;16 pixels; convert the image to 8 bits"):
-        read_image(path, RGB)
+DEEP = np.linspace(0, 65535, 28 * 28).reshape(28, 28)
+EXPECTED = np.rint(np.rint(DEEP) / 257).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "mode"),
+    [
+        (np.rint(DEEP).astype("<u2"), "I;16"),
+        (np.rint(DEEP).astype(">u2"), "I;16B"),
+        (np.rint(DEEP).astype(np.int32), "I"),
+        (np.rint(DEEP).astype(np.float32), "F"),
+        (np.rint(DEEP / 257).astype(np.int32), "I"),
+        (np.rint(DEEP / 257).astype(np.float32), "F"),
+        ((DEEP / 65535).astype(np.float32), "F"),
+    ],
+)
+def test_deep_gray_is_scaled(tmp_path, pixels, mode):
+    image = Image.fromarray(pixels)
+    assert image.mode == mode
+    assert np.array_equal(picture_to_array(image, GRAY)[0], EXPECTED)
+    path = save(tmp_path / "deep.tif", image)
+    assert np.array_equal(read_image(path, GRAY)[0], EXPECTED)
+    assert all_gray([path])
+
+
+def test_deep_gray_is_turned_and_put_on_white(tmp_path):
+    pixels = np.zeros((28, 28), np.uint16)
+    pixels[:14] = 65535
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path / "a.png", Image.fromarray(pixels), exif=exif)
+    assert np.array_equal(read_image(path, GRAY)[0], np.rot90(pixels // 257, -1))
+    pixels[14:] = 777
+    pixels[20:] = 0
+    image = Image.fromarray(pixels)
+    image.info["transparency"] = 777
+    assert picture_to_array(image, GRAY)[0, :, 0].tolist() == [255] * 20 + [0] * 8
+
+
+@pytest.mark.parametrize("value", [-1.0, 65536.0, float("nan"), float("inf")])
+def test_deep_gray_out_of_range_is_refused(tmp_path, value):
+    pixels = np.full((9, 9), 0.5, np.float32)
+    pixels[0, 0] = value
+    with pytest.raises(ImageError, match=r"F pixels from .* convert the image to 8 bits a channel"):
+        picture_to_array(Image.fromarray(pixels), GRAY)
+    with pytest.raises(UserError, match=r"deep\.tif: F pixels from "):
+        read_image(save(tmp_path / "deep.tif", Image.fromarray(pixels)), GRAY)
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "I", "F"]
+)
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (30, 40)])
+def test_an_image_in_memory_is_read_as_its_file(tmp_path, mode, size):
+    gray = Image.linear_gradient("L").resize(size)
+    image = gray.convert("LA").convert(mode) if mode in ("La", "PA") else gray.convert("RGBA").convert(mode)
+    expected = picture_to_array(image, RGB)
+    assert expected.shape == RGB
+    if mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        assert np.array_equal(read_image(save(tmp_path / "a.png", image), RGB), expected)
+
+
+def test_a_palette_of_grays_is_gray():
+    gray = Image.linear_gradient("L").resize((28, 28))
+    palette = gray.copy()
+    palette.putpalette([value for value in range(256) for _ in range(3)])
+    assert palette.mode == "P"
+    assert np.array_equal(picture_to_array(palette, GRAY)[0], np.asarray(gray))
+
+
+def test_what_is_no_image_is_told(tmp_path):
+    image = Image.open(save(tmp_path / "a.png", Image.new("L", (9, 9))))
+    image.close()
+    with pytest.raises(ImageError, match="not a readable image"):
+        picture_to_array(image, GRAY)
+    with pytest.raises(ValueError, match=r"image_shape: expected \(1 or 3, H, W\), got \(2, 9, 9\)"):
+        picture_to_array(Image.new("L", (9, 9)), (2, 9, 9))
+
+
+def test_a_thin_bomb_is_refused(tmp_path):
+    (tmp_path / "bomb.png").write_bytes(png(1, 2**26, b""))
+    with pytest.raises(UserError, match=r"bomb\.png: refused, 1 x 67108864: expected 1 to 65536 pixels a side"):
+        read_image(str(tmp_path / "bomb.png"), GRAY)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UserError, match=r"pipe\.png: not a readable image \(not a regular file\)"):
+        read_image(str(tmp_path / "pipe.png"), GRAY)
 
 
 def test_gray_is_told_from_color_by_the_header(tmp_path):

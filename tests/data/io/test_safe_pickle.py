@@ -1,10 +1,17 @@
+import os
 import pickle
+import random
+import struct
+import subprocess
 import sys
 from collections import OrderedDict, defaultdict
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from srwm.data.io.pickle_machine import _OPCODES
 from srwm.data.io.safe_pickle import load_pickle, text
 from srwm.errors import UserError
 
@@ -161,6 +168,110 @@ def test_a_state_cannot_change_the_reader(read):
 def test_depth_is_told(read):
     with pytest.raises(UserError, match="too large"):
         read(b"]" * 5000 + b"a" * 4999 + b".")
+
+
+KEYS = st.text(max_size=3) | st.binary(max_size=3) | st.integers(-(2**63), 2**64 - 1) | st.booleans() | st.none()
+VALUES = st.recursive(
+    KEYS | st.floats(allow_nan=False) | st.sets(KEYS, max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(value=VALUES, protocol=st.sampled_from([4, 5]), data=st.data())
+def test_any_data_come_back_and_a_change_never_ends_in_another_error(read, value, protocol, data):
+    content = pickle.dumps([value, np.arange(3), value], protocol=protocol)
+    got = read(content)
+    assert (got[0], got[1].tolist(), got[2]) == (value, [0, 1, 2], value)
+    position = data.draw(st.integers(0, len(content) - 1))
+    changed = content[:position] + data.draw(st.binary(max_size=3)) + content[position + 1 :]
+    try:
+        read(changed)
+    except UserError as error:
+        assert len(str(error)) < 1000  # noqa: PT017
+
+
+def memo(opcode: bytes, index: int) -> bytes:
+    return opcode + struct.pack("<I", index)
+
+
+MILLION = b"(" + b"N" * 10**6
+BOMBS = {
+    "an index of the memo": b"N" + memo(b"r", 2**27) + b".",
+    "the last index of the memo": b"N" + memo(b"r", 2**32 - 1) + b".",
+    "an index of the memo in decimals": b"Np%d\n." % 2**27,
+    "bytes": b"\x8e" + struct.pack("<Q", 2**40) + b".",
+    "a text": b"\x8d" + struct.pack("<Q", 2**40) + b".",
+    "an array of bytes": b"\x96" + struct.pack("<Q", 2**33) + b".",
+    "a number": memo(b"\x8b", 2**31 - 1) + b".",
+    "a number in decimals": b"I" + b"9" * 10**6 + b"\n.",
+    "a frame": b"\x95" + struct.pack("<Q", 2**40) + b"N.",
+    "a key of 2**60 parts": b"N" + b"2\x86" * 60 + b"q\0}h\0Ns.",
+    "a member of 2**60 parts": b"\x8f(N" + b"2\x86" * 60 + b"\x90.",
+    "a hash of 2**60 parts": b"(N" + b"2\x86" * 60 + b"\x91.",
+    "empty sets": b"\x8f" * 10**7,
+    "a text encoded again and again": memo(b"X", 10**6)
+    + b"a" * 10**6
+    + b"q\0c_codecs\nencode\nq\1"
+    + b"h\1h\0\x85R" * 9999
+    + b".",
+    "a million arguments": MILLION + b"tq\0ccollections\nOrderedDict\nq\1" + b"h\1h\0R" * 99999 + b".",
+    "a list copied again and again": MILLION + b"lq\0cbuiltins\nlist\nq\1" + b"h\1h\0\x85R" * 99999 + b".",
+    "an array of 9999 axes": b"cnumpy\nndarray\n)R(I1\n(" + b"K\xff" * 9999 + b"tcnumpy\ndtype\nVu1\n\x85RNC\0tb.",
+    "a name of a million letters": b"c" + b"a" * 10**6 + b"\nb\n.",
+}
+LIMITED = """
+import resource, sys, time
+from pathlib import Path
+from srwm.data.io.pickle_machine import _OPCODES
+from srwm.data.io.safe_pickle import load_pickle
+from srwm.errors import UserError
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    start = time.process_time()
+    try:
+        load_pickle(path)
+    except UserError as error:
+        assert len(str(error)) < 1000, path
+    else:
+        raise AssertionError(f"{path}: was read")
+    assert time.process_time() - start < 30, path
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600 * 1024, path
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured in other units elsewhere")
+def test_a_bomb_takes_neither_memory_nor_time(tmp_path):
+    for name, content in BOMBS.items():
+        (tmp_path / name).write_bytes(content)
+    subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path)], check=True, timeout=300)
+
+
+def test_random_opcodes_end_in_data_or_in_an_error(read):
+    generator = random.Random(0)
+    for _ in range(1000):
+        content = b"".join(
+            generator.choice(list(_OPCODES)) + generator.randbytes(generator.choice([0, 0, 1, 4])) for _ in range(20)
+        )
+        try:
+            read(content)
+        except UserError:
+            continue
+
+
+def test_a_name_alone_is_no_data(read):
+    for content in (b"cnumpy\nndarray\n.", b"cnumpy\nndarray\n)R.", b"cnumpy\ndtype\nVu1\n\x85R."):
+        with pytest.raises(UserError, match="an array without content, or a name that is not used"):
+            read(content)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pkl")
+    with pytest.raises(UserError, match=r"pipe\.pkl: not a readable pickle \(not a regular file\)"):
+        load_pickle(tmp_path / "pipe.pkl")
 
 
 def test_a_missing_file_is_told(tmp_path):

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from srwm.data.io.places import cache_dir
 from srwm.data.sets import cifar100
 from srwm.data.sets.cifar100 import CIFARFS_HELD_OUT, FC100_SUPERCLASSES, find_cifar100, load_cifarfs, load_fc100
 from srwm.errors import UserError
-from srwm.files import cache_dir
 
 SUPERCLASSES = {
     "aquatic_mammals": "beaver dolphin otter seal whale",

@@ -141,3 +141,42 @@ def test_a_folder_of_another_form_is_told(tmp_path):
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(UserError, match=r"expected omniglot, .*mini-imagenet, fc100, cifar-fs or folder:PATH, got 'imagenet'"):
         load_splits("imagenet")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are texts here")
+def test_names_that_are_not_utf_8_are_read_and_escaped(tmp_path):
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    fill(root, [os.fsdecode(b"\xff%d" % i) + "\x1b" for i in range(3)])
+    for path in root.glob("*/0.png"):
+        path.rename(path.with_name(os.fsdecode(b"\xfe.png")))
+    os.mkdir(os.fsencode(root) + b"/\xff0\x1b/\xfd")
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=r"caf\\xe9: left out what is no image: .*caf\\xe9/\\xff0\\x1b/\\xfd$"):
+            splits = load_splits(f"folder:{root}")
+        assert sorted(name for data in splits.values() for name in data.class_names) == [rf"\xff{i}\x1b" for i in range(3)]
+        assert splits["test"].name == rf"{tmp_path}/caf\xe9-test"
+    for path in root.glob("*/1.png"):
+        path.write_bytes(b"damaged")
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(UserError, match=r"caf\\xe9/\\xff\d\\x1b/1\.png: not a readable image"),
+    ):
+        load_folder(root)
+
+
+def test_images_replaced_by_others_of_equal_size_and_time_are_noticed(tmp_path):
+    root = tmp_path / "bitmaps"
+    bitmaps = [root / name / "1.bmp" for name in NAMES]
+    for path in bitmaps:
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (30, 40), "black").save(path)
+    before = load_folder(root)
+    for path in bitmaps:
+        status = path.stat()
+        Image.new("RGB", (30, 40), "white").save(tmp_path / "other.bmp")
+        os.utime(tmp_path / "other.bmp", ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.replace(tmp_path / "other.bmp", path)
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    after = load_folder(root)
+    assert {data.images.max() for data in before.values()} == {0}
+    assert {data.images.min() for data in after.values()} == {255}

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from srwm.data.images import SPLITS
+from srwm.data.io.places import cache_dir
 from srwm.data.sets import mini_imagenet
 from srwm.data.sets.mini_imagenet import find_mini_imagenet, load_mini_imagenet
 from srwm.errors import UserError
-from srwm.files import cache_dir
 
 CLASSES = {"train": ["n03", "n01", "n07"], "val": ["n04", "n02"], "test": ["n06", "n05"]}
 IMAGES = 3

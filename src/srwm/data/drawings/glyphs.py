@@ -14,7 +14,8 @@ from srwm.data.drawings.ink import SIDE, center_ink
 from srwm.data.drawings.letters import FIELD_SIDE, UNITS, Letters, letters_key, load_letters
 from srwm.data.draws import normal, uniform
 from srwm.data.images import ImageClasses, Split
-from srwm.files import cache_dir, read_cache, write_cache
+from srwm.data.io.cache import read_cache, write_cache
+from srwm.data.io.places import cache_dir
 
 _FORMAT = "1"
 _PAGE = 36

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from srwm.data.io.decode import upright
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -52,7 +54,8 @@ def normalize_ink_images(images: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 def _gray(image: "NDArray[np.generic] | Image") -> Array:
     pixels = image if isinstance(image, np.ndarray) else _pixels(image)
-    colors = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.shape[0] != 1
+    picture = pixels is not image
+    colors = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and (picture or pixels.shape[0] != 1)
     if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[0] == 1) or colors):
         raise ValueError(f"image: expected (H, W), (1, H, W), (H, W, 3) or (H, W, 4), got {pixels.shape}")
     _check_size("image", *(pixels.shape[:2] if colors or pixels.ndim == 2 else pixels.shape[1:]))
@@ -65,12 +68,15 @@ def _gray(image: "NDArray[np.generic] | Image") -> Array:
 
 
 def _pixels(image: "Image") -> NDArray[np.uint8]:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if not isinstance(image, Image.Image):
         raise ValueError(f"image: expected an array or a PIL image, got {type(image).__name__}")
     _check_size("image", image.height, image.width)
-    return np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))
+    try:
+        return np.asarray(upright(image).convert("RGBA"))
+    except (ValueError, MemoryError) as error:
+        raise ValueError(f"image: {error}") from error
 
 
 def _over_background(gray: Array, alpha: Array) -> Array:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from srwm.data.drawings.ink import center_ink
 from srwm.data.images import Split
-from srwm.files import cache_dir, read_cache, write_cache
+from srwm.data.io.cache import read_cache, write_cache
+from srwm.data.io.places import cache_dir
 
 Scripts: TypeAlias = Mapping[str, tuple[tuple[int, int], ...]]
 """Ranges of code points, first and last, by the name of the script."""

@@ -5,14 +5,18 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srwm.data.images import ImageClasses
-from srwm.files import cache_dir, remove_leftovers, write_atomically, write_blocks_atomically
+from srwm.data.io.places import cache_dir
+from srwm.errors import printable
+from srwm.files import remove_leftovers, write_atomically, write_blocks_atomically
 
 Decoded = tuple[dict[str, int], Iterable[NDArray[np.uint8]]]
 """Images per class name, and the images (n, C, H, W) in blocks, sorted by class in the same order."""
@@ -45,12 +49,50 @@ def cached_classes(name: str, key: str, decode: Callable[[], Decoded]) -> ImageC
 
 
 def files_key(form: str, root: Path, paths: Iterable[str]) -> str:
-    """A key that changes with the form of the decoded images and with any file's name below `root`, size or time."""
+    """A key of the cache that changes whenever a file is changed, renamed or replaced.
+
+    The inode and the time of its last change tell a file from another of equal size and modification time, as `cp -p` and
+    `rsync -t` make them.
+
+    Args:
+        form: what the decoded images depend on beside the files.
+        root: the folder below which names are compared.
+        paths: the files, in order.
+
+    Returns:
+        16 hexadecimal digits.
+
+    Raises:
+        OSError: a file is missing.
+    """
     digest = hashlib.blake2b(form.encode(), digest_size=8)
     for path in paths:
         status = os.stat(path)
-        digest.update(f"{os.path.relpath(path, root)} {status.st_size} {status.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(os.path.relpath(path, root)))
+        numbers = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        digest.update(f"\0{numbers}\n".encode())
     return digest.hexdigest()
+
+
+def read_cache(path: Path) -> dict[str, NDArray[Any]] | None:
+    """The arrays that `write_cache` kept at `path`, by name; None where there are none or they cannot be read."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def write_cache(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Keep arrays at `path` for the next time; a warning tells where that cannot be done."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, older_than=3600)
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        warnings.warn(f"{path.name} is not kept for the next time: {error}", stacklevel=4)
 
 
 def _read(name: str, path: Path) -> ImageClasses | None:
@@ -62,7 +104,7 @@ def _read(name: str, path: Path) -> ImageClasses | None:
 
 
 def _classes(name: str, images: NDArray[np.uint8], counts: dict[str, int]) -> ImageClasses:
-    return ImageClasses(name, images, np.cumsum([0, *counts.values()], dtype=np.int64), tuple(counts))
+    return ImageClasses(name, images, np.cumsum([0, *counts.values()], dtype=np.int64), tuple(map(printable, counts)))
 
 
 def _npy(count: int, blocks: Iterable[NDArray[np.uint8]]) -> Iterator[bytes | memoryview]:

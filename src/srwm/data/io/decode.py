@@ -1,13 +1,14 @@
-"""Image files of users and of the web as arrays: checked before they are decoded, decoded in parallel."""
+"""Image files and Pillow images as arrays: checked before they are decoded, decoded in parallel, the same for every caller."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srwm.data.io.regular import open_regular
 from srwm.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,16 +16,34 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
 MAX_PIXELS = 2**26
+MAX_SIDE = 2**16
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-_GREY = ("1", "L", "LA")
-_COLOR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+_DEEP_GRAY = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+_GRAY = ("1", "L", "LA", *_DEEP_GRAY)
+_COLOR = ("P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+_STRAIGHT = {"PA": "RGBA", "La": "LA", "RGBa": "RGBA"}
 _AT_ONCE = 1024
+
+T = TypeVar("T")
+
+
+class ImageError(ValueError):
+    """What is wrong with an image, without its name: callers put the name of the file or the argument before it."""
 
 
 def read_images(paths: Sequence[str], image_shape: tuple[int, int, int], what: str) -> Iterator[NDArray[np.uint8]]:
-    """Decode files on all cores, in order, in blocks (n, C, H, W); `what` names them beside the progress bar.
+    """Decode files on all cores, in order, with a progress bar.
 
-    Raises UserError that names the first file which `read_image` refuses.
+    Args:
+        paths: the files.
+        image_shape: (C, H, W) of every array, C = 1 or 3.
+        what: the label of the progress bar.
+
+    Returns:
+        Blocks of images (n, C, H, W) uint8.
+
+    Raises:
+        UserError: for the first file that `read_image` refuses.
     """
     from tqdm import tqdm
 
@@ -37,59 +56,150 @@ def read_images(paths: Sequence[str], image_shape: tuple[int, int, int], what: s
 
 
 def read_image(path: str, image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """One file as (C, H, W): rotated as its EXIF tag says, on white where transparent, gray (C = 1) or RGB (C = 3), resized.
+    """One image file as `picture_to_array` decodes it.
 
-    The size is brought to H x W by antialiased Lanczos, whatever the ratio of the sides.
-    Raises UserError where it is no image of a known format, damaged, deeper than 8 bits or has over 2**26 pixels.
+    Args:
+        path: a regular file in one of the formats JPEG, PNG, BMP, GIF, WebP, TIFF, PPM; of several frames the first counts.
+        image_shape: (C, H, W) of the array, C = 1 or 3.
+
+    Returns:
+        (C, H, W) uint8.
+
+    Raises:
+        UserError: it is no such file, is damaged, or is refused by `picture_to_array`.
     """
-    from PIL import Image, ImageOps
-
-    channels, height, width = image_shape
-    try:
-        with _opened(path) as image:
-            upright = ImageOps.exif_transpose(image)
-        if "A" in upright.getbands() or "transparency" in upright.info:
-            layer = upright.convert("RGBA")
-            upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-        pixels = upright.convert("L" if channels == 1 else "RGB")
-        if pixels.size != (width, height):
-            pixels = pixels.resize((width, height), Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, ArithmeticError, LookupError, TypeError) as error:
-        raise UserError(f"{path}: not a readable image ({error})") from error
-    array = np.asarray(pixels)
-    return array[None] if channels == 1 else array.transpose(2, 0, 1)
+    return _of_file(path, lambda image: picture_to_array(image, image_shape))
 
 
 def all_gray(paths: Sequence[str]) -> bool:
-    """Whether every file holds a grayscale picture, by its header. Raises UserError as `read_image`, damaged pixels aside."""
+    """Whether all files hold grayscale images, by their headers. Raises UserError as `read_image`, save for damaged pixels."""
 
     def is_gray(path: str) -> bool:
-        try:
-            with _opened(path) as image:
-                return image.mode in _GREY
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise UserError(f"{path}: not a readable image ({error})") from error
+        return _of_file(path, lambda image: image.mode in _GRAY)
 
     with ThreadPoolExecutor(_cores()) as pool:
         return all(pool.map(is_gray, paths))
 
 
-def _opened(path: str) -> "PillowImage":
+def picture_to_array(picture: "PillowImage", image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """A Pillow image as a model of a folder of images reads it.
+
+    It is made upright (`upright`), put on white where it is transparent, converted to gray or RGB, and resized by antialiased
+    Lanczos, whatever the ratio of its sides.
+
+    Args:
+        picture: the image, of any mode that `upright` takes.
+        image_shape: (C, H, W) of the array; C = 1 for gray, 3 for RGB.
+
+    Returns:
+        (C, H, W) uint8.
+
+    Raises:
+        ImageError: `upright` refuses the picture, or its colors cannot be converted.
+        ValueError: image_shape has another number of channels.
+    """
+    if len(image_shape) != 3 or image_shape[0] not in (1, 3) or min(image_shape) < 1:
+        raise ValueError(f"image_shape: expected (1 or 3, H, W), got {image_shape}")
+    turned = upright(picture)
+    try:
+        return fitted(_on_white(turned) if "A" in turned.getbands() else turned, image_shape)
+    except (ValueError, MemoryError) as error:
+        raise ImageError(_damage(error)) from error
+
+
+def upright(picture: "PillowImage") -> "PillowImage":
+    """A Pillow image of 8 bits a channel, rotated as its EXIF tag says, its transparency as a channel.
+
+    Deep gray is scaled: `I;16` from 0 ... 65535; `I` and `F`, which have no range of their own, from the smallest of 0 ... 1
+    (`F` alone), 0 ... 255 and 0 ... 65535 that holds all pixels.
+
+    Args:
+        picture: the image, of any mode that Pillow documents; at most 2**26 pixels, 2**16 a side.
+
+    Returns:
+        An image of mode 1, L, LA, P, RGB, RGBA, RGBX, CMYK, YCbCr, LAB or HSV.
+
+    Raises:
+        ImageError: the picture is too large, damaged, closed, of another mode, or its deep pixels have other values.
+    """
+    from PIL import ImageOps
+
+    _check_header(picture)
+    try:
+        turned = ImageOps.exif_transpose(picture)
+    except Exception as error:  # decoders of foreign formats raise anything
+        raise ImageError(_damage(error)) from error
+    if turned.mode in _DEEP_GRAY:
+        return _scaled(turned)
+    if "transparency" in turned.info:
+        return turned.convert("RGBA")
+    return turned.convert(_STRAIGHT[turned.mode]) if turned.mode in _STRAIGHT else turned
+
+
+def fitted(picture: "PillowImage", image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An opaque image converted to gray or RGB and resized by antialiased Lanczos to (C, H, W) uint8, C = 1 or 3."""
+    from PIL import Image
+
+    channels, height, width = image_shape
+    pixels = picture.convert("L" if channels == 1 else "RGB")
+    if pixels.size != (width, height):
+        pixels = pixels.resize((width, height), Image.Resampling.LANCZOS)
+    array = np.asarray(pixels)
+    return array[None] if channels == 1 else array.transpose(2, 0, 1)
+
+
+def _of_file(path: str, result: Callable[["PillowImage"], T]) -> T:
+    """What `result` makes of the image in a file; every failure is a UserError that names the file."""
     from PIL import Image
 
     Image.init()
     try:
-        image = Image.open(path, formats=_FORMATS)
+        with open_regular(path) as file, Image.open(file, formats=_FORMATS) as image:
+            _check_header(image)
+            return result(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(f"{path}: refused, more than {MAX_PIXELS} pixels") from error
-    width, height = image.size
+    except ImageError as error:
+        raise UserError(f"{path}: {error}") from error
+    except Exception as error:  # decoders of foreign formats raise anything
+        raise UserError(f"{path}: {_damage(error)}") from error
+
+
+def _check_header(picture: "PillowImage") -> None:
+    width, height = picture.size
     if width * height > MAX_PIXELS:
-        image.close()
-        raise UserError(f"{path}: refused, {width} x {height} are more than {MAX_PIXELS} pixels")
-    if image.mode not in _GREY + _COLOR:
-        image.close()
-        raise UserError(f"{path}: {image.mode} pixels; convert the image to 8 bits a channel")
-    return image
+        raise ImageError(f"refused, {width} x {height} are more than {MAX_PIXELS} pixels")
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise ImageError(f"refused, {width} x {height}: expected 1 to {MAX_SIDE} pixels a side")
+    if picture.mode not in (*_GRAY, *_COLOR, *_STRAIGHT):
+        raise ImageError(f"{picture.mode} pixels; convert the image to 8 bits a channel")
+
+
+def _on_white(picture: "PillowImage") -> "PillowImage":
+    from PIL import Image
+
+    layer = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+
+
+def _scaled(picture: "PillowImage") -> "PillowImage":
+    from PIL import Image
+
+    values = np.asarray(picture).astype(np.float32)
+    low, high = float(values.min()), float(values.max())
+    ranges = {"I": (255, 65535), "F": (1, 255, 65535)}.get(picture.mode, (65535,))
+    most = next((end for end in ranges if low >= 0 and high <= end), None)
+    if most is None:
+        raise ImageError(f"{picture.mode} pixels from {low:g} to {high:g}; convert the image to 8 bits a channel")
+    gray = Image.fromarray(np.rint(values * (255 / most)).astype(np.uint8))
+    clear = picture.info.get("transparency")
+    if isinstance(clear, int):
+        gray.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    return gray
+
+
+def _damage(error: Exception) -> str:
+    return f"not a readable image ({str(error) or type(error).__name__})"
 
 
 def _cores() -> int:

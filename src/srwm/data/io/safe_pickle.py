@@ -1,11 +1,11 @@
-"""Pickles of arrays and plain containers, read without running code from them.
+"""Pickles of arrays and plain containers, read without running code from them and in bounded time and memory.
 
-A pickle is a program: it names functions of any installed module and calls them. Here every name that numbers and containers
-need stands for a small function of this file, and any other is refused. NumPy's own reconstruction is not called either: a
-forged state of a dtype could make it take bytes of the file for pointers.
+A pickle names functions of any installed module and calls them. Here every name that numbers and containers need stands for a
+small function of this file, and any other is refused. NumPy's own reconstruction is not called either: a forged state of a
+dtype could make it take bytes of the file for pointers. The opcodes are those of `pickle_machine`.
 """
 
-import pickle
+import os
 import re
 from collections.abc import Callable
 from math import prod
@@ -15,25 +15,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from srwm.data.io.pickle_machine import Machine
+from srwm.data.io.regular import open_regular
 from srwm.errors import UserError
 
-_DAMAGE = (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, ImportError)
+_DAMAGE = (OSError, ValueError, TypeError, LookupError)
 _NUMBERS = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
+_ORDERS = ("<", ">", "|", "=", b"<", b">", b"|", b"=")
+_SCALARS = (str, bytes, bytearray, int, float, set, frozenset, type(None))
+_MOST_AXES = 32
+_LONGEST_MESSAGE = 200
 
 
 def load_pickle(path: Path) -> Any:
-    """The one object in the file: dict, list, tuple, set, str, bytes, numbers, None and arrays of numbers.
+    """The one object in the file.
 
-    Strings of Python 2 come as bytes; every mapping comes as dict.
-    Raises UserError that names the first thing that is not data, or says that the file is damaged.
+    Strings of Python 2 come as bytes; every mapping comes as dict. Keys are texts or whole numbers, and numbers have at most 72
+    bits. The memory is that of the file, of its arrays once, and at most 500 MB of containers.
+
+    Args:
+        path: a regular file.
+
+    Returns:
+        dict, list, tuple, set, str, bytes, numbers, None and arrays of numbers.
+
+    Raises:
+        UserError: it names the first thing that is not data, or says that the file is damaged or beyond a bound.
     """
     try:
-        with path.open("rb") as file:
-            return _plain(_Reader(file, encoding="bytes").load(), {})
+        with open_regular(path) as file:
+            return _plain(Machine(file, _Globals(os.fstat(file.fileno()).st_size).find).run(), {})
     except _NotDataError as error:
-        raise UserError(f"{path}: refused, it asks for {error}, which is not data; nothing of it was run") from error
+        raise UserError(f"{path}: refused, it asks for {_short(error)}, which is not data; nothing of it was run") from error
     except _DAMAGE as error:
-        raise UserError(f"{path}: not a readable pickle ({error})") from error
+        raise UserError(f"{path}: not a readable pickle ({_short(error)})") from error
     except (MemoryError, OverflowError, RecursionError) as error:
         raise UserError(f"{path}: not a readable pickle (too large)") from error
 
@@ -51,77 +66,88 @@ class _NotDataError(Exception):
     pass
 
 
-class _Stand:
-    """Stands for a global of the pickle: can be called, and cannot be changed by the pickle."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: Callable[..., object]) -> None:
-        self._call = call
-
-    def __call__(self, *arguments: object) -> object:
-        return self._call(*arguments)
-
-    def __setstate__(self, state: object) -> None:
-        raise pickle.UnpicklingError("a state for a function")
-
-
 class _DType:
     __slots__ = ("dtype",)
 
     def __init__(self, code: object, *_: object) -> None:
-        if not _NUMBERS.fullmatch(text(code)):
-            raise _NotDataError(f"an array of {text(code)!r}")
-        self.dtype = np.dtype(text(code))
+        self.dtype = _number_type(code)
 
-    def __setstate__(self, state: Any) -> None:
-        _, order, *structure = state
+    def set_state(self, state: object) -> None:
+        _, order, *structure = _state(state)
         if any(part is not None for part in structure[:3]):
             raise _NotDataError("a structured array")
+        if order not in _ORDERS:
+            raise ValueError("an array of numbers in an unknown order")
         self.dtype = np.dtype(text(order) + self.dtype.str[1:])
 
 
 class _Array:
     __slots__ = ("array",)
 
-    array: NDArray[Any]
+    def __init__(self, array: NDArray[Any] | None = None) -> None:
+        self.array = array
 
-    def __setstate__(self, state: Any) -> None:
-        _, shape, dtype, fortran, raw = state
+    def set_state(self, state: object) -> None:
+        _, shape, dtype, fortran, raw = _state(state)
         self.array = _array(raw, dtype, shape, "F" if fortran else "C")
+
+
+def _number_type(code: object) -> np.dtype[Any]:
+    if not isinstance(code, str | bytes) or not _NUMBERS.fullmatch(text(code[:9])):
+        raise _NotDataError(f"an array of {code!r}" if isinstance(code, str) else f"an array of {text(code)!r}")
+    return np.dtype(text(code))
+
+
+def _state(state: object) -> tuple[Any, ...]:
+    if not isinstance(state, tuple) or len(state) > 9:
+        raise ValueError("an array with another state")
+    return state
 
 
 def _array(raw: object, dtype: object, shape: object, order: object) -> NDArray[Any]:
     if not isinstance(raw, bytes | bytearray) or not isinstance(dtype, _DType) or not isinstance(shape, tuple):
         raise ValueError("an array that is not made of numbers")
-    if not all(isinstance(size, int) and size >= 0 for size in shape) or prod(shape) * dtype.dtype.itemsize != len(raw):
+    if len(shape) > _MOST_AXES or not all(isinstance(size, int) and size >= 0 for size in shape):
+        raise ValueError(f"an array of {len(shape)} axes, or of sizes that are no numbers")
+    if prod(shape) * dtype.dtype.itemsize != len(raw):
         raise ValueError(f"an array of shape {shape} and type {dtype.dtype} with {len(raw)} bytes")
-    return np.frombuffer(raw, dtype.dtype).reshape(shape, order="F" if text(order) == "F" else "C")
+    return np.frombuffer(raw, dtype.dtype).reshape(shape, order="F" if order in ("F", b"F") else "C")
 
 
 def _from_buffer(raw: object, dtype: object, shape: object, order: object) -> _Array:
-    made = _Array()
-    made.array = _array(raw, dtype, shape, order)
-    return made
+    return _Array(_array(raw, dtype, shape, order))
 
 
 def _scalar(dtype: object, raw: object) -> object:
     return _array(raw, dtype, (), "C").item()
 
 
-def _encode(string: object, encoding: object = "latin1") -> bytes:
-    if not isinstance(string, str) or text(encoding) != "latin1":
-        raise ValueError("bytes that are not written as latin1")
-    return string.encode("latin1")
+class _Globals:
+    """What stands for the globals of one pickle; it makes no more bytes of texts than the file has."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def find(self, module: str, name: str) -> Callable[..., object]:
+        if (module, name) == ("_codecs", "encode"):
+            return self._encode
+        try:
+            return _STANDS[module, name]
+        except KeyError:
+            raise _NotDataError(f"{module}.{name}") from None
+
+    def _encode(self, string: object, encoding: object = "latin1") -> bytes:
+        if not isinstance(string, str) or encoding not in ("latin1", b"latin1"):
+            raise ValueError("bytes that are not written as latin1")
+        self._left -= len(string)
+        if self._left < 0:
+            raise ValueError("more bytes than the file has")
+        return string.encode("latin1")
 
 
-def _empty_dict(*_: object) -> dict[object, object]:
-    return {}
-
-
-_STANDS: dict[tuple[str, str], _Stand] = {
+_STANDS: dict[tuple[str, str], Callable[..., object]] = {
     **{
-        (f"numpy.{core}.{module}", name): _Stand(call)
+        (f"numpy.{core}.{module}", name): call
         for core in ("core", "_core")
         for module, name, call in (
             ("multiarray", "_reconstruct", lambda *_: _Array()),
@@ -129,30 +155,30 @@ _STANDS: dict[tuple[str, str], _Stand] = {
             ("numeric", "_frombuffer", _from_buffer),
         )
     },
-    ("numpy", "ndarray"): _Stand(lambda *_: _Array()),
-    ("numpy", "dtype"): _Stand(_DType),
-    ("_codecs", "encode"): _Stand(_encode),
-    ("collections", "OrderedDict"): _Stand(_empty_dict),
-    ("collections", "defaultdict"): _Stand(_empty_dict),
-    **{(module, "list"): _Stand(list) for module in ("builtins", "__builtin__")},
-    **{(module, "bytes"): _Stand(lambda: b"") for module in ("builtins", "__builtin__")},
+    ("numpy", "ndarray"): lambda *_: _Array(),
+    ("numpy", "dtype"): lambda *arguments: _DType(*arguments),
+    ("collections", "OrderedDict"): lambda *_: {},
+    ("collections", "defaultdict"): lambda *_: {},
+    **{(module, "list"): lambda: [] for module in ("builtins", "__builtin__")},
+    **{(module, "bytes"): lambda: b"" for module in ("builtins", "__builtin__")},
 }
 
 
-class _Reader(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> _Stand:
-        try:
-            return _STANDS[module, name]
-        except KeyError:
-            raise _NotDataError(f"{module}.{name}") from None
+def _short(error: Exception) -> str:
+    message = str(error)
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} ..."
 
 
 def _plain(value: Any, done: dict[int, Any]) -> Any:
     """The same with arrays in place of what stood for them; `done` keeps shared parts from being walked twice."""
-    if isinstance(value, _Array):
+    if isinstance(value, _Array) and value.array is not None:
         return value.array
-    if not isinstance(value, dict | list | tuple) or id(value) in done:
-        return done.get(id(value), value)
+    if isinstance(value, _SCALARS):
+        return value
+    if not isinstance(value, dict | list | tuple):
+        raise ValueError("an array without content, or a name that is not used")
+    if id(value) in done:
+        return done[id(value)]
     done[id(value)] = value
     if isinstance(value, dict):
         for key in value:

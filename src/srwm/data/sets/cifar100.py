@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from srwm.data.images import SPLITS, ImageClasses, Split
 from srwm.data.io.cache import Decoded, cached_classes, files_key
 from srwm.data.io.download import fetch_archive, unpack
+from srwm.data.io.places import cache_dir, named_folder
 from srwm.data.io.safe_pickle import load_pickle, text
 from srwm.errors import UserError
-from srwm.files import cache_dir, named_folder
 
 SIDE = 32
 IMAGES_PER_CLASS = 600

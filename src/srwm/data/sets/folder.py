@@ -9,11 +9,11 @@ from pathlib import Path
 from srwm.data.images import SPLITS, ImageClasses, Split, check_apart
 from srwm.data.io.cache import Decoded, cached_classes, files_key
 from srwm.data.io.decode import SUFFIXES, all_gray, read_images
-from srwm.errors import UserError
+from srwm.errors import UserError, printable
 
 COLOR_SHAPE = (3, 84, 84)
-GREY_SHAPE = (1, 28, 28)
-_FORM = f"1: {GREY_SHAPE} or {COLOR_SHAPE}, Lanczos"
+GRAY_SHAPE = (1, 28, 28)
+_FORM = f"1: {GRAY_SHAPE} or {COLOR_SHAPE}, Lanczos"
 
 
 def load_folder(root: Path) -> dict[Split, ImageClasses]:
@@ -41,11 +41,11 @@ def load_folder(root: Path) -> dict[Split, ImageClasses]:
         def decode() -> Decoded:
             if not gray:
                 gray.append(all_gray([path for split in SPLITS for path in paths[split]]))
-            shape = GREY_SHAPE if gray[0] else COLOR_SHAPE
+            shape = GRAY_SHAPE if gray[0] else COLOR_SHAPE
             counts = {name: len(files) for name, files in splits[split].items()}
             return counts, read_images(paths[split], shape, f"decoding {root.name}/{split}")
 
-        return replace(cached_classes(f"folder-{split}", key, decode), name=f"{root}-{split}")
+        return replace(cached_classes(f"folder-{split}", key, decode), name=printable(f"{root}-{split}"))
 
     return {split: load(split) for split in SPLITS}
 
@@ -70,7 +70,7 @@ def class_folders(root: Path) -> dict[str, list[str]]:
         raise UserError(f"{root}: expected one folder of images for each class, found none")
     if others:
         more = f" and {len(others) - 1} more" if others[1:] else ""
-        warnings.warn(f"{root}: left out what is no image: {others[0]}{more}", stacklevel=2)
+        warnings.warn(printable(f"{root}: left out what is no image: {others[0]}{more}"), stacklevel=2)
     return classes
 
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from srwm.data.images import SPLITS, ImageClasses, Split, check_apart
 from srwm.data.io.cache import Decoded, cached_classes, files_key
 from srwm.data.io.decode import read_images
+from srwm.data.io.places import cache_dir, named_folder
 from srwm.data.io.safe_pickle import load_pickle, text
 from srwm.data.sets.folder import class_folders
 from srwm.errors import UserError
-from srwm.files import cache_dir, named_folder
 
 SIDE = 84
 CLASSES: dict[Split, int] = {"train": 64, "val": 16, "test": 20}

@@ -12,8 +12,8 @@ from srwm.data.drawings.ink import normalize_ink
 from srwm.data.images import ImageClasses, Split, with_rotations
 from srwm.data.io.cache import Decoded, cached_classes, files_key
 from srwm.data.io.download import fetch_archive
+from srwm.data.io.places import cache_dir, named_folder
 from srwm.errors import UserError
-from srwm.files import cache_dir, named_folder
 
 DRAWERS = 20
 SIDE = 28

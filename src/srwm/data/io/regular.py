@@ -1,0 +1,34 @@
+"""Opening files that other people named: regular files alone, never a pipe or a device that would not end."""
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """A regular file, open for reading as bytes.
+
+    Args:
+        path: the file; a link is followed.
+
+    Returns:
+        The open file.
+
+    Raises:
+        OSError: it is missing, cannot be read, or is a folder, a pipe, a socket or a device.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("not a regular file")
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a regular file. Raises as `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
