@@ -28,7 +28,7 @@ from srwm.training.runs import read_config_of, read_metrics
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "srwm": (),
-    "srwm-softmax": ("--agent.stack.input-softmax",),
+    "srwm-softmax": ("--agent.stack.core-options.input-softmax",),
     "srwm-detached": ("--agent.detach-every-step",),
     **{name: ("--core", name) for name in CORES if name != "srwm"},
 }

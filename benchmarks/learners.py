@@ -27,7 +27,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     # 384 units have as many parameters as the matrix with its feed-forward layers
     "lstm": (
         *("--model.stack.core", "lstm", "--model.stack.num-layers", "1", "--model.stack.ff-factor", "0"),
-        *("--model.stack.style", "plain", "--model.stack.d-model", "384"),
+        *("--model.stack.residual", "none", "--model.stack.d-model", "384"),
     ),
     "prototypes": ("--model.head", "prototypes"),
     "bootstrap": ("--protocol", "bootstrap", "--auxiliary.weight", "5.5"),

@@ -2,8 +2,8 @@ import pytest
 
 import srwm
 from srwm.cli import main
-from srwm.fewshot.build import build_model
-from srwm.fewshot.models.sequence import ModelConfig
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.factory import build_model
 from srwm.nn import StackConfig
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from srwm.data import ImageClasses, Split
 from srwm.fewshot.config import OptimizerConfig, PoolConfig, TrainConfig
-from srwm.fewshot.models.sequence import ModelConfig
+from srwm.fewshot.models.config import ModelConfig
 from srwm.nn import StackConfig
 
 
@@ -39,7 +39,7 @@ def config() -> TrainConfig:
             n_way=3,
             stem_channels=8,
             stem_dropout=0.1,
-            stack=StackConfig(d_model=16, num_heads=2, num_layers=1, ff_factor=1, query_init_std=0.01),
+            stack=StackConfig(d_model=16, num_heads=2, num_layers=1, ff_factor=1, core_options={"query_init_std": 0.01}),
         ),
         queries=3,
         episodes=16,

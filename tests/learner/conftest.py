@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.metadata import ModelMetadata
-from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.nn import StackConfig
 
-STACK = StackConfig(d_model=32, num_heads=2, num_layers=1, ff_factor=2, query_init_std=0.01)
+STACK = StackConfig(d_model=32, num_heads=2, num_layers=1, ff_factor=2, core_options={"query_init_std": 0.01})
 WIDTH, WAYS = 16, 4
 LABELS = ["b", "a", "c", "a", "b", "c"]
 

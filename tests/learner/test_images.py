@@ -8,7 +8,8 @@ import torch
 
 from srwm import FewShotLearner
 from srwm.data.drawings.ink import normalize_ink
-from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.sequence import FewShotModel
 
 from .conftest import LABELS, STACK, letter
 

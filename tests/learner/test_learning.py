@@ -10,7 +10,8 @@ import torch
 from srwm import FewShotLearner
 from srwm.fewshot.episodes import Episodes
 from srwm.fewshot.evaluation.evaluate import answer
-from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.nn import StackConfig
 
 from .conftest import LABELS, WAYS, WIDTH, points

@@ -18,8 +18,9 @@ import torch
 from srwm import load_model, push_model, save_model
 from srwm.errors import UserError
 from srwm.fewshot.config import TrainConfig
+from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.metadata import ModelMetadata
-from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner import pretrained
 from srwm.learner.card import model_card
 from srwm.nn import StackConfig

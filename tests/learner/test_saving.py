@@ -11,8 +11,9 @@ import torch
 
 from srwm import FewShotLearner, save_model
 from srwm.errors import UserError
+from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.metadata import ModelMetadata
-from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
+from srwm.fewshot.models.sequence import FewShotModel
 
 from .conftest import LABELS, STACK, WAYS, WIDTH, points
 

@@ -161,7 +161,8 @@ assert "torch" not in sys.modules
 import numpy as np
 from srwm import FewShotLearner
 from srwm.learner.estimator import NotFittedError
-from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.nn import StackConfig
 model = FewShotModel(ModelConfig(stem_channels=4, stack=StackConfig(d_model=16, num_heads=2)))
 learner = FewShotLearner(model, "ink")

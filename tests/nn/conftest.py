@@ -7,7 +7,7 @@ from srwm.nn import CORES, Layer, Stack, StackConfig, build_core
 
 D_MODEL = 6
 CARRYING = [name for name in CORES if name not in ("fake_srwm", "none")]
-CARRYING += ["stack of srwm", "stack of sr_delta, rl", "stack of lstm, plain"]
+CARRYING += ["stack of srwm", "stack of sr_delta, input", "stack of lstm, none"]
 LAYERS = [*CARRYING, "fake_srwm", "none", "never", "unroll"]
 
 MakeLayer = Callable[[str], Layer]
@@ -28,10 +28,10 @@ def make_layer() -> MakeLayer:
         match name:
             case "stack of srwm":
                 return Stack(StackConfig(**small))
-            case "stack of sr_delta, rl":
-                return Stack(StackConfig(**small, core="sr_delta", style="rl", input_softmax=True))
-            case "stack of lstm, plain":
-                return Stack(StackConfig(**small | {"ff_factor": 0}, core="lstm", style="plain"))
+            case "stack of sr_delta, input":
+                return Stack(StackConfig(**small, core="sr_delta", residual="input", core_options={"input_softmax": True}))
+            case "stack of lstm, none":
+                return Stack(StackConfig(**small | {"ff_factor": 0}, core="lstm", residual="none"))
             case "never":
                 return Stack(StackConfig(**small, carry="never"))
             case "unroll":
@@ -43,7 +43,7 @@ def make_layer() -> MakeLayer:
 
 @pytest.fixture(params=LAYERS)
 def layer(request: pytest.FixtureRequest, make_layer: MakeLayer) -> Layer:
-    """Every core, and stacks of each style and way to carry."""
+    """Every core, and stacks of each residual and way to carry."""
     return make_layer(request.param)
 
 

@@ -52,7 +52,7 @@ def test_srwm(x: Tensor, input_softmax: bool) -> None:
 
 
 def test_sr_delta(x: Tensor) -> None:
-    layer = SRDelta(HEADS * E, HEADS).double()
+    layer = SRDelta(HEADS * E, HEADS, input_softmax=True).double()
     y, (shift, fast) = layer(x)
     for h in range(HEADS):
         matrix, memory = layer.weight[h], torch.zeros(E, E, dtype=torch.float64)

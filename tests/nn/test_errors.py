@@ -20,6 +20,7 @@ from srwm.nn import (
     StackConfig,
     index,
     learning_rates,
+    replace_core,
     reset,
     shifts_over_time,
 )
@@ -110,7 +111,7 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
         (lambda: reset(STATE, [True, False]), "which: expected (B,) = (2,), got list"),
         (lambda: reset(STATE, torch.tensor([1, 0])), "which: expected dtype torch.bool, got torch.int64"),
         (lambda: reset(STATE, torch.tensor([True])), "which: expected (B,) = (2,), got (1,)"),
-        (lambda: Block(SRWM(8, 2), style="residual"), "style: expected one of fewshot, rl, plain, got 'residual'"),
+        (lambda: Block(SRWM(8, 2), residual="pre"), "residual: expected one of norm, input, none, got 'pre'"),
         (lambda: Block(SRWM(8, 2), ff_factor=-2), "ff_factor: expected 0 or more, got -2"),
         (
             lambda: Stack(StackConfig(core="lstm", backend="cuda")),
@@ -121,16 +122,31 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
         (lambda: LinearTransformer(8, 3), "num_heads: expected a divisor of d_model = 8, got 3"),
         (lambda: RecurrentDelta(8, 3), "num_heads: expected a divisor of d_model = 8, got 3"),
         (lambda: Stack(StackConfig(core="gru")), "core: expected one of srwm, fake_srwm, deltanet,"),
-        (lambda: Stack(StackConfig(style="residual")), "style: expected one of fewshot, rl, plain, got 'residual'"),
+        (lambda: Stack(StackConfig(residual="pre")), "residual: expected one of norm, input, none, got 'pre'"),
+        *(
+            (
+                lambda core=core, options=options: Stack(StackConfig(core=core, core_options=options)),
+                f"core_options: expected {message}",
+            )
+            for core, options, message in [
+                ("deltanet", {"query_init_std": 1.0}, "eps for DeltaNet, got query_init_std"),
+                ("lstm", {"eps": 0.0}, "no options for LSTM, got eps"),
+                ("srwm", {"eps": 0.0}, "input_softmax or beta_init or query_init_std for SRWM, got eps"),
+                ("srwm", {"input_softmax": 1}, "input_softmax of type bool, got 1"),
+                ("srwm", {"beta_init": True}, "beta_init of type float, got True"),
+                ("srwm", {"beta_init": "0"}, "beta_init of type float, got '0'"),
+            ]
+        ),
+        (lambda: replace_core(StackConfig(), "gru"), "core: expected one of srwm, fake_srwm, deltanet,"),
         (lambda: Stack(StackConfig(carry="sometimes")), "carry: expected one of always, never, unroll, got 'sometimes'"),
         (lambda: Stack(StackConfig(carry="unroll")), "unroll_length: expected a number exactly if carry is 'unroll', got None"),
         (lambda: Stack(StackConfig(unroll_length=3)), "unroll_length: expected a number exactly if carry is 'unroll', got 3"),
         (lambda: Stack(StackConfig(carry="unroll", unroll_length=0)), "unroll_length: expected 1 or more, got 0"),
         (lambda: Stack(StackConfig(num_layers=-1)), "num_layers: expected 0 or more, got -1"),
-        (lambda: Stack(StackConfig(d_input=9)), "d_input: expected d_model = 256 for core 'srwm' in style 'fewshot', got 9"),
+        (lambda: Stack(StackConfig(d_input=9)), "d_input: expected d_model = 256 for core 'srwm' with residual 'norm', got 9"),
         (
             lambda: Stack(StackConfig(core="lstm", d_input=9)),
-            "d_input: expected d_model = 256 for core 'lstm' in style 'fewshot'",
+            "d_input: expected d_model = 256 for core 'lstm' with residual 'norm'",
         ),
         (lambda: Stack(StackConfig(**SMALL))(X, (torch.zeros(2, 2, 4, 16),)), "state: expected a tuple of 2, got a tuple of 1"),
         (

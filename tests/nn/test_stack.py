@@ -17,10 +17,10 @@ def feed_forward(layer: FeedForward, x: Tensor) -> Tensor:
     return x + hidden.clamp(min=0) @ layer.linear_out.weight.T + layer.linear_out.bias
 
 
-def expected(stack: Stack, residual: str) -> Tensor:
+def expected(stack: Stack, formula: str) -> Tensor:
     h = X
     for block in stack.blocks:
-        match residual:
+        match formula:
             case "LN(h) + core(h)":
                 h = block.norm(h) + block.core(h)[0]
             case "h + core(h)":
@@ -32,36 +32,32 @@ def expected(stack: Stack, residual: str) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("style", "core", "residual"),
+    ("residual", "core", "formula"),
     [
-        ("fewshot", "srwm", "LN(h) + core(h)"),
-        ("fewshot", "fake_srwm", "LN(h) + core(h)"),
-        ("fewshot", "deltanet", "h + core(LN(h))"),
-        ("fewshot", "lstm", "h + core(LN(h))"),
-        ("rl", "srwm", "h + core(h)"),
-        ("rl", "fake_srwm", "h + core(h)"),
-        ("rl", "sr_delta", "h + core(h)"),
-        ("rl", "deltanet", "h + core(LN(h))"),
-        ("rl", "linear_transformer", "h + core(LN(h))"),
-        ("rl", "recurrent_delta", "h + core(LN(h))"),
+        ("norm", "srwm", "LN(h) + core(h)"),
+        ("norm", "fake_srwm", "LN(h) + core(h)"),
+        ("norm", "deltanet", "h + core(LN(h))"),
+        ("norm", "lstm", "h + core(LN(h))"),
+        ("input", "srwm", "h + core(h)"),
+        ("input", "fake_srwm", "h + core(h)"),
+        ("input", "sr_delta", "h + core(h)"),
+        ("input", "deltanet", "h + core(LN(h))"),
+        ("input", "linear_transformer", "h + core(LN(h))"),
+        ("input", "recurrent_delta", "h + core(LN(h))"),
     ],
 )
-def test_residual_path(style: str, core: str, residual: str) -> None:
-    stack = Stack(StackConfig(**SMALL, core=core, style=style))
-    assert_close(stack(X)[0], expected(stack, residual), rtol=1e-4, atol=1e-5)
-    assert all(isinstance(block.norm, nn.Identity) == (residual == "h + core(h)") for block in stack.blocks)
+def test_residual_path(residual: str, core: str, formula: str) -> None:
+    stack = Stack(StackConfig(**SMALL, core=core, residual=residual))
+    assert_close(stack(X)[0], expected(stack, formula), rtol=1e-4, atol=1e-5)
+    assert all(isinstance(block.norm, nn.Identity) == (formula == "h + core(h)") for block in stack.blocks)
 
 
-def test_plain_is_the_core_alone() -> None:
-    stack = Stack(StackConfig(core="lstm", d_model=8, num_layers=2, ff_factor=0, style="plain", d_input=5))
+def test_without_residual_a_block_is_the_core_alone() -> None:
+    stack = Stack(StackConfig(core="lstm", d_model=8, num_layers=2, ff_factor=0, residual="none", d_input=5))
     lstm = nn.LSTM(5, 8, num_layers=2, batch_first=True)
     theirs = {name.replace("_l0", f"_l{i}"): w for i in range(2) for name, w in stack.blocks[i].core.lstm.state_dict().items()}
     lstm.load_state_dict(theirs)
     assert_close(stack(X[..., :5])[0], lstm(X[..., :5])[0])
-
-
-def test_deltanet_phi_follows_the_style() -> None:
-    assert [Stack(StackConfig(core="deltanet", style=s)).blocks[0].core.eps for s in ("fewshot", "rl")] == [0.0, 1e-5]
 
 
 def test_dropout_acts_in_training_alone() -> None:

@@ -9,7 +9,7 @@ B, T, D_MODEL, HEADS = 2, 5, 6, 2
 
 @pytest.fixture(params=[SRWM, SRDelta])
 def core(request) -> SelfReferential:
-    return request.param(D_MODEL, HEADS, beta_init=-0.5).double()
+    return request.param(D_MODEL, HEADS, input_softmax=request.param is SRDelta, beta_init=-0.5).double()
 
 
 def by_hand(core, x, shift, resets):

@@ -73,7 +73,7 @@ def env() -> Recall:
 
 def small_config() -> TrainConfig:
     """A run of a second."""
-    stack = StackConfig(d_model=8, num_heads=2, num_layers=2, ff_factor=2, style="rl")
+    stack = StackConfig(d_model=8, num_heads=2, num_layers=2, ff_factor=2, residual="input")
     return TrainConfig(
         agent=AgentConfig(features=8, stack=stack),
         unroll_length=7,

@@ -16,7 +16,14 @@ from srwm.rl.vtrace import Returns
 
 HEADS, E = 2, 4
 SPEC = EnvSpec((5,), "float32", 3)
-STACK = StackConfig(d_model=HEADS * E, num_heads=HEADS, ff_factor=2, style="rl", input_softmax=True, backend="reference")
+STACK = StackConfig(
+    d_model=HEADS * E,
+    num_heads=HEADS,
+    ff_factor=2,
+    residual="input",
+    core_options={"input_softmax": True},
+    backend="reference",
+)
 CONFIG = AgentConfig(features=8, stack=STACK)
 COLUMNS = {"q": slice(E, 2 * E), "k": slice(2 * E, 3 * E), "beta": slice(3 * E, 3 * E + 4)}
 

@@ -30,7 +30,15 @@ def test_published_values(name) -> None:
     assert (config.discount, config.reward_clip, config.value_cost, config.entropy_cost) == (0.99, 1.0, 0.25, 0.01)
     assert config.optimizer == OptimizerConfig("rmsprop", lr=6e-4, alpha=0.99, eps=0.01, clip_norm=40.0)
     assert (config.agent.channels, config.agent.features, config.agent.precision) == ((16, 32, 32), 256, "float32")
-    stack = StackConfig("srwm", d_model=128, num_heads=8, num_layers=2, ff_factor=4, style="rl", input_softmax=True)
+    stack = StackConfig(
+        "srwm",
+        d_model=128,
+        num_heads=8,
+        num_layers=2,
+        ff_factor=4,
+        residual="input",
+        core_options={"input_softmax": True},
+    )
     assert config.agent.stack == stack
 
 

@@ -202,7 +202,10 @@ def test_a_run_begun_otherwise_is_not_continued(env, config, tmp_path) -> None:
         ({"agent": AgentConfig(features=0)}, "agent: features"),
         ({"agent": AgentConfig(frames_at_once=0)}, "agent: frames_at_once"),
         ({"entropy_cost": math.nan}, "entropy_cost: expected a number, got nan"),
-        ({"agent": AgentConfig(stack=StackConfig(query_init_std=math.nan))}, "agent.stack.query_init_std"),
+        (
+            {"agent": AgentConfig(stack=StackConfig(core_options={"query_init_std": math.nan}))},
+            "agent.stack.core_options.query_init_std",
+        ),
         ({"optimizer": OptimizerConfig(lr=-1)}, "optimizer.lr"),
         ({"optimizer": OptimizerConfig(clip_norm=0)}, "optimizer.clip_norm"),
         ({"optimizer": OptimizerConfig(alpha=-1)}, "optimizer.alpha"),

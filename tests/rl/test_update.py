@@ -115,7 +115,7 @@ def test_gradients_are_those_of_sums_over_steps(env, config) -> None:
 
 
 def test_a_plain_stack_that_resizes_takes_the_features_directly(env, config) -> None:
-    lstm = replace(config.agent, stack=StackConfig(core="lstm", d_model=16, num_layers=1, ff_factor=0, style="plain"))
+    lstm = replace(config.agent, stack=StackConfig(core="lstm", d_model=16, num_layers=1, ff_factor=0, residual="none"))
     assert isinstance(Agent(lstm, env.spec).core_input, torch.nn.Identity)
     assert isinstance(Agent(config.agent, env.spec).core_input, torch.nn.Linear)
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from srwm.cli.options import check_least, check_runs, refuse, set_threads
+from srwm.cli.stack_flags import with_all_options, without_default_options
 from srwm.data.images import ImageClasses, Split
 from srwm.data.normalize import normalized
 from srwm.data.resize import resized
@@ -22,6 +23,7 @@ from srwm.fewshot.protocols.registry import STREAMS, check_config, with_second
 from srwm.fewshot.report import check_other, draw_learning_curve, episode_shape, score_baselines, score_run
 from srwm.fewshot.training.loop import train as train_run
 from srwm.fewshot.training.run_data import check_fingerprint
+from srwm.nn import StackConfig
 from srwm.training.configuration import check_seed
 from srwm.training.distributed import is_rank_zero, leave
 
@@ -131,13 +133,16 @@ def train(arguments: Sequence[str]) -> None:
     preset, *rest = arguments
     if preset not in PRESETS:
         refuse(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+    config = PRESETS[preset][1]
+    config = _with_stack(config, with_all_options(config.model.stack, rest, "--model.stack.core"))
     options = tyro.cli(
         TrainOptions,
         prog=f"srwm fewshot train {preset}",
         args=rest,
-        default=TrainOptions(Path("runs") / preset, PRESETS[preset][1]),
+        default=TrainOptions(Path("runs") / preset, config),
         config=(tyro.conf.AvoidSubcommands,),
     )
+    options = replace(options, config=_with_stack(options.config, without_default_options(options.config.model.stack)))
     check_least(2, test_episodes=options.test_episodes)
     set_threads(options.threads)
     size_named = any(word.replace("_", "-").startswith("--model.image-shape") for word in rest)
@@ -156,6 +161,10 @@ def train(arguments: Sequence[str]) -> None:
         return
     _test(options.run, sets, options.test_episodes)
     print(f"learning curve: {draw_learning_curve(options.run)}")
+
+
+def _with_stack(config: TrainConfig, stack: StackConfig) -> TrainConfig:
+    return replace(config, model=replace(config.model, stack=stack))
 
 
 def evaluate(arguments: Sequence[str]) -> None:

@@ -12,7 +12,9 @@ from typing import Annotated, Any
 import tyro
 
 from srwm.cli.options import check_least, check_runs, refuse, set_threads
+from srwm.cli.stack_flags import with_all_options, without_default_options
 from srwm.errors import UserError
+from srwm.nn import StackConfig
 from srwm.rl.config import TrainConfig
 from srwm.rl.curves import draw_comparison, draw_learning_curve
 from srwm.rl.envs import EnvCrashError, build_env
@@ -113,13 +115,16 @@ def train(arguments: Sequence[str]) -> None:
     if {"-h", "--help"} & set(words):
         print(f"--core CORE puts another core in place of the preset's own: {', '.join(CORES)}\n")
     run = preset if chosen.core == "srwm" else f"{preset}-{chosen.core}"
+    config = with_core(PRESETS[preset][1], chosen.core)
+    config = _with_stack(config, with_all_options(config.agent.stack, words, "--agent.stack.core"))
     options = tyro.cli(
         TrainOptions,
         prog=f"srwm rl train {preset}",
         args=words,
-        default=TrainOptions(Path("runs") / run, with_core(PRESETS[preset][1], chosen.core)),
+        default=TrainOptions(Path("runs") / run, config),
         config=(tyro.conf.AvoidSubcommands,),
     )
+    options = replace(options, config=_with_stack(options.config, without_default_options(options.config.agent.stack)))
     set_threads(options.threads)
     check_config(options.config)
     checkpoints = Checkpoints(options.run / "checkpoints")
@@ -138,6 +143,10 @@ def train(arguments: Sequence[str]) -> None:
         raise SystemExit(130)
     if is_rank_zero():
         print(f"learning curve: {draw_learning_curve(options.run)}")
+
+
+def _with_stack(config: TrainConfig, stack: StackConfig) -> TrainConfig:
+    return replace(config, agent=replace(config.agent, stack=stack))
 
 
 def evaluate(arguments: Sequence[str]) -> None:

@@ -10,33 +10,6 @@ from srwm.data import ImageClasses
 from srwm.errors import UserError
 from srwm.fewshot.config import OptimizerConfig, TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, PooledSampler, Sampler
-from srwm.fewshot.models.prototypes import PrototypicalNetwork
-from srwm.fewshot.models.sequence import EpisodeModel, FewShotModel, ModelConfig
-from srwm.training.modes import float32_defaults
-
-
-def build_model(config: ModelConfig, device: str = "cpu") -> EpisodeModel:
-    """Build a few-shot model whose convolution kernels lie channels last in memory, the fastest order on CPUs.
-
-    Args:
-        config: What is built.
-        device: Where its tensors lie; on "meta" they have shapes and no numbers.
-
-    Returns:
-        The model, float32, whatever PyTorch's defaults are.
-
-    Raises:
-        UserError: The configuration does not fit itself.
-    """
-    try:
-        with float32_defaults(device):
-            model = PrototypicalNetwork(config) if config.head == "prototypes" else FewShotModel(config)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"model: {error}") from error
-    for parameter in model.stem.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return model
 
 
 def fit_to_data(config: TrainConfig, *data: ImageClasses) -> TrainConfig:

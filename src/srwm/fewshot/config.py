@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from srwm.data.splits import DatasetName
 from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
-from srwm.fewshot.models.sequence import ModelConfig
+from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.training.schedule import Budget, ScheduleName
 from srwm.training.runs import read_config_of
 

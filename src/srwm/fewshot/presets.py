@@ -5,7 +5,7 @@ from dataclasses import replace
 from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.config import BootstrapConfig, DelayedConfig, OptimizerConfig, PoolConfig, SequentialConfig, TrainConfig
-from srwm.fewshot.models.sequence import ModelConfig
+from srwm.fewshot.models.config import ModelConfig
 from srwm.nn import StackConfig
 from srwm.vision import DropoutType
 
@@ -46,7 +46,7 @@ def _paper(
         stack=StackConfig(core, d_model=256, num_heads=16, num_layers=layers, ff_factor=ff, dropout=dropout[0]),
     )
     if core == "lstm":
-        stack = StackConfig("lstm", d_model=1024, num_layers=1, ff_factor=0, style="plain")
+        stack = StackConfig("lstm", d_model=1024, num_layers=1, ff_factor=0, residual="none")
         model = replace(model, input_projection=False, stack=stack)
     return replace(
         _PAPER_OMNIGLOT,
@@ -83,7 +83,7 @@ _CPU_OMNIGLOT = TrainConfig(
     model=ModelConfig(
         input="balanced",
         stem_channels=64,
-        stack=StackConfig(d_model=256, num_heads=16, num_layers=2, ff_factor=4, query_init_std=0.01),
+        stack=StackConfig(d_model=256, num_heads=16, num_layers=2, ff_factor=4, core_options={"query_init_std": 0.01}),
     ),
     queries=5,
     episodes=256,
@@ -149,7 +149,8 @@ _CPU_DELAYED = replace(
     protocol="delayed",
     delayed=DelayedConfig(hint=0.5),
     model=replace(
-        _CPU_OMNIGLOT.model, stack=StackConfig(d_model=128, num_heads=8, num_layers=2, ff_factor=2, query_init_std=0.01)
+        _CPU_OMNIGLOT.model,
+        stack=StackConfig(d_model=128, num_heads=8, num_layers=2, ff_factor=2, core_options={"query_init_std": 0.01}),
     ),
     k_shot=15,
     episodes=16,

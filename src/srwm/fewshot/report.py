@@ -11,13 +11,14 @@ from torch import Tensor
 from srwm.data import ImageClasses, Split
 from srwm.data.splits import FOLDER, DatasetName
 from srwm.errors import UserError
-from srwm.fewshot.build import build_model, validation_shape
+from srwm.fewshot.build import validation_shape
 from srwm.fewshot.config import TrainConfig, read_config
 from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluation.adaptation import write_adaptations
 from srwm.fewshot.evaluation.baselines import evaluate_baselines
 from srwm.fewshot.evaluation.evaluate import Accuracy
-from srwm.fewshot.models.sequence import EpisodeModel
+from srwm.fewshot.models.base import EpisodeModel
+from srwm.fewshot.models.factory import build_model
 from srwm.fewshot.protocols.base import Evaluation
 from srwm.fewshot.protocols.registry import PROTOCOLS, STREAMS
 from srwm.fewshot.training.run_data import check_fingerprint

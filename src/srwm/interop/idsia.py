@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.nn import LSTM, SRWM, Block, DeltaNet, FeedForward, StackConfig
 
 Weights = Mapping[str, Tensor]
@@ -62,7 +63,7 @@ def _infer(weights: Weights, bootstrapped: bool, use_input_softmax: bool) -> Mod
     if "rnn.weight_hh_l0" in weights:
         width = _shape(weights, "rnn.weight_ih_l0", 2)[1]
         num_layers = _count(weights, r"rnn\.weight_hh_l(\d+)$")
-        stack = StackConfig(core="lstm", d_model=d_model, num_layers=num_layers, ff_factor=0, style="plain")
+        stack = StackConfig(core="lstm", d_model=d_model, num_layers=num_layers, ff_factor=0, residual="none")
     else:
         width = _shape(weights, "input_proj.weight", 2)[1]
         stack = _infer_stack(weights, d_model, bootstrapped, use_input_softmax)
@@ -82,14 +83,15 @@ def _infer(weights: Weights, bootstrapped: bool, use_input_softmax: bool) -> Mod
 
 def _infer_stack(weights: Weights, d_model: int, bootstrapped: bool, use_input_softmax: bool) -> StackConfig:
     core, feed_forward = _sublayers(0, bootstrapped)
-    style: dict[str, Any]
+    described: dict[str, Any]
     if f"{core}.W_y" in weights:
         num_heads = _shape(weights, f"{core}.W_y", 4)[1]
         normed = f"{core}.layer_norm.weight" in weights
-        style = {"core": "srwm", "style": "fewshot" if normed else "rl", "input_softmax": use_input_softmax}
+        options = {"input_softmax": True} if use_input_softmax else {}
+        described = {"core": "srwm", "residual": "norm" if normed else "input", "core_options": options}
     elif f"{core}.slow_net.weight" in weights:
         num_heads = _shape(weights, f"{core}.slow_net.weight", 2)[0] - 3 * d_model
-        style = {"core": "deltanet"}
+        described = {"core": "deltanet"}
     else:
         raise ValueError(f"source: expected {core}.W_y, {core}.slow_net.weight or rnn.weight_hh_l0, found none of them")
     width = _shape(weights, f"{feed_forward}.ff_layers.0.weight", 2)[0]
@@ -100,7 +102,7 @@ def _infer_stack(weights: Weights, d_model: int, bootstrapped: bool, use_input_s
         num_heads=num_heads,
         num_layers=_count(weights, r"fw_layers\.(\d+)\.") if bootstrapped else (_count(weights, r"layers\.(\d+)\.") + 1) // 2,
         ff_factor=width // d_model,
-        **style,
+        **described,
     )
 
 

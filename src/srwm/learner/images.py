@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srwm.data.drawings.ink import normalize_ink, normalize_ink_images
+from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.metadata import Preprocess
-from srwm.fewshot.models.sequence import ModelConfig
 
 Array = NDArray[Any]
 

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from srwm.data.splits import CENTERED
 from srwm.errors import UserError
-from srwm.fewshot.build import build_model
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.factory import build_model
 from srwm.fewshot.models.metadata import ModelMetadata
-from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.files import write_atomically
 from srwm.learner.card import model_card
 from srwm.training.checkpoint import save_weights

@@ -1,6 +1,6 @@
 """Recurrent layers behind one interface: y, state = layer(x, state, resets, mask) and y = layer.query(x, state)."""
 
-from srwm.nn.config import Carry, StackConfig, Style
+from srwm.nn.config import Carry, Option, Residual, StackConfig
 from srwm.nn.fake_srwm import FakeSRWM
 from srwm.nn.fast_weights import DeltaNet, LinearTransformer
 from srwm.nn.feed_forward import FeedForward
@@ -8,7 +8,7 @@ from srwm.nn.layer import Core, Layer
 from srwm.nn.lstm import LSTM
 from srwm.nn.no_memory import NoMemory
 from srwm.nn.recurrent_delta import RecurrentDelta
-from srwm.nn.registry import CORES, build_core
+from srwm.nn.registry import CORES, build_core, replace_core
 from srwm.nn.sr_delta import SRDelta
 from srwm.nn.srwm import SRWM, SelfReferential
 from srwm.nn.stack import Block, Stack
@@ -28,19 +28,21 @@ __all__ = [
     "Layer",
     "LinearTransformer",
     "NoMemory",
+    "Option",
     "RecurrentDelta",
+    "Residual",
     "SRDelta",
     "SelfReferential",
     "Stack",
     "StackConfig",
     "State",
-    "Style",
     "build_core",
     "detach",
     "index",
     "learning_rates",
     "leaves",
     "map_state",
+    "replace_core",
     "reset",
     "shifts_over_time",
 ]

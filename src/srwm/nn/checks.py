@@ -1,7 +1,7 @@
 """Checks of what goes into a layer; each failure is one line: argument, wanted, got."""
 
+from collections.abc import Iterator
 from numbers import Integral
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -9,29 +9,38 @@ from torch import Tensor
 from srwm.nn.state import Shape, State
 from srwm.ops.checks import shape_or_type
 
-if TYPE_CHECKING:
-    from srwm.nn.layer import Layer
 
+def check_input(x: Tensor, axes: str, d_input: int, parameters: Iterator[Tensor]) -> None:
+    """Check that x is (B, T, d_input), with the names of the first two in `axes`, and has the dtype of the parameters.
 
-def check_input(x: Tensor, axes: str, layer: "Layer") -> None:
-    """Check that x is a batch of sequences of vectors as the layer reads them."""
-    if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != layer.d_input:
+    Raises:
+        ValueError: x has another shape or dtype.
+    """
+    if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != d_input:
         batch, steps = axes.split()
-        raise ValueError(f"x: expected ({batch}, {steps}, {layer.d_input}), got {shape_or_type(x)}")
+        raise ValueError(f"x: expected ({batch}, {steps}, {d_input}), got {shape_or_type(x)}")
     if x.dtype is not torch.float32:  # the usual one is not worth a search for the weights at every step
-        check_dtype(x, layer)
+        check_dtype(x, parameters)
 
 
-def check_dtype(x: Tensor, layer: "Layer") -> None:
-    """Check that x has the dtype of the layer's weights, where autocast does not see to that."""
-    weights, kind = next(layer.parameters(), x), x.device.type
+def check_dtype(x: Tensor, parameters: Iterator[Tensor]) -> None:
+    """Check that x has the dtype of the first parameter, unless autocast converts it.
+
+    Raises:
+        ValueError: x has another dtype.
+    """
+    weights, kind = next(parameters, x), x.device.type
     autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     if x.dtype is not weights.dtype and not autocast:
         raise ValueError(f"x: expected {weights.dtype} as the weights have, or autocast, got {x.dtype}")
 
 
 def check_state(state: State, shape: Shape, batch_size: int, name: str = "state") -> None:
-    """Check that the state has the structure and shapes that `shape` gives for one batch element."""
+    """Check that the state has the structure and shapes that `shape` gives for one batch element.
+
+    Raises:
+        ValueError: it has others; the message names the part.
+    """
     if isinstance(shape, torch.Size):
         if not isinstance(state, Tensor):
             raise ValueError(f"{name}: expected a tensor {(batch_size, *shape)}, got {_describe(state)}")
@@ -47,16 +56,21 @@ def check_state(state: State, shape: Shape, batch_size: int, name: str = "state"
 
 
 def check_whole(**numbers: object) -> None:
-    """Raise ValueError that names the first of these that is not a whole number."""
+    """Check that each of these is a whole number.
+
+    Raises:
+        ValueError: one is not; the message names the first.
+    """
     for name, given in numbers.items():
         if not isinstance(given, Integral):
             raise ValueError(f"{name}: expected a whole number, got {given!r}")
 
 
 def head_dim(d_model: int, num_heads: int) -> int:
-    """The width of one head.
+    """The width E of one head.
 
-    Raises ValueError where the heads do not share d_model evenly.
+    Raises:
+        ValueError: num_heads does not divide d_model.
     """
     check_whole(d_model=d_model, num_heads=num_heads)
     if num_heads < 1 or d_model < 1 or d_model % num_heads:

@@ -1,10 +1,11 @@
 """The configuration from which a stack of blocks is built."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
-Style = Literal["fewshot", "rl", "plain"]
+Residual = Literal["norm", "input", "none"]
 Carry = Literal["always", "never", "unroll"]
+Option: TypeAlias = bool | int | float | str
 
 
 @dataclass(frozen=True)
@@ -29,21 +30,14 @@ class StackConfig:
     dropout: float = 0.0
     """Dropout on the core's output and within the feed-forward sub-layer."""
 
-    style: Style = "fewshot"
-    """How block and core are joined, after the two official code bases.
+    residual: Residual = "norm"
+    """What a block adds to the core's output.
 
-    Self-referential cores read h: `fewshot` adds LayerNorm(h) to what they answer, `rl` adds h. All others read LayerNorm(h)
-    and have h added. DeltaNet normalizes its keys and queries by their sum in `fewshot`, by the sum plus 1e-5 in `rl`.
-    `plain` is the core alone, without norm and residual path."""
+    Self-referential cores read h itself: `norm` adds LayerNorm(h), `input` adds h. All other cores read LayerNorm(h), and
+    both add h. `none` is the core alone, without norm and residual path."""
 
-    input_softmax: bool = False
-    """Softmax per head on what goes into a self-referential matrix (the RL code's choice)."""
-
-    beta_init: float = 0.0
-    """Mean of the initial beta columns of a self-referential matrix."""
-
-    query_init_std: float = 1.0
-    """Standard deviation of the initial query columns of a self-referential matrix, in units of 1/sqrt(E)."""
+    core_options: dict[str, Option] = field(default_factory=dict)
+    """Options of the core by name, such as query_init_std 0.01; an option that is left out has the core's default."""
 
     carry: Carry = "always"
     """Whether memory lives on from step to step: `always`, `never` (fresh before each step, the ablation), or `unroll`."""
@@ -52,7 +46,29 @@ class StackConfig:
     """For `carry="unroll"`: after how many steps the memory is fresh again; the count is part of the state."""
 
     d_input: int | None = None
-    """Width of the input where it is not d_model; a plain core that can change the width (the LSTM) takes it."""
+    """Width of the input where it is not d_model; a core that can change the width (the LSTM) takes it, without residual."""
 
     backend: str = "auto"
     """Backend of the operations."""
+
+    @classmethod
+    def from_earlier(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a configuration that was written when `style` named two code bases and every core had all options.
+
+        Options that the core does not have had no effect, and those at their defaults are left out.
+        """
+        if not values.keys() & {"style", *_SELF_REFERENTIAL}:
+            return values
+        values = dict(values)
+        style, core = values.pop("style", "fewshot"), values.get("core", "srwm")
+        former = {name: values.pop(name, default) for name, default in _SELF_REFERENTIAL.items()}
+        options: dict[str, Any] = {}
+        if core in ("srwm", "sr_delta"):
+            options = {name: value for name, value in former.items() if value != _SELF_REFERENTIAL[name]}
+        elif core == "deltanet" and style == "rl":
+            options = {"eps": 1e-5}
+        return values | {"residual": _STYLES.get(style, style), "core_options": options}
+
+
+_STYLES: dict[Any, Residual] = {"fewshot": "norm", "rl": "input", "plain": "none"}
+_SELF_REFERENTIAL: dict[str, Option] = {"input_softmax": False, "beta_init": 0.0, "query_init_std": 1.0}

@@ -1,12 +1,9 @@
 """The control without self-modification."""
 
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 
 from srwm.nn.checks import head_dim
-from srwm.nn.config import StackConfig
 from srwm.nn.layer import Core
 from srwm.nn.state import State
 
@@ -14,7 +11,14 @@ from srwm.nn.state import State
 class FakeSRWM(Core):
     """The y columns of a self-referential matrix, never modified: y = out_linear(x W_y) per head ("Fake SR").
 
-    There is no state: it is the empty tuple. Raises ValueError where num_heads does not divide d_model.
+    There is no state: it is the empty tuple.
+
+    Args:
+        d_model: width of input and output.
+        num_heads: number of heads.
+
+    Raises:
+        ValueError: num_heads does not divide d_model.
     """
 
     pre_norm = False
@@ -30,11 +34,6 @@ class FakeSRWM(Core):
     def reset_parameters(self) -> None:
         """Draw W_y anew."""
         nn.init.normal_(self.weight, std=self.head_dim**-0.5)
-
-    @classmethod
-    def from_config(cls, config: StackConfig) -> Self:
-        """The layer that the configuration describes."""
-        return cls(config.d_model, config.num_heads)
 
     @property
     def state_shape(self) -> tuple[()]:

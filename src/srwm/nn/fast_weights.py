@@ -1,21 +1,29 @@
 """Fast weights that a slow network programs: the delta rule and the additive rule."""
 
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srwm import ops
 from srwm.nn.checks import head_dim
-from srwm.nn.config import StackConfig
 from srwm.nn.layer import Core
 from srwm.nn.state import State
 from srwm.ops.backend import check_backend
 
 
 class FastWeights(Core):
-    """What layers with a slow network share: its projections, `slow_width` a head, and the fast matrices (B, H, E, E)."""
+    """What layers with a slow network share: its projections and the fast matrices (B, H, E, E).
+
+    Args:
+        d_model: width of input and output.
+        num_heads: number of heads H; E = d_model / H is the width of a head.
+        slow_width: width of the projections of a head.
+        eps: what is added to the sum by which φ divides.
+        backend: backend of the operations: auto, reference or native.
+
+    Raises:
+        ValueError: num_heads does not divide d_model, or there is no such backend.
+    """
 
     def __init__(self, d_model: int, num_heads: int, slow_width: int, *, eps: float, backend: str) -> None:
         super().__init__(d_model)
@@ -41,23 +49,27 @@ class FastWeights(Core):
     def _phi(self, z: Tensor) -> Tensor:
         positive = F.elu(z.contiguous()) + 1  # elementwise operations are several times slower on a slice
         total = positive.sum(-1, keepdim=True) + self.eps
-        return positive / total.clamp(min=torch.finfo(z.dtype).eps / 2)  # where rounding leaves a head nothing, 0 and not 0 / 0
+        return positive / total.clamp(min=torch.finfo(z.dtype).eps / 2)  # 0, not 0 / 0, where all of a head rounds to 0
 
 
 class DeltaNet(FastWeights):
     """Delta-rule fast weights: W += beta (v - W k) k^T, y = out_linear(W q) after the update; Schlag et al. (2021).
 
     q, k, v and beta = sigmoid(b) are projections of x; φ(z) = (elu(z) + 1) / (Σ + eps) on q and k.
-    The state is W, (B, H, E, E). Raises ValueError where num_heads does not divide d_model.
+    The state is W, (B, H, E, E).
+
+    Args:
+        d_model: width of input and output.
+        num_heads: number of heads H; E = d_model / H is the width of a head.
+        eps: what is added to the sum by which φ divides: 0 in the paper's few-shot code, 1e-5 in its RL code.
+        backend: backend of the operations: auto, reference or native.
+
+    Raises:
+        ValueError: num_heads does not divide d_model, or there is no such backend.
     """
 
     def __init__(self, d_model: int, num_heads: int, *, eps: float = 0.0, backend: str = "auto") -> None:
         super().__init__(d_model, num_heads, 3 * head_dim(d_model, num_heads) + 1, eps=eps, backend=backend)
-
-    @classmethod
-    def from_config(cls, config: StackConfig) -> Self:
-        """The layer that the configuration describes; eps is 1e-5 in the style of the RL code, else 0."""
-        return cls(config.d_model, config.num_heads, eps=1e-5 if config.style == "rl" else 0.0, backend=config.backend)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         q, k, v, beta = self._slow(x).split_with_sizes([self.head_dim] * 3 + [1], dim=-1)
@@ -76,16 +88,18 @@ class LinearTransformer(FastWeights):
     """Additive fast weights: W += v φ(k)^T, y = out_linear(W φ(q)) after the update; Katharopoulos et al. (2020).
 
     φ(z) = (elu(z) + 1) / (Σ + 1e-5), and no normalizer on the output. The state is W, (B, H, E, E).
-    Raises ValueError where num_heads does not divide d_model.
+
+    Args:
+        d_model: width of input and output.
+        num_heads: number of heads H; E = d_model / H is the width of a head.
+        backend: backend of the operations: auto, reference or native.
+
+    Raises:
+        ValueError: num_heads does not divide d_model, or there is no such backend.
     """
 
     def __init__(self, d_model: int, num_heads: int, *, backend: str = "auto") -> None:
         super().__init__(d_model, num_heads, 3 * head_dim(d_model, num_heads), eps=1e-5, backend=backend)
-
-    @classmethod
-    def from_config(cls, config: StackConfig) -> Self:
-        """The layer that the configuration describes."""
-        return cls(config.d_model, config.num_heads, backend=config.backend)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = self._slow(x).chunk(3, dim=-1)

@@ -4,7 +4,13 @@ from torch import Tensor, nn
 
 
 class FeedForward(nn.Module):
-    """Pre-norm feed-forward sub-layer: x + W2 relu(W1 LayerNorm(x)), with dropout after each of the two; (..., d_model)."""
+    """Pre-norm feed-forward sub-layer: x + W2 relu(W1 LayerNorm(x)), with dropout after each of the two; (..., d_model).
+
+    Args:
+        d_model: width of input and output.
+        d_hidden: width between the two linear maps.
+        dropout: probability of dropout.
+    """
 
     def __init__(self, d_model: int, d_hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -14,7 +20,7 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map each position by itself."""
+        """Map each position by itself: (..., d_model) -> (..., d_model)."""
         hidden = self.dropout(self.linear_in(self.norm(x)).relu())
         y: Tensor = x + self.dropout(self.linear_out(hidden))
         return y

@@ -2,21 +2,28 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from srwm.nn.checks import check_dtype, check_input, check_state
-from srwm.nn.config import StackConfig
+from srwm.nn.config import Option, StackConfig
 from srwm.nn.state import Shape, State
 from srwm.ops.checks import check_flags
+
+_SIZES = ("d_model", "d_input", "num_heads", "backend")
+"""What every core that takes it gets from the fields of the same name in `StackConfig`."""
 
 
 class Layer(nn.Module, ABC):
     """A map of sequences with a state that the caller holds.
 
-    Feeding a sequence in pieces, each with the state that the last one returned, gives what the whole sequence gives.
+    A sequence in pieces, each with the state that the last piece returned, gives what the whole sequence gives.
+
+    Args:
+        d_model: width of the output.
+        d_input: width of the input; None is d_model.
     """
 
     def __init__(self, d_model: int, d_input: int | None = None) -> None:
@@ -40,14 +47,21 @@ class Layer(nn.Module, ABC):
     def forward(
         self, x: Tensor, state: State | None = None, resets: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        """Run over a sequence, or a piece of one.
+        """Run over a sequence, or over a piece of one.
 
-        Shapes: x (B, T, d_input); resets and mask (B, T) bool, or None; state as `state_shape` with B in front, or None for a
-        fresh one. At a reset the state is fresh before x_t is read. A masked step (False) neither reads nor writes the state,
-        though a reset there still counts. Returns y (B, T, d_model), zero at masked steps, and the state after the last step.
-        Raises ValueError for shapes, a dtype or a state that do not fit.
+        Args:
+            x: inputs (B, T, d_input).
+            state: tensors shaped as in `state_shape` with B in front; None is a fresh state.
+            resets: (B, T) bool. True: the state is fresh before x_t is read.
+            mask: (B, T) bool. False: a padded step, which neither reads nor writes the state; a reset there still resets.
+
+        Returns:
+            y (B, T, d_model), zero at masked steps, and the state after the last step.
+
+        Raises:
+            ValueError: a shape, a dtype or the state does not fit.
         """
-        check_input(x, "B T", self)
+        check_input(x, "B T", self.d_input, self.parameters())
         check_flags("resets", resets, x)
         check_flags("mask", mask, x)
         if state is not None:
@@ -59,28 +73,35 @@ class Layer(nn.Module, ABC):
             y, state = self._run(x.masked_fill(padding, 0), state, resets, mask)
             return y.masked_fill(padding, 0), state
         except RuntimeError:
-            check_dtype(x, self)
+            check_dtype(x, self.parameters())
             raise
 
     def query(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Answer Q independent queries, each as if it were the one next step from this state.
+        """Evaluate Q independent queries, each as if it were the one next step from this state, which stays as it is.
 
-        Shapes: x (B, Q, d_input), state as in `forward`; returns y (B, Q, d_model). The state stays as it is.
-        Raises ValueError for shapes, a dtype or a state that do not fit.
+        Args:
+            x: queries (B, Q, d_input).
+            state: as in `forward`.
+
+        Returns:
+            y (B, Q, d_model).
+
+        Raises:
+            ValueError: a shape, a dtype or the state does not fit.
         """
-        check_input(x, "B Q", self)
+        check_input(x, "B Q", self.d_input, self.parameters())
         if state is None:
             state = self.initial_state(len(x))
         check_state(state, self.state_shape, len(x))
         try:
             return self._query(x, state)
         except RuntimeError:
-            check_dtype(x, self)
+            check_dtype(x, self.parameters())
             raise
 
     def initial_state(self, batch_size: int) -> State:
         """A fresh state: zeros, float32 (float64 in a float64 layer), on the layer's device."""
-        anchor = next(self.parameters(), torch.empty(0))
+        anchor = self._anchor()
         dtype = torch.promote_types(anchor.dtype, torch.float32)
 
         def zeros(shape: Shape) -> State:
@@ -90,9 +111,18 @@ class Layer(nn.Module, ABC):
 
         return zeros(self.state_shape)
 
+    def _anchor(self) -> Tensor:
+        """A tensor with the dtype and device of the layer; of a layer without weights, float32 on the CPU."""
+        weights = next(self.parameters(), None)
+        return torch.empty(0, dtype=torch.float32, device="cpu") if weights is None else weights
+
 
 class Core(Layer):
-    """A layer that a block is built around: the memory itself, without norm and residual path."""
+    """A layer that a block is built around: the memory itself, without norm and residual path.
+
+    The options of a core are the keyword-only arguments of its constructor, `backend` aside. Each has a default of type bool,
+    int, float or str, and `StackConfig.core_options` gives others by name.
+    """
 
     pre_norm: ClassVar[bool] = True
     """Whether a block normalizes what the core reads; else the core reads h itself, and the norm is on the residual path."""
@@ -101,11 +131,38 @@ class Core(Layer):
     """Whether d_input may differ from d_model."""
 
     def extra_repr(self) -> str:
-        """What the core was built with."""
+        """The arguments that the core was built with."""
         given = inspect.signature(type(self)).parameters
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in given if hasattr(self, name))
 
     @classmethod
-    @abstractmethod
+    def default_options(cls) -> dict[str, Option]:
+        """The names of the core's options, with their defaults."""
+        arguments = inspect.signature(cls).parameters.values()
+        return {each.name: each.default for each in arguments if each.kind is each.KEYWORD_ONLY and each.name not in _SIZES}
+
+    @classmethod
     def from_config(cls, config: StackConfig) -> Self:
-        """The core that the configuration describes."""
+        """The core that the configuration describes.
+
+        Raises:
+            ValueError: the core has no such option, its value is of another type, or the sizes do not fit.
+        """
+        taken = inspect.signature(cls).parameters
+        arguments: dict[str, Any] = {name: getattr(config, name) for name in _SIZES if name in taken}
+        return cls(**arguments, **cls._checked_options(config.core_options))
+
+    @classmethod
+    def _checked_options(cls, given: dict[str, Option]) -> dict[str, Any]:
+        defaults = cls.default_options()
+        for name, value in given.items():
+            if name not in defaults:
+                raise ValueError(f"core_options: expected {_listed(defaults)} for {cls.__name__}, got {name}")
+            wanted = type(defaults[name])
+            if type(value) is not wanted and (wanted is not float or type(value) is not int):
+                raise ValueError(f"core_options: expected {name} of type {wanted.__name__}, got {value!r}")
+        return {name: float(value) if isinstance(defaults[name], float) else value for name, value in given.items()}
+
+
+def _listed(names: dict[str, Option]) -> str:
+    return " or ".join(names) or "no options"

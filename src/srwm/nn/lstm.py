@@ -1,12 +1,10 @@
 """The LSTM baseline behind the interface of a core."""
 
 from itertools import pairwise
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from srwm.nn.config import StackConfig
 from srwm.nn.layer import Core
 from srwm.nn.state import State, reset
 
@@ -23,11 +21,6 @@ class LSTM(Core):
     def __init__(self, d_model: int, d_input: int | None = None) -> None:
         super().__init__(d_model, d_input)
         self.lstm = nn.LSTM(self.d_input, d_model, batch_first=True)
-
-    @classmethod
-    def from_config(cls, config: StackConfig) -> Self:
-        """The layer that the configuration describes."""
-        return cls(config.d_model, config.d_input)
 
     @property
     def state_shape(self) -> tuple[torch.Size, torch.Size]:

@@ -1,21 +1,22 @@
 """The core of a feed-forward baseline."""
 
-from typing import Self
-
 from torch import Tensor
 
-from srwm.nn.config import StackConfig
 from srwm.nn.layer import Core
 from srwm.nn.state import State
 
 
 class NoMemory(Core):
-    """No memory: y = x, and the state is the empty tuple. In a `plain` block it leaves the feed-forward sub-layer alone."""
+    """No memory: y = x, and the state is the empty tuple.
 
-    @classmethod
-    def from_config(cls, config: StackConfig) -> Self:
-        """The layer that the configuration describes."""
-        return cls(config.d_model)
+    In a block without residual path only the feed-forward sub-layer is left.
+
+    Args:
+        d_model: width of input and output.
+    """
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__(d_model)
 
     @property
     def state_shape(self) -> tuple[()]:

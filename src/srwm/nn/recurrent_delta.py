@@ -1,13 +1,10 @@
 """Delta-rule fast weights whose programming depends on what was read last."""
 
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 
 from srwm import ops
 from srwm.nn.checks import head_dim
-from srwm.nn.config import StackConfig
 from srwm.nn.layer import Core
 from srwm.nn.state import State
 from srwm.ops.backend import check_backend
@@ -18,7 +15,14 @@ class RecurrentDelta(Core):
 
     R is (H, E, 3E + 1), columns [q | k | v | beta]. The state is (fast (B, H, E, E), y_{t-1} (B, H, E), before tanh and
     out_linear); y is read after the update. It runs step by step, on any device. Irie et al. (2021), section 3.2.
-    Raises ValueError where num_heads does not divide d_model.
+
+    Args:
+        d_model: width of input and output.
+        num_heads: number of heads H; E = d_model / H is the width of a head.
+        backend: backend of the operations: auto, reference or native.
+
+    Raises:
+        ValueError: num_heads does not divide d_model, or there is no such backend.
     """
 
     def __init__(self, d_model: int, num_heads: int, *, backend: str = "auto") -> None:
@@ -36,11 +40,6 @@ class RecurrentDelta(Core):
     def reset_parameters(self) -> None:
         """Draw R anew."""
         nn.init.normal_(self.recurrent, std=self.head_dim**-0.5)
-
-    @classmethod
-    def from_config(cls, config: StackConfig) -> Self:
-        """The layer that the configuration describes."""
-        return cls(config.d_model, config.num_heads, backend=config.backend)
 
     @property
     def state_shape(self) -> tuple[torch.Size, torch.Size]:

@@ -1,5 +1,7 @@
 """The cores by name."""
 
+from dataclasses import replace
+
 from srwm.nn.config import StackConfig
 from srwm.nn.fake_srwm import FakeSRWM
 from srwm.nn.fast_weights import DeltaNet, LinearTransformer
@@ -20,18 +22,31 @@ CORES: dict[str, type[Core]] = {
     "lstm": LSTM,
     "none": NoMemory,
 }
-"""Every core a configuration can name. A core of one's own is one more entry."""
+"""The cores that `StackConfig.core` can name."""
 
 
 def build_core(config: StackConfig) -> Core:
-    """The core that the configuration names.
+    """The core that the configuration names, with its options.
 
-    Raises ValueError for an unknown name, and for an input width that this core in this style cannot take.
+    Raises:
+        ValueError: there is no such core, it has no such option, or it cannot take this input width.
     """
     if config.core not in CORES:
         raise ValueError(f"core: expected one of {', '.join(CORES)}, got {config.core!r}")
     core = CORES[config.core]
-    if config.d_input not in (None, config.d_model) and not (core.resizes and config.style == "plain"):
-        wanted = f"d_model = {config.d_model} for core {config.core!r} in style {config.style!r}"
+    if config.d_input not in (None, config.d_model) and not (core.resizes and config.residual == "none"):
+        wanted = f"d_model = {config.d_model} for core {config.core!r} with residual {config.residual!r}"
         raise ValueError(f"d_input: expected {wanted}, got {config.d_input}")
     return core.from_config(config)
+
+
+def replace_core(config: StackConfig, core: str) -> StackConfig:
+    """The configuration with another core, which keeps the options that both cores have.
+
+    Raises:
+        ValueError: there is no such core.
+    """
+    if core not in CORES:
+        raise ValueError(f"core: expected one of {', '.join(CORES)}, got {core!r}")
+    kept = {name: value for name, value in config.core_options.items() if name in CORES[core].default_options()}
+    return replace(config, core=core, core_options=kept)

@@ -1,13 +1,9 @@
 """A delta-rule memory that a self-referential weight matrix programs."""
 
-from typing import Self
-
 import torch
 from torch import Tensor
 
 from srwm import ops
-from srwm.nn.checks import head_dim
-from srwm.nn.config import StackConfig
 from srwm.nn.srwm import SelfReferential
 from srwm.nn.state import State
 
@@ -16,40 +12,12 @@ class SRDelta(SelfReferential):
     """SR-Delta: the y of a self-referential matrix is the [q, k, v, beta] of a delta-rule memory, softmax on q and k.
 
     The state is (shift (B, H, E, 5E + 5), fast (B, H, E, E)); y = out_linear(fast q) after the update. The self-referential
-    matrix is not bounded: see `SRWM`. Raises ValueError where num_heads does not divide d_model.
+    matrix is not bounded: see `SRWM`. Arguments and errors are those of `SelfReferential`.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        num_heads: int,
-        *,
-        input_softmax: bool = True,
-        beta_init: float = 0.0,
-        query_init_std: float = 1.0,
-        backend: str = "auto",
-    ) -> None:
-        super().__init__(
-            d_model,
-            num_heads,
-            3 * head_dim(d_model, num_heads) + 1,
-            input_softmax=input_softmax,
-            beta_init=beta_init,
-            query_init_std=query_init_std,
-            backend=backend,
-        )
-
-    @classmethod
-    def from_config(cls, config: StackConfig) -> Self:
-        """The layer that the configuration describes."""
-        return cls(
-            config.d_model,
-            config.num_heads,
-            input_softmax=config.input_softmax,
-            beta_init=config.beta_init,
-            query_init_std=config.query_init_std,
-            backend=config.backend,
-        )
+    @staticmethod
+    def _d_out(head_dim: int) -> int:
+        return 3 * head_dim + 1
 
     @property
     def state_shape(self) -> tuple[torch.Size, torch.Size]:

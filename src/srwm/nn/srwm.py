@@ -1,13 +1,12 @@
 """The self-referential weight matrix as a layer."""
 
-from typing import Self
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 
 from srwm import ops
 from srwm.nn.checks import check_state, head_dim
-from srwm.nn.config import StackConfig
 from srwm.nn.layer import Core
 from srwm.nn.state import State
 from srwm.ops.backend import check_backend
@@ -17,7 +16,18 @@ class SelfReferential(Core):
     """What layers around a self-referential weight matrix share: W_0, the way into it, and its norm.
 
     `weight` is W_0, (H, E, D + 2E + 4), used as x @ W; its columns are [y | q | k | beta], drawn with standard deviation
-    1/sqrt(E), the query columns with `query_init_std`/sqrt(E), the beta columns around `beta_init`.
+    1/sqrt(E). E = d_model / num_heads is the width of a head, D the width of its y.
+
+    Args:
+        d_model: width of input and output.
+        num_heads: number of heads H.
+        input_softmax: apply a softmax per head to what goes into the matrix (the choice of the paper's RL code).
+        beta_init: mean of the initial beta columns.
+        query_init_std: standard deviation of the initial query columns, in units of 1/sqrt(E).
+        backend: backend of the operations: auto, reference or native.
+
+    Raises:
+        ValueError: num_heads does not divide d_model, or there is no such backend.
     """
 
     pre_norm = False
@@ -26,26 +36,29 @@ class SelfReferential(Core):
         self,
         d_model: int,
         num_heads: int,
-        d_out: int,
         *,
-        input_softmax: bool,
-        beta_init: float,
-        query_init_std: float,
-        backend: str,
+        input_softmax: bool = False,
+        beta_init: float = 0.0,
+        query_init_std: float = 1.0,
+        backend: str = "auto",
     ) -> None:
         super().__init__(d_model)
-        e = head_dim(d_model, num_heads)
         self.num_heads = num_heads
-        self.head_dim = e
-        self.d_out = d_out
+        self.head_dim = head_dim(d_model, num_heads)
+        self.d_out = self._d_out(self.head_dim)
         self.input_softmax = input_softmax
         self.beta_init = beta_init
         self.query_init_std = query_init_std
         check_backend(backend)
         self.backend = backend
-        self.weight = nn.Parameter(torch.empty(num_heads, e, d_out + 2 * e + 4))
+        self.weight = nn.Parameter(torch.empty(num_heads, self.head_dim, self.d_out + 2 * self.head_dim + 4))
         self.out_linear = nn.Linear(d_model, d_model, bias=False)
         self.reset_parameters()
+
+    @staticmethod
+    @abstractmethod
+    def _d_out(head_dim: int) -> int:
+        """The width D of what a head reads from the matrix as y."""
 
     def reset_parameters(self) -> None:
         """Draw W_0 anew."""
@@ -56,7 +69,17 @@ class SelfReferential(Core):
             self.weight[..., -4:] += self.beta_init
 
     def weight_norm(self, state: State) -> Tensor:
-        """Frobenius norm of W_t = W_0 + shift: (B, H). Raises ValueError for a state that does not fit."""
+        """Frobenius norm of W_t = W_0 + shift.
+
+        Args:
+            state: as `forward` returns it.
+
+        Returns:
+            (B, H).
+
+        Raises:
+            ValueError: the state does not fit.
+        """
         shift = state[0] if isinstance(state, tuple) and state else state
         check_state(state, self.state_shape, len(shift) if isinstance(shift, Tensor) and shift.dim() else 1)
         norm: Tensor = torch.linalg.vector_norm(self.weight + shift, dim=(2, 3))
@@ -72,40 +95,12 @@ class SRWM(SelfReferential):
 
     The state is the shift W_t - W_0, (B, H, E, 3E + 4). The rule does not bound W: over very long sequences it can grow by
     orders of magnitude (three hundredfold in 100,000 random steps, and at times far more), so look at `weight_norm` where
-    sequences are long. Raises ValueError where num_heads does not divide d_model.
+    sequences are long. Arguments and errors are those of `SelfReferential`.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        num_heads: int,
-        *,
-        input_softmax: bool = False,
-        beta_init: float = 0.0,
-        query_init_std: float = 1.0,
-        backend: str = "auto",
-    ) -> None:
-        super().__init__(
-            d_model,
-            num_heads,
-            head_dim(d_model, num_heads),
-            input_softmax=input_softmax,
-            beta_init=beta_init,
-            query_init_std=query_init_std,
-            backend=backend,
-        )
-
-    @classmethod
-    def from_config(cls, config: StackConfig) -> Self:
-        """The layer that the configuration describes."""
-        return cls(
-            config.d_model,
-            config.num_heads,
-            input_softmax=config.input_softmax,
-            beta_init=config.beta_init,
-            query_init_std=config.query_init_std,
-            backend=config.backend,
-        )
+    @staticmethod
+    def _d_out(head_dim: int) -> int:
+        return head_dim
 
     @property
     def state_shape(self) -> torch.Size:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from srwm.nn.checks import check_whole
-from srwm.nn.config import Carry, StackConfig, Style
+from srwm.nn.config import Carry, Residual, StackConfig
 from srwm.nn.feed_forward import FeedForward
 from srwm.nn.layer import Core, Layer
 from srwm.nn.registry import build_core
@@ -17,20 +17,28 @@ from srwm.ops.backend import check_backend
 
 
 class Block(Layer):
-    """A core on a residual path, then the feed-forward sub-layer; the state is the core's. See `StackConfig.style`.
+    """A core on a residual path, then the feed-forward sub-layer; the state is the core's.
 
-    Raises ValueError for an unknown style or a negative ff_factor.
+    Args:
+        core: what the block is built around.
+        residual: what is added to the core's output; see `StackConfig.residual`.
+        ff_factor: width of the feed-forward sub-layer in units of d_model; 0 leaves the sub-layer out.
+        dropout: probability of dropout on the core's output and within the feed-forward sub-layer.
+
+    Raises:
+        ValueError: there is no such residual, or ff_factor is negative.
     """
 
-    def __init__(self, core: Core, *, style: Style = "fewshot", ff_factor: int = 4, dropout: float = 0.0) -> None:
+    def __init__(self, core: Core, *, residual: Residual = "norm", ff_factor: int = 4, dropout: float = 0.0) -> None:
         super().__init__(core.d_model, core.d_input)
-        if style not in get_args(Style):
-            raise ValueError(f"style: expected one of {', '.join(get_args(Style))}, got {style!r}")
+        if residual not in get_args(Residual):
+            raise ValueError(f"residual: expected one of {', '.join(get_args(Residual))}, got {residual!r}")
         if ff_factor < 0:
             raise ValueError(f"ff_factor: expected 0 or more, got {ff_factor}")
         self.core = core
-        self.style = style
-        self.norm = nn.LayerNorm(core.d_model) if style == "fewshot" or (style == "rl" and core.pre_norm) else nn.Identity()
+        self.residual = residual
+        has_norm = residual == "norm" or (residual == "input" and core.pre_norm)
+        self.norm = nn.LayerNorm(core.d_model) if has_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.feed_forward = FeedForward(core.d_model, ff_factor * core.d_model, dropout) if ff_factor else nn.Identity()
 
@@ -50,7 +58,7 @@ class Block(Layer):
 
     def _join(self, x: Tensor, normed: Tensor, y: Tensor) -> Tensor:
         y = self.dropout(y)
-        if self.style != "plain":
+        if self.residual != "none":
             y = y + (x if self.core.pre_norm else normed)
         y = self.feed_forward(y)
         return y
@@ -61,7 +69,12 @@ class Stack(Layer):
 
     The state is the tuple of the blocks' states; with `carry="unroll"` a last tensor (B,) counts the steps since the memory
     was fresh. Masked steps do not count, and resets do not restart the count: pieces of fixed length stay in step with it.
-    Raises ValueError for a configuration that names an unknown core, style, carry or backend, or sizes that do not fit.
+
+    Args:
+        config: core, sizes and how the blocks are joined.
+
+    Raises:
+        ValueError: a name in the configuration is unknown, or sizes or options do not fit.
     """
 
     def __init__(self, config: StackConfig) -> None:
@@ -70,7 +83,12 @@ class Stack(Layer):
         self.config = config
         first, rest = config, replace(config, d_input=None)
         self.blocks = nn.ModuleList(
-            Block(build_core(first if i == 0 else rest), style=config.style, ff_factor=config.ff_factor, dropout=config.dropout)
+            Block(
+                build_core(first if i == 0 else rest),
+                residual=config.residual,
+                ff_factor=config.ff_factor,
+                dropout=config.dropout,
+            )
             for i in range(config.num_layers)
         )
 
@@ -85,8 +103,7 @@ class Stack(Layer):
         states = tuple(block.initial_state(batch_size) for block in self._layers())
         if self.config.unroll_length is None:
             return states
-        anchor = next(self.parameters(), torch.empty(0))
-        return (*states, anchor.new_zeros(batch_size, dtype=torch.long))
+        return (*states, self._anchor().new_zeros(batch_size, dtype=torch.long))
 
     def _layers(self) -> Iterator[Block]:
         return cast("Iterator[Block]", iter(self.blocks))
@@ -128,7 +145,7 @@ def _unroll(count: Tensor, real: Tensor, length: int) -> tuple[Tensor, Tensor]:
 
 
 def _check(config: StackConfig) -> None:
-    check_backend(config.backend)  # a core without operations does not look
+    check_backend(config.backend)  # a core without operations does not check it
     if config.carry not in get_args(Carry):
         raise ValueError(f"carry: expected one of {', '.join(get_args(Carry))}, got {config.carry!r}")
     check_whole(num_layers=config.num_layers, ff_factor=config.ff_factor)

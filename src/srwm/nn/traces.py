@@ -45,7 +45,7 @@ def _first(core: SelfReferential, x: Tensor, shift: Tensor | None, resets: Tenso
     """The shift before the first step, once all arguments have been checked."""
     if not isinstance(core, SelfReferential):
         raise ValueError(f"core: expected a self-referential one, SRWM or SRDelta, got {type(core).__name__}")
-    check_input(x, "B T", core)
+    check_input(x, "B T", core.d_input, core.parameters())
     check_flags("resets", resets, x)
     if shift is None:
         return core.weight.new_zeros(len(x), *core.weight.shape)

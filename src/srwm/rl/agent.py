@@ -20,7 +20,9 @@ class AgentConfig:
     features: int = 256
     """features of a frame: width of the image stem's last layer, and of both layers of the stem for vectors"""
     stack: StackConfig = field(
-        default_factory=lambda: StackConfig(d_model=128, num_heads=8, num_layers=2, ff_factor=4, style="rl", input_softmax=True)
+        default_factory=lambda: StackConfig(
+            d_model=128, num_heads=8, num_layers=2, ff_factor=4, residual="input", core_options={"input_softmax": True}
+        )
     )
     """the core; features and last reward go in through a linear layer, or directly where the core takes their width"""
     detach_every_step: bool = False
@@ -48,7 +50,7 @@ class Agent(nn.Module):
         width = config.features + 1
         stack = config.stack
         core = CORES.get(stack.core)
-        direct = stack.d_model == width or (stack.style == "plain" and core is not None and core.resizes)
+        direct = stack.d_model == width or (stack.residual == "none" and core is not None and core.resizes)
         self.core_input = nn.Identity() if direct else nn.Linear(width, stack.d_model)
         self.core = Stack(replace(stack, d_input=width) if direct else stack)
         self.policy = nn.Linear(stack.d_model, spec.num_actions)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from srwm.nn import StackConfig
+from srwm.nn import StackConfig, replace_core
 from srwm.rl.agent import AgentConfig
 from srwm.rl.config import OptimizerConfig, PPOConfig, TrainConfig
 from srwm.rl.envs import EnvConfig, ProcgenConfig
@@ -10,7 +10,9 @@ from srwm.rl.envs import EnvConfig, ProcgenConfig
 _PAPER_AGENT = AgentConfig(
     channels=(16, 32, 32),
     features=256,
-    stack=StackConfig(core="srwm", d_model=128, num_heads=8, num_layers=2, ff_factor=4, style="rl", input_softmax=True),
+    stack=StackConfig(
+        core="srwm", d_model=128, num_heads=8, num_layers=2, ff_factor=4, residual="input", core_options={"input_softmax": True}
+    ),
 )
 
 _PAPER_EASY = TrainConfig(
@@ -47,7 +49,15 @@ _QUICK_MEMORY = TrainConfig(
     env=EnvConfig(kind="gymnasium", names=("popgym-RepeatPreviousEasy-v0",), num_envs=32),
     agent=AgentConfig(
         features=64,
-        stack=StackConfig(core="srwm", d_model=64, num_heads=4, num_layers=2, ff_factor=2, style="rl", query_init_std=0.01),
+        stack=StackConfig(
+            core="srwm",
+            d_model=64,
+            num_heads=4,
+            num_layers=2,
+            ff_factor=2,
+            residual="input",
+            core_options={"query_init_std": 0.01},
+        ),
     ),
     algorithm="ppo",
     ppo=PPOConfig(clip=0.2, lambda_=0.9, epochs=4, minibatches=4),
@@ -87,7 +97,7 @@ _CPU_EASY = replace(
     agent=replace(
         _PAPER_AGENT,
         precision="bfloat16",
-        stack=replace(_PAPER_AGENT.stack, input_softmax=False, query_init_std=0.01),
+        stack=replace(_PAPER_AGENT.stack, core_options={"query_init_std": 0.01}),
     ),
     algorithm="ppo",
     ppo=PPOConfig(clip=0.2, lambda_=0.95, epochs=1, minibatches=6),
@@ -162,13 +172,13 @@ def with_core(config: TrainConfig, name: str) -> TrainConfig:
     stack, width = config.agent.stack, config.agent.features + 1
     match name:
         case "lstm":
-            stack = StackConfig(core="lstm", d_model=2 * stack.d_model, num_layers=1, ff_factor=0, style="plain")
+            stack = StackConfig(core="lstm", d_model=2 * stack.d_model, num_layers=1, ff_factor=0, residual="none")
         case "none":
-            stack = StackConfig(core="none", d_model=width, num_layers=1, ff_factor=0, style="plain")
+            stack = StackConfig(core="none", d_model=width, num_layers=1, ff_factor=0, residual="none")
         case "srwm-no-carry":
             stack = replace(stack, core="srwm", carry="never")
-        case "fake_srwm":
-            stack = replace(stack, core="fake_srwm", input_softmax=False)
+        case "deltanet":
+            stack = replace(stack, core="deltanet", core_options={"eps": 1e-5})
         case _:
-            stack = replace(stack, core=name)
+            stack = replace_core(stack, name)
     return replace(config, agent=replace(config.agent, stack=stack))

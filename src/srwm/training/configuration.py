@@ -38,10 +38,11 @@ def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
 
     Fields and values of earlier versions are read by the tables of the dataclass: `RENAMED` maps a field's earlier name to
     its present one, or with dots to one of a configuration in it; `RENAMED_VALUES` a field's earlier values to present ones.
+    What no table can say, the class method `from_earlier` does first: it takes and returns the dict.
     Raises TypeError where a field is unknown or missing, or a nested value is not as its type says.
     """
     hints = {name: hint for name, hint in typing.get_type_hints(kind).items() if typing.get_origin(hint) is not typing.ClassVar}
-    values = _with_present_names(kind, values)
+    values = _with_present_names(kind, getattr(kind, "from_earlier", dict)(values))
     unknown = values.keys() - hints.keys()
     if unknown:
         raise TypeError(f"unknown field {', '.join(sorted(unknown))}")
@@ -82,9 +83,16 @@ def check_types(config: "DataclassInstance") -> None:
 def check_no_nan(config: "DataclassInstance") -> None:
     """Raise UserError that names the field where a number of a configuration, or of one in it, is NaN."""
     for entry in entries(config):
-        values = entry.value if isinstance(entry.value, tuple) else (entry.value,)
-        if any(isinstance(each, float) and math.isnan(each) for each in values):
-            raise UserError(f"{entry.name}: expected a number, got {entry.value}")
+        for name, value in _numbers(entry):
+            if isinstance(value, float) and math.isnan(value):
+                raise UserError(f"{name}: expected a number, got {entry.value}")
+
+
+def _numbers(entry: Entry) -> list[tuple[str, Any]]:
+    """What an entry holds, each with its name: itself, the parts of a tuple, or the items of a dict."""
+    if isinstance(entry.value, dict):
+        return [(f"{entry.name}.{name}", value) for name, value in entry.value.items()]
+    return [(entry.name, value) for value in (entry.value if isinstance(entry.value, tuple) else (entry.value,))]
 
 
 def check_seed(seed: int) -> None:

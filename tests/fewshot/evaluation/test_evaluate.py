@@ -7,11 +7,11 @@ import torch
 
 from srwm.data import ImageClasses
 from srwm.errors import UserError
-from srwm.fewshot.build import build_model
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
 from srwm.fewshot.evaluation.baselines import nearest_neighbor
 from srwm.fewshot.evaluation.evaluate import Accuracy, answer, embed_all, embed_views, evaluate, score
 from srwm.fewshot.images import to_float
+from srwm.fewshot.models.factory import build_model
 
 SHAPE = EpisodeShape(3, 1, 4)
 

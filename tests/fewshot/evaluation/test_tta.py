@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from srwm.fewshot.build import build_model
 from srwm.fewshot.evaluation.evaluate import embed_all, embed_views
 from srwm.fewshot.evaluation.tta import views
-from srwm.fewshot.models.sequence import ModelConfig
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.factory import build_model
 from srwm.nn import StackConfig
 
 STACK = StackConfig(d_model=16, num_heads=2, num_layers=1, ff_factor=1)

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from srwm.cli import main
 from srwm.data import ImageClasses
 from srwm.errors import UserError
-from srwm.fewshot.build import build_model, validation_shape
+from srwm.fewshot.build import validation_shape
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, draw_episodes
 from srwm.fewshot.evaluation.evaluate import Accuracy, embed_all, evaluate, score
@@ -24,7 +24,8 @@ from srwm.fewshot.figures.shift import animate_shift, draw_shift
 from srwm.fewshot.figures.shots import accuracy_per_shot, draw_accuracy_per_shot
 from srwm.fewshot.figures.style import label_name, show_change, show_image
 from srwm.fewshot.figures.trace import core_inputs, trace_episode
-from srwm.fewshot.models.sequence import ModelConfig
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.factory import build_model
 from srwm.fewshot.report import load_best
 from srwm.nn import CORES, StackConfig, learning_rates
 from srwm.training.checkpoint import save_weights

@@ -8,7 +8,6 @@ from torch.testing import assert_close
 
 from srwm.cli import main
 from srwm.errors import UserError
-from srwm.fewshot.build import build_model
 from srwm.fewshot.config import OptimizerConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
 from srwm.fewshot.evaluation.baselines import (
@@ -23,8 +22,9 @@ from srwm.fewshot.evaluation.baselines import (
     prototype_labels,
 )
 from srwm.fewshot.evaluation.evaluate import answer, evaluate
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.factory import build_model
 from srwm.fewshot.models.prototypes import PrototypicalNetwork
-from srwm.fewshot.models.sequence import ModelConfig
 from srwm.fewshot.report import load_best, score_baselines, score_run
 from srwm.fewshot.training.loop import train
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from srwm.errors import UserError
-from srwm.fewshot.build import build_model
-from srwm.fewshot.models.sequence import FewShotModel, ModelConfig
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.factory import build_model
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.nn import CORES, StackConfig
 
 STACK = StackConfig(d_model=8, num_heads=2, num_layers=1, ff_factor=2)
@@ -23,7 +24,7 @@ CONFIGS = {
         **VECTORS,
         input="paper",
         input_projection=False,
-        stack=StackConfig(core="lstm", d_model=8, num_layers=1, ff_factor=0, style="plain"),
+        stack=StackConfig(core="lstm", d_model=8, num_layers=1, ff_factor=0, residual="none"),
     ),
     "conv4": ModelConfig(n_way=3, stem_channels=4, stack=STACK),
     "resnet12": ModelConfig(image_shape=(3, 32, 32), n_way=3, stem="resnet12", stem_channels=(2, 3, 4, 5), stack=STACK),
@@ -118,7 +119,7 @@ def test_mask_and_resets_reach_the_memory(model: FewShotModel) -> None:
             "labels: expected int64 (B, T) = (2, 5), got torch.float32",
         ),
         (lambda m: m.encode(torch.zeros(1, 2, 4), torch.tensor([[0, 3]])), "labels: expected -1 (no label) to 2, got 0 to 3"),
-        (lambda m: m.query_features(torch.zeros(2, 4)), "features: expected (B, T, 4), got (2, 4)"),
+        (lambda m: m.query_features(torch.zeros(2, 4)), "features: expected (B, Q, 4), got (2, 4)"),
         (lambda m: FewShotModel(ModelConfig(stem="vit")), "stem: expected conv4, resnet12 or none, got 'vit'"),
         (lambda m: FewShotModel(ModelConfig(stem="resnet12")), "stem_channels: expected four numbers for resnet12, got 64"),
         (

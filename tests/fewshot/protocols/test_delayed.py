@@ -6,9 +6,9 @@ import torch
 from torch.nn import functional as F
 
 from srwm.data import ImageClasses
-from srwm.fewshot.build import build_model
 from srwm.fewshot.config import DelayedConfig
 from srwm.fewshot.episodes import Step
+from srwm.fewshot.models.factory import build_model
 from srwm.fewshot.protocols.delayed import Delayed, Streams, answer_stream
 
 from .recall import Recall

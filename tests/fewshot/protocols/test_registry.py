@@ -8,7 +8,7 @@ import torch
 from srwm.errors import UserError
 from srwm.fewshot.config import BootstrapConfig, SequentialConfig
 from srwm.fewshot.images import to_float
-from srwm.fewshot.models.sequence import ModelConfig
+from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.protocols.registry import PROTOCOLS, build_protocol, check_config, with_second
 from srwm.nn import StackConfig
 from srwm.nn.registry import CORES

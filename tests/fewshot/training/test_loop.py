@@ -18,7 +18,7 @@ from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluation.adaptation import draw_adaptation
 from srwm.fewshot.evaluation.evaluate import evaluate
 from srwm.fewshot.images import to_float
-from srwm.fewshot.models.sequence import ModelConfig
+from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.protocols.registry import build_protocol
 from srwm.fewshot.protocols.synchronous import Synchronous
 from srwm.fewshot.report import draw_learning_curve, load_best, score_run

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes, EpisodeShape
 from srwm.fewshot.evaluation.evaluate import Accuracy, answer, embed_views, score
+from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.prototypes import class_sums, prototype_logits
-from srwm.fewshot.models.sequence import EpisodeModel
 
 Predict = Callable[[Episodes], Tensor]
 """From B episodes to labels (B, Q)."""

@@ -12,7 +12,7 @@ from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
 from srwm.fewshot.evaluation.tta import View, views
 from srwm.fewshot.images import map_batched, to_input
-from srwm.fewshot.models.sequence import EpisodeModel
+from srwm.fewshot.models.base import EpisodeModel
 from srwm.training.modes import evaluation_mode
 
 _EPISODES_AT_ONCE = 256

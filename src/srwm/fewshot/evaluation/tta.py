@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from srwm.fewshot.models.sequence import ModelConfig
+from srwm.fewshot.models.config import ModelConfig
 
 View = Callable[[Tensor], Tensor]
 """From images (P, C, H, W), one or more, to images of the same shape."""

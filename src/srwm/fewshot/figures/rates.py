@@ -13,7 +13,7 @@ from torch import Tensor
 from srwm.fewshot.episodes import Episodes
 from srwm.fewshot.figures.style import BLUE, COLUMNS, GREY, VERMILLION, figure_style
 from srwm.fewshot.figures.trace import core_inputs
-from srwm.fewshot.models.sequence import EpisodeModel
+from srwm.fewshot.models.base import EpisodeModel
 
 
 @torch.inference_mode()

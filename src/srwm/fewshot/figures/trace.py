@@ -12,7 +12,9 @@ from srwm.data import ImageClasses
 from srwm.errors import UserError
 from srwm.fewshot.episodes import Episodes
 from srwm.fewshot.images import to_input
-from srwm.fewshot.models.sequence import EpisodeModel, FewShotModel, ModelConfig
+from srwm.fewshot.models.base import EpisodeModel
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.nn import CORES, NoMemory, SelfReferential, learning_rates, shifts_over_time
 from srwm.training.modes import evaluation_mode
 

@@ -10,7 +10,10 @@ NO_LABEL = -1
 class PaperInput(nn.Module):
     """The paper's input: features and a one-hot label concatenated, then projected; no label is class 0.
 
-    Features (B, T, F), labels (B, T) -> (B, T, d_model), or (B, T, F + N) where d_model is None: without a projection.
+    Args:
+        num_features: number of features F.
+        n_way: number of classes N.
+        d_model: width of the projection; None leaves the projection out, and the width is F + N.
     """
 
     def __init__(self, num_features: int, n_way: int, d_model: int | None) -> None:
@@ -21,7 +24,7 @@ class PaperInput(nn.Module):
         self.width = width if d_model is None else d_model
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Encode each step by itself."""
+        """Encode each step by itself: features (B, T, F) and labels (B, T) -> (B, T, width)."""
         one_hot = F.one_hot(labels.clamp(min=0), self.n_way).to(features.dtype)
         encoded: Tensor = self.project(torch.cat([features, one_hot], dim=-1))
         return encoded
@@ -30,7 +33,12 @@ class PaperInput(nn.Module):
 class BalancedInput(nn.Module):
     """LayerNorm on the features, then their projection plus a learned label embedding of unit scale.
 
-    Features (B, T, F), labels (B, T) -> (B, T, d_model). No label has an embedding of its own, at index N.
+    No label has an embedding of its own, at index N.
+
+    Args:
+        num_features: number of features F.
+        n_way: number of classes N.
+        d_model: width of the projection.
     """
 
     def __init__(self, num_features: int, n_way: int, d_model: int) -> None:
@@ -42,7 +50,7 @@ class BalancedInput(nn.Module):
         self.width = d_model
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Encode each step by itself."""
+        """Encode each step by itself: features (B, T, F) and labels (B, T) -> (B, T, width)."""
         labels = labels.masked_fill(labels == NO_LABEL, self.n_way)
         encoded: Tensor = self.project(self.norm(features)) + self.label_embedding(labels)
         return encoded

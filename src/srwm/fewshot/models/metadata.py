@@ -1,4 +1,4 @@
-"""What a checkpoint tells about its weights."""
+"""What a checkpoint says about its weights."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,14 +8,18 @@ Preprocess = Literal["ink", "none"]
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """Where weights come from and how their images are made. Raises ValueError for another `preprocess` than there is."""
+    """Where weights come from and how their images are preprocessed.
+
+    Raises:
+        ValueError: there is no such `preprocess`, or a text is none.
+    """
 
     trained_on: str = ""
     """the data, and what was done to it"""
     preprocess: Preprocess = "none"
     """what every image goes through: `srwm.data.drawings.ink.normalize_ink`, or nothing"""
     results: dict[str, str] = field(default_factory=dict)
-    """what was measured, and how it came out, as in {"Omniglot, 5-way 1-shot": "96.00 ± 0.12 %"}"""
+    """measured results by name, as in {"Omniglot, 5-way 1-shot": "96.00 ± 0.12 %"}"""
 
     def __post_init__(self) -> None:
         if self.preprocess not in ("ink", "none"):

@@ -4,35 +4,31 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.inputs import NO_LABEL
-from srwm.fewshot.models.sequence import EpisodeModel
 from srwm.nn import State
 from srwm.nn.checks import check_state
-from srwm.ops.checks import check_flags
 from srwm.ops.functions import without_autocast
 
 
 class PrototypicalNetwork(EpisodeModel):
     """Logits are the negative squared Euclidean distances of an image's features to the class means.
 
-    Its only weights are those of the stem; of the configuration, `input` and `stack` play no part. The state is the sum of
+    Its only weights are those of the stem; it uses neither `input` nor `stack` of the configuration. The state is the sum of
     the features of each class, (B, N, F), and the number of its examples, (B, N), float32: so it learns one example at a time
-    like every other model. A class without an example has probability 0, unless no class has one. Raises ValueError for a
-    configuration that does not fit.
+    like every other model, and classifies an image before it learns it. A class without an example has probability 0, unless
+    no class has one.
+
+    Args:
+        config: the model.
+
+    Raises:
+        ValueError: the configuration does not fit itself.
     """
 
-    def forward_features(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        state: State | None = None,
-        resets: Tensor | None = None,
-        mask: Tensor | None = None,
+    def _run(
+        self, features: Tensor, labels: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, State]:
-        """`forward` from features (B, T, F) that `embed` gave; an image is answered before it is learned."""
-        self._check_steps(features, labels)
-        check_flags("resets", resets, features)
-        check_flags("mask", mask, features)
         real = torch.ones_like(labels, dtype=torch.bool) if mask is None else mask
         features = _at_least_float32(features).masked_fill(~real[..., None], 0)
         one_hot = _one_hot(labels, self.config.n_way).to(features) * real[..., None]
@@ -47,23 +43,19 @@ class PrototypicalNetwork(EpisodeModel):
             counts = counts + one_hot[:, t]
         return torch.cat([features.new_zeros(len(features), 0, self.config.n_way), *logits], dim=1), (sums, counts)
 
-    def learn_features(self, features: Tensor, labels: Tensor, state: State | None = None) -> State:
-        """The state that `forward_features` leaves, of all examples at once."""
-        self._check_steps(features, labels)
+    def _learn(self, features: Tensor, labels: Tensor, state: State | None) -> State:
         sums, counts = class_sums(_at_least_float32(features), labels, self.config.n_way)
         if state is None:
             return sums, counts
         known, known_counts = self._begin(features, state)
         return known + sums, known_counts + counts
 
-    def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
-        """`query` from features (B, Q, F) that `embed` gave."""
-        self._check_features(features, "B, Q")
+    def _query(self, features: Tensor, state: State | None) -> Tensor:
         features = _at_least_float32(features)
         return prototype_logits(features, *self._begin(features, state))
 
     def _begin(self, features: Tensor, state: State | None) -> tuple[Tensor, Tensor]:
-        """The state that was given, if it fits, else a fresh one."""
+        """The state as it was given, or a fresh one for None."""
         batch, n_way, width = len(features), self.config.n_way, self.num_features
         if state is None:
             return features.new_zeros(batch, n_way, width), features.new_zeros(batch, n_way)
@@ -73,9 +65,15 @@ class PrototypicalNetwork(EpisodeModel):
 
 
 def class_sums(features: Tensor, labels: Tensor, n_way: int) -> tuple[Tensor, Tensor]:
-    """Sums of the features of each class (B, N, F) and counts (B, N), in the dtype of the features under autocast too.
+    """Sums of the features of each class, and the number of its examples, in the features' dtype even under autocast.
 
-    Shapes: features (B, T, F), labels (B, T) in -1 (no label) .. N - 1.
+    Args:
+        features: (B, T, F).
+        labels: (B, T) int64, -1 (no label) to N - 1.
+        n_way: the number of classes N.
+
+    Returns:
+        Sums (B, N, F) and counts (B, N).
     """
     one_hot = _one_hot(labels, n_way).to(features.dtype)
     with without_autocast(features):
@@ -83,9 +81,15 @@ def class_sums(features: Tensor, labels: Tensor, n_way: int) -> tuple[Tensor, Te
 
 
 def prototype_logits(features: Tensor, sums: Tensor, counts: Tensor) -> Tensor:
-    """Negative squared distances to class means: features (B, Q, F), sums (B, N, F), counts (B, N) -> (B, Q, N).
+    """Negative squared distances to class means; those to a class without an example are the lowest finite number.
 
-    A class without an example has the lowest finite number.
+    Args:
+        features: (B, Q, F).
+        sums: (B, N, F), of the features of each class.
+        counts: (B, N), of its examples.
+
+    Returns:
+        (B, Q, N).
     """
     means = sums / counts.clamp(min=1)[..., None]
     logits = -(features[:, :, None] - means[:, None]).square().sum(-1)

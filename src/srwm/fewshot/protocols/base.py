@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from srwm.data import ImageClasses, Split
 from srwm.fewshot.auxiliary import build_auxiliary
-from srwm.fewshot.build import build_model
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import EpisodeShape, Sampler, Step, draw_episodes
 from srwm.fewshot.evaluation.adaptation import Adaptation
 from srwm.fewshot.evaluation.evaluate import Accuracy
 from srwm.fewshot.images import standardize
-from srwm.fewshot.models.sequence import EpisodeModel
+from srwm.fewshot.models.base import EpisodeModel
+from srwm.fewshot.models.factory import build_model
 
 Sets: TypeAlias = Sequence[ImageClasses]
 """The data sets of a protocol, all of the same split."""

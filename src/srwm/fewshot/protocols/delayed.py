@@ -14,8 +14,9 @@ from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler, Step, draw_episodes
 from srwm.fewshot.evaluation.adaptation import measure
 from srwm.fewshot.evaluation.evaluate import Accuracy, embed_all
+from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.inputs import NO_LABEL
-from srwm.fewshot.models.sequence import EpisodeModel, FewShotModel
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.fewshot.protocols.base import Evaluation, Losses, Protocol, Sets, accuracy_of
 from srwm.training.modes import evaluation_mode
 

@@ -13,7 +13,7 @@ from srwm.fewshot.build import build_sampler, validation_shape
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler
 from srwm.fewshot.evaluation.evaluate import answer, embed_views, evaluate
-from srwm.fewshot.models.sequence import EpisodeModel
+from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.protocols.base import Evaluation, Losses, Protocol, Sets, accuracy_of
 
 

@@ -1,0 +1,25 @@
+"""The flags of a core's options: those of the core that the command line names."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+
+from srwm.nn import CORES, StackConfig, replace_core
+
+
+def with_all_options(stack: StackConfig, words: Sequence[str], flag: str) -> StackConfig:
+    """The stack with the core that `flag` names among the words, and each of its options, so that each becomes a flag."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(flag, dest="core", nargs="?")
+    core = parser.parse_known_args(words)[0].core or stack.core
+    if core not in CORES:
+        return stack
+    stack = replace_core(stack, core)
+    return replace(stack, core_options=CORES[core].default_options() | stack.core_options)
+
+
+def without_default_options(stack: StackConfig) -> StackConfig:
+    """The stack without those options that have the core's default anyway, as presets are written."""
+    defaults = CORES[stack.core].default_options() if stack.core in CORES else {}
+    options = {name: value for name, value in stack.core_options.items() if name not in defaults or value != defaults[name]}
+    return replace(stack, core_options=options)
