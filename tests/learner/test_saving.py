@@ -230,7 +230,7 @@ def test_fingerprints_tell_apart_what_is_computed(trained) -> None:
 
     assert of() == fingerprint(trained)
     assert of(dropout=0.5) == of(backend="reference") == of(core_options={"query_init_std": 0.5}) == of()
-    others = [of(residual="input"), of(carry="never"), of(core_options={"input_softmax": True})]
+    others = [of(carry="never"), of(core_options={"input_softmax": True})]
     others += [
         of(carry="unroll", unroll_length=5),
         of(carry="unroll", unroll_length=6),
