@@ -28,12 +28,14 @@ def test_the_demo_tests_beside_baselines_and_draws(tmp_path, save_model, capsys)
         "nearest features",
         "prototypes (Euclidean)",
         "prototypes (Euclidean after",
-        "self-modifying network",
+        "this model",
+        "block 1",
     ):
         assert sum(row.strip().startswith(line) for row in shown.splitlines()) == 1
     assert "Armenian and Georgian" in shown
-    assert "it was trained on data that it does not name" in shown
-    assert "a matrix that rewrites itself" in shown
+    assert "trained on data that the checkpoint does not name" in shown
+    assert "a self-referential weight matrix" in shown
+    assert "% in the query and key columns q and k" in shown
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -41,8 +43,8 @@ def test_a_model_without_a_matrix_is_tested_all_the_same(tmp_path, save_model, c
     picture, lstm = tmp_path / "picture.png", StackConfig("lstm", d_model=16, num_layers=1, ff_factor=0)
     assert main(["demo", "--model", save_model(stack=lstm), "--figure", str(picture), "--episodes", "20"]) == 0
     shown = capsys.readouterr().out
-    assert "no picture: this model has no self-referential matrix" in shown
-    assert "rewrites itself" not in shown
+    assert "No picture: this model has no self-referential matrix" in shown
+    assert "W_0" not in shown
     assert not picture.exists()
 
 

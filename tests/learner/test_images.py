@@ -8,8 +8,10 @@ import torch
 
 from srwm import FewShotLearner
 from srwm.data.drawings.ink import normalize_ink
+from srwm.data.io.decode import read_image
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.sequence import FewShotModel
+from srwm.learner.images import read_images
 
 from .conftest import LABELS, STACK, letter
 
@@ -122,6 +124,86 @@ def test_what_is_no_image_is_told(drawn, images, preprocess, given, message) -> 
         with pytest.raises(ValueError, match=message):
             call()
     assert np.array_equal(learner.predict_proba(images), before)
+
+
+@pytest.mark.parametrize("preprocess", ["ink", "none"])
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.filterwarnings("ignore:.*quantized tensor|.*nested tensors")
+def test_tensors_without_numbers_of_their_own_are_told(drawn, images, preprocess, many) -> None:
+    learner = FewShotLearner(drawn, preprocess).fit(images, LABELS)
+    floats = torch.from_numpy(images).float() / 255
+    given = [
+        floats.to("meta"),
+        floats.to_sparse(),
+        torch.nested.nested_tensor(list(floats)),
+        torch.quantize_per_tensor(floats, 0.1, 0, torch.quint8),
+        floats.to(torch.complex64),
+    ]
+    for tensor in given:
+        with pytest.raises(ValueError, match=r"^images: "):
+            learner.predict([tensor[0], tensor[1]] if many and not tensor.is_nested and not tensor.is_sparse else tensor)
+    np.testing.assert_allclose(learner.predict_proba(floats.to(torch.float8_e4m3fn)), learner.predict_proba(floats), atol=0.2)
+    np.testing.assert_array_equal(learner.predict_proba(floats.double()), learner.predict_proba(floats))
+
+
+@pytest.mark.parametrize("preprocess", ["ink", "none"])
+def test_deep_pictures_are_scaled(drawn, images, preprocess) -> None:
+    image = pytest.importorskip("PIL.Image")
+    learner = FewShotLearner(drawn, preprocess).fit(images, LABELS)
+    wide = [image.fromarray(part.astype(np.uint16) * 257) for part in images]
+    assert wide[0].mode == "I;16"
+    forms = {
+        "I;16": wide,
+        "I": [image.fromarray(part.astype(np.int32) * 257) for part in images],
+        "F": [image.fromarray((part / 255).astype(np.float32)) for part in images],
+    }
+    for mode, pictures in forms.items():
+        assert pictures[0].mode == mode
+        np.testing.assert_allclose(learner.predict_proba(pictures), learner.predict_proba(images), atol=2e-3, err_msg=mode)
+
+
+@pytest.mark.parametrize("preprocess", ["ink", "none"])
+def test_a_closed_picture_is_told(drawn, images, preprocess) -> None:
+    image = pytest.importorskip("PIL.Image")
+    learner, picture = FewShotLearner(drawn, preprocess).fit(images, LABELS), image.fromarray(images[0])
+    picture.close()
+    for given in (picture, [picture]):
+        with pytest.raises(ValueError, match=r"^images?: "):
+            learner.predict(given)
+
+
+@pytest.mark.parametrize("size", [(50, 1), (1, 50), (3, 1), (4, 1)])
+def test_pictures_of_one_row_are_read_as_their_arrays(drawn, images, size) -> None:
+    image = pytest.importorskip("PIL.Image")
+    picture = image.new("L", size, 7)
+    np.testing.assert_array_equal(normalize_ink(picture), normalize_ink(np.asarray(picture)))
+    learner = FewShotLearner(drawn).fit(images, LABELS)
+    np.testing.assert_array_equal(learner.predict_proba(picture), learner.predict_proba([np.asarray(picture)]))
+
+
+@pytest.mark.parametrize("kind", ["upright", "rotated by EXIF", "transparent", "palette", "deep"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_without_ink_files_are_read_as_in_training(tmp_path, kind, channels) -> None:
+    image = pytest.importorskip("PIL.Image")
+    generator = np.random.default_rng(0)
+    picture, options = image.fromarray(generator.integers(0, 256, (40, 30, 3), dtype=np.uint8)), {}
+    if kind == "rotated by EXIF":
+        options["exif"] = picture.getexif()
+        options["exif"][0x0112] = 6
+    elif kind == "transparent":
+        picture.putalpha(image.fromarray(generator.integers(0, 256, (40, 30), dtype=np.uint8)))
+    elif kind == "palette":
+        picture = picture.quantize(16)
+        options["transparency"] = 3
+    elif kind == "deep":
+        picture = image.fromarray(generator.integers(0, 65536, (40, 30), dtype=np.uint16))
+    picture.save(tmp_path / "picture.png", **options)
+    model = FewShotModel(ModelConfig(image_shape=(channels, 32, 32), n_way=3, stem_channels=4, stack=STACK))
+    in_training = read_image(str(tmp_path / "picture.png"), (channels, 32, 32))
+    opened = image.open(tmp_path / "picture.png")
+    read, columns = read_images([opened], model.config, "none")
+    assert columns is None
+    np.testing.assert_array_equal(read[0], in_training.astype(np.float32) / 255)
 
 
 def test_no_images_have_no_labels(trained, drawn, images) -> None:

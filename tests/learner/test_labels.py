@@ -110,3 +110,42 @@ def test_labels_that_become_equal_in_a_common_type_are_refused(trained) -> None:
 def test_a_random_state_that_is_no_seed_is_named(trained, seed) -> None:
     with pytest.raises(ValueError, match="random_state: expected a whole number from 0"):
         FewShotLearner(trained, tta_passes=2, random_state=seed).fit(*points(2, 1, 0))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [2**63 + 1, 2**63 + 3, 5],
+        [2**53 + 1, 2**53, 0.5],
+        ["a\0", "a", "b"],
+        [b"a\0", b"a", b"b"],
+        [2**63 + 1, 1, -5],
+        [2**53 + 1, 0.5, 0.5],
+        np.array(["a\0", "b", "c"], dtype=object),
+    ],
+    ids=str,
+)
+def test_labels_that_numpy_would_change_are_refused(trained, labels) -> None:
+    x = points(3, 1, 0)[0]
+    learner = FewShotLearner(trained)
+    with pytest.raises(ValueError, match=r"^labels: .* becomes .* as .*; use other labels"):
+        learner.learn(x, labels)
+    with pytest.raises(ValueError, match=r"^classes: .* becomes"):
+        learner.partial_fit(x[:1], labels[:1] if isinstance(labels, np.ndarray) else ["b"], classes=labels)
+
+
+def test_large_labels_are_kept_apart(trained) -> None:
+    x = points(3, 1, 0)[0]
+    learner = FewShotLearner(trained).learn(x, [2**63 + 1, 2**63 + 3, 2**63 + 5])
+    assert learner.classes_.tolist() == [2**63 + 1, 2**63 + 3, 2**63 + 5]
+    learner = FewShotLearner(trained).learn(x[:1], [2**53 + 1])
+    with pytest.raises(ValueError, match="labels: some change when int64 and float64 become float64"):
+        learner.learn(x[1:], [0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    "labels", [torch.arange(3, device="meta"), torch.arange(3).to_sparse(), torch.ones(3, dtype=torch.complex64)], ids=str
+)
+def test_tensors_that_are_no_labels_are_told(trained, labels) -> None:
+    with pytest.raises(ValueError, match=r"^labels: "):
+        FewShotLearner(trained).learn(points(3, 1, 0)[0], labels)

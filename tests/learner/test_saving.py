@@ -1,7 +1,9 @@
 """States in files, and learners from checkpoints."""
 
 import json
+import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,12 @@ import pytest
 import safetensors.torch
 import torch
 
-from srwm import FewShotLearner, save_model
+from srwm import FewShotLearner, load_model, save_model
 from srwm.errors import UserError
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.metadata import ModelMetadata
 from srwm.fewshot.models.sequence import FewShotModel
+from srwm.learner.fingerprint import digest, fingerprint, former_fingerprint
 
 from .conftest import LABELS, STACK, WAYS, WIDTH, points
 
@@ -146,8 +149,12 @@ def test_a_corrupt_state_is_refused(trained, tmp_path, monkeypatch, content, mes
         ('"dtype": "<U1"', '"dtype": "|O8"'),
         ('"dtype": "<U1"', '"dtype": "<i8"'),
         ('"dtype": "<U1"', '"dtype": "<V1"'),
-        ('"readings": 1', '"readings": 2'),
-        ('"readings": 1', '"readings": 0'),
+        ('"dtype": "<U1"', '"dtype": "(1,"'),
+        ('"dtype": "<U1"', '"dtype": 3'),
+        ('"feature_names": null', '"feature_names": "abc"'),
+        ('"feature_names": null', '"feature_names": [3]'),
+        ('"tta_passes": 1', '"readings": 2'),
+        ('"tta_passes": 1', '"readings": 0'),
         ('"count": 2', '"count": []'),
         ('"count": 2', '"count": -1'),
         ('"seed": 0', '"sead": 0'),
@@ -184,6 +191,83 @@ def test_a_damaged_file_is_refused(trained, tmp_path, place) -> None:
     with pytest.raises(UserError, match="state: damaged"):
         learner.load(tmp_path / "state")
     assert np.array_equal(learner.predict_proba(points(2, 1, 0)[0]), before)
+
+
+def of_format_2(path: Path, model: FewShotModel) -> None:
+    """Make of a file what the version before this one wrote."""
+    tensors = safetensors.torch.load_file(path)
+    with safetensors.safe_open(path, "pt") as file:
+        metadata = json.loads(file.metadata()["srwm"])
+    del metadata["digest"], metadata["feature_names"]
+    metadata |= {"format": 2, "readings": metadata.pop("tta_passes"), "model": former_fingerprint(model)}
+    metadata["digest"] = digest(metadata, tensors)
+    safetensors.torch.save_file(tensors, path, {"srwm": json.dumps(metadata)})
+
+
+def test_a_file_of_the_version_before_is_read(trained, tmp_path) -> None:
+    x, y = points(3, 2, 0)
+    learner = FewShotLearner(trained, tta_passes=3).fit(x, y)
+    learner.save(tmp_path / "state")
+    of_format_2(tmp_path / "state", trained)
+    loaded = FewShotLearner(trained).load(tmp_path / "state")
+    assert np.array_equal(loaded.predict_proba(x), learner.predict_proba(x))
+    with pytest.raises(UserError, match="an earlier version of srwm saved it: if the model is the same, learn again"):
+        FewShotLearner(FewShotModel(trained.config)).load(tmp_path / "state")
+
+
+def test_fingerprints_of_the_packaged_checkpoint_stay() -> None:
+    """Files of learners name their model by these; the former one is that of files of format 2."""
+    model = load_model()
+    assert former_fingerprint(model) == "f0588e6d37175a80024c8e4b9983ff1b7859d63e9bae09582065373b4e4e79de"
+    assert fingerprint(model) == "2b1ee8c09baf2de99f21cf0664309790e72d98fa42f1b66a75a01dc7697b6ed5"
+
+
+def test_fingerprints_tell_apart_what_is_computed(trained) -> None:
+    def of(**changes: object) -> str:
+        model = FewShotModel(replace(trained.config, stack=replace(STACK, **changes)))
+        model.load_state_dict(trained.state_dict())
+        return fingerprint(model)
+
+    assert of() == fingerprint(trained)
+    assert of(dropout=0.5) == of(backend="reference") == of(core_options={"query_init_std": 0.5}) == of()
+    others = [of(carry="never"), of(core_options={"input_softmax": True})]
+    others += [
+        of(carry="unroll", unroll_length=5),
+        of(carry="unroll", unroll_length=6),
+        fingerprint(FewShotModel(trained.config)),
+    ]
+    assert len({of(), *others}) == 1 + len(others)
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "device"])
+def test_what_is_no_file_is_neither_replaced_nor_read(trained, tmp_path, kind) -> None:
+    learner, path = FewShotLearner(trained).learn(points(1, 1, 0)[0], ["a"]), tmp_path / "state"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/null")
+    else:
+        path.symlink_to(tmp_path / "target")
+        if kind == "link":
+            (tmp_path / "target").write_text("kept")
+    with pytest.raises(UserError, match=r"cannot save .*: expected the name of a file"):
+        learner.save(path)
+    assert path.is_symlink() == ("link" in kind)
+    assert kind != "link" or (tmp_path / "target").read_text() == "kept"
+    if kind in ("pipe", "device"):
+        with pytest.raises(UserError, match="expected a file"):
+            learner.load(path)
+
+
+def test_names_that_are_not_utf_8(trained, tmp_path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe"))
+    x, y = points(3, 2, 0)
+    learner = FewShotLearner(trained).fit(x, y)
+    learner.save(path)
+    assert np.array_equal(FewShotLearner(trained).load(path).predict_proba(x), learner.predict_proba(x))
+    path.write_bytes(b"nothing")
+    with pytest.raises(UserError, match="not readable"):
+        learner.load(path)
 
 
 def test_from_pretrained(drawn, images, tmp_path) -> None:

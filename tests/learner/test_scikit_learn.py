@@ -67,6 +67,40 @@ def test_columns_of_tables_are_counted(trained, drawn, images) -> None:
     assert not hasattr(FewShotLearner(drawn).fit(images, LABELS), "n_features_in_")
 
 
+class Table:
+    """Rows with names, as data frames have them."""
+
+    def __init__(self, rows: np.ndarray, columns: list[object]) -> None:
+        self.rows, self.columns = rows, columns
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        return self.rows
+
+
+def test_names_of_columns_are_compared(trained, tmp_path) -> None:
+    x, y = points(3, 2, 0)
+    names = [f"x{i}" for i in range(WIDTH)]
+    learner = FewShotLearner(trained).fit(Table(x, names), y)
+    assert learner.feature_names_in_.tolist() == names
+    expected = FewShotLearner(trained).fit(x, y).predict_proba(x)
+    assert np.array_equal(learner.predict_proba(Table(x, names)), expected)
+    learner.save(tmp_path / "state")
+    for each in (learner, FewShotLearner(trained).load(tmp_path / "state")):
+        for call in (each.predict_proba, lambda table, each=each: each.learn(table, y)):
+            with pytest.raises(ValueError, match=r"The feature names should match.*\n.*in the same order"):
+                call(Table(x[:, ::-1], names[::-1]))
+            with pytest.raises(ValueError, match=r"The feature names should match.*\n.*: other, x0"):
+                call(Table(x, ["other", *names[1:]]))
+        with pytest.warns(UserWarning, match="X does not have valid feature names, but FewShotLearner was fitted with"):
+            assert np.array_equal(each.predict_proba(x), expected)
+    plain = FewShotLearner(trained).fit(x, y)
+    with pytest.warns(UserWarning, match="X has feature names, but FewShotLearner was fitted without"):
+        plain.predict(Table(x, names))
+    assert not hasattr(plain, "feature_names_in_")
+    assert not hasattr(FewShotLearner(trained).fit(Table(x, list(range(WIDTH))), y), "feature_names_in_")
+    assert not hasattr(learner.fit(x, y), "feature_names_in_")
+
+
 def test_the_score_is_the_share_of_right_answers(trained) -> None:
     x, y = points(3, 4, 0)
     learner = FewShotLearner(trained).fit(x, y)

@@ -20,7 +20,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("show a trained learner letters of scripts that did not train it", "srwm.cli.demo", "demo"),
+    "demo": Command("classify letters from unseen scripts with the bundled model", "srwm.cli.demo", "demo"),
     "fewshot train": Command("train a few-shot learner, from a preset", "srwm.cli.fewshot", "train"),
     "fewshot evaluate": Command("accuracy of a trained run, and of baselines", "srwm.cli.fewshot", "evaluate"),
     "fewshot adaptation": Command("draw how fast several runs adapt to new tasks", "srwm.cli.fewshot", "adaptation"),

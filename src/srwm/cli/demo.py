@@ -1,4 +1,4 @@
-"""`srwm demo`: a trained learner meets characters that did not train it, in well under two minutes and without a download."""
+"""`srwm demo`: a trained model classifies letters that it has never seen, in under two minutes and without a download."""
 
 import time
 from collections.abc import Sequence
@@ -7,33 +7,38 @@ from pathlib import Path
 
 import torch
 import tyro
+from torch import Tensor
 
 from srwm.cli.options import check_least, set_threads
+from srwm.data import ImageClasses
 from srwm.data.drawings.glyphs import GlyphDrawer
 from srwm.errors import UserError
-from srwm.fewshot.episodes import EpisodeShape, draw_episodes
+from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
 from srwm.fewshot.evaluation.baselines import evaluate_baselines
-from srwm.fewshot.evaluation.evaluate import embed_views, evaluate
+from srwm.fewshot.evaluation.evaluate import Accuracy, embed_views, evaluate
+from srwm.fewshot.evaluation.written import COLUMNS, column_shares, written_by_block
 from srwm.fewshot.figures.episode import draw_episode
 from srwm.fewshot.figures.trace import trace_episode
+from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner.pretrained import load_model, packaged
 from srwm.nn import SelfReferential
 from srwm.training.configuration import check_seed
 from srwm.training.figures import check_figure
 
 _SHAPE = EpisodeShape(n_way=5, k_shot=1, queries=10)
+_EPISODES_MEASURED = 1000
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """A trained learner is shown one example each of letters of scripts that did not train it, then asked for them."""
+    """Test a trained model on letters of unseen scripts, one labeled example of each, and draw one episode."""
 
     model: str = "characters"
     """a checkpoint of the package, a run folder or a folder with a checkpoint, for images of 28x28 with bright ink"""
     figure: Path = Path("srwm-demo.png")
-    """where the picture goes"""
+    """file of the picture"""
     episodes: int = 10_000
-    """episodes of the test"""
+    """number of test episodes"""
     seed: int = 0
     """seed of the drawings and of the episodes"""
     threads: int | None = None
@@ -41,7 +46,7 @@ class DemoOptions:
 
 
 def demo(arguments: Sequence[str]) -> None:
-    """Test beside baselines on the same episodes, draw."""
+    """Test the model and baselines on the same episodes, measure what the memory writes, draw one episode."""
     options = tyro.cli(DemoOptions, prog="srwm demo", args=list(arguments))
     check_figure(options.figure)
     check_least(2, episodes=options.episodes)
@@ -51,28 +56,76 @@ def demo(arguments: Sequence[str]) -> None:
     model = load_model(options.model)
     if model.config.n_way < _SHAPE.n_way or model.config.image_shape != (1, 28, 28):
         raise UserError(f"{options.model}: expected a model of {_SHAPE.n_way} ways or more and images (1, 28, 28)")
-    rewrites = any(isinstance(part, SelfReferential) for part in model.modules())
-    ours = options.model in packaged()
-    origin = "none of these alphabets and typefaces" if ours else model.metadata.trained_on or "data that it does not name"
-    print(f"the learner: {sum(p.numel() for p in model.parameters()):,} weights that stay as they are; in each episode it")
-    print(f"reads five letters, one example each{', into a matrix that rewrites itself' if rewrites else ''}")
     letters = GlyphDrawer().draw("test", options.seed, instances=20)
-    print(f"the test: {len(letters)} letters of Armenian and Georgian in typefaces of their own, drawn by pens of many widths,")
-    print(f"bent and rotated; it was trained on {origin}. Which of the five is this?\n")
+    _describe(model, letters, options)
     features = embed_views(model, letters)
+    accuracy = _test(model, letters, features, options)
+    episodes = draw_episodes(
+        torch.from_numpy(letters.offsets), _SHAPE, _EPISODES_MEASURED, torch.Generator().manual_seed(options.seed)
+    )
+    _show_written(model, features[0], episodes)
+    print(f"\n{_draw(model, letters, accuracy, options)} ({time.monotonic() - began:.0f} s in all)")
+
+
+def _describe(model: FewShotModel, letters: ImageClasses, options: DemoOptions) -> None:
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    origin = f"the model was trained on {model.metadata.trained_on or 'data that the checkpoint does not name'}"
+    if options.model in packaged():
+        origin = "the model was trained on none of these alphabets and typefaces"
+    print(f"Model: {options.model}, {weights:,} weights. They stay fixed; the model learns by writing to its memory.")
+    if _is_referential(model):
+        print("The memory is a self-referential weight matrix: it computes its own changes at every step.")
+    print(f"Data: {len(letters)} Armenian and Georgian letters, drawn with pens of many widths, bent and rotated;")
+    print(f"{origin}.")
+    print(f"Episode: {_SHAPE.n_way} letters, {_SHAPE.k_shot} labeled example of each, then {_SHAPE.queries} queries.\n")
+
+
+def _test(model: FewShotModel, letters: ImageClasses, features: list[Tensor], options: DemoOptions) -> Accuracy:
     accuracy = evaluate(model, letters, _SHAPE, options.episodes, options.seed, features)
     baselines = evaluate_baselines(model, letters, _SHAPE, options.episodes, options.seed, features)
+    print("Accuracy on the queries:")
     print(f"  {'chance':<42}{100 / _SHAPE.n_way:5.2f} %")
     for name, found in baselines.items():
         print(f"  {name:<42}{found}")
-    print(f"  {'self-modifying network' if rewrites else 'network with a memory':<42}{accuracy}")
-    print(f"  (95 % intervals over {accuracy.episodes:,} episodes of {_SHAPE.queries} queries, the same for all; features are")
-    print("  those of the learner's own stem)")
-    episode = draw_episodes(torch.from_numpy(letters.offsets), _SHAPE, 1, torch.Generator().manual_seed(options.seed))
-    scripts = "scripts that it was never trained on" if ours else "Armenian and Georgian"
-    title = f"Letters of {scripts}, one example each (test accuracy {accuracy}, chance 20 %)"
+    print(f"  {'this model':<42}{accuracy}")
+    print(
+        f"  95 % intervals over {accuracy.episodes:,} episodes, the same for all rows. Features are those of the model's stem."
+    )
+    return accuracy
+
+
+def _show_written(model: FewShotModel, features: Tensor, episodes: Episodes) -> None:
+    blocks = written_by_block(model, features, episodes)
+    if not blocks:
+        return
+    print("\nWhere the matrix is written, as shares of |W - W_0|^2 after the examples:")
+    print(f"  {'columns':<10}" + "".join(f"{name:>9}" for name in COLUMNS) + f"{'|W - W_0| / |W_0|':>21}")
+    for found in blocks:
+        shares = "".join(f"{100 * share:7.1f} %" for share in found.shares.values())
+        print(f"  block {found.block:<4}{shares}{100 * found.change:19.1f} %")
+    print("  y makes the output, q and k address the matrix, beta sets its learning rates.")
+
+
+def _draw(model: FewShotModel, letters: ImageClasses, accuracy: Accuracy, options: DemoOptions) -> str:
+    """Draw one episode, and say what the picture shows."""
+    generator = torch.Generator().manual_seed(options.seed)
+    episode = draw_episodes(torch.from_numpy(letters.offsets), _SHAPE, 1, generator)
     trace = trace_episode(model, letters, episode)
-    if trace is not None:
-        draw_episode(trace, options.figure, title)
-    picture = f"picture: {options.figure}" if trace is not None else "no picture: this model has no self-referential matrix"
-    print(f"\n{picture} ({time.monotonic() - began:.0f} s in all)")
+    if trace is None:
+        return "No picture: this model has no self-referential matrix"
+    shares = column_shares(torch.from_numpy(trace.shifts[-1]))
+    outputs, addresses = 100 * shares["y"], 100 * (shares["q"] + shares["k"])
+    scripts = "unseen scripts" if options.model in packaged() else "Armenian and Georgian"
+    title = (
+        f"Letters of {scripts}, one example each (test accuracy {accuracy}, chance 20 %)\n"
+        f"{addresses:.1f} % of the squared change of the matrix is in its query and key columns"
+    )
+    draw_episode(trace, options.figure, title)
+    return (
+        f"Picture: {options.figure} shows one episode and the matrix of block {trace.layer}, head {trace.head}.\n"
+        f"Of its |W - W_0|^2, {outputs:.1f} % is in the output columns y, {addresses:.1f} % in the query and key columns q and k"
+    )
+
+
+def _is_referential(model: FewShotModel) -> bool:
+    return any(isinstance(part, SelfReferential) for part in model.modules())

@@ -3,7 +3,7 @@
 from copy import deepcopy
 from pathlib import Path
 from threading import Lock
-from typing import Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,6 +138,14 @@ class FewShotLearner(Classifier):
         if columns is None:
             raise AttributeError("n_features_in_: the images were not rows of a table")
         return columns
+
+    @property
+    def feature_names_in_(self) -> NDArray[Any]:
+        """Names of the columns of the data frame that was learned. Raises AttributeError where images came without names."""
+        names = self._learned().feature_names
+        if names is None:
+            raise AttributeError("feature_names_in_: the images were not rows of a data frame whose columns have names")
+        return np.asarray(names, dtype=object)
 
     @property
     def model_(self) -> FewShotModel:

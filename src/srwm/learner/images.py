@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srwm.data.drawings.ink import normalize_ink, normalize_ink_images
+from srwm.data.io.decode import picture_to_array
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.metadata import Preprocess
+from srwm.learner.tables import tensor_to_array
 
 Array = NDArray[Any]
 
@@ -21,15 +23,24 @@ Array = NDArray[Any]
 def read_images(
     images: object, config: ModelConfig, preprocess: Preprocess, columns: int | None = None
 ) -> tuple[Tensor, int | None]:
-    """Images -> (n, *image_shape) float32, and the number of columns if they came as rows of a table, else None.
+    """Images as a model reads them.
 
-    `columns` is that number of earlier images: other tables are an error then, where else they would be an image (H, W).
+    Args:
+        images: An array, a tensor or anything that numpy makes an array of, (n, F) rows with F = C * H * W, (H, W), (n, H, W)
+            or (n, C, H, W), or a PIL image, or a list of images of any sizes; bool, uint8, or floating in [0, 1]. `ink` takes
+            color images too: (H, W, 3 or 4), n of them, or n (3 or 4, H, W) in one array or in a list. Without it images of
+            another size are resized, PIL images as the training resizes files. A model without a stem takes any finite
+            numbers: (n, F), (n, *image_shape), or one (*image_shape).
+        config: The model's.
+        preprocess: What each image goes through.
+        columns: The number of columns of earlier tables; tables of another width are an error then, where otherwise they would
+            be an image (H, W).
 
-    images: an array, a tensor or anything that numpy makes an array of, (n, F) rows with F = C * H * W, (H, W), (n, H, W) or
-    (n, C, H, W), or a PIL image, or a list of images of any sizes. bool, uint8, or floating in [0, 1]. `ink` takes color
-    images too: (H, W, 3 or 4), n of them, or n (3 or 4, H, W) in one array or in a list. Without it images of another size are
-    resized, smoothly. A model without a stem takes any finite numbers: (n, F), (n, *image_shape), or one (*image_shape).
-    Raises ValueError for other shapes, types and values, or a model that cannot read ink.
+    Returns:
+        The images (n, *image_shape), float32 on the CPU, and the number of columns if they came as rows of a table, else None.
+
+    Raises:
+        ValueError: Images have another shape, type or values, or the model cannot read ink.
     """
     pixels = images if _is_picture(images) else _listed(images)
     rows = None
@@ -62,11 +73,10 @@ def _listed(images: object) -> Array | list[object]:
 
 def _array(images: object) -> Array:
     if isinstance(images, Tensor):
-        images = images.detach().cpu()
-        return (images.float() if images.is_floating_point() else images).numpy()
+        return tensor_to_array(images, "images", floats=True)
     try:
         array = np.asarray(images)
-    except ValueError as error:
+    except Exception as error:  # what other libraries' arrays raise when they are converted
         raise ValueError(f"images: expected an array or a list of images, got {type(images).__name__} ({error})") from error
     if array.dtype.kind in "US" or any(isinstance(image, str | os.PathLike) for image in array.flat[:1]):
         raise ValueError("images: expected images, got names of files; open them first, by PIL.Image.open")
@@ -126,16 +136,18 @@ def _pixels(pixels: Any, config: ModelConfig) -> Tensor:
     channels, height, width = config.image_shape
     if isinstance(pixels, np.ndarray):
         return _resized(_in_unit_range(_with_channels(pixels, channels, one=False)), height, width)
-    parts = [
-        _picture(image, channels) if _is_picture(image) else image for image in ([pixels] if _is_picture(pixels) else pixels)
-    ]
+    given = [pixels] if _is_picture(pixels) else pixels
+    parts = [_picture(image, (channels, height, width)) if _is_picture(image) else image for image in given]
     whole = [_in_unit_range(_with_channels(part, channels, one=True)) for part in parts]
     return torch.cat([_resized(part, height, width) for part in whole])
 
 
-def _picture(image: Any, channels: int) -> Array:
-    array = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return array if array.ndim == 2 else array.transpose(2, 0, 1)
+def _picture(image: Any, image_shape: tuple[int, int, int]) -> Array:
+    """A Pillow image as the training reads files of images."""
+    try:
+        return picture_to_array(image, image_shape)
+    except ValueError as error:
+        raise ValueError(f"images: {error}") from error
 
 
 def _with_channels(pixels: Array, channels: int, one: bool) -> Array:

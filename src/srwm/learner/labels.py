@@ -6,22 +6,33 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srwm.learner.tables import tensor_to_array
+
 Labels = NDArray[Any]
 
 _SCALARS = (str, bytes, bool, int, float, np.generic)
 
 
 def read_labels(labels: object, name: str = "labels") -> Labels:
-    """Labels -> (n,), of the type that numpy gives them; one label alone makes n = 1.
+    """Labels as an array.
 
-    Raises ValueError for another shape, for NaN or None, or where texts, numbers and other things are mixed.
+    Args:
+        labels: One for each image, or one label alone.
+        name: The argument's name, for messages.
+
+    Returns:
+        The labels (n,), of the type that numpy gives them; n = 1 for one label alone.
+
+    Raises:
+        ValueError: Labels have another shape, are NaN or None, are texts mixed with numbers, or numpy changes them: integers
+            too large for a common type, texts that end in a null character.
     """
     if isinstance(labels, Tensor):
-        labels = labels.detach().cpu().numpy()
+        labels = tensor_to_array(labels, name)
     given = [labels] if isinstance(labels, _SCALARS) else labels
     try:
         array = np.asarray(given)
-    except ValueError as error:
+    except Exception as error:  # what other libraries' arrays raise when they are converted
         raise ValueError(f"{name}: expected one label per image, (n,), got {type(labels).__name__} ({error})") from error
     if array.ndim == 0:
         array = array[None]
@@ -35,13 +46,17 @@ def read_labels(labels: object, name: str = "labels") -> Labels:
         raise ValueError(f"{name}: expected texts alone or numbers alone, got {sorted({type(m).__name__ for m in members})}")
     if array.dtype.kind in "fM" and not np.isfinite(array).all():
         raise ValueError(f"{name}: expected no missing values, got NaN, NaT or infinity")
+    for kept, member in zip(array.tolist(), members, strict=True) if array.dtype.kind in "biufUS" else ():
+        if kept != member:
+            raise ValueError(f"{name}: {member!r} becomes {kept!r} as {array.dtype}; use other labels")
     return array
 
 
 def join_labels(known: Labels | None, labels: Labels) -> Labels:
     """The labels known so far, (k,), then the new ones among `labels` in order of appearance.
 
-    Raises ValueError where texts would meet numbers, or numbers too large for the type that holds all of them.
+    Raises:
+        ValueError: Texts would meet numbers, or numbers are too large for the type that holds all of them.
     """
     if known is None or not len(known):
         known = labels[:0]
@@ -52,6 +67,8 @@ def join_labels(known: Labels | None, labels: Labels) -> Labels:
     both: Labels = np.concatenate([known, new])
     if len(np.unique(both)) < len(np.unique(known)) + len(new):
         raise ValueError(f"labels: some are equal when {known.dtype} and {labels.dtype} become {both.dtype}")
+    if _kind(both) == "numbers" and both.tolist() != [*known.tolist(), *new.tolist()]:
+        raise ValueError(f"labels: some change when {known.dtype} and {labels.dtype} become {both.dtype}")
     return both
 
 

@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -20,6 +18,7 @@ from srwm.fewshot.models.metadata import ModelMetadata
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.files import write_atomically
 from srwm.learner.card import model_card
+from srwm.learner.safe_file import read_file, read_header, read_tensors
 from srwm.training.configuration import config_from_dict
 from srwm.training.runs import BEST, write_json
 from srwm.training.weights import save_weights
@@ -31,8 +30,12 @@ _FORMAT = 1
 _FEW = 64
 _FLOATS = ("F16", "BF16", "F32", "F64")
 
-_Header = dict[str, tuple[str, tuple[int, ...]]]
+_Header = dict[str, dict[str, Any]]
 """Of each tensor in a file its dtype, as safetensors names it, and its shape."""
+
+
+class _MisfitError(Exception):
+    """Weights are not those of the configuration beside them."""
 
 
 class _Contents(NamedTuple):
@@ -90,15 +93,14 @@ def read_folder(folder: Path) -> FewShotModel:
     contents = _read_config(folder)
     if contents.model.head != "memory":
         raise UserError(f"{folder}: expected a model with a memory, got head {contents.model.head!r}")
-    data = _read_file(contents.weights)
-    header = _header(contents.weights, data)
+    data = read_file(contents.weights)
     try:
+        header = read_header(data)
         model = _empty_model(contents.model, header)
-    except (UserError, TypeError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
+        tensors = read_tensors(data)
+    except _MisfitError as error:
         raise UserError(f"{folder}: weights and configuration do not fit ({error})") from error
-    try:
-        tensors = safetensors.torch.load(data)
-    except (ValueError, RuntimeError, safetensors.SafetensorError) as error:
+    except ValueError as error:
         raise UserError(f"{contents.weights}: not a readable checkpoint ({error})") from error
     if contents.digest is not None and contents.digest != _digest(contents.written, data):
         raise UserError(f"{folder}: damaged, {CONFIG} and {WEIGHTS} are not as they were saved")
@@ -123,24 +125,12 @@ def _digest(written: dict[str, Any], weights: bytes) -> str:
     return digest.hexdigest()
 
 
-def _read_file(path: Path) -> bytes:
-    """The content of a regular file. Raises UserError where there is none; a pipe would block for ever."""
-    try:
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path}: expected a file, got something else")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such checkpoint") from error
-    except OSError as error:
-        raise UserError(f"{path}: not readable ({error.strerror or error})") from error
-
-
 def _read_json(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.exists():
         raise UserError(f"{folder}: holds no {CONFIG}, so it is neither a checkpoint nor a run")
     try:
-        content = json.loads(_read_file(path).decode())
+        content = json.loads(read_file(path).decode())
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable ({error})") from error
     if not isinstance(content, dict):
@@ -161,6 +151,8 @@ def _read_config(folder: Path) -> _Contents:
     data = str(content.get("data", ""))
     of_data = {"trained_on": data, "preprocess": "ink" if data in CENTERED else "none"}
     given = of_data if of_run else content.get("metadata", content.get("facts", {}))
+    if not isinstance(given, dict):
+        raise UserError(f"{path}: not a configuration of this version (metadata: expected an object, got {given!r})")
     try:
         config, metadata = config_from_dict(ModelConfig, written), config_from_dict(ModelMetadata, given)
     except (TypeError, ValueError, AttributeError) as error:
@@ -171,31 +163,19 @@ def _read_config(folder: Path) -> _Contents:
     return _Contents(config, metadata, folder / (BEST if of_run else WEIGHTS), None if of_run else digest, written)
 
 
-def _header(path: Path, data: bytes) -> _Header:
-    """The dtype and shape of each tensor of a safetensors file, by name; no tensor is read."""
-    try:
-        length = int.from_bytes(data[:8], "little")
-        if not 2 <= length <= len(data) - 8:
-            raise ValueError("header is longer than the file")
-        header = json.loads(data[8 : 8 + length])
-        return {
-            name: (str(tensor["dtype"]), tuple(map(int, tensor["shape"])))
-            for name, tensor in header.items()
-            if name != "__metadata__"
-        }
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path}: not a readable checkpoint ({error})") from error
-
-
 def _empty_model(config: ModelConfig, header: _Header) -> FewShotModel:
-    """A model whose tensors hold no numbers yet. Raises ValueError where the weights of a file are of another one."""
-    if config.stack.num_layers > max(_FEW, len(header)):
-        raise ValueError(f"num_layers: expected {len(header)} or fewer, as there are tensors, got {config.stack.num_layers}")
-    model = build_model(config, device="meta")
+    """A model whose tensors hold no numbers yet. Raises _MisfitError where the weights of a file are of another one."""
+    names = header.keys() - {"__metadata__"}
+    if config.stack.num_layers > max(_FEW, len(names)):
+        raise _MisfitError(f"num_layers: expected {len(names)} or fewer, as there are tensors, got {config.stack.num_layers}")
+    try:
+        model = build_model(config, device="meta")
+    except (UserError, TypeError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
+        raise _MisfitError(error) from error
     assert isinstance(model, FewShotModel)
     expected = model.state_dict()
-    if wrong := [text for name in sorted(expected.keys() | header.keys()) if (text := _misfit(name, expected, header))]:
-        raise ValueError("; ".join(wrong[:3]))
+    if wrong := [text for name in sorted(expected.keys() | names) if (text := _misfit(name, expected, header))]:
+        raise _MisfitError("; ".join(wrong[:3]))
     return model
 
 
@@ -205,9 +185,9 @@ def _misfit(name: str, expected: dict[str, Tensor], header: _Header) -> str:
         return f"{name}: missing"
     if name not in expected:
         return f"{name}: unknown"
-    dtype, shape = header[name]
-    if shape != tuple(expected[name].shape):
-        return f"{name}: expected {tuple(expected[name].shape)}, got {shape}"
+    dtype, shape = header[name].get("dtype"), header[name].get("shape")
+    if shape != list(expected[name].shape):
+        return f"{name}: expected {list(expected[name].shape)}, got {shape}"
     floating = expected[name].is_floating_point()
     fits = dtype in (_FLOATS if floating else ("I64",))
     return "" if fits else f"{name}: expected {' or '.join(_FLOATS) if floating else 'I64'}, got {dtype}"

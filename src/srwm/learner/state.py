@@ -14,6 +14,7 @@ from srwm.fewshot.models.metadata import Preprocess
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner.images import read_images
 from srwm.learner.labels import Labels, join_labels, positions, read_labels
+from srwm.learner.tables import check_column_names, column_names
 from srwm.nn import State
 from srwm.nn.state import leaves
 
@@ -26,21 +27,23 @@ class LearnerState:
 
     model: FewShotModel
     preprocess: Preprocess
-    readings: int = 1
+    tta_passes: int = 1
     """how often the images are read, the first axis of the state: as they come, then in random orders, each through the next of
     the model's views"""
     seed: int = 0
-    """of the random orders"""
+    """the seed of the random orders"""
     state: State | None = None
     """what the model's stack carries after the images"""
     labels: Labels | None = None
     """the label of each slot that has been learned, in order of appearance"""
     declared: Labels | None = None
-    """all labels that there will be, sorted, if that was told"""
+    """all labels that there will be, sorted, if they were declared"""
     count: int = 0
     """labeled images read"""
     columns: int | None = None
     """length of the rows, where images came as a table"""
+    feature_names: tuple[str, ...] | None = None
+    """names of the columns, where images came as a data frame"""
 
     @property
     def classes(self) -> Labels:
@@ -55,7 +58,7 @@ class LearnerState:
 
     def forgotten(self) -> Self:
         """The model as it was before it read anything."""
-        return replace(self, state=None, labels=None, declared=None, count=0, columns=None)
+        return replace(self, state=None, labels=None, declared=None, count=0, columns=None, feature_names=None)
 
     def declaring(self, classes: object) -> Self:
         """With all the labels that there will be. Raises ValueError where they are too many, or not those known before."""
@@ -74,6 +77,7 @@ class LearnerState:
 
         Raises ValueError for images and labels that do not fit, too many classes, or numbers that the memory cannot hold.
         """
+        names = self._names(images)
         pixels, columns = self._read(images)
         given = read_labels(labels)
         if len(given) != len(pixels):
@@ -90,8 +94,9 @@ class LearnerState:
         order = self._order(len(given)).to(self.device)
         state = self.model.learn_features(features.take_along_dim(order[..., None], 1), slots[order], self.state)
         if not all(part.isfinite().all() for part in leaves(state)):
-            raise ValueError("images: expected numbers of which the memory stays finite, got too large ones")
-        return replace(self, state=state, labels=known, count=self.count + len(given), columns=columns or self.columns)
+            raise ValueError("images: expected numbers for which the memory stays finite, got too large ones")
+        count, columns = self.count + len(given), columns or self.columns
+        return replace(self, state=state, labels=known, count=count, columns=columns, feature_names=names)
 
     @torch.inference_mode()
     def probabilities(self, images: object) -> NDArray[np.float64]:
@@ -101,32 +106,41 @@ class LearnerState:
         """
         if self.labels is None:
             raise ValueError("images: expected to be shown labeled ones first")
+        self._names(images)
         pixels, _ = self._read(images)
         classes, slots = self.classes, len(self.labels)
         out = np.zeros((len(pixels), len(classes)))
 
-        def answer(part: Tensor) -> Tensor:
+        def predicted(part: Tensor) -> Tensor:
             logits = self.model.query_features(self._embed(part).transpose(0, 1), self.state)
             if not logits.isfinite().all():
-                raise ValueError("images: expected numbers of which answers are finite, got too large ones")
+                raise ValueError("images: expected numbers for which logits are finite, got too large ones")
             return logits[..., :slots].double().softmax(-1).mean(0)
 
         if len(pixels):
-            out[:, positions(self.labels, classes)] = map_batched(answer, pixels.to(self.device)).cpu().numpy()
+            out[:, positions(self.labels, classes)] = map_batched(predicted, pixels.to(self.device)).cpu().numpy()
         return out
 
     def _read(self, images: object) -> tuple[Tensor, int | None]:
         return read_images(images, self.model.config, self.preprocess, self.columns)
 
+    def _names(self, images: object) -> tuple[str, ...] | None:
+        """The names of the columns from now on; a table with other names is an error."""
+        given = column_names(images)
+        if self.labels is None:
+            return given
+        check_column_names(self.feature_names, given)
+        return self.feature_names
+
     def _embed(self, images: Tensor) -> Tensor:
-        """Features (P, readings, F) of images (P, ...) as each reading sees them."""
-        seen = [view(images) for view in views(self.model.config)[: self.readings]]
+        """Features (P, tta_passes, F) of images (P, ...), each pass through its view."""
+        seen = [view(images) for view in views(self.model.config)[: self.tta_passes]]
         features = map_batched(self.model.embed, torch.cat(seen)).view(len(seen), len(images), -1)
-        return features[torch.arange(self.readings, device=features.device) % len(seen)].transpose(0, 1)
+        return features[torch.arange(self.tta_passes, device=features.device) % len(seen)].transpose(0, 1)
 
     def _order(self, count: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed + self.count)
-        at_random = [torch.randperm(count, generator=generator, device="cpu") for _ in range(self.readings - 1)]
+        at_random = [torch.randperm(count, generator=generator, device="cpu") for _ in range(self.tta_passes - 1)]
         return torch.stack([torch.arange(count, device="cpu"), *at_random])
 
     def _check_ways(self, ways: int) -> None:

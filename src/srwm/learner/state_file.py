@@ -1,55 +1,65 @@
 """What a learner has learned, in a file: the state as safetensors, the rest as JSON in its metadata."""
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.torch
-import torch
 from torch import Size, Tensor
 
 from srwm.errors import UserError
-from srwm.fewshot.models.sequence import FewShotModel
 from srwm.files import write_atomically
+from srwm.learner.fingerprint import digest, fingerprint, former_fingerprint
 from srwm.learner.labels import Labels
+from srwm.learner.safe_file import read_file, read_header, read_tensors
 from srwm.learner.state import MAX_SEED, LearnerState
 from srwm.nn import State, leaves
 from srwm.nn.checks import check_state
 from srwm.nn.state import Shape
 
-_FORMAT = 2
+_FORMAT = 3
+_FORMER_FORMAT = 2
+_DTYPE = re.compile(r"[<>=|]?[biufU]\d+")
 _MAX_COUNT = 2**62
 
 
-def save_state(path: Path, memory: LearnerState) -> None:
+def save_state(path: Path, learned: LearnerState) -> None:
     """Write what was learned, without the model, atomically.
 
-    Raises UserError where it cannot be written, ValueError where nothing was learned or labels are not texts or numbers.
+    Args:
+        path: The file; a link, a folder, a pipe or a device in its place stays.
+        learned: What is written.
+
+    Raises:
+        UserError: The file cannot be written.
+        ValueError: Nothing was learned, or labels are not texts, numbers or bools.
     """
-    if memory.labels is None:
-        raise ValueError("memory: expected one that was shown labeled images, got a fresh one")
-    if memory.labels.dtype.kind not in "biufU":
-        raise ValueError(f"labels: expected texts, numbers or bools, which alone can be saved, got {memory.labels.dtype}")
-    metadata = {
+    if learned.labels is None:
+        raise ValueError("state: expected one that was shown labeled images, got a fresh one")
+    if learned.labels.dtype.kind not in "biufU":
+        raise ValueError(f"labels: expected texts, numbers or bools, which alone can be saved, got {learned.labels.dtype}")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UserError(f"cannot save {path}: expected the name of a file, it is a link, a folder, a pipe or a device")
+    metadata: dict[str, Any] = {
         "format": _FORMAT,
-        "model": _fingerprint(memory.model),
-        "preprocess": memory.preprocess,
-        "readings": memory.readings,
-        "seed": memory.seed,
-        "count": memory.count,
-        "columns": memory.columns,
-        "labels": memory.labels.tolist(),
-        "declared": None if memory.declared is None else memory.declared.tolist(),
-        "dtype": memory.labels.dtype.str,
-        "declared_dtype": None if memory.declared is None else memory.declared.dtype.str,
+        "model": fingerprint(learned.model),
+        "preprocess": learned.preprocess,
+        "tta_passes": learned.tta_passes,
+        "seed": learned.seed,
+        "count": learned.count,
+        "columns": learned.columns,
+        "feature_names": learned.feature_names,
+        "labels": learned.labels.tolist(),
+        "declared": None if learned.declared is None else learned.declared.tolist(),
+        "dtype": learned.labels.dtype.str,
+        "declared_dtype": None if learned.declared is None else learned.declared.dtype.str,
     }
-    tensors = {f"state.{i}": part.cpu().contiguous() for i, part in enumerate(leaves(memory.state))}
-    metadata["digest"] = _digest(metadata, tensors)
+    tensors = {f"state.{i}": part.cpu().contiguous() for i, part in enumerate(leaves(learned.state))}
+    metadata["digest"] = digest(metadata, tensors)
     try:
         write_atomically(path, safetensors.torch.save(tensors, {"srwm": json.dumps(metadata)}))
     except OSError as error:
@@ -57,43 +67,53 @@ def save_state(path: Path, memory: LearnerState) -> None:
 
 
 def load_state(path: Path, fresh: LearnerState) -> LearnerState:
-    """What an equal model learned before; of `fresh`, model and preprocessing are kept.
+    """Read what an equal model learned before.
 
-    Raises UserError where the file is missing, corrupt, or of another model or preprocessing.
+    Args:
+        path: A file of this version or of the one before it (format 2).
+        fresh: A state whose model and preprocessing are kept.
+
+    Returns:
+        The state that was saved, on the model's device.
+
+    Raises:
+        UserError: The file is missing, corrupt, or of another model or preprocessing.
     """
     tensors, metadata = _read(path)
-    if metadata.get("format") != _FORMAT:
+    version = metadata.get("format")
+    if version not in (_FORMAT, _FORMER_FORMAT):
         raise UserError(f"{path}: not what a learner of this version of srwm saved")
-    digest = metadata.pop("digest", None)
-    if digest is not None and digest != _digest(metadata, tensors):
+    kept = metadata.pop("digest", None)
+    if kept is not None and kept != digest(metadata, tensors):
         raise UserError(f"{path}: damaged, it is not what was saved")
-    if metadata.get("model") != _fingerprint(fresh.model) or metadata.get("preprocess") != fresh.preprocess:
-        raise UserError(f"{path}: learned by another model, or with another preprocessing than {fresh.preprocess!r}")
+    of_model = fingerprint(fresh.model) if version == _FORMAT else former_fingerprint(fresh.model)
+    if metadata.get("model") != of_model or metadata.get("preprocess") != fresh.preprocess:
+        hint = "" if version == _FORMAT else "; an earlier version of srwm saved it: if the model is the same, learn again"
+        raise UserError(f"{path}: learned by another model, or with another preprocessing than {fresh.preprocess!r}{hint}")
+    if version == _FORMER_FORMAT and "readings" in metadata:
+        metadata["tta_passes"] = metadata.pop("readings")
     try:
-        memory = _restored(metadata, tensors, fresh)
+        return _restored(metadata, tensors, fresh)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: not a state of this model ({error})") from error
-    return memory
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            metadata = json.loads((file.metadata() or {}).get("srwm", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
+        data = read_file(path)
+        header, tensors = read_header(data), read_tensors(data)
+        metadata = json.loads(header.get("__metadata__", {}).get("srwm", "null"))
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as what a learner saved ({error})") from error
     return tensors, metadata if isinstance(metadata, dict) else {}
 
 
 def _restored(metadata: dict[str, Any], tensors: dict[str, Tensor], fresh: LearnerState) -> LearnerState:
-    readings, seed, count = (int(metadata[name]) for name in ("readings", "seed", "count"))
-    if not (readings >= 1 and 0 <= seed < MAX_SEED and 0 <= count < _MAX_COUNT):
+    tta_passes, seed, count = (int(metadata[name]) for name in ("tta_passes", "seed", "count"))
+    if not (tta_passes >= 1 and 0 <= seed < MAX_SEED and 0 <= count < _MAX_COUNT):
         raise ValueError(
-            f"readings, seed, count: expected numbers from 1, 0 and 0, below {MAX_SEED} and {_MAX_COUNT}, "
-            f"got {readings}, {seed} and {count}"
+            f"tta_passes, seed, count: expected numbers from 1, 0 and 0, below {MAX_SEED} and {_MAX_COUNT}, "
+            f"got {tta_passes}, {seed} and {count}"
         )
     columns = None if metadata["columns"] is None else int(metadata["columns"])
     labels = _labels(metadata["labels"], metadata["dtype"])
@@ -101,14 +121,22 @@ def _restored(metadata: dict[str, Any], tensors: dict[str, Tensor], fresh: Learn
     parts = iter([tensors[f"state.{i}"].to(fresh.device, copy=True) for i in range(len(tensors))])
     shape = fresh.model.stack.state_shape
     state = _shaped(parts, shape)
-    check_state(state, shape, readings)
+    check_state(state, shape, tta_passes)
     expected = [part.dtype for part in leaves(fresh.model.stack.initial_state(1))]
     if next(parts, None) is not None or [part.dtype for part in leaves(state)] != expected:
         raise ValueError(f"state: expected tensors {expected}")
     if not all(part.isfinite().all() for part in leaves(state)):
         raise ValueError("state: expected finite numbers, got NaN or infinity")
     loaded = replace(
-        fresh, readings=readings, seed=seed, state=state, labels=labels, declared=declared, count=count, columns=columns
+        fresh,
+        tta_passes=tta_passes,
+        seed=seed,
+        state=state,
+        labels=labels,
+        declared=declared,
+        count=count,
+        columns=columns,
+        feature_names=_names(metadata.get("feature_names")),
     )
     distinct = len(np.unique(labels))
     if not 1 <= distinct == len(labels) <= len(loaded.classes) <= fresh.model.config.n_way:
@@ -118,26 +146,23 @@ def _restored(metadata: dict[str, Any], tensors: dict[str, Tensor], fresh: Learn
     return loaded
 
 
+def _names(values: object) -> tuple[str, ...] | None:
+    if values is None:
+        return None
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"feature_names: expected texts, got {values}")
+    return tuple(values)
+
+
 def _labels(values: object, dtype: object) -> Labels:
+    if not _DTYPE.fullmatch(str(dtype)):
+        raise ValueError(f"dtype: expected that of texts, numbers or bools, got {dtype!r}")
     kind = np.dtype(str(dtype))
-    if kind.kind not in "biufU" or not isinstance(values, list) or not all(isinstance(v, str | int | float) for v in values):
+    if not isinstance(values, list) or not all(isinstance(v, str | int | float) for v in values):
         raise ValueError(f"labels: expected texts, numbers or bools, got {values} as {dtype}")
     if any(isinstance(value, str) != (kind.kind == "U") for value in values):
         raise ValueError(f"labels: expected {dtype}, got {values}")
     return np.array(values) if kind.kind == "U" else np.array(values, dtype=kind)
-
-
-def _fingerprint(model: FewShotModel) -> str:
-    """Equal for models that compute the same: configuration, but for the backend, and weights."""
-    return _digest(asdict(replace(model.config, stack=replace(model.config.stack, backend="auto"))), model.state_dict())
-
-
-def _digest(metadata: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _shaped(parts: Iterator[Tensor], shape: Shape) -> State:

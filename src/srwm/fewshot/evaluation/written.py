@@ -1,0 +1,55 @@
+"""Where self-referential matrices write: how the change W - W_0 is spread over the blocks of columns."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from srwm.fewshot.episodes import Episodes
+from srwm.fewshot.models.sequence import FewShotModel
+from srwm.nn import SelfReferential
+
+COLUMNS = ("y", "q", "k", "beta")
+
+
+class Written(NamedTuple):
+    """What the matrices of one block hold after the support."""
+
+    block: int
+    """from 1"""
+    change: float
+    """norm of W - W_0 over that of W_0"""
+    shares: dict[str, float]
+    """share of the squared norm of W - W_0 in each of `COLUMNS`"""
+
+
+def column_shares(change: Tensor) -> dict[str, float]:
+    """The share of the squared norm of W - W_0 (..., E, D + 2E + 4) in each of `COLUMNS`; all 0 where nothing changed."""
+    inputs = change.shape[-2]
+    square = change.detach().double().square()
+    parts = torch.split(square, [square.shape[-1] - 2 * inputs - 4, inputs, inputs, 4], -1)
+    total = float(square.sum()) or 1.0
+    return {name: float(part.sum()) / total for name, part in zip(COLUMNS, parts, strict=True)}
+
+
+@torch.inference_mode()
+def written_by_block(model: FewShotModel, features: Tensor, episodes: Episodes) -> list[Written]:
+    """Measure what each block has written after reading the support of episodes.
+
+    Args:
+        model: In evaluation mode.
+        features: (I, F) of a data set, as `embed_all` gives them.
+        episodes: Positions among the features.
+
+    Returns:
+        One entry for each block whose core is self-referential, summed over episodes and heads.
+    """
+    state = model.learn_features(features[episodes.support], episodes.support_labels)
+    found = []
+    for number, (block, carried) in enumerate(zip(model.stack.blocks, state, strict=False), 1):
+        core = block.core
+        if isinstance(core, SelfReferential):
+            change = carried[0] if isinstance(carried, tuple) else carried
+            norm = float((change.double().square().sum() / len(change)).sqrt() / core.weight.double().norm())
+            found.append(Written(number, norm, column_shares(change)))
+    return found

@@ -1,0 +1,69 @@
+"""What tells whether two models compute the same, whatever the fields of their configurations are called."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from srwm.fewshot.models.sequence import FewShotModel
+
+_OPTIONS = ("input_softmax", "eps")
+_FORMER_STYLES = {"norm": "fewshot", "input": "rl", "none": "plain"}
+_FORMER_OPTIONS = {"input_softmax": False, "beta_init": 0.0, "query_init_std": 1.0}
+
+
+def digest(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256, in hexadecimal, of content that JSON holds and of tensors with their names, dtypes and shapes."""
+    found = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def fingerprint(model: FewShotModel) -> str:
+    """Equal for models that compute the same: the weights, and by names of its own what the weights do not say.
+
+    Dropout, backend and the options of the initial weights do not count.
+    """
+    config, stack = model.config, model.config.stack
+    cores: list[Any] = [block.core for block in model.stack.blocks]
+    computed = {
+        "image_shape": list(config.image_shape),
+        "n_way": config.n_way,
+        "stem": config.stem,
+        "input": config.input,
+        "core": stack.core,
+        "num_heads": stack.num_heads,
+        "residual": stack.residual,
+        "options": [{name: getattr(core, name) for name in _OPTIONS if hasattr(core, name)} for core in cores],
+        "carry": stack.carry,
+        "unroll_length": stack.unroll_length,
+    }
+    return digest(computed, model.state_dict())
+
+
+def former_fingerprint(model: FewShotModel) -> str:
+    """The fingerprint in files of format 2: that of the weights and of all fields as they were called then.
+
+    It differs from the one in such a file where the configuration had options that its core does not have.
+    """
+    config, stack = model.config, model.config.stack
+    options = dict(stack.core_options)
+    style = "rl" if options.pop("eps", 0.0) else _FORMER_STYLES[stack.residual]
+    former_stack = {
+        **{name: getattr(stack, name) for name in ("core", "d_model", "num_heads", "num_layers", "ff_factor", "dropout")},
+        **{name: getattr(stack, name) for name in ("carry", "unroll_length", "d_input")},
+        **(_FORMER_OPTIONS | options),
+        "style": style,
+        "backend": "auto",
+    }
+    former = {
+        **{name: getattr(config, name) for name in ("image_shape", "n_way", "stem", "stem_channels", "stem_dropout")},
+        **{name: getattr(config, name) for name in ("stem_dropout_type", "input", "input_projection", "head")},
+        "stack": former_stack,
+    }
+    return digest(former, model.state_dict())
