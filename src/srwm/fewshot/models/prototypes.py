@@ -9,7 +9,7 @@ from srwm.fewshot.models.sequence import EpisodeModel
 from srwm.nn import State
 from srwm.nn.checks import check_state
 from srwm.ops.checks import check_flags
-from srwm.ops.functions import without_autocast
+from srwm.ops.dispatch import without_autocast
 
 
 class PrototypicalNetwork(EpisodeModel):
