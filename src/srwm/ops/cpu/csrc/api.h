@@ -16,8 +16,8 @@ extern "C" {
 typedef struct {
     int64_t threads;
     int64_t batch, steps, heads, e, d; /* x is (batch, steps, heads, e), y (batch, steps, heads, d) */
-    int64_t interval;                  /* steps between two checkpoints of W */
-    const uint8_t *resets, *mask;      /* (batch, steps) */
+    int64_t interval; /* steps between two checkpoints of W */
+    const uint8_t *resets, *mask; /* (batch, steps) */
 } srwm_problem;
 
 /* m = d + 2 e + 4; saved (SRWM_SAVED_HEADER + batch * steps * srwm_saved_floats(...)), which only the instruction set that wrote it
@@ -45,11 +45,11 @@ typedef struct {
 
 /* Batch normalization, 2x2 max-pool, dropout and ReLU of images (images, height, width, channels), float32 or bfloat16. */
 typedef struct {
-    int32_t threads, half;                     /* half: bfloat16 */
-    int64_t images, height, width, channels;   /* channels: a multiple of 16 */
-    uint64_t seed;                             /* of dropout */
-    uint32_t drop_below;                       /* an output is dropped where 32 random bits are less */
-    float grow, eps;                           /* what is left is multiplied by grow; eps is added to the variance */
+    int32_t threads, half; /* half: bfloat16 */
+    int64_t images, height, width, channels; /* channels: a multiple of 16 */
+    uint64_t seed; /* of dropout */
+    uint32_t drop_below; /* an output is dropped where 32 random bits are less */
+    float grow, eps; /* what is left is multiplied by grow; eps is added to the variance */
 } srwm_norm_pool;
 
 /* x, y, pooled and their gradients are of the images' type; mean and variance (channels) are those of the images, divided by their
@@ -74,8 +74,8 @@ typedef struct {
 
 /* Max-pool by windows of 3x3, stride 2, padded by 1, of images (images, height, width, channels), float32 or bfloat16. */
 typedef struct {
-    int32_t threads, half;                     /* half: bfloat16 */
-    int64_t images, height, width, channels;   /* channels: a multiple of 16 */
+    int32_t threads, half; /* half: bfloat16 */
+    int64_t images, height, width, channels; /* channels: a multiple of 16 */
 } srwm_max_pool;
 
 /* y (images, (height + 1) / 2, (width + 1) / 2, channels); places like y, null in inference: which of the nine pixels. */
@@ -96,7 +96,8 @@ typedef struct {
 
 SRWM_EXPORT int32_t srwm_api_version(void); /* SRWM_API_VERSION of the library that was compiled */
 SRWM_EXPORT int64_t srwm_saved_floats(int64_t heads, int64_t e, int64_t d); /* kept of one step of a sequence, at most */
-SRWM_EXPORT int32_t srwm_groups_heads(int64_t batch, int64_t heads, int64_t e, int64_t d, int64_t threads); /* the way of a forward */
+SRWM_EXPORT int32_t srwm_groups_heads(int64_t batch, int64_t heads, int64_t e, int64_t d,
+                                      int64_t threads); /* the way of a forward */
 SRWM_EXPORT int srwm_self_referential_forward(const srwm_problem*, const srwm_self_referential_forward_arrays*);
 SRWM_EXPORT int srwm_self_referential_backward(const srwm_problem*, const srwm_self_referential_backward_arrays*);
 SRWM_EXPORT int srwm_fast_weights_forward(const srwm_problem*, const srwm_fast_weights_forward_arrays*);
@@ -106,8 +107,8 @@ SRWM_EXPORT int srwm_norm_pool_backward(const srwm_norm_pool*, const srwm_norm_p
 SRWM_EXPORT int srwm_max_pool_forward(const srwm_max_pool*, const srwm_max_pool_forward_arrays*);
 SRWM_EXPORT int srwm_max_pool_backward(const srwm_max_pool*, const srwm_max_pool_backward_arrays*);
 
-SRWM_EXPORT const char* srwm_isa_names(void);        /* what this machine can run, best first, separated by spaces */
-SRWM_EXPORT int srwm_select_isa(const char* name);   /* 0, or -1 when this machine cannot run it */
+SRWM_EXPORT const char* srwm_isa_names(void); /* what this machine can run, best first, separated by spaces */
+SRWM_EXPORT int srwm_select_isa(const char* name); /* 0, or -1 when this machine cannot run it */
 SRWM_EXPORT const char* srwm_selected_isa(void);
 
 #ifdef __cplusplus

@@ -1,8 +1,8 @@
 // Compiled once for each instruction set, with SRWM_ISA_NAME naming it.
 #include "kernels.hpp"
 
-#include "fast_weights/wide.hpp"
 #include "fast_weights/narrow.hpp"
+#include "fast_weights/wide.hpp"
 #include "pooling/max_pool.hpp"
 #include "pooling/norm_pool.hpp"
 #include "self_referential/backward.hpp"
@@ -25,7 +25,8 @@ void with_sizes(int64_t e, int64_t d, F&& f) {
     known(std::integral_constant<int, 0>{});
 }
 
-void forward(const srwm_problem& p, const srwm_self_referential_forward_arrays& a, const srwm::Schedule& schedule, int64_t first, int64_t last) {
+void forward(const srwm_problem& p, const srwm_self_referential_forward_arrays& a, const srwm::Schedule& schedule,
+             int64_t first, int64_t last) {
     with_sizes(p.e, p.d, [&](auto e, auto d) {
         if (p.steps == 1 && !a.saved)
             OneStep<e, d>(p, a, schedule).run(first, last);
@@ -34,8 +35,8 @@ void forward(const srwm_problem& p, const srwm_self_referential_forward_arrays& 
     });
 }
 
-void backward(const srwm_problem& p, const srwm_self_referential_backward_arrays& a, const srwm::Schedule& schedule, int64_t first, int64_t last,
-              const srwm::WeightGradients& weight_gradients) {
+void backward(const srwm_problem& p, const srwm_self_referential_backward_arrays& a, const srwm::Schedule& schedule,
+              int64_t first, int64_t last, const srwm::WeightGradients& weight_gradients) {
     with_sizes(p.e, p.d, [&](auto e, auto d) { Backward<e, d>(p, a, schedule).run(first, last, weight_gradients); });
 }
 
@@ -51,29 +52,30 @@ void with_narrow_sizes(int64_t e, int64_t d, F&& f) {
 
 int64_t grouped_saved(int64_t e, int64_t d) { return GroupedSize(static_cast<int>(e), static_cast<int>(d)).saved_floats(); }
 
-void grouped_forward(const srwm_problem& p, const srwm_self_referential_forward_arrays& a, const srwm::Schedule& schedule, int64_t first,
-                   int64_t last) {
+void grouped_forward(const srwm_problem& p, const srwm_self_referential_forward_arrays& a, const srwm::Schedule& schedule,
+                     int64_t first, int64_t last) {
     with_narrow_sizes(p.e, p.d, [&](auto e, auto d) { GroupedForward<e, d>(p, a, schedule).run(first, last); });
 }
 
-void grouped_backward(const srwm_problem& p, const srwm_self_referential_backward_arrays& a, const srwm::Schedule& schedule, int64_t first,
-                    int64_t last, const srwm::WeightGradients& weight_gradients) {
-    with_narrow_sizes(p.e, p.d, [&](auto e, auto d) { GroupedBackward<e, d>(p, a, schedule).run(first, last, weight_gradients); });
+void grouped_backward(const srwm_problem& p, const srwm_self_referential_backward_arrays& a, const srwm::Schedule& schedule,
+                      int64_t first, int64_t last, const srwm::WeightGradients& weight_gradients) {
+    with_narrow_sizes(p.e, p.d,
+                      [&](auto e, auto d) { GroupedBackward<e, d>(p, a, schedule).run(first, last, weight_gradients); });
 }
 
 #endif
 
 template <bool kDelta>
-void fast_forward_of(const srwm_problem& p, const srwm_fast_weights_forward_arrays& a, const srwm::Schedule& schedule, int64_t first,
-                     int64_t last) {
+void fast_forward_of(const srwm_problem& p, const srwm_fast_weights_forward_arrays& a, const srwm::Schedule& schedule,
+                     int64_t first, int64_t last) {
     if (p.e == kLanes && p.d == kLanes) return NarrowForward<true, kDelta>(p, a, schedule).run(first, last);
     if constexpr (kLanes > 4)  // fewer are copied one by one, which takes longer than it saves
         if (p.e <= kLanes && p.d <= kLanes) return NarrowForward<false, kDelta>(p, a, schedule).run(first, last);
     with_sizes(p.e, p.d, [&](auto e, auto d) { FastForward<e, d, kDelta>(p, a, schedule).run(first, last); });
 }
 
-void fast_forward(const srwm_problem& p, const srwm_fast_weights_forward_arrays& a, const srwm::Schedule& schedule, int64_t first,
-                  int64_t last) {
+void fast_forward(const srwm_problem& p, const srwm_fast_weights_forward_arrays& a, const srwm::Schedule& schedule,
+                  int64_t first, int64_t last) {
 #if defined(SRWM_HALF_VECTORS)  // what only whole vectors hold in registers
     if ((p.e > kLanes || p.d > kLanes) && p.e <= 2 * kLanes && p.d <= 2 * kLanes)
         return srwm::avx512_kernels.fast_forward(p, a, schedule, first, last);
@@ -84,8 +86,8 @@ void fast_forward(const srwm_problem& p, const srwm_fast_weights_forward_arrays&
         fast_forward_of<false>(p, a, schedule, first, last);
 }
 
-void fast_backward(const srwm_problem& p, const srwm_fast_weights_backward_arrays& a, const srwm::Schedule& schedule, int64_t first,
-                   int64_t last) {
+void fast_backward(const srwm_problem& p, const srwm_fast_weights_backward_arrays& a, const srwm::Schedule& schedule,
+                   int64_t first, int64_t last) {
     with_sizes(p.e, p.d, [&](auto e, auto d) {
         if (a.beta)
             FastBackward<e, d, true>(p, a, schedule).run(first, last);
@@ -109,8 +111,8 @@ void norm_pool_gradient_sums(const srwm_norm_pool& p, const srwm_norm_pool_backw
     with_pixels<NormPool>(p, [&](const auto& images) { images.gradient_sums(a, first, last, sums); });
 }
 
-void norm_pool_gradient(const srwm_norm_pool& p, const srwm_norm_pool_backward_arrays& a, const float* scales, const float* slopes,
-                        const float* levels, int64_t first, int64_t last) {
+void norm_pool_gradient(const srwm_norm_pool& p, const srwm_norm_pool_backward_arrays& a, const float* scales,
+                        const float* slopes, const float* levels, int64_t first, int64_t last) {
     with_pixels<NormPool>(p, [&](const auto& images) { images.gradient(a, scales, slopes, levels, first, last); });
 }
 
@@ -149,11 +151,15 @@ const GroupedKernels SRWM_GROUPED = {
 };
 #endif
 const Kernels SRWM_TABLE(SRWM_ISA_NAME, kernels) = {
-    SRWM_STRING(SRWM_ISA_NAME),        SRWM_ISA_NAME::forward,      SRWM_ISA_NAME::backward,
+    SRWM_STRING(SRWM_ISA_NAME),
+    SRWM_ISA_NAME::forward,
+    SRWM_ISA_NAME::backward,
     &SRWM_GROUPED,
-    SRWM_ISA_NAME::fast_forward, SRWM_ISA_NAME::fast_backward,
+    SRWM_ISA_NAME::fast_forward,
+    SRWM_ISA_NAME::fast_backward,
     {SRWM_ISA_NAME::norm_pool_reduce, SRWM_ISA_NAME::norm_pool_finish, SRWM_ISA_NAME::norm_pool_gradient_sums,
      SRWM_ISA_NAME::norm_pool_gradient},
-    SRWM_ISA_NAME::max_pool_forward,   SRWM_ISA_NAME::max_pool_backward,
+    SRWM_ISA_NAME::max_pool_forward,
+    SRWM_ISA_NAME::max_pool_backward,
 };
 }  // namespace srwm

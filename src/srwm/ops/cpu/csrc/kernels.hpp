@@ -17,18 +17,20 @@ struct WeightGradients {
 struct GroupedKernels {
     int heads;                                    // in a group
     int64_t (*saved_floats)(int64_t e, int64_t d);  // kept of a step of a group
-    void (*forward)(const srwm_problem&, const srwm_self_referential_forward_arrays&, const Schedule&, int64_t first, int64_t last);
-    void (*backward)(const srwm_problem&, const srwm_self_referential_backward_arrays&, const Schedule&, int64_t first, int64_t last,
-                     const WeightGradients&);
+    void (*forward)(const srwm_problem&, const srwm_self_referential_forward_arrays&, const Schedule&, int64_t first,
+                    int64_t last);
+    void (*backward)(const srwm_problem&, const srwm_self_referential_backward_arrays&, const Schedule&, int64_t first,
+                     int64_t last, const WeightGradients&);
 };
 
 // The passes of pooling/norm_pool.hpp, each over the images first ... last - 1.
 struct NormPoolKernels {
-    void (*reduce)(const srwm_norm_pool&, const srwm_norm_pool_forward_arrays&, const float* pivots, int64_t first, int64_t last,
-                   double* sums);
+    void (*reduce)(const srwm_norm_pool&, const srwm_norm_pool_forward_arrays&, const float* pivots, int64_t first,
+                   int64_t last, double* sums);
     void (*finish)(const srwm_norm_pool&, const srwm_norm_pool_forward_arrays&, const float* scales, const float* shifts,
                    int64_t first, int64_t last);
-    void (*gradient_sums)(const srwm_norm_pool&, const srwm_norm_pool_backward_arrays&, int64_t first, int64_t last, double* sums);
+    void (*gradient_sums)(const srwm_norm_pool&, const srwm_norm_pool_backward_arrays&, int64_t first, int64_t last,
+                          double* sums);
     void (*gradient)(const srwm_norm_pool&, const srwm_norm_pool_backward_arrays&, const float* scales, const float* slopes,
                      const float* levels, int64_t first, int64_t last);
 };
@@ -36,12 +38,15 @@ struct NormPoolKernels {
 // Each works on the items first ... last - 1 of batch * heads. `item_of` says which SRWM item a number is.
 struct Kernels {
     const char* name;
-    void (*forward)(const srwm_problem&, const srwm_self_referential_forward_arrays&, const Schedule&, int64_t first, int64_t last);
-    void (*backward)(const srwm_problem&, const srwm_self_referential_backward_arrays&, const Schedule&, int64_t first, int64_t last,
-                     const WeightGradients&);
+    void (*forward)(const srwm_problem&, const srwm_self_referential_forward_arrays&, const Schedule&, int64_t first,
+                    int64_t last);
+    void (*backward)(const srwm_problem&, const srwm_self_referential_backward_arrays&, const Schedule&, int64_t first,
+                     int64_t last, const WeightGradients&);
     const GroupedKernels* grouped;
-    void (*fast_forward)(const srwm_problem&, const srwm_fast_weights_forward_arrays&, const Schedule&, int64_t first, int64_t last);
-    void (*fast_backward)(const srwm_problem&, const srwm_fast_weights_backward_arrays&, const Schedule&, int64_t first, int64_t last);
+    void (*fast_forward)(const srwm_problem&, const srwm_fast_weights_forward_arrays&, const Schedule&, int64_t first,
+                         int64_t last);
+    void (*fast_backward)(const srwm_problem&, const srwm_fast_weights_backward_arrays&, const Schedule&, int64_t first,
+                          int64_t last);
     NormPoolKernels norm_pool;
     // Over the images first ... last - 1.
     void (*max_pool_forward)(const srwm_max_pool&, const srwm_max_pool_forward_arrays&, int64_t first, int64_t last);

@@ -8,7 +8,7 @@ namespace SRWM_ISA_NAME {
 // state += key update; y = q state; read = next_key state (kDelta).
 template <int N, bool kDelta>
 SRWM_PASS void pass_state(float* state, int rows, const float* q, const float* key, const float* next_key, const float* update,
-                       float* y, float* read) {
+                          float* y, float* read) {
     constexpr int kUnroll = kSumsOf<N>;
     vf u[N], answer[kUnroll][N], next[kUnroll][N];
     for (int v = 0; v < N; ++v) {
@@ -42,8 +42,8 @@ SRWM_PASS void pass_state(float* state, int rows, const float* q, const float* k
 // g += q grad_y - next_key next_grad_v (kDelta); read = key g; partial[row] += g update.
 template <int N, bool kDelta>
 SRWM_PASS void pass_state_gradient(float* g, int rows, const float* q, const float* key, const float* next_key,
-                                const float* grad_y, const float* next_grad_v, const float* update, float* read, vf* partial,
-                                bool first) {
+                                   const float* grad_y, const float* next_grad_v, const float* update, float* read, vf* partial,
+                                   bool first) {
     constexpr int kUnroll = kSumsOf<N>;
     vf gy[N], gv[N], u[N], acc[kUnroll][N];
     for (int v = 0; v < N; ++v) {
@@ -78,7 +78,7 @@ SRWM_PASS void pass_state_gradient(float* g, int rows, const float* q, const flo
 // For the transposed state: grad_read = state grad_v (kDelta), state += key update, grad_q = state grad_y.
 template <int N, bool kDelta>
 SRWM_PASS void pass_state_again(float* state, int columns, const float* key, const float* update, const float* grad_v,
-                             const float* grad_y, float* grad_read, float* grad_q) {
+                                const float* grad_y, float* grad_read, float* grad_q) {
     constexpr int kUnroll = kSumsOf<N>;
     vf k[N], gr[kUnroll][N], gq[kUnroll][N];
     for (int v = 0; v < N; ++v) {

@@ -5,10 +5,10 @@
 // gradients of q and of the key that was read, is collected while the writes are repeated forwards.
 #pragma once
 
-#include "fast_weights/passes.hpp"
-#include "kernels.hpp"
 #include "core/layout.hpp"
 #include "core/scratch.hpp"
+#include "fast_weights/passes.hpp"
+#include "kernels.hpp"
 
 namespace SRWM_ISA_NAME {
 
@@ -139,8 +139,8 @@ private:
         for (int b = 0; b < matrix_.blocks; ++b) {
             const int column = matrix_.first(b) * kLanes;
             with_width<kWidest>(matrix_.width(b), [&](auto n) {
-                pass_state<n, true>(matrix_.at(s.state, b), e(), zeros_, zeros_, a_.k + s.place.at(0) * e(),
-                                    s.update + column, s.y + column, s.read + column);
+                pass_state<n, true>(matrix_.at(s.state, b), e(), zeros_, zeros_, a_.k + s.place.at(0) * e(), s.update + column,
+                                    s.y + column, s.read + column);
             });
         }
     }
@@ -181,8 +181,8 @@ class FastBackward {
 
 public:
     FastBackward(const srwm_problem& p, const srwm_fast_weights_backward_arrays& a, const srwm::Schedule& schedule)
-        : p_(p), a_(a), schedule_(schedule), gradient_(e(), d(), kWidest), transposed_(d(), e(), kWidest), zeros_(scratch_.take_zeros(e())),
-          streams_{make_stream(), make_stream()} {}
+        : p_(p), a_(a), schedule_(schedule), gradient_(e(), d(), kWidest), transposed_(d(), e(), kWidest),
+          zeros_(scratch_.take_zeros(e())), streams_{make_stream(), make_stream()} {}
 
     void run(int64_t first, int64_t last) {
         Sweep<true> reverse{*this};
@@ -201,10 +201,18 @@ private:
 
     Stream make_stream() {
         const int columns = gradient_.padded(), rows = transposed_.padded();
-        return {Place(p_, schedule_, 0), scratch_.take(gradient_.size()), scratch_.take(transposed_.size()),
-                scratch_.take_zeros(columns), scratch_.take_zeros(columns), scratch_.take_zeros(columns),
-                scratch_.take_zeros(columns), scratch_.take_zeros(rows), scratch_.take_zeros(rows), scratch_.take_zeros(rows),
-                reinterpret_cast<vf*>(scratch_.take_zeros(rows * kLanes)), nullptr};
+        return {Place(p_, schedule_, 0),
+                scratch_.take(gradient_.size()),
+                scratch_.take(transposed_.size()),
+                scratch_.take_zeros(columns),
+                scratch_.take_zeros(columns),
+                scratch_.take_zeros(columns),
+                scratch_.take_zeros(columns),
+                scratch_.take_zeros(rows),
+                scratch_.take_zeros(rows),
+                scratch_.take_zeros(rows),
+                reinterpret_cast<vf*>(scratch_.take_zeros(rows * kLanes)),
+                nullptr};
     }
 
     template <bool kReverse>

@@ -39,9 +39,8 @@ inline void norm_pool_forward(const srwm_norm_pool& p, const srwm_norm_pool_forw
     std::vector<float> pivots(p.channels), scales(p.channels), shifts(p.channels);
     for (int64_t c = 0; c < p.channels; ++c) pivots[c] = pixel(p, a.x, c);  // so that squares do not cancel
     const auto& kernels = selected->norm_pool;
-    const auto sums = summed_over_images(p, threads, [&](int64_t first, int64_t last, double* to) {
-        kernels.reduce(p, a, pivots.data(), first, last, to);
-    });
+    const auto sums = summed_over_images(
+        p, threads, [&](int64_t first, int64_t last, double* to) { kernels.reduce(p, a, pivots.data(), first, last, to); });
     for (int64_t c = 0; c < p.channels; ++c) {
         const double mean = sums[c] / count, found = sums[p.channels + c] / count - mean * mean;
         const double variance = found < 0.0 ? 0.0 : found;  // what is no number stays so
@@ -51,9 +50,8 @@ inline void norm_pool_forward(const srwm_norm_pool& p, const srwm_norm_pool_forw
         scales[c] = static_cast<float>(scale);
         shifts[c] = static_cast<float>(a.bias[c] - (pivots[c] + mean) * scale);
     }
-    share(threads, p.images, [&](int, int64_t first, int64_t last) {
-        kernels.finish(p, a, scales.data(), shifts.data(), first, last);
-    });
+    share(threads, p.images,
+          [&](int, int64_t first, int64_t last) { kernels.finish(p, a, scales.data(), shifts.data(), first, last); });
 }
 
 inline void norm_pool_backward(const srwm_norm_pool& p, const srwm_norm_pool_backward_arrays& a) {
@@ -61,9 +59,8 @@ inline void norm_pool_backward(const srwm_norm_pool& p, const srwm_norm_pool_bac
     const double count = static_cast<double>(p.images * p.height * p.width);
     std::vector<float> scales(p.channels), slopes(p.channels), levels(p.channels);
     const auto& kernels = selected->norm_pool;
-    const auto sums = summed_over_images(p, threads, [&](int64_t first, int64_t last, double* to) {
-        kernels.gradient_sums(p, a, first, last, to);
-    });
+    const auto sums = summed_over_images(
+        p, threads, [&](int64_t first, int64_t last, double* to) { kernels.gradient_sums(p, a, first, last, to); });
     for (int64_t c = 0; c < p.channels; ++c) {
         const double deviation = std::sqrt(static_cast<double>(a.variance[c]) + p.eps);
         const double grad_bias = sums[c], grad_weight = sums[p.channels + c] / deviation;
@@ -81,12 +78,12 @@ inline void norm_pool_backward(const srwm_norm_pool& p, const srwm_norm_pool_bac
 
 inline void max_pool_forward(const srwm_max_pool& p, const srwm_max_pool_forward_arrays& a) {
     share(threads_for_images(p), p.images,
-                [&](int, int64_t first, int64_t last) { selected->max_pool_forward(p, a, first, last); });
+          [&](int, int64_t first, int64_t last) { selected->max_pool_forward(p, a, first, last); });
 }
 
 inline void max_pool_backward(const srwm_max_pool& p, const srwm_max_pool_backward_arrays& a) {
     share(threads_for_images(p), p.images,
-                [&](int, int64_t first, int64_t last) { selected->max_pool_backward(p, a, first, last); });
+          [&](int, int64_t first, int64_t last) { selected->max_pool_backward(p, a, first, last); });
 }
 
 }  // namespace srwm

@@ -146,9 +146,8 @@ private:
                     place[k] = load_places<Vector>(a.places + at) - before;
                 }
             };
-            auto part = [&](int k, Bits wanted) __attribute__((always_inline)) {
-                return (Vector)(place[k] == wanted) & gradient[k];
-            };
+            auto part = [&](int k, Bits wanted)
+                            __attribute__((always_inline)) { return (Vector)(place[k] == wanted) & gradient[k]; };
             read(0);
             for (int64_t j = 0; j < pooled_width_; ++j, out += 2 * p_.channels) {
                 for (int k = 0; k < kRows; ++k) even[k] = part(k, 1), odd[k] = part(k, 2), odd[kRows + k] = Vector{};

@@ -48,14 +48,15 @@ SRWM_INLINE vw random_bits(uint64_t first, uint64_t seed) {
     return bits ^ (bits >> 16);
 }
 
-constexpr uint32_t kNoGradient = 4;  // a place whose output is 0 whatever comes in; else which of the four pixels is the largest
+constexpr uint32_t kNoGradient =
+    4;  // a place whose output is 0 whatever comes in; else which of the four pixels is the largest
 
 template <class Pixel>
 class NormPool {
 public:
     explicit NormPool(const srwm_norm_pool& p)
-        : p_(p), row_(p.width * p.channels), pooled_height_(p.height / 2), pooled_width_(p.width / 2),
-          image_(p.height * row_), pooled_image_(pooled_height_ * pooled_width_ * p.channels), seed_(mixed(p.seed)) {}
+        : p_(p), row_(p.width * p.channels), pooled_height_(p.height / 2), pooled_width_(p.width / 2), image_(p.height * row_),
+          pooled_image_(pooled_height_ * pooled_width_ * p.channels), seed_(mixed(p.seed)) {}
 
     // sums += those of pixel - pivot and of its square, (2, channels); the largest pixels and their places.
     void reduce(const srwm_norm_pool_forward_arrays& a, const float* pivots, int64_t first, int64_t last, double* sums) const {
@@ -83,7 +84,8 @@ public:
     }
 
     // y = ReLU(dropout(pooled * scale + shift)), and the places that pass no gradient.
-    void finish(const srwm_norm_pool_forward_arrays& a, const float* scales, const float* shifts, int64_t first, int64_t last) const {
+    void finish(const srwm_norm_pool_forward_arrays& a, const float* scales, const float* shifts, int64_t first,
+                int64_t last) const {
         const vf grow = set1(p_.grow), zero = set1(0.0f);
         for (int64_t at = first * pooled_image_; at < last * pooled_image_; at += p_.channels)
             for (int64_t c = 0; c < p_.channels; c += kLanes) {
@@ -125,7 +127,8 @@ public:
                     const vf scale = load(scales + c), slope = load(slopes + c), level = load(levels + c);
                     const Pixel* x = static_cast<const Pixel*>(a.x);
                     Pixel* out = static_cast<Pixel*>(a.grad_x);
-                    auto plain = [&](int64_t at) __attribute__((always_inline)) { return fma(load_pixels(x + at), slope, level); };
+                    auto plain = [&](int64_t at)
+                                     __attribute__((always_inline)) { return fma(load_pixels(x + at), slope, level); };
                     const bool pair = i + 1 < p_.height;
                     const int64_t pooled = n * pooled_image_ + i / 2 * pooled_width_ * p_.channels + c;
                     for (int64_t j = 0; pair && j < pooled_width_; ++j) {
@@ -147,7 +150,8 @@ private:
     // Two rows of pixels at `top`, one of the pool; `count` sees every pixel.
     template <class Count>
     SRWM_INLINE void pool_row(const Pixel* top, vf weight, Pixel* pooled, uint8_t* places, Count&& count) const {
-        const vw sign = (vw)weight & 0x80000000u, flat = (vw)(weight == set1(0.0f));  // where the first pixel counts, as all are equal
+        const vw sign = (vw)weight & 0x80000000u,
+                 flat = (vw)(weight == set1(0.0f));  // where the first pixel counts, as all are equal
         const Pixel* bottom = top + row_;
         for (int64_t j = 0; j < pooled_width_; ++j, top += 2 * p_.channels, bottom += 2 * p_.channels) {
             const Pixel* at[4] = {top, top + p_.channels, bottom, bottom + p_.channels};

@@ -14,7 +14,7 @@ namespace SRWM_ISA_NAME {
 
 template <int kE, int kD>
 class Backward {
-    static constexpr int kChunk = 4;              // steps that are written into W at once when it is rebuilt
+    static constexpr int kChunk = 4;  // steps that are written into W at once when it is rebuilt
     static constexpr int kWorthTransposing = 16;  // steps from which on W is rather made from the final shift
 
     struct Head {
@@ -34,14 +34,14 @@ class Backward {
         float grad_beta[4];
         const float* pending_x;  // of the step after, whose gradient is not yet in G
         float* pending_grad_x;
-        bool live;               // G is not zero
-        bool total;              // G began as the gradient of the returned shift: weight gradients are summed apart
+        bool live;  // G is not zero
+        bool total;  // G began as the gradient of the returned shift: weight gradients are summed apart
     };
 
 public:
     Backward(const srwm_problem& p, const srwm_self_referential_backward_arrays& a, const srwm::Schedule& schedule)
-        : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)),
-          gradient_(e(), m(), kWidest), transposed_(m(), e(), kWidest), heads_(srwm::by_sequence(p) ? p.heads : 1) {
+        : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)), gradient_(e(), m(), kWidest),
+          transposed_(m(), e(), kWidest), heads_(srwm::by_sequence(p) ? p.heads : 1) {
         const int rows = size().e16(), columns = gradient_matrix().padded() + 3 * kLanes;
         float* packed = scratch_.take(static_cast<int64_t>(heads_.size()) * (transposed().size() + gradient_matrix().size()));
         for (Head& head : heads_) {
@@ -105,7 +105,8 @@ private:
     }
 
     void finish(const Head& head, const srwm::WeightGradients& weight_gradients) const {
-        if (head.number >= 0) gradient_matrix().unpack(weight_gradients.of_head(weight_gradients.context, head.number), head.total);
+        if (head.number >= 0)
+            gradient_matrix().unpack(weight_gradients.of_head(weight_gradients.context, head.number), head.total);
     }
 
     void begin(Stream& s, const srwm::Item& item, const srwm::WeightGradients& weight_gradients) {
@@ -152,9 +153,7 @@ private:
             store(out + c, spread(rates, sections_ + c) * load(saved.difference + c));
     }
 
-    SRWM_INLINE static vf learning_rates(const SavedRow& saved) {
-        return last_four(load(saved.sigma + 4 - kLanes));
-    }
+    SRWM_INLINE static vf learning_rates(const SavedRow& saved) { return last_four(load(saved.sigma + 4 - kLanes)); }
 
     // W after step j, from the start of its segment or from the last checkpoint within it.
     void rebuild(Stream& s, int j) {

@@ -44,7 +44,7 @@ SRWM_PASS void pass_gradient(float* g, float* total, int rows, const GradientSte
 // For transposed W: grad_x = W grad_out (of the step after), W -= key update, grad_difference = W grad_value.
 template <int N>
 SRWM_PASS void pass_matrix(float* w, int columns, const float* grad_out, const float* key, const float* update,
-                        const float* grad_value, float* grad_x, float* grad_difference) {
+                           const float* grad_value, float* grad_x, float* grad_difference) {
     constexpr int kUnroll = kSumsOf<N>;
     vf k[N], gx[kUnroll][N], gd[kUnroll][N];
     for (int v = 0; v < N; ++v) {

@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include "kernels.hpp"
 #include "core/layout.hpp"
 #include "core/scratch.hpp"
+#include "kernels.hpp"
 #include "self_referential/forward_passes.hpp"
 #include "self_referential/layout.hpp"
 
@@ -38,13 +38,13 @@ class Forward {
         const srwm::Steps* steps;
         int64_t item;
         bool accumulated;  // `shift` holds the start and the chunks so far
-        int slot;          // where this step's key and update go: so many are not yet in W
+        int slot;  // where this step's key and update go: so many are not yet in W
     };
 
 public:
     Forward(const srwm_problem& p, const srwm_self_referential_forward_arrays& a, const srwm::Schedule& schedule)
-        : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)),
-          matrix_(e(), m(), kMaxBlock), heads_(srwm::by_sequence(p) ? p.heads : 1) {
+        : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)), matrix_(e(), m(), kMaxBlock),
+          heads_(srwm::by_sequence(p) ? p.heads : 1) {
         float* packed = scratch_.take(static_cast<int64_t>(heads_.size()) * matrix().size());
         for (Head& head : heads_) head.packed = packed, packed += matrix().size();
         for (Stream& s : streams_) {

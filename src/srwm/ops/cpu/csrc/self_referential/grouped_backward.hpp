@@ -144,7 +144,8 @@ private:
             std::memset(grad_key_, 0, sizeof(float) * size().numbers_floats());
             std::memset(grad_out_, 0, sizeof(float) * size().row_floats());
         }
-        pass_heads_matrix(w_, size().e, size().columns(), grad_out_, row.phi_k, updates_, grad_value_, grad_x_, grad_difference_);
+        pass_heads_matrix(w_, size().e, size().columns(), grad_out_, row.phi_k, updates_, grad_value_, grad_x_,
+                          grad_difference_);
         if (pending_) store_grad_x();
         gates(j, row, grad_beta);
     }

@@ -154,8 +154,8 @@ private:
                     pass_forward<n, true, writes, changing, following>(shift_, weight_, size().e, stride, step, column, changes,
                                                                        out_next_);
                 else
-                    pass_forward<n, false, writes, changing, following>(shift_, weight_, size().e, stride, step, column, changes,
-                                                                        out_next_);
+                    pass_forward<n, false, writes, changing, following>(shift_, weight_, size().e, stride, step, column,
+                                                                        changes, out_next_);
             };
             constexpr std::true_type yes;
             constexpr std::false_type no;

@@ -4,8 +4,8 @@
 // a step and head (softmaxes, learning rates) fills whole vectors this way, and no sum crosses the heads.
 #pragma once
 
-#include "kernels.hpp"
 #include "core/layout.hpp"
+#include "kernels.hpp"
 #include "self_referential/layout.hpp"
 
 namespace SRWM_ISA_NAME {

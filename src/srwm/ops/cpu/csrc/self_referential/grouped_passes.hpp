@@ -15,8 +15,8 @@ constexpr int kForwardColumns = 4, kGradientColumns = 7, kGradientRows = 1;
 // but it competes with additions and shuffles, so that each pass has what was measured to be faster.
 SRWM_INLINE void store_beside(float* p, vf v) {
 #if defined(__AVX512F__) && !defined(SRWM_HALF_VECTORS)
-    asm("vextractf32x8 $0, %1, %0" : "=m"(*reinterpret_cast<float(*)[8]>(p)) : "v"(v));
-    asm("vextractf32x8 $1, %1, %0" : "=m"(*reinterpret_cast<float(*)[8]>(p + 8)) : "v"(v));
+    asm("vextractf32x8 $0, %1, %0" : "=m"(*reinterpret_cast<float (*)[8]>(p)) : "v"(v));
+    asm("vextractf32x8 $1, %1, %0" : "=m"(*reinterpret_cast<float (*)[8]>(p + 8)) : "v"(v));
 #else
     store(p, v);
 #endif
@@ -69,7 +69,8 @@ SRWM_PASS void pass_forward(float* s, const float* weight, int rows, int stride,
     s += column, weight += column;
     for_rows<1>(rows, [&](int i, auto c, auto) __attribute__((always_inline)) {
         vf k0, k1, d, x;
-        if (kWrite) k0 = lane_of_four<c>(load(step.keys[0] + i * kLanes)), k1 = lane_of_four<c>(load(step.keys[1] + i * kLanes));
+        if (kWrite)
+            k0 = lane_of_four<c>(load(step.keys[0] + i * kLanes)), k1 = lane_of_four<c>(load(step.keys[1] + i * kLanes));
         if (kChange) d = lane_of_four<c>(load(step.difference + i * kLanes));
         if (kNext) x = lane_of_four<c>(load(step.x + i * kLanes));
         SRWM_UNROLL
@@ -105,8 +106,8 @@ struct GroupedGradientStep {
 // G += difference grad_value + x grad_out (or = , unless kLive); then of G (+ `given`, the gradient that came in, when kGiven)
 // read = key G, and dots[row] = G update, in lanes not yet summed, added to what is there when there is `more`.
 template <int N, bool kLive, bool kGiven>
-SRWM_PASS void pass_heads_gradient(float* g, const float* given, int rows, int stride, const GroupedGradientStep& step, bool more,
-                                   float* read, float* dots) {
+SRWM_PASS void pass_heads_gradient(float* g, const float* given, int rows, int stride, const GroupedGradientStep& step,
+                                   bool more, float* read, float* dots) {
     vf acc[N];
     SRWM_UNROLL
     for (int v = 0; v < N; ++v) acc[v] = set1(0.0f);
@@ -170,8 +171,8 @@ SRWM_PASS void close_heads_gradient(float* g, float* total, int rows, int column
 }
 
 // grad_x = W grad_out (of the step after); W -= key update; grad_difference = W grad_value.
-SRWM_INLINE void pass_heads_matrix(float* w, int rows, int columns, const float* grad_out, const float* key, const float* update,
-                                   const float* grad_value, float* grad_x, float* grad_difference) {
+SRWM_INLINE void pass_heads_matrix(float* w, int rows, int columns, const float* grad_out, const float* key,
+                                   const float* update, const float* grad_value, float* grad_x, float* grad_difference) {
     const int stride = columns * kLanes;
     for_rows<4>(rows, [&](int i, auto, auto n) __attribute__((always_inline)) {
         constexpr int kR = decltype(n)::value;
@@ -216,8 +217,8 @@ SRWM_INLINE void read_heads_transposed(const float* w, int rows, int columns, co
 
 // W += keys[i] updates[i] (or = , unless kLive) for kCount steps at once, N vectors of columns.
 template <int N, int kCount, bool kLive = true>
-SRWM_PASS void write_heads_again(float* w, int rows, int stride, const float* const* keys,
-                                 const float* const* updates, int column) {
+SRWM_PASS void write_heads_again(float* w, int rows, int stride, const float* const* keys, const float* const* updates,
+                                 int column) {
     vf u[kCount][N];
     for (int k = 0; k < kCount; ++k)
         for (int v = 0; v < N; ++v) u[k][v] = load(updates[k] + column + v * kLanes);

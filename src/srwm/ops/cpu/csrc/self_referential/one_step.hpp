@@ -2,9 +2,9 @@
 // where the caller has it, since packing it would cost as much as the step.
 #pragma once
 
-#include "kernels.hpp"
 #include "core/layout.hpp"
 #include "core/scratch.hpp"
+#include "kernels.hpp"
 #include "self_referential/layout.hpp"
 
 namespace SRWM_ISA_NAME {
@@ -18,7 +18,8 @@ SRWM_INLINE vf dense(const float* weight, const float* shift, int v, int tail) {
 
 // out = x (weight + shift).
 template <int N, bool kShift>
-SRWM_INLINE void read_dense(const float* weight, const float* shift, int rows, int stride, int tail, const float* x, float* out) {
+SRWM_INLINE void read_dense(const float* weight, const float* shift, int rows, int stride, int tail, const float* x,
+                            float* out) {
     vf acc[N];
     for (int v = 0; v < N; ++v) acc[v] = set1(0.0f);
     for (int r = 0; r < rows; ++r, weight += stride, shift += kShift ? stride : 0)
@@ -28,7 +29,8 @@ SRWM_INLINE void read_dense(const float* weight, const float* shift, int rows, i
 
 // out = shift + key update.
 template <int N, bool kShift>
-SRWM_INLINE void write_dense(const float* shift, float* out, int rows, int stride, int tail, const float* key, const float* update) {
+SRWM_INLINE void write_dense(const float* shift, float* out, int rows, int stride, int tail, const float* key,
+                             const float* update) {
     vf u[N];
     for (int v = 0; v < N; ++v) u[v] = load(update + v * kLanes);
     for (int r = 0; r < rows; ++r, out += stride, shift += kShift ? stride : 0)
@@ -48,8 +50,7 @@ class OneStep {
 
 public:
     OneStep(const srwm_problem& p, const srwm_self_referential_forward_arrays& a, const srwm::Schedule& schedule)
-        : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)),
-          matrix_(e(), m(), kMaxBlock) {
+        : p_(p), a_(a), schedule_(schedule), size_(static_cast<int>(p.e), static_cast<int>(p.d)), matrix_(e(), m(), kMaxBlock) {
         for (Stream& s : streams_) {
             s.out = scratch_.take_zeros(matrix().padded() + 4 * kLanes) + kLanes;  // rates are read with what is before them
             s.update = scratch_.take(matrix().padded());

@@ -20,9 +20,7 @@ template <int N>
 constexpr int kProductRows = 2;
 #endif
 
-SRWM_INLINE __m256i first(int n) {
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
+SRWM_INLINE __m256i first(int n) { return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
 SRWM_INLINE vf load_some(const float* p, int n) { return _mm256_maskload_ps(p, first(n)); }
 SRWM_INLINE void store_some(float* p, vf v, int n) {
     if (n == 4) return _mm_storeu_ps(p, _mm256_castps256_ps128(v));  // a row ends with four rates; masked stores are slower
@@ -39,9 +37,7 @@ SRWM_INLINE float sum(vf v) {
     half = half + _mm_movehl_ps(half, half);
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 }
-SRWM_INLINE vf first_lanes(vf v, int n, float other) {
-    return _mm256_blendv_ps(set1(other), v, _mm256_castsi256_ps(first(n)));
-}
+SRWM_INLINE vf first_lanes(vf v, int n, float other) { return _mm256_blendv_ps(set1(other), v, _mm256_castsi256_ps(first(n))); }
 SRWM_INLINE vf select_less(vf p, vf q, vf a, vf b) { return _mm256_blendv_ps(b, a, _mm256_cmp_ps(p, q, _CMP_LT_OQ)); }
 SRWM_INLINE vf absolute(vf v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
 #if defined(__AVX512VL__)
@@ -76,7 +72,9 @@ SRWM_INLINE vf four_folded(vf a, vf b, vf c, vf d, Op op) {
     return op(r, _mm256_permute2f128_ps(r, r, 0x01));
 }
 template <int kLane>
-SRWM_INLINE vf lane_of_four(vf v) { return _mm256_permute_ps(v, kLane * 0x55); }
+SRWM_INLINE vf lane_of_four(vf v) {
+    return _mm256_permute_ps(v, kLane * 0x55);
+}
 
 // Row i of the tile becomes its column i.
 SRWM_INLINE void transpose(vf* tile) {

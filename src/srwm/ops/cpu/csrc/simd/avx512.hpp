@@ -29,9 +29,7 @@ SRWM_INLINE vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 SRWM_INLINE vf fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }
 SRWM_INLINE vf max(vf a, vf b) { return _mm512_max_ps(a, b); }
 SRWM_INLINE float sum(vf v) { return _mm512_reduce_add_ps(v); }
-SRWM_INLINE vf first_lanes(vf v, int n, float other) {
-    return _mm512_mask_blend_ps(first(n), _mm512_set1_ps(other), v);
-}
+SRWM_INLINE vf first_lanes(vf v, int n, float other) { return _mm512_mask_blend_ps(first(n), _mm512_set1_ps(other), v); }
 // a where p < q, else b: a comparison with NaN is false.
 SRWM_INLINE vf select_less(vf p, vf q, vf a, vf b) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(p, q, _CMP_LT_OQ), b, a); }
 SRWM_INLINE vf absolute(vf v) { return _mm512_abs_ps(v); }
@@ -43,7 +41,7 @@ SRWM_INLINE vf spread(vf table, const int32_t* index) { return _mm512_permutexva
 SRWM_INLINE vf sums(const vf* v) {
     vf quad[4];
     for (int i = 0; i < 4; ++i) {
-        const vf *r = v + 4 * i;
+        const vf* r = v + 4 * i;
         const __m512d ab = _mm512_castps_pd(_mm512_unpacklo_ps(r[0], r[1]) + _mm512_unpackhi_ps(r[0], r[1]));
         const __m512d cd = _mm512_castps_pd(_mm512_unpacklo_ps(r[2], r[3]) + _mm512_unpackhi_ps(r[2], r[3]));
         quad[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)) + _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
@@ -63,7 +61,9 @@ SRWM_INLINE vf four_folded(vf a, vf b, vf c, vf d, Op op) {
     return op(r, _mm512_shuffle_f32x4(r, r, 0xB1));
 }
 template <int kLane>
-SRWM_INLINE vf lane_of_four(vf v) { return _mm512_permute_ps(v, kLane * 0x55); }
+SRWM_INLINE vf lane_of_four(vf v) {
+    return _mm512_permute_ps(v, kLane * 0x55);
+}
 
 // Row i of the tile becomes its column i: rows and lanes change places bit by bit.
 template <int kBit>
@@ -80,7 +80,9 @@ SRWM_INLINE void exchange_bit(vf* tile) {
             tile[i + kBit] = _mm512_permutex2var_ps(a, high, b);
         }
 }
-SRWM_INLINE void transpose(vf* tile) { exchange_bit<1>(tile), exchange_bit<2>(tile), exchange_bit<4>(tile), exchange_bit<8>(tile); }
+SRWM_INLINE void transpose(vf* tile) {
+    exchange_bit<1>(tile), exchange_bit<2>(tile), exchange_bit<4>(tile), exchange_bit<8>(tile);
+}
 
 // The last four lanes, and zeros.
 SRWM_INLINE vf last_four(vf v) { return _mm512_maskz_mov_ps(0xF000, v); }
@@ -95,7 +97,8 @@ constexpr int kHeads = kLanes / 4;
 // out[block] = four floats at p + block * stride, and back.
 SRWM_INLINE vf gather(const float* p, [[maybe_unused]] int64_t stride) {
     const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + stride), 1);
-    const __m256 high = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p + 2 * stride)), _mm_loadu_ps(p + 3 * stride), 1);
+    const __m256 high =
+        _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p + 2 * stride)), _mm_loadu_ps(p + 3 * stride), 1);
     return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
 SRWM_INLINE void scatter(float* p, [[maybe_unused]] int64_t stride, vf v) {

@@ -67,7 +67,9 @@ SRWM_INLINE vf four_folded(vf a, vf b, vf c, vf d, Op op) {
     return op(left, op(vf{a[2], b[2], c[2], d[2]}, vf{a[3], b[3], c[3], d[3]}));
 }
 template <int kLane>
-SRWM_INLINE vf lane_of_four(vf v) { return set1(v[kLane]); }
+SRWM_INLINE vf lane_of_four(vf v) {
+    return set1(v[kLane]);
+}
 
 SRWM_INLINE void transpose(vf* tile) {
     for (int i = 0; i < kLanes; ++i)
@@ -87,17 +89,11 @@ SRWM_INLINE void wait_for_memory() {}
 constexpr int kHeads = kLanes / 4;
 
 // out[block] = four floats at p + block * stride, and back.
-SRWM_INLINE vf gather(const float* p, [[maybe_unused]] int64_t stride) {
-    return load(p);
-}
-SRWM_INLINE void scatter(float* p, [[maybe_unused]] int64_t stride, vf v) {
-    store(p, v);
-}
+SRWM_INLINE vf gather(const float* p, [[maybe_unused]] int64_t stride) { return load(p); }
+SRWM_INLINE void scatter(float* p, [[maybe_unused]] int64_t stride, vf v) { store(p, v); }
 
 // Blocks change places: from kLanes neighboring numbers of each head to kHeads vectors of all heads, and back.
-SRWM_INLINE void exchange_blocks(vf (&tile)[kHeads]) {
-    (void)tile;
-}
+SRWM_INLINE void exchange_blocks(vf (&tile)[kHeads]) { (void)tile; }
 
 // In every block its lanes in the order i, j, k, l.
 template <int i, int j, int k, int l>

@@ -6,7 +6,9 @@
 namespace SRWM_ISA_NAME {
 
 template <int N>
-constexpr int kSumsOf = N == 1 ? 4 : N == 2 ? 2 : 1;  // independent sums, where one vector alone would wait for itself
+constexpr int kSumsOf = N == 1   ? 4
+                        : N == 2 ? 2
+                                 : 1;  // independent sums, where one vector alone would wait for itself
 
 SRWM_INLINE constexpr int whole_vectors(int64_t n) { return static_cast<int>((n + kLanes - 1) / kLanes); }
 
