@@ -60,7 +60,7 @@ BETA = [
     ("beta", torch.zeros(2, 3, 4, device="meta"), "beta: expected device cpu, got meta"),
 ]
 WITHOUT = [
-    ("srwm", "shift", "state: expected (B, H, E, D + 2E + 4), got NoneType"),
+    ("srwm", "state", "state: expected (B, H, E, D + 2E + 4), got NoneType"),
     ("delta_rule", "state", "state: expected (B, H, E, D), got NoneType"),
     ("delta_rule", "beta", "beta: expected (B, Q, H), got NoneType"),
     ("linear_attention", "state", "state: expected (B, H, E, D), got NoneType"),

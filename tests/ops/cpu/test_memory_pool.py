@@ -58,6 +58,20 @@ def test_results_can_be_changed_in_place(native: str, steps: int) -> None:
     assert torch.autograd.grad(y.sum(), weight)[0].isfinite().all()
 
 
+@pytest.mark.parametrize("steps", [4, 4000])
+def test_large_results_shrink_in_place_but_do_not_grow(native: str, steps: int) -> None:
+    """Memory of 256 KiB and more is the package's own, which PyTorch cannot enlarge: an error says so, and a copy can grow."""
+    y, _ = ops.srwm(torch.randn(2, steps, 4, 16), torch.randn(4, 16, 52) / 4, backend=native)
+    wanted = y[:1].clone()
+    assert torch.equal(y.resize_(1, steps, 4, 16), wanted)
+    assert y.clone().resize_(3, steps, 4, 16).shape[0] == 3
+    if steps == 4:
+        assert y.resize_(3, steps, 4, 16).shape[0] == 3
+    else:
+        with pytest.raises(RuntimeError, match="resize storage that is not resizable"):
+            y.resize_(3, steps, 4, 16)
+
+
 def test_results_outlive_later_calls(native: str) -> None:
     """Outputs, and gradients through calls whose backward comes late."""
     x, weight = torch.randn(8, 200, 4, 16), (torch.randn(4, 16, 52) / 4).requires_grad_()
