@@ -2,22 +2,39 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CXX_SOURCES := $(shell find src benchmarks tests -name '*.[ch]pp' -o -name '*.h')
+SANITIZED_TESTS := tests/ops/test_shapes.py tests/ops/test_episodes.py tests/ops/self_referential/test_checkpoints.py tests/ops/pooling
 SOURCES := $(shell find src -name '*.py' -o -name '*.[ch]pp' -o -name '*.h' -o -name '*.json' -o -name '*.safetensors')
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow test-isas test-sanitizers lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/srwm demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m 'not slow' -n auto --dist loadfile
+	$(BIN)/python -m pytest -m 'not slow and not all_isas' -n auto --dist loadfile
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
 
+# The instruction sets beyond the two best that this machine runs.
+test-isas: $(VENV)/.installed
+	$(BIN)/python -m pytest -m 'all_isas and not slow' tests/ops || test $$? -eq 5 # 5: the machine runs no more than two
+
+# Tests of the operations over kernels that AddressSanitizer and UndefinedBehaviorSanitizer watch: a copy of the package with them.
+SANITIZED := build/sanitizers
+test-sanitizers: $(VENV)/.installed
+	$(BIN)/cmake -S . -B $(SANITIZED)/build -DSRWM_SANITIZE=ON
+	$(BIN)/cmake --build $(SANITIZED)/build --target srwm_native --parallel
+	mkdir -p $(SANITIZED)/site && cp -r src/srwm $(SANITIZED)/site
+	$(BIN)/cmake --install $(SANITIZED)/build --prefix $(SANITIZED)/site
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	PYTHONPATH=$(SANITIZED)/site $(BIN)/python -m pytest -q -m 'not slow' -p no:cacheprovider $(SANITIZED_TESTS)
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(CXX_SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from srwm.ops.native.library import Library
+from fma_peak import fma_peak
+from srwm.ops.cpu.library import Library
 
 FORWARD_PASSES = 3
 """Products of size E x M in a step: x W, d W, the write."""
@@ -29,7 +30,7 @@ def describe(library: Library, threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
-        "fma_peak": max(library.fma_peak(threads) for _ in range(5)),
+        "fma_peak": fma_peak(library.selected_isa, threads),
         "cache_bandwidth": {f"{size} KB": threads * _read_bandwidth(size * 1024) for size in (16, 256)},
     }
 

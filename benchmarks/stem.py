@@ -24,7 +24,7 @@ from torch import Tensor, nn  # noqa: E402
 import machine  # noqa: E402
 from plain import use_pytorchs_pools  # noqa: E402
 from srwm.fewshot.presets import PRESETS  # noqa: E402
-from srwm.ops.native.library import LIBRARY  # noqa: E402
+from srwm.ops.cpu.library import LIBRARY  # noqa: E402
 from srwm.rl.agent import AgentConfig  # noqa: E402
 from srwm.vision import Conv4, ImpalaResNet  # noqa: E402
 from timing import Local, race  # noqa: E402

@@ -16,7 +16,7 @@ import machine
 import memory
 import srwm_loops
 from srwm.ops import delta_rule, linear_attention, srwm
-from srwm.ops.native.library import LIBRARY
+from srwm.ops.cpu.library import LIBRARY
 from timing import Competitor, Jax, Local, race
 
 Shape = tuple[int, int, int, int]

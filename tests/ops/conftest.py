@@ -2,8 +2,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 import pytest
+from _pytest.mark import ParameterSet
 
-from srwm.ops.native import library
+from srwm.ops.cpu import library
 
 from .exactness import Error
 from .recurrences import RECURRENCES, Recurrence
@@ -60,7 +61,13 @@ def report_line(request: pytest.FixtureRequest) -> ReportLine:
     return request.config.stash[LINES].append
 
 
-@pytest.fixture(params=[] if library.LIBRARY is None else library.LIBRARY.isa_names)
+def _instruction_sets() -> list[str | ParameterSet]:
+    """Those that this machine runs, best first; from the third on only where the marker `all_isas` is not deselected."""
+    names = [] if library.LIBRARY is None else library.LIBRARY.isa_names
+    return [*names[:2], *(pytest.param(name, marks=pytest.mark.all_isas) for name in names[2:])]
+
+
+@pytest.fixture(params=_instruction_sets())
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """Every instruction set that this machine runs, in use during the test."""
     assert library.LIBRARY is not None

@@ -23,7 +23,6 @@ class Recurrence(NamedTuple):
     name: str
     run: Callable[..., tuple[Tensor, Tensor]]
     query: Callable[..., Tensor]
-    state: str
     draw: Callable[[Sizes, torch.Generator], Inputs]
 
 
@@ -33,7 +32,7 @@ def _draw_srwm(sizes: Sizes, generator: torch.Generator) -> Inputs:
     return {
         "x": torch.randn(batch, steps, heads, e, generator=generator),
         "weight": torch.randn(heads, e, rows, generator=generator) / e**0.5,
-        "shift": 0.1 * torch.randn(batch, heads, e, rows, generator=generator) / e**0.5,
+        "state": 0.1 * torch.randn(batch, heads, e, rows, generator=generator) / e**0.5,
     }
 
 
@@ -55,9 +54,9 @@ def _draw_delta_rule(sizes: Sizes, generator: torch.Generator) -> Inputs:
 RECURRENCES = {
     r.name: r
     for r in (
-        Recurrence("srwm", ops.srwm, ops.srwm_query, "shift", _draw_srwm),
-        Recurrence("delta_rule", ops.delta_rule, ops.delta_rule_query, "state", _draw_delta_rule),
-        Recurrence("linear_attention", ops.linear_attention, ops.linear_attention_query, "state", _draw_linear_attention),
+        Recurrence("srwm", ops.srwm, ops.srwm_query, _draw_srwm),
+        Recurrence("delta_rule", ops.delta_rule, ops.delta_rule_query, _draw_delta_rule),
+        Recurrence("linear_attention", ops.linear_attention, ops.linear_attention_query, _draw_linear_attention),
     )
 }
 
@@ -95,7 +94,7 @@ def evaluate(
 
 def piece(recurrence: Recurrence, inputs: Inputs, steps: slice | Tensor) -> Inputs:
     """The inputs of some of the steps; what has no time axis stays."""
-    return {name: a if name in ("weight", recurrence.state) else a[:, steps] for name, a in inputs.items()}
+    return {name: a if name in ("weight", "state") else a[:, steps] for name, a in inputs.items()}
 
 
 def relative_error(a: Tensor, b: Tensor) -> float:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from srwm import ops
-from srwm.ops.native import library
-from srwm.ops.native.operators import OPERATORS as LIBRARY
+from srwm.ops.cpu import library
+from srwm.ops.operators import OPERATORS as LIBRARY
 
 from .recurrences import RECURRENCES, Inputs, Recurrence, Sizes, draw, draw_flags, output_gradients, relative_error
 
@@ -46,7 +46,7 @@ def _derivatives(recurrence: Recurrence, inputs: Inputs, flags: Inputs, *, order
     """
     leaves = {name: a.detach().clone().requires_grad_() for name, a in inputs.items()}
     _, carried = recurrence.run(**leaves, **flags, backend=backend)
-    y, state = recurrence.run(**leaves | {recurrence.state: carried}, **flags, backend=backend)
+    y, state = recurrence.run(**leaves | {"state": carried}, **flags, backend=backend)
     value = y.square().sum() + state.square().sum() * 0.1
     found = []
     for level in range(order):
@@ -129,21 +129,21 @@ def _samples(operator: str, steps: int) -> Iterator[tuple[Tensor | bool | None, 
     sizes = Sizes(2, steps, 2, 16, 8)
     kind, _, part = operator.rpartition("_")
     for name, recurrence in RECURRENCES.items():
-        if (name == "srwm") != (kind == "srwm"):
+        if (name == "srwm") != (kind == "self_referential"):
             continue
         inputs = draw(recurrence, sizes)
-        tensors = [inputs.get(n) for n in (("x", "weight") if kind == "srwm" else ("q", "k", "v", "beta"))]
-        for state, flags in ((inputs[recurrence.state], draw_flags(sizes, resets=0.3).values()), (None, (None, None))):
-            threads = (2,) if kind == "srwm" else ()
-            arguments = (*tensors, state, *flags, *threads)
+        tensors = [inputs.get(n) for n in (("x", "weight") if kind == "self_referential" else ("q", "k", "v", "beta"))]
+        for state, flags in ((inputs["state"], draw_flags(sizes, resets=0.3).values()), (None, (None, None))):
+            arguments = (*tensors, state, *flags)
             if part == "backward":
                 y, out, *kept = getattr(torch.ops.srwm, f"{kind}_training")(*arguments)
-                kept = [out, *kept, state is not None] if kind == "srwm" else kept
+                kept = [out, *kept, state is not None] if kind == "self_referential" else kept
                 arguments = (torch.ones_like(y), None if state is None else torch.ones_like(out), *arguments, *kept)
             yield arguments
 
 
-OPERATORS = [f"{kind}_{part}" for kind in ("srwm", "fast_weights") for part in ("inference", "training", "backward")]
+KINDS, PARTS = ("self_referential", "fast_weights"), ("inference", "training", "backward")
+OPERATORS = [f"{kind}_{part}" for kind in KINDS for part in PARTS]
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from srwm.ops import backend as backends
-from srwm.ops import reference
-from srwm.ops.native import library
+from srwm.ops.cpu import library
+from srwm.ops.fast_weights import reference as fast_weights
+from srwm.ops.self_referential import reference as self_referential
 
 from .recurrences import Recurrence, Sizes, draw
 
@@ -32,8 +33,8 @@ def no_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object) -> None:
         raise AssertionError("the reference ran")
 
-    monkeypatch.setattr(reference, "srwm", fail)
-    monkeypatch.setattr(reference, "fast_weights", fail)
+    monkeypatch.setattr(self_referential, "srwm", fail)
+    monkeypatch.setattr(fast_weights, "fast_weights", fail)
 
 
 @pytest.mark.usefixtures("no_reference")
@@ -64,7 +65,7 @@ def test_another_device_runs_on_the_reference(recurrence: Recurrence) -> None:
     inputs = {name: a.to("meta") for name, a in draw(recurrence, SIZES).items()}
     y, state = recurrence.run(**inputs)
     assert (y.device.type, y.shape) == ("meta", (2, 3, 2, 5))
-    assert (state.device.type, state.shape) == ("meta", inputs[recurrence.state].shape)
+    assert (state.device.type, state.shape) == ("meta", inputs["state"].shape)
     with pytest.raises(ValueError, match=r"^backend: 'native' computes float32 on the CPU, got torch.float32 on meta$"):
         recurrence.run(**inputs, backend="native")
 

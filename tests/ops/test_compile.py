@@ -23,8 +23,8 @@ def model(recurrence: Recurrence, backend: str) -> Callable[[Inputs, Inputs], tu
 
     def run(inputs: Inputs, flags: Inputs) -> tuple[Tensor, ...]:
         y, state = recurrence.run(**inputs, **flags, backend=backend)
-        second, state = recurrence.run(**inputs | {recurrence.state: state.tanh()}, backend=backend)
-        answers = recurrence.query(**inputs | {recurrence.state: state})
+        second, state = recurrence.run(**inputs | {"state": state.tanh()}, backend=backend)
+        answers = recurrence.query(**inputs | {"state": state})
         return torch.cat((y, second.sigmoid()), 1), state, answers
 
     return run

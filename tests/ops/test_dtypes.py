@@ -81,7 +81,7 @@ def test_autocast_by_a_layer_before(backend: str) -> None:
     projection = torch.eye(16).requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         x = inputs["x"] @ projection
-        y, shift = ops.srwm(x, inputs["weight"], inputs["shift"], backend=backend)
+        y, shift = ops.srwm(x, inputs["weight"], inputs["state"], backend=backend)
     assert (x.dtype, y.dtype, shift.dtype) == (torch.bfloat16, torch.bfloat16, torch.float32)
     grads = torch.autograd.grad(y.sum() + shift.sum(), [projection, *inputs.values()])
     assert {grad.dtype for grad in grads} == {torch.float32}

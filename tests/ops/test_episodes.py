@@ -20,9 +20,9 @@ def test_pieces_are_the_whole(recurrence: Recurrence, backend: str, cuts: tuple[
     """Outputs, the final state, and every gradient, which runs back through the states between the pieces."""
     inputs, flags = draw(recurrence, SIZES), draw_flags(SIZES)
     leaves = {name: a.requires_grad_() for name, a in inputs.items()}
-    ys, state = [], leaves[recurrence.state]
+    ys, state = [], leaves["state"]
     for start, end in pairwise(cuts):
-        part = piece(recurrence, leaves, slice(start, end)) | {recurrence.state: state}
+        part = piece(recurrence, leaves, slice(start, end)) | {"state": state}
         y, state = recurrence.run(**part, **{name: flag[:, start:end] for name, flag in flags.items()}, backend=backend)
         ys.append(y)
     whole_y, whole_state = recurrence.run(**leaves, **flags, backend=backend)
@@ -43,10 +43,10 @@ def test_a_reset_begins_a_sequence_of_its_own(recurrence: Recurrence, backend: s
     resets[0, [4, 5, 9]] = True
     y, state = recurrence.run(**inputs, resets=resets, backend=backend)
     ys = []
-    carried: Inputs = {recurrence.state: inputs[recurrence.state]}
+    carried: Inputs = {"state": inputs["state"]}
     for start, end in [(0, 4), (4, 5), (5, 9), (9, 12)]:
         part = piece(recurrence, inputs, slice(start, end))
-        del part[recurrence.state]
+        del part["state"]
         segment_y, segment_state = recurrence.run(**part, **carried, backend=backend)
         ys.append(segment_y)
         carried = {}
@@ -59,9 +59,9 @@ def test_no_gradient_passes_a_reset(recurrence: Recurrence, backend: str) -> Non
     resets = torch.zeros(2, 12, dtype=torch.bool)
     resets[0, 6] = True
     y, state = recurrence.run(**inputs, resets=resets, backend=backend)
-    written = [a for name, a in inputs.items() if name not in ("q", "weight", recurrence.state)]
+    written = [a for name, a in inputs.items() if name not in ("q", "weight", "state")]
     loss = y[:, 6:].square().sum() + state.square().sum()
-    *grads, grad_state = torch.autograd.grad(loss, [*written, inputs[recurrence.state]])
+    *grads, grad_state = torch.autograd.grad(loss, [*written, inputs["state"]])
     for grad in grads:
         assert not grad[0, :6].any()
         assert grad[0, 6:].any()
@@ -78,7 +78,7 @@ def test_padding_is_as_if_it_were_not_there(recurrence: Recurrence, backend: str
     mask = torch.zeros(1, 12, dtype=torch.bool)
     mask[0, real] = True
     for name, a in inputs.items():
-        if name not in ("weight", recurrence.state):
+        if name not in ("weight", "state"):
             a[:, ~mask[0]] = float("nan")
     padded = evaluate(recurrence, inputs, {"mask": mask}, backend=backend)
     assert not padded["y"][:, ~mask[0]].any()
@@ -88,7 +88,7 @@ def test_padding_is_as_if_it_were_not_there(recurrence: Recurrence, backend: str
     torch.testing.assert_close(padded["y"][:, real], y.detach(), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(padded["state"], state.detach(), rtol=1e-5, atol=1e-6)
     for name, a in inputs.items():
-        if name not in ("weight", recurrence.state):
+        if name not in ("weight", "state"):
             grad = padded[f"grad of {name}"]
             assert not grad[:, ~mask[0]].any()
             assert torch.isfinite(grad).all()
@@ -138,7 +138,7 @@ def test_nan_stays_in_its_sequence_and_head(recurrence: Recurrence, backend: str
             elsewhere = torch.tensor([0, 1, 3])
             torch.testing.assert_close(value[elsewhere], wanted[name][elsewhere])
             continue
-        has_steps = name not in ("state", f"grad of {recurrence.state}")
+        has_steps = name not in ("state", "grad of state")
         place = hit[..., 0] if value.dim() == 3 else hit if has_steps else hit.transpose(1, 2)
         assert torch.isfinite(value[~place.expand_as(value)]).all()
         torch.testing.assert_close(value.masked_fill(place, 0), wanted[name].masked_fill(place, 0))
@@ -164,7 +164,7 @@ def test_a_reset_leaves_nan_behind(recurrence: Recurrence, backend: str) -> None
     inputs = draw(recurrence, SIZES)
     broken = {name: a.clone() for name, a in inputs.items()}
     broken[next(iter(inputs))][:, 2] = float("nan")
-    broken[recurrence.state][1] = float("nan")
+    broken["state"][1] = float("nan")
     resets = torch.zeros(2, 12, dtype=torch.bool)
     resets[:, 5] = True
     y, state = recurrence.run(**broken, resets=resets, backend=backend)

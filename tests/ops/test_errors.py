@@ -34,10 +34,10 @@ SRWM = [
     ("weight", torch.zeros(3, 5, 20), "weight: expected (H, E, D + 2E + 4) = (4, 5, 20), got (3, 5, 20)"),
     ("weight", torch.zeros(4, 5, 14), "weight: expected (H, E, D + 2E + 4) with D >= 1 for E = 5, got (4, 5, 14)"),
     ("weight", torch.zeros(4, 5, 20, device="meta"), "weight: expected device cpu, got meta"),
-    ("shift", torch.zeros(4, 5, 20), "shift: expected (B, H, E, D + 2E + 4) = (2, 4, 5, 20), got (4, 5, 20)"),
-    ("shift", torch.zeros(1, 4, 5, 20), "shift: expected (B, H, E, D + 2E + 4) = (2, 4, 5, 20), got (1, 4, 5, 20)"),
-    ("shift", torch.zeros(2, 4, 5, 19), "shift: expected (B, H, E, D + 2E + 4) = (2, 4, 5, 20), got (2, 4, 5, 19)"),
-    ("shift", torch.zeros(2, 4, 5, 20, device="meta"), "shift: expected device cpu, got meta"),
+    ("state", torch.zeros(4, 5, 20), "state: expected (B, H, E, D + 2E + 4) = (2, 4, 5, 20), got (4, 5, 20)"),
+    ("state", torch.zeros(1, 4, 5, 20), "state: expected (B, H, E, D + 2E + 4) = (2, 4, 5, 20), got (1, 4, 5, 20)"),
+    ("state", torch.zeros(2, 4, 5, 19), "state: expected (B, H, E, D + 2E + 4) = (2, 4, 5, 20), got (2, 4, 5, 19)"),
+    ("state", torch.zeros(2, 4, 5, 20, device="meta"), "state: expected device cpu, got meta"),
 ]
 FAST_WEIGHTS = [
     ("q", torch.zeros(2, 3, 4), "q: expected (B, T, H, E), got (2, 3, 4)"),
@@ -60,7 +60,7 @@ BETA = [
     ("beta", torch.zeros(2, 3, 4, device="meta"), "beta: expected device cpu, got meta"),
 ]
 WITHOUT = [
-    ("srwm", "shift", "shift: expected (B, H, E, D + 2E + 4), got NoneType"),
+    ("srwm", "state", "state: expected (B, H, E, D + 2E + 4), got NoneType"),
     ("delta_rule", "state", "state: expected (B, H, E, D), got NoneType"),
     ("delta_rule", "beta", "beta: expected (B, Q, H), got NoneType"),
     ("linear_attention", "state", "state: expected (B, H, E, D), got NoneType"),

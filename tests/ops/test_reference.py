@@ -55,7 +55,7 @@ def _fast_weights(
 def _one(name: str, inputs: Inputs, flags: np.ndarray, b: int, h: int) -> tuple[np.ndarray, np.ndarray]:
     a = {key: value.numpy() for key, value in inputs.items()}
     if name == "srwm":
-        return _srwm(a["x"][b, :, h], a["weight"][h], a["shift"][b, h], flags[b])
+        return _srwm(a["x"][b, :, h], a["weight"][h], a["state"][b, h], flags[b])
     beta = a["beta"][b, :, h] if "beta" in a else None
     return _fast_weights(a["q"][b, :, h], a["k"][b, :, h], a["v"][b, :, h], beta, a["state"][b, h], flags[b])
 
@@ -80,10 +80,10 @@ def test_the_equations(recurrence: Recurrence) -> None:
 def test_no_flags_and_no_state_are_the_neutral_ones(recurrence: Recurrence, backend: str) -> None:
     sizes = Sizes(2, 5, 2, 3, 4)
     inputs = draw(recurrence, sizes)
-    inputs[recurrence.state].zero_()
+    inputs["state"].zero_()
     flags = {"resets": torch.zeros(2, 5, dtype=torch.bool), "mask": torch.ones(2, 5, dtype=torch.bool)}
     y, state = recurrence.run(**inputs, **flags, backend=backend)
-    del inputs[recurrence.state]
+    del inputs["state"]
     bare_y, bare_state = recurrence.run(**inputs, backend=backend)
     torch.testing.assert_close((bare_y, bare_state), (y, state), rtol=1e-6, atol=1e-7)
 
@@ -92,8 +92,8 @@ def test_a_matrix_of_one_input_never_changes(backend: str) -> None:
     """E = 1: the softmax over one number is 1, so what is stored is what should be stored."""
     inputs = draw(RECURRENCES["srwm"], Sizes(2, 6, 1, 1, 3))
     y, shift = ops.srwm(**inputs, backend=backend)
-    assert torch.equal(shift, inputs["shift"])
-    torch.testing.assert_close(y, inputs["x"] * (inputs["weight"] + inputs["shift"])[:, None, :, 0, :3], rtol=1e-6, atol=1e-7)
+    assert torch.equal(shift, inputs["state"])
+    torch.testing.assert_close(y, inputs["x"] * (inputs["weight"] + inputs["state"])[:, None, :, 0, :3], rtol=1e-6, atol=1e-7)
 
 
 def test_the_delta_rule_replaces_what_it_stored(backend: str) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from srwm.ops.native import library
+from srwm.ops.cpu import library
 
 from .recurrences import RECURRENCES, Inputs, Recurrence, Sizes, draw, draw_flags, evaluate, largest_error, piece
 
@@ -21,10 +21,10 @@ def test_any_size(
     recurrence: Recurrence, sizes: Sizes, seed: int, with_state: bool, with_resets: bool, with_mask: bool
 ) -> None:
     inputs, flags = draw(recurrence, sizes, seed), draw_flags(sizes, seed, resets=0.3, masked=0.3)
-    state_shape = inputs[recurrence.state].shape
+    state_shape = inputs["state"].shape
     flags = {name: flag for name, flag in flags.items() if {"resets": with_resets, "mask": with_mask}[name]}
     if not with_state and sizes.steps:  # without both, no output depends on the inputs
-        del inputs[recurrence.state]
+        del inputs["state"]
 
     wanted = evaluate(recurrence, inputs, flags, backend="reference", dtype=torch.float64)
 
@@ -43,23 +43,23 @@ def test_any_size(
 def test_any_number_of_questions(recurrence: Recurrence, sizes: Sizes, seed: int) -> None:
     """Each of the Q answers is what a one-step call from the same state gives, and the state stays."""
     inputs = draw(recurrence, sizes, seed)
-    before = inputs[recurrence.state].clone()
+    before = inputs["state"].clone()
     answers = recurrence.query(**inputs)
     assert answers.shape == (sizes.batch, sizes.steps, sizes.heads, sizes.d)
     for i in range(sizes.steps):
         y, _ = recurrence.run(**piece(recurrence, inputs, slice(i, i + 1)), backend="native" if NATIVE else "reference")
         torch.testing.assert_close(answers[:, i : i + 1], y, rtol=1e-5, atol=2e-6)
-    assert torch.equal(inputs[recurrence.state], before)
+    assert torch.equal(inputs["state"], before)
 
 
 def test_no_steps_give_back_a_copy_of_the_state(recurrence: Recurrence, backend: str) -> None:
     inputs = draw(recurrence, Sizes(2, 0, 3, 4, 5))
-    carried = inputs[recurrence.state]
+    carried = inputs["state"]
     _, state = recurrence.run(**inputs, backend=backend)
     assert torch.equal(state, carried)
     state.add_(1)
     assert not torch.equal(state, carried)
-    del inputs[recurrence.state]
+    del inputs["state"]
     _, state = recurrence.run(**inputs, backend=backend)
     assert state.shape == carried.shape
     assert not state.any()
@@ -71,12 +71,12 @@ def test_nothing_to_compute_still_passes_gradients_to_the_state(recurrence: Recu
     sizes = Sizes(2, 3 if masked else 0, 2, 4, 5)
     flags = {"mask": torch.zeros(2, sizes.steps, dtype=torch.bool)}
     inputs = draw(recurrence, sizes)
-    inputs[recurrence.state].requires_grad_()
+    inputs["state"].requires_grad_()
     y, state = recurrence.run(**inputs, **flags, backend=backend)
     assert not y.any()
-    assert torch.equal(state, inputs[recurrence.state])
+    assert torch.equal(state, inputs["state"])
     weights = torch.randn(state.shape, generator=torch.Generator().manual_seed(1))
-    (grad,) = torch.autograd.grad(state, inputs[recurrence.state], weights)
+    (grad,) = torch.autograd.grad(state, inputs["state"], weights)
     assert torch.equal(grad, weights)
 
 
@@ -108,20 +108,20 @@ def test_expanded_states_and_gradients(recurrence: Recurrence, backend: str) -> 
     """One state for the whole batch, one mask for all sequences, and the gradient of a sum, which is expanded, too."""
     sizes = Sizes(3, 4, 2, 5, 6)
     inputs = draw(recurrence, sizes)
-    one = inputs[recurrence.state][:1].clone()
+    one = inputs["state"][:1].clone()
     flags = {"mask": torch.tensor([True, False, True, True]).expand(3, 4)}
     dense_flags = {"mask": flags["mask"].contiguous()}
 
     def gradient(state: Tensor, flags: Inputs) -> tuple[Tensor, Tensor]:
         leaf = state.detach().requires_grad_()
-        y, out = recurrence.run(**inputs | {recurrence.state: leaf.expand(3, -1, -1, -1)}, **flags, backend=backend)
+        y, out = recurrence.run(**inputs | {"state": leaf.expand(3, -1, -1, -1)}, **flags, backend=backend)
         return y.detach(), torch.autograd.grad(y.sum() + out.sum(), leaf)[0]
 
     y, grad = gradient(one, flags)
-    dense = {name: a.expand(3, -1, -1, -1).contiguous() if name == recurrence.state else a for name, a in inputs.items()}
-    dense[recurrence.state] = one.expand(3, -1, -1, -1).contiguous().requires_grad_()
+    dense = {name: a.expand(3, -1, -1, -1).contiguous() if name == "state" else a for name, a in inputs.items()}
+    dense["state"] = one.expand(3, -1, -1, -1).contiguous().requires_grad_()
     dense_y, dense_state = recurrence.run(**dense, **dense_flags, backend=backend)
-    (dense_grad,) = torch.autograd.grad(dense_y.sum() + dense_state.sum(), dense[recurrence.state])
+    (dense_grad,) = torch.autograd.grad(dense_y.sum() + dense_state.sum(), dense["state"])
     torch.testing.assert_close(y, dense_y.detach())
     torch.testing.assert_close(grad, dense_grad.sum(0, keepdim=True), rtol=1e-5, atol=1e-6)
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from srwm import ops
-from srwm.ops.native import library
-from srwm.ops.native.self_reference import side_by_side
+from srwm.ops.cpu import library
 
 from .recurrences import Recurrence, Sizes, draw, draw_flags, evaluate, largest_error
 
@@ -42,10 +41,10 @@ def test_any_number_of_threads_agrees(recurrence: Recurrence, sizes: Sizes, nati
 
 @pytest.mark.parametrize(("forward", "backward"), [(1, 8), (8, 1)])
 def test_the_backward_follows_the_threads_of_its_forward(forward: int, backward: int, native: str) -> None:
-    """One sequence of heads that stand side by side for one thread, and one by one for eight."""
+    """One sequence of heads that are taken in groups by one thread, and one by one by eight."""
     sizes = {"batch": 1, "heads": 8, "e": 16, "d": 16}
-    assert side_by_side(**sizes, threads=1)
-    assert not side_by_side(**sizes, threads=8)
+    assert library.compiled().groups_heads(**sizes, threads=1)
+    assert not library.compiled().groups_heads(**sizes, threads=8)
     generator = torch.Generator().manual_seed(0)
     x, weight = torch.randn(1, 40, 8, 16, generator=generator), torch.randn(8, 16, 52, generator=generator) / 4
 
@@ -141,7 +140,7 @@ def test_a_forked_child_does_not_hang(native: str) -> None:
 
 @pytest.mark.parametrize("name", [] if library.LIBRARY is None else library.LIBRARY.isa_names)
 def test_the_environment_chooses_the_instruction_set(name: str) -> None:
-    script = "from srwm.ops.native.library import LIBRARY; print(LIBRARY.selected_isa)"
+    script = "from srwm.ops.cpu.library import LIBRARY; print(LIBRARY.selected_isa)"
     done = run_script(script, SRWM_ISA=name)
     assert done.stdout.strip() == name, done.stderr
 
@@ -156,5 +155,5 @@ def test_the_environment_names_an_unknown_instruction_set(native: str) -> None:
 def test_the_best_instruction_set_is_the_default(native: str) -> None:
     assert library.LIBRARY is not None
     assert library.LIBRARY.isa_names[-1] == "baseline"
-    done = run_script("from srwm.ops.native.library import LIBRARY; print(LIBRARY.selected_isa)", SRWM_ISA="")
+    done = run_script("from srwm.ops.cpu.library import LIBRARY; print(LIBRARY.selected_isa)", SRWM_ISA="")
     assert done.stdout.strip() == library.LIBRARY.isa_names[0]

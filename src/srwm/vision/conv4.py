@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from srwm.ops.native import norm_pool
+from srwm.ops import pooling
 
 
 class Conv4(nn.Module):
@@ -55,7 +55,6 @@ class _Stage(nn.Sequential):
             and dropout.training
             and type(rectify) is nn.ReLU
             and not any(map(_has_hooks, rest))
-            and norm_pool.available(y, norm.weight, norm.bias, dropout.p)
         ):
             return _norm_pool(y, norm, dropout.p)
         for part in rest:
@@ -78,13 +77,12 @@ def _stage(in_channels: int, channels: int, dropout: float) -> _Stage:
 
 
 def _norm_pool(maps: Tensor, norm: nn.BatchNorm2d, dropout: float) -> Tensor:
-    y, mean, variance = norm_pool.norm_pool(maps, norm.weight, norm.bias, norm.eps, dropout)
-    mean_so_far, variance_so_far, batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
-    if norm.track_running_stats and mean_so_far is not None and variance_so_far is not None and batches is not None:
-        with torch.no_grad():
-            batches += 1
-            share = 1 / int(batches) if norm.momentum is None else norm.momentum
-            count = maps.numel() // maps.shape[1]
-            mean_so_far.lerp_(mean, share)
-            variance_so_far.lerp_(variance * count / (count - 1), share)
-    return y
+    mean, variance, batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    share = norm.momentum
+    if norm.track_running_stats and batches is not None:
+        batches.add_(1)
+        share = 1 / int(batches) if share is None else share
+    else:
+        mean = variance = None
+    share = 0.0 if share is None else share
+    return pooling.norm_pool(maps, norm.weight, norm.bias, mean, variance, momentum=share, eps=norm.eps, dropout=dropout)

@@ -8,7 +8,7 @@ from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.inputs import NO_LABEL
 from srwm.nn import State
 from srwm.nn.checks import check_state
-from srwm.ops.functions import without_autocast
+from srwm.ops.dispatch import without_autocast
 
 
 class PrototypicalNetwork(EpisodeModel):

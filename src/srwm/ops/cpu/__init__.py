@@ -1,0 +1,1 @@
+"""The compiled library of CPU kernels, and memory for their results."""

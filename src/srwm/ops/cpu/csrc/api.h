@@ -1,0 +1,117 @@
+/* The C interface of the kernels. All arrays are dense, float32 unless said, in the shapes named; a null pointer means "not given".
+
+   Results do not depend on anything but the arguments, the instruction set and `threads`. Returns 0; -1 when memory ran out; -2 from a
+   backward whose forward ran with another instruction set. */
+#ifndef SRWM_API_H
+#define SRWM_API_H
+
+#include <stdint.h>
+
+#define SRWM_EXPORT __attribute__((visibility("default")))
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    int64_t threads;
+    int64_t batch, steps, heads, e, d; /* x is (batch, steps, heads, e), y (batch, steps, heads, d) */
+    int64_t interval; /* steps between two checkpoints of W */
+    const uint8_t *resets, *mask; /* (batch, steps) */
+} srwm_problem;
+
+/* m = d + 2 e + 4; saved (SRWM_SAVED_HEADER + batch * steps * srwm_saved_floats(...)), which only the instruction set that wrote it
+   reads; checkpoints (batch, heads, (steps - 1) / interval, e, m). */
+typedef struct {
+    const float *x, *weight, *shift;
+    float *y, *shift_out, *saved, *checkpoints;
+} srwm_self_referential_forward_arrays;
+
+typedef struct {
+    const float *x, *weight, *shift, *shift_out, *saved, *checkpoints, *grad_y, *grad_shift_out;
+    float *grad_x, *grad_weight, *grad_shift;
+} srwm_self_referential_backward_arrays;
+
+/* beta null: linear attention. error (batch, steps, heads, d): v - k state, kept for backward. */
+typedef struct {
+    const float *q, *k, *v, *beta, *state;
+    float *y, *state_out, *error;
+} srwm_fast_weights_forward_arrays;
+
+typedef struct {
+    const float *q, *k, *v, *beta, *state, *error, *grad_y, *grad_state_out;
+    float *grad_q, *grad_k, *grad_v, *grad_beta, *grad_state;
+} srwm_fast_weights_backward_arrays;
+
+/* Batch normalization, 2x2 max-pool, dropout and ReLU of images (images, height, width, channels), float32 or bfloat16. */
+typedef struct {
+    int32_t threads, half; /* half: bfloat16 */
+    int64_t images, height, width, channels; /* channels: a multiple of 16 */
+    uint64_t seed; /* of dropout */
+    uint32_t drop_below; /* an output is dropped where 32 random bits are less */
+    float grow, eps; /* what is left is multiplied by grow; eps is added to the variance */
+} srwm_norm_pool;
+
+/* x, y, pooled and their gradients are of the images' type; mean and variance (channels) are those of the images, divided by their
+   number; pooled and places (images, height / 2, width / 2, channels) like y are kept for backward. */
+typedef struct {
+    const void* x;
+    const float *weight, *bias;
+    void *y, *pooled;
+    uint8_t* places;
+    float *mean, *variance;
+} srwm_norm_pool_forward_arrays;
+
+typedef struct {
+    const void* x;
+    const float* weight;
+    const void *pooled, *grad_y;
+    const uint8_t* places;
+    const float *mean, *variance;
+    void* grad_x;
+    float *grad_weight, *grad_bias;
+} srwm_norm_pool_backward_arrays;
+
+/* Max-pool by windows of 3x3, stride 2, padded by 1, of images (images, height, width, channels), float32 or bfloat16. */
+typedef struct {
+    int32_t threads, half; /* half: bfloat16 */
+    int64_t images, height, width, channels; /* channels: a multiple of 16 */
+} srwm_max_pool;
+
+/* y (images, (height + 1) / 2, (width + 1) / 2, channels); places like y, null in inference: which of the nine pixels. */
+typedef struct {
+    const void* x;
+    void* y;
+    uint8_t* places;
+} srwm_max_pool_forward_arrays;
+
+typedef struct {
+    const uint8_t* places;
+    const void* grad_y;
+    void* grad_x;
+} srwm_max_pool_backward_arrays;
+
+#define SRWM_API_VERSION 6
+#define SRWM_SAVED_HEADER 16 /* floats before the first step in `saved` */
+
+SRWM_EXPORT int32_t srwm_api_version(void); /* SRWM_API_VERSION of the library that was compiled */
+SRWM_EXPORT int64_t srwm_saved_floats(int64_t heads, int64_t e, int64_t d); /* kept of one step of a sequence, at most */
+SRWM_EXPORT int32_t srwm_groups_heads(int64_t batch, int64_t heads, int64_t e, int64_t d,
+                                      int64_t threads); /* the way of a forward */
+SRWM_EXPORT int srwm_self_referential_forward(const srwm_problem*, const srwm_self_referential_forward_arrays*);
+SRWM_EXPORT int srwm_self_referential_backward(const srwm_problem*, const srwm_self_referential_backward_arrays*);
+SRWM_EXPORT int srwm_fast_weights_forward(const srwm_problem*, const srwm_fast_weights_forward_arrays*);
+SRWM_EXPORT int srwm_fast_weights_backward(const srwm_problem*, const srwm_fast_weights_backward_arrays*);
+SRWM_EXPORT int srwm_norm_pool_forward(const srwm_norm_pool*, const srwm_norm_pool_forward_arrays*);
+SRWM_EXPORT int srwm_norm_pool_backward(const srwm_norm_pool*, const srwm_norm_pool_backward_arrays*);
+SRWM_EXPORT int srwm_max_pool_forward(const srwm_max_pool*, const srwm_max_pool_forward_arrays*);
+SRWM_EXPORT int srwm_max_pool_backward(const srwm_max_pool*, const srwm_max_pool_backward_arrays*);
+
+SRWM_EXPORT const char* srwm_isa_names(void); /* what this machine can run, best first, separated by spaces */
+SRWM_EXPORT int srwm_select_isa(const char* name); /* 0, or -1 when this machine cannot run it */
+SRWM_EXPORT const char* srwm_selected_isa(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

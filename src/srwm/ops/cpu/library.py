@@ -1,0 +1,126 @@
+"""The compiled library: where it lies, which instruction set it runs, and its C functions."""
+
+import ctypes
+import os
+import struct
+import sys
+from collections.abc import Sequence
+from ctypes import c_int64
+from pathlib import Path
+
+import torch  # noqa: F401  first, so that its OpenMP runtime serves the library too
+from torch import Tensor
+
+_API_VERSION = 6
+
+SAVED_HEADER = 16
+"""`SRWM_SAVED_HEADER` in api.h."""
+
+_OTHER_INSTRUCTION_SET = -2
+_KERNELS = (
+    "srwm_self_referential_forward",
+    "srwm_self_referential_backward",
+    "srwm_fast_weights_forward",
+    "srwm_fast_weights_backward",
+    "srwm_norm_pool_forward",
+    "srwm_norm_pool_backward",
+    "srwm_max_pool_forward",
+    "srwm_max_pool_backward",
+)
+
+
+class Library:
+    """The kernels. Arguments are dense and come in the order of the structures in api.h, where their types stand."""
+
+    def __init__(self, path: Path):
+        """Load the library; SRWM_ISA names an instruction set to use instead of the best."""
+        self._lib = ctypes.CDLL(str(path))
+        if (version := self._lib.srwm_api_version()) != _API_VERSION:
+            raise ImportError(
+                f"{path} was built for version {version} of its interface, not {_API_VERSION}: install srwm again"
+            )
+        self._lib.srwm_saved_floats.restype = c_int64
+        self._lib.srwm_saved_floats.argtypes = (c_int64,) * 3
+        self._lib.srwm_groups_heads.argtypes = (c_int64,) * 5
+        self._lib.srwm_isa_names.restype = ctypes.c_char_p
+        self._lib.srwm_selected_isa.restype = ctypes.c_char_p
+        self._lib.srwm_select_isa.argtypes = (ctypes.c_char_p,)
+        self._kernels = {name: getattr(self._lib, name) for name in _KERNELS}
+        for kernel in self._kernels.values():
+            kernel.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
+        if wanted := os.environ.get("SRWM_ISA"):
+            self.select_isa(wanted)
+
+    @property
+    def isa_names(self) -> list[str]:
+        """The instruction sets that this machine runs, best first."""
+        names: bytes = self._lib.srwm_isa_names()
+        return names.decode().split()
+
+    @property
+    def selected_isa(self) -> str:
+        """The instruction set in use."""
+        name: bytes = self._lib.srwm_selected_isa()
+        return name.decode()
+
+    def select_isa(self, name: str) -> None:
+        """Use the kernels for the instruction set `name`. A backward pass needs those of its forward pass.
+
+        Raises:
+            ValueError: this machine does not run it, or it was not compiled.
+        """
+        if self._lib.srwm_select_isa(name.encode()):
+            raise ValueError(f"SRWM_ISA: expected one of {', '.join(self.isa_names)}, got {name!r}")
+
+    def saved_floats(self, heads: int, e: int, d: int) -> int:
+        """Floats that a forward keeps of one step of a sequence for its backward, at most."""
+        size: int = self._lib.srwm_saved_floats(heads, e, d)
+        return size
+
+    def groups_heads(self, batch: int, heads: int, e: int, d: int, threads: int) -> bool:
+        """Whether a forward on so many threads takes the heads of a sequence in groups that fill vectors."""
+        return bool(self._lib.srwm_groups_heads(batch, heads, e, d, threads))
+
+    def run(self, name: str, problem: bytes, arrays: Sequence[Tensor | None]) -> None:
+        """Run the function `name` of api.h on a packed problem and the tensors' memory.
+
+        Raises:
+            MemoryError: there was no memory for the working set of a thread.
+            RuntimeError: a backward runs with another instruction set than its forward.
+        """
+        status = self._kernels[name](problem, struct.pack(f"{len(arrays)}P", *map(pointer, arrays)))
+        if status == _OTHER_INSTRUCTION_SET:
+            raise RuntimeError(f"{name}: the forward ran with another instruction set than {self.selected_isa}")
+        if status:
+            raise MemoryError(f"{name}: no memory for the working set")
+
+
+def pointer(tensor: Tensor | None) -> int:
+    """Where the tensor's memory begins; 0 for None."""
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def load(path: Path) -> tuple[Library | None, str]:
+    """The compiled library, or None and why there is none: it was not built, or cannot be loaded here."""
+    if not path.exists():
+        return None, "srwm was installed without its compiled library"
+    try:
+        return Library(path), ""
+    except (OSError, ImportError, AttributeError) as error:
+        return None, f"the compiled library of srwm cannot be loaded ({error})"
+
+
+_SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+LIBRARY, MISSING = load(Path(__file__).with_name(f"libsrwm_native{_SUFFIX}"))
+"""The compiled library, or None; and why, where there is none."""
+
+
+def compiled() -> Library:
+    """The compiled library.
+
+    Raises:
+        RuntimeError: there is none, or it cannot be loaded.
+    """
+    if LIBRARY is None:
+        raise RuntimeError(f"backend: 'native' needs the compiled library; {MISSING}")
+    return LIBRARY

@@ -1,0 +1,1 @@
+"""Fast weights (delta rule, linear attention): definition, operators, kernels."""

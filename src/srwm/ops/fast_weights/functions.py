@@ -1,0 +1,140 @@
+"""Fast weights: arguments checked, backend chosen, dtypes converted."""
+
+import torch
+from torch import Tensor
+
+from srwm.ops.backend import runs_native
+from srwm.ops.checks import check_device, check_flags, check_rank, check_shape, computing_dtype
+from srwm.ops.dispatch import converted, needs_grad, without_autocast
+from srwm.ops.fast_weights import (
+    cpu,  # noqa: F401  registers the kernels
+    reference,
+)
+
+
+def delta_rule(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor,
+    state: Tensor | None = None,
+    resets: Tensor | None = None,
+    mask: Tensor | None = None,
+    *,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Fast weights under the delta rule: state += beta k (v - k state), then y = q state (Schlag et al. 2021).
+
+    Args:
+        q: queries (B, T, H, E), already through their activation.
+        k: keys (B, T, H, E), likewise.
+        v: values (B, T, H, D).
+        beta: learning rates (B, T, H), already through the sigmoid.
+        state: carried in (B, H, E, D); None is zeros.
+        resets: (B, T) bool; True where the state is zero before this step.
+        mask: (B, T) bool; False where a step is padding, as in `srwm`.
+        backend: as in `srwm`.
+
+    Returns:
+        y (B, T, H, D) in q's dtype, read after each step's write, and the state after the last step, float32 (or float64).
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit; the message names it.
+        RuntimeError: backend "native" where the library was not compiled.
+    """
+    if beta is None:  # the same call as that of linear attention, from here on
+        raise ValueError("beta: expected (B, T, H), got None")
+    return _fast_weights(q, k, v, beta, state, resets, mask, backend)
+
+
+def linear_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    state: Tensor | None = None,
+    resets: Tensor | None = None,
+    mask: Tensor | None = None,
+    *,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Additive fast weights: state += k v, then y = q state (linear attention without a normalizer).
+
+    Arguments, results and errors are those of `delta_rule`, without beta.
+    """
+    return _fast_weights(q, k, v, None, state, resets, mask, backend)
+
+
+def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor) -> Tensor:
+    """The outputs of one next step of `delta_rule` for Q independent queries; the state stays as it is.
+
+    Args:
+        q: (B, Q, H, E), already through its activation.
+        k: (B, Q, H, E), likewise.
+        v: (B, Q, H, D).
+        beta: (B, Q, H), already through the sigmoid.
+        state: (B, H, E, D).
+
+    Returns:
+        y (B, Q, H, D) in q's dtype: equal to the y of Q separate one-step calls of `delta_rule`.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit; the message names it.
+    """
+    dtype = _check(q, k, v, beta, state, "Q")
+    check_rank("beta", beta, "(B, Q, H)")
+    check_rank("state", state, "(B, H, E, D)")
+    with without_autocast(q):
+        return reference.delta_rule_query(*(a.to(dtype) for a in (q, k, v, beta, state))).to(q.dtype)
+
+
+def linear_attention_query(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> Tensor:
+    """The outputs of one next step of `linear_attention` for Q independent queries; as `delta_rule_query`, without beta."""
+    dtype = _check(q, k, v, None, state, "Q")
+    check_rank("state", state, "(B, H, E, D)")
+    with without_autocast(q):
+        return reference.linear_attention_query(*(a.to(dtype) for a in (q, k, v, state))).to(q.dtype)
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, beta: Tensor | None, state: Tensor | None, steps: str) -> torch.dtype:
+    check_rank("q", q, f"(B, {steps}, H, E)")
+    check_rank("v", v, f"(B, {steps}, H, D)")
+    batch, length, heads, e = q.shape
+    d = v.shape[3]
+    if e < 1 or d < 1:
+        raise ValueError(f"q, v: expected E >= 1 and D >= 1, got {tuple(q.shape)} and {tuple(v.shape)}")
+    check_shape("k", k, f"(B, {steps}, H, E)", q.shape)
+    check_shape("v", v, f"(B, {steps}, H, D)", (batch, length, heads, d))
+    if beta is not None:
+        check_shape("beta", beta, f"(B, {steps}, H)", (batch, length, heads))
+    if state is not None:
+        check_shape("state", state, "(B, H, E, D)", (batch, heads, e, d))
+    for name, tensor in {"k": k, "v": v, "beta": beta, "state": state}.items():
+        if tensor is not None:
+            check_device(name, tensor, q)
+    return computing_dtype(q=q, k=k, v=v, beta=beta, state=state)
+
+
+def _fast_weights(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor | None,
+    state: Tensor | None,
+    resets: Tensor | None,
+    mask: Tensor | None,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    dtype = _check(q, k, v, beta, state, "T")
+    check_flags("resets", resets, q)
+    check_flags("mask", mask, q)
+    native = runs_native(backend, "fast_weights_inference", q, dtype)
+    beta, state = converted(beta, dtype), converted(state, dtype)
+    inputs = (converted(q, dtype), converted(k, dtype), converted(v, dtype), beta, state)
+    if not native:
+        with without_autocast(q):
+            y, state = reference.fast_weights(*inputs, resets, mask)
+    elif needs_grad(inputs):
+        y, state, _ = torch.ops.srwm.fast_weights_training.default(*inputs, resets, mask)
+    else:
+        y, state = torch.ops.srwm.fast_weights_inference.default(*inputs, resets, mask)
+    return converted(y, q.dtype), state

@@ -1,0 +1,54 @@
+"""Both recurrences in plain PyTorch: the definition that every kernel is held against.
+
+Any device, any floating dtype, differentiable as often as autograd allows. Inputs are expected to have passed the checks of
+`srwm.ops`: matching shapes and one computing dtype.
+"""
+
+from torch import Tensor
+
+from srwm.ops.steps import keep_padding, read, stack
+
+
+def fast_weights(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor | None,
+    state: Tensor | None,
+    resets: Tensor | None,
+    mask: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Delta rule: state += beta k (v - k state), then y = q state. Without beta, linear attention: state += k v.
+
+    Shapes: q, k (B, T, H, E), v (B, T, H, D), beta (B, T, H), state (B, H, E, D), resets and mask (B, T) bool.
+    Returns y (B, T, H, D) and the state after the last step.
+    """
+    batch, steps, heads, e = q.shape
+    d = v.shape[-1]
+    state = q.new_zeros(batch, heads, e, d) if state is None else state.clone()
+    if mask is not None:
+        padding = ~mask[:, :, None, None]
+        q, k, v = (z.masked_fill(padding, 0) for z in (q, k, v))
+        beta = None if beta is None else beta.masked_fill(~mask[:, :, None], 0)
+    outputs = []
+    for t in range(steps):
+        if resets is not None:
+            state = state.masked_fill(resets[:, t, None, None, None], 0)
+        write = v[:, t]
+        if beta is not None:
+            write = beta[:, t, :, None] * (write - (k[:, t, :, None] @ state).squeeze(2))
+        updated = state + k[:, t, :, :, None] * write[:, :, None]
+        y = (q[:, t, :, None] @ updated).squeeze(2)
+        state, y = keep_padding(updated, state, y, mask, t)
+        outputs.append(y)
+    return stack(outputs, q, d), state
+
+
+def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor) -> Tensor:
+    """What one next step of `delta_rule` would answer, for Q independent queries: (B, Q, H, D)."""
+    return read(q, state) + ((q * k).sum(-1) * beta)[..., None] * (v - read(k, state))
+
+
+def linear_attention_query(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> Tensor:
+    """What one next step of `linear_attention` would answer, for Q independent queries: (B, Q, H, D)."""
+    return read(q, state) + (q * k).sum(-1, keepdim=True) * v

@@ -1,1 +1,0 @@
-"""CPU kernels in C++, called through a C interface and registered with `torch.library`."""

@@ -1,0 +1,74 @@
+"""The registry of operators in `torch.library`: schemas, fakes for tracing, kernels by device, derivatives of backwards."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+OPERATORS = torch.library.Library("srwm", "DEF")  # type: ignore[no-untyped-call]
+
+_DEVICES: dict[str, set[str]] = {}
+
+
+def define(name: str, arguments: str, results: int, fake: Callable[..., Any]) -> None:
+    """Register an operator `srwm::name`: its signature, and the shapes of its results for tracing."""
+    tensors = ", ".join(["Tensor"] * results)
+    OPERATORS.define(f"{name}({arguments}) -> ({tensors})", tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
+    torch.library.register_fake(f"srwm::{name}", fake, lib=OPERATORS)
+
+
+def implement(name: str, device: str, kernel: Callable[..., Any]) -> None:
+    """Register what computes `srwm::name` for tensors on devices of this type, such as "cpu" or "cuda"."""
+    OPERATORS.impl(name, kernel, device.upper())  # type: ignore[no-untyped-call]
+    _DEVICES.setdefault(name, set()).add(device)
+
+
+def devices(name: str) -> set[str]:
+    """The types of the devices that have a kernel for `srwm::name`."""
+    return _DEVICES.get(name, set())
+
+
+def second_derivative(
+    reference: Callable[..., tuple[Tensor, ...]],
+    inputs: Sequence[Tensor | None],
+    grad_outputs: Sequence[Tensor | None],
+    grad_grads: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """Gradients of a backward operator for `grad_outputs` and `inputs`, from the reference's own graph.
+
+    The backward operator computed the gradients of `reference(*inputs)` for `inputs` given `grad_outputs`; `grad_grads` are the
+    gradients of what it returned.
+    """
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        inputs = [_differentiable(a) for a in inputs]
+        outputs = reference(*inputs)
+        grad_outputs = [
+            _differentiable(torch.zeros_like(o) if g is None else g) for o, g in zip(outputs, grad_outputs, strict=True)
+        ]
+        wanted = [a for a in inputs if a is not None]
+        grads = torch.autograd.grad(outputs, wanted, grad_outputs, create_graph=True, materialize_grads=True)
+        remaining = iter(grads)
+        pairs = [(next(remaining), gg) for a, gg in zip(inputs, grad_grads, strict=True) if a is not None]
+        pairs = [(g, gg) for g, gg in pairs if gg is not None and g.requires_grad]
+        leaves = [*grad_outputs, *inputs]
+        if not pairs:
+            return [None] * len(leaves)
+        found = iter(
+            torch.autograd.grad(
+                [g for g, _ in pairs],
+                [a for a in leaves if a is not None],
+                [gg for _, gg in pairs],
+                create_graph=create_graph,
+                allow_unused=True,
+            )
+        )
+        return [None if a is None else next(found) for a in leaves]
+
+
+def _differentiable(tensor: Tensor | None) -> Tensor | None:
+    """An alias to differentiate for, so that one tensor's history does not count when it runs through another."""
+    if tensor is None:
+        return None
+    return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()

@@ -1,0 +1,5 @@
+"""Pools of image stems: by kernels where they take the images, else by PyTorch's operations."""
+
+from srwm.ops.pooling.functions import max_pool, norm_pool
+
+__all__ = ["max_pool", "norm_pool"]

@@ -1,0 +1,1 @@
+"""The self-referential weight matrix: definition, operators, kernels."""

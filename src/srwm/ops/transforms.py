@@ -1,0 +1,16 @@
+"""What PyTorch is doing around a call: the one module that asks its private interface."""
+
+import torch
+from torch import Tensor
+
+
+def transforming() -> bool:
+    """Whether torch.func or forward-mode differentiation is at work: compiled kernels know neither."""
+    return not torch.compiler.is_compiling() and (
+        torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
+def traced(tensor: Tensor) -> bool:
+    """Whether a compiler, an exporter or torch.jit.trace records the operations on `tensor`."""
+    return type(tensor) is not Tensor or torch.compiler.is_compiling() or torch._C._is_tracing()
