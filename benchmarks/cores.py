@@ -52,7 +52,7 @@ class Options(runs.Options):
     budget: tuple[str, ...] = ()
     """options of `srwm rl train` that set another budget than the preset's, without their dashes: cpu-minutes 45 frames None"""
     sampled: bool = False
-    """evaluate by actions drawn from the policy, not by the likeliest"""
+    """evaluate by actions drawn from the policy, not by the most likely ones"""
 
 
 def main(options: Options) -> None:
@@ -161,7 +161,7 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     """The results as a section of the documentation."""
     groups = list(rows[0]["chance"])
     several = len(options.seeds) > 1
-    actions = "actions drawn from the policy" if options.sampled else "the likeliest action"
+    actions = "actions drawn from the policy" if options.sampled else "the most likely action"
     games = "" if rows[0]["games"] is None else " (mean returns of the games)"
     normalized = " (normalized, times 100)" if rows[0]["normalized"] else games
     bootstrap = "95 % bootstrap intervals over episodes (of test levels, of the mean of three sets)"

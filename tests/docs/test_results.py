@@ -1,13 +1,7 @@
 """What the pages of docs/results say is what the logs of their runs say."""
 
-import json
 import re
-import subprocess
-import sys
-from math import hypot
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,22 +9,11 @@ from PIL import Image
 
 from srwm.cli import main
 from srwm.fewshot.evaluation.baselines import NEAREST_FEATURES, NEAREST_PIXELS, PROTOTYPES, PROTOTYPES_NORMALISED
-from srwm.fewshot.evaluation.evaluate import Accuracy
 from srwm.training.runs import read_metrics
 
 from .logs import LOGS
+from .pages import CORES, OVERVIEW, PAGES, RESULTS, ROOT, cells, overview, page_of, percent, read, row, table_cells
 
-ROOT = Path(__file__).parents[2]
-
-
-def texts(folder: Path) -> dict[str, str]:
-    """The pages of a folder by name, without marks of bold type."""
-    return {page.name: page.read_text().replace("**", "") for page in sorted(folder.glob("*.md"))}
-
-
-PAGES = texts(ROOT / "docs")
-RESULTS = texts(ROOT / "docs" / "results")
-OVERVIEW = RESULTS.pop("README.md")
 RUNS = sorted(path.parent for path in LOGS.rglob("config.json"))
 NAMES = [str(run.relative_to(LOGS)) for run in RUNS]
 QUESTIONS = [run for run in RUNS if (run / "test.json").exists() and not (run / "adaptation.json").exists()]
@@ -49,31 +32,10 @@ RATES = {
     "lr-0.001-half-pool": "`--optimizer.lr 0.001 --pool",
     "lr-0.002-half-pool": "`--pool.classes 20",
 }
-PROCGEN_SCORES = sorted(path for path in LOGS.glob("procgen/*/*.json") if path.stem != "config")
-STARPILOT_ROWS = {
-    ("srwm", "evaluation-sampled"): "`srwm`, actions drawn",
-    ("none", "evaluation-sampled"): "`none`, actions drawn",
-    ("srwm", "evaluation"): "`srwm`, the most likely",
-    ("none", "evaluation"): "`none`, the most likely",
-    ("srwm", "chance"): "actions at random",
-    ("none", "chance"): "actions at random",
-}
-SIX_GAMES = ("srwm", "srwm-no-carry", "fake_srwm", "deltanet", "lstm", "none")
-MEMORY_GAMES = ("srwm", "sr_delta", "lstm", "none")
-TASKS = ("repeat-previous", "repeat-first", "minigrid")
-CORES = {
-    "srwm": "`srwm` |",
-    "srwm-detached": "`srwm`, no gradient",
-    "srwm-softmax": "`srwm` with a softmax",
-    "deltanet": "`deltanet`",
-    "lstm": "`lstm` |",
-    "none": "`none`",
-}
 COMMAND = re.compile(r"^    srwm (fewshot curves .+) --figure docs/results/(\S+)$", re.MULTILINE)
 CURVES = [(page, *found) for page, text in RESULTS.items() for found in COMMAND.findall(text)]
 NTH = ("st", "nd", "rd", "th")
 FIGURES = {(page, name) for page, text in RESULTS.items() for name in re.findall(r"\]\(([a-z0-9-]+\.png)\)", text)}
-STARPILOT, SIX, MEMORY_FOUR = "procgen-starpilot.md", "procgen-six-games.md", "procgen-memory-games.md"
 HEADLINES = {
     "omniglot-1shot.md": ("omniglot-1shot", "omniglot-1shot"),
     "omniglot-learners.md": ("omniglot-1shot-learners/srwm-16-heads", "omniglot-1shot-learners/prototypes"),
@@ -83,59 +45,6 @@ HEADLINES = {
     "bootstrapped-training.md": ("bootstrap/bootstrapped", "bootstrap/plain"),
 }
 """Runs with the matrix's number in the overview and the one beside it: of the same run, it is that of class means."""
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-def page_of(log: Path) -> str:
-    """The page on results that links the archive of a log."""
-    archive = f"](../logs/{log.relative_to(LOGS).parts[0]}.tar.xz)"
-    (found,) = [text for text in RESULTS.values() if archive in text]
-    return found
-
-
-def overview(page: str) -> list[str]:
-    """The row of the overview that links a page: what is measured, the matrix, what it is compared with, its result."""
-    (found,) = [line for line in OVERVIEW.splitlines() if line.startswith("| [") and f"]({page})" in line]
-    return cells(found)[2:6]
-
-
-def table_cells(text: str) -> list[str]:
-    """Of all tables of a page."""
-    return [cell for line in text.splitlines() if line.startswith("|") for cell in cells(line)]
-
-
-def procgen_page(preset: str) -> str:
-    """The section of a preset on the page on ProcGen."""
-    return PAGES["rl-procgen.md"].partition(f"## {preset}\n")[2].partition("\n## ")[0]
-
-
-def cells(line: str) -> list[str]:
-    """Of a row of a table."""
-    return [cell.strip() for cell in line.split("|")[1:-1]]
-
-
-def row(text: str, label: str) -> str:
-    """The one row of a table that begins with a label."""
-    (found,) = [line for line in text.splitlines() if line.startswith(f"| {label}")]
-    return found
-
-
-def first_row(text: str, label: str) -> list[str]:
-    """The cells of the first row that begins with a label."""
-    return next(cells(line) for line in text.splitlines() if line.startswith(f"| {label}"))
-
-
-def percent(measured: dict[str, Any]) -> str:
-    return str(Accuracy(measured["mean"], measured["interval"], measured["episodes"]))
-
-
-def returns(runs: list[Path]) -> str:
-    """Mean and range over seeds."""
-    found = [next(iter(read(run / "evaluation.json")["sets"]["tasks"]["returns"].values()))["value"] for run in runs]
-    return f"{fmean(found):.2f} [{min(found):.2f}, {max(found):.2f}]"
 
 
 def test_a_page_links_every_archive() -> None:
@@ -287,113 +196,3 @@ def test_accuracies_per_shot_of_second_tasks_are_told_as_measured(run: Path) -> 
         name = {"omniglot-test": "Omniglot", "mini-imagenet-test": "Mini-ImageNet"}[task["data"]]
         told = cells(row(page_of(run), f"{name} | `{run.name}`"))[2:]
         assert told == [f"{100 * task['shots'][shot - 1]['mean']:.1f} %" for shot in (1, 2, 3, 5, 10, 15)]
-
-
-@pytest.mark.parametrize("core", CORES)
-def test_returns_of_memories_are_told_as_measured(core: str) -> None:
-    told = cells(row(page_of(LOGS / "memory"), CORES[core]))[-3:]
-    for cell, task in zip(told, TASKS, strict=True):
-        assert cell == returns([LOGS / "memory" / f"cpu-memory-{task}-{core}-{seed}" for seed in range(3)])
-
-
-def test_the_control_of_equal_frames_is_told_as_measured() -> None:
-    (run,) = (LOGS / "memory-frames").iterdir()
-    assert level_cells(run / "evaluation.json") in page_of(run)
-
-
-def page_section(*options: str) -> str:
-    """What `benchmarks/cores.py` prints with these options."""
-    command = [sys.executable, "benchmarks/cores.py", *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_the_page_on_memory_is_what_its_logs_give(task: str) -> None:
-    preset, runs = f"cpu-memory-{task}", LOGS / "memory"
-    assert all((runs / f"{preset}-{core}-{seed}" / "machine.json").exists() for core in CORES for seed in range(3))
-    given = page_section("--preset", preset, "--runs", str(runs), "--seeds", "0", "1", "2")
-    assert given in (ROOT / "docs" / "rl-memory.md").read_text()
-
-
-@pytest.mark.parametrize(
-    ("preset", "cores", "budget"),
-    [
-        ("cpu-procgen-starpilot", ("srwm", "none"), ()),
-        ("cpu-procgen-easy6", SIX_GAMES, ("--budget", "frames", "1800000")),
-        ("cpu-procgen-memory4", MEMORY_GAMES, ("--budget", "cpu-minutes", "45", "frames", "None")),
-    ],
-)
-def test_the_page_on_procgen_is_what_its_logs_give(preset: str, cores: tuple[str, ...], budget: tuple[str, ...]) -> None:
-    runs = LOGS / "procgen-cores"
-    assert all((runs / f"{preset}-{core}-0" / "machine.json").exists() for core in cores)
-    given = page_section("--preset", preset, "--only", *cores, *budget, "--sampled", "--runs", str(runs))
-    assert given in (ROOT / "docs" / "rl-procgen.md").read_text()
-
-
-@pytest.mark.parametrize("run", sorted(LOGS.glob("procgen/*")), ids=lambda run: run.name)
-def test_frames_in_procgen_are_told_as_counted(run: Path) -> None:
-    frames = read_metrics(run)[-1]["frames"]
-    told = (f"{frames / 1e6:.2f} million frames", f"{round(frames, -3):,.0f} frames", f"{frames:,.0f} frames")
-    assert any(text in PAGES["rl.md"] for text in told)
-
-
-def level_cells(scores: Path) -> str:
-    """A cell for each set of levels, or for the tasks where there are no levels: return and interval of the first task."""
-    found = [next(iter(levels["returns"].values())) for levels in read(scores)["sets"].values()]
-    return " | ".join(f"{each['value']:.2f} [{each['low']:.2f}, {each['high']:.2f}]" for each in found)
-
-
-@pytest.mark.parametrize("scores", PROCGEN_SCORES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_returns_in_procgen_are_told_as_measured(scores: Path) -> None:
-    assert PAGES["rl.md"].count(f"| {level_cells(scores)} |") == 1
-
-
-@pytest.mark.parametrize(("core", "scores"), STARPILOT_ROWS)
-def test_returns_in_starpilot_are_told_as_measured(core: str, scores: str) -> None:
-    run = LOGS / "procgen-cores" / f"cpu-procgen-starpilot-{core}-0"
-    assert row(RESULTS[STARPILOT], STARPILOT_ROWS[core, scores]).endswith(f"| {level_cells(run / f'{scores}.json')} |")
-
-
-@pytest.mark.parametrize(
-    ("page", "preset", "labels"),
-    [
-        (STARPILOT, "cpu-procgen-starpilot", ("`srwm` |", "`none` |")),
-        (SIX, "cpu-procgen-easy6", ("`srwm` |", "`deltanet` |")),
-        (MEMORY_FOUR, "cpu-procgen-memory4", ("`srwm` |", "`lstm` |")),
-    ],
-)
-def test_the_overview_of_procgen_is_what_the_page_on_procgen_says(page: str, preset: str, labels: tuple[str, str]) -> None:
-    """Means over test levels, to a tenth."""
-    found = [first_row(procgen_page(preset), label)[3] for label in labels]
-    assert overview(page)[1::2] == [f"{float(cell.split()[0]):.1f}" for cell in found]
-
-
-@pytest.mark.parametrize("core", [*SIX_GAMES, None])
-def test_six_games_are_told_as_measured(core: str | None) -> None:
-    """Scores as on the page on ProcGen, and the returns of two games over all levels; chance has been measured once."""
-    label = "actions at random" if core is None else f"`{core}` |"
-    run = LOGS / "procgen-cores" / f"cpu-procgen-easy6-{core or 'none'}-0"
-    sets = read(run / ("chance.json" if core is None else "evaluation-sampled.json"))["sets"].values()
-    minutes = "" if core is None else f"{read_metrics(run)[-1]['cpu_minutes']:.0f}"
-    (scores, *_) = [cells(line) for line in procgen_page("cpu-procgen-easy6").splitlines() if line.startswith(f"| {label}")]
-    means = [f"{fmean(levels['returns'][game]['value'] for levels in sets):.2f}" for game in ("starpilot", "maze")]
-    assert cells(row(RESULTS[SIX], label))[1:] == [minutes, *scores[-2:], *means]
-
-
-@pytest.mark.parametrize("core", [*MEMORY_GAMES, None])
-@pytest.mark.parametrize("levels", ["training", "test"])
-def test_memory_games_are_told_as_measured(core: str | None, levels: str) -> None:
-    """The mean of the sets of test levels, with the interval of independent ones; without a core, chance."""
-    run = LOGS / "procgen-cores" / f"cpu-procgen-memory4-{core or 'srwm'}-0"
-    sets = read(run / ("evaluation-sampled.json" if core else "chance.json"))["sets"]
-    chosen = [measured["returns"] for name, measured in sets.items() if (name == "train") == (levels == "training")]
-
-    def told(game: str) -> str:
-        value = fmean(each[game]["value"] for each in chosen)
-        low, high = (
-            hypot(*(each[game]["value"] - each[game][end] for each in chosen)) / len(chosen) for end in ("low", "high")
-        )
-        return f"{value:.2f} [{value - low:.2f}, {value + high:.2f}]"
-
-    line = row(RESULTS[MEMORY_FOUR], f"{f'`{core}`' if core else 'actions at random'}, {levels} levels")
-    assert cells(line)[1:] == [told(game) for game in chosen[0]]
