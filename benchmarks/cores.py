@@ -32,11 +32,11 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "srwm-detached": ("--agent.detach-every-step",),
     **{name: ("--core", name) for name in CORES if name != "srwm"},
 }
-TITLE = """# Cores side by side
+TITLE = """# Comparison of cores
 
-Each section is written by `python benchmarks/cores.py --preset PRESET --runs FOLDER --markdown PAGE`, with the options that it
-names. Cores are those of `srwm rl train --core`; `srwm-softmax` reads its input through a softmax, `srwm-detached` has no
-gradient from step to step, and `srwm-no-carry` begins every step with a fresh matrix.
+Each section is written by `python benchmarks/cores.py --preset PRESET --runs FOLDER --markdown PAGE`, with the options in the
+section. Cores are those of `srwm rl train --core`; `srwm-softmax` has a softmax on its input, `srwm-detached` has no gradient
+from step to step, and `srwm-no-carry` starts every step with a fresh matrix.
 """
 _WIDTH = 128
 _EPISODES = 200

@@ -32,10 +32,10 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "prototypes": ("--model.head", "prototypes"),
     "bootstrap": ("--protocol", "bootstrap", "--auxiliary.weight", "5.5"),
 }
-TITLE = """# Learners side by side
+TITLE = """# Comparison of learners
 
 Each section is written by `python benchmarks/learners.py --preset PRESET --runs FOLDER --markdown PAGE`, with the options
-that it names.
+in the section.
 """
 _WIDTH = 128
 

@@ -25,7 +25,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "line"),
     [
         (("stem.py", "--threads", "0"), "--threads: expected 1 or more, got 0"),
         (("ops.py", "--threads", "-1"), "--threads: expected 1 or more, got -1"),
@@ -39,10 +39,10 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=lambda each: each[0] if isinstance(each, tuple) else "",
 )
-def test_a_wrong_option_is_told(words: tuple[str, ...], told: str) -> None:
+def test_a_wrong_option_is_explained(words: tuple[str, ...], line: str) -> None:
     done = call(*words)
     assert done.returncode in (1, 2)
-    assert told in done.stderr
+    assert line in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -54,7 +54,7 @@ def test_a_page_links_every_archive() -> None:
 
 
 @pytest.mark.parametrize("run", RUNS, ids=NAMES)
-def test_a_run_took_the_processor_time_that_it_was_given(run: Path) -> None:
+def test_a_run_took_the_cpu_time_that_it_was_given(run: Path) -> None:
     """A thread's, to a minute: the rest of the step and the validation under way when it was over."""
     budget, used = read(run / "config.json")["cpu_minutes"], read_metrics(run)[-1]["cpu_minutes"]
     ended = any(run.glob("test.json")) or any(run.glob("evaluation*.json"))
@@ -62,13 +62,13 @@ def test_a_run_took_the_processor_time_that_it_was_given(run: Path) -> None:
 
 
 @pytest.mark.parametrize("run", QUESTIONS, ids=[run.name for run in QUESTIONS])
-def test_a_run_is_told_as_measured(run: Path) -> None:
+def test_a_run_is_shown_as_measured(run: Path) -> None:
     text, test, steps = page_of(run), read(run / "test.json"), int(read_metrics(run)[-1]["step"])
-    told = table_cells(text)
-    assert f"{steps:,}" in told or f"The run made {steps:,} steps." in text
+    shown = table_cells(text)
+    assert f"{steps:,}" in shown or f"The run made {steps:,} steps." in text
     for measured in (test, *(read(path) for path in run.glob("test-*.json"))):
         assert measured["episodes"] >= 10_000
-        assert told.count(percent(measured)) == 1
+        assert shown.count(percent(measured)) == 1
     for measured in (read(path) for path in run.glob("baselines*.json")):
         for name, label in ROWS.items():
             assert measured[name]["episodes"] >= 10_000
@@ -76,7 +76,7 @@ def test_a_run_is_told_as_measured(run: Path) -> None:
 
 
 @pytest.mark.parametrize("page", HEADLINES)
-def test_the_overview_tells_accuracies_as_measured(page: str) -> None:
+def test_the_overview_shows_accuracies_as_measured(page: str) -> None:
     matrix, other = HEADLINES[page]
     beside = (
         read(LOGS / other / "baselines.json")[PROTOTYPES_NORMALISED] if other == matrix else read(LOGS / other / "test.json")
@@ -93,9 +93,9 @@ def test_the_overview_has_a_row_for_each_page() -> None:
 def test_a_cell_has_one_number(page: str) -> None:
     """With its interval or range; numbers in labels, which have letters, do not count."""
     number = r"[+-]?\d[\d,]*(\.\d+)?( ± \d+\.\d+)?( %)?( \[[^\]]+\])?"
-    told = [cell for cell in table_cells(RESULTS.get(page, OVERVIEW)) if re.match(r"[+-]?\d", cell)]
+    shown = [cell for cell in table_cells(RESULTS.get(page, OVERVIEW)) if re.match(r"[+-]?\d", cell)]
     assert [
-        cell for cell in told if not re.fullmatch(number, cell) and not re.search(r"[a-z]{3}", cell) and cell[-2:] not in NTH
+        cell for cell in shown if not re.fullmatch(number, cell) and not re.search(r"[a-z]{3}", cell) and cell[-2:] not in NTH
     ] == []
 
 
@@ -117,7 +117,7 @@ def test_the_overview_of_splits_two_tasks_and_glyphs_is_what_their_pages_say() -
 @pytest.mark.parametrize(
     ("shots", "log"), [("one example", "1shot/decay-0.5-100-minutes"), ("five examples", "5shot/decay-0.5-90-minutes")]
 )
-def test_accuracies_on_each_split_are_told_as_measured(shots: str, log: str) -> None:
+def test_accuracies_on_each_split_are_shown_as_measured(shots: str, log: str) -> None:
     text, folder = RESULTS["mini-imagenet-splits.md"], LOGS / f"mini-imagenet-{log}"
     scores = [read(folder / f"{split}.json") for split in ("train", "val", "test")]
     assert [each["data"] for each in scores] == [f"mini-imagenet-{split}" for split in ("train", "val", "test")]
@@ -128,7 +128,7 @@ def test_accuracies_on_each_split_are_told_as_measured(shots: str, log: str) -> 
 
 
 @pytest.mark.parametrize(("label", "log"), [("twice the decay", "decay-1"), ("five to ten classes", "10-ways")])
-def test_accuracies_of_recipes_are_told_as_measured(label: str, log: str) -> None:
+def test_accuracies_of_recipes_are_shown_as_measured(label: str, log: str) -> None:
     folder = LOGS / "mini-imagenet-1shot-recipes" / log
     scores = [read(folder / f"{split}.json") for split in ("train", "val", "test")]
     assert all(each["episodes"] >= 10_000 and each["n_way"] == 5 for each in scores)
@@ -161,7 +161,7 @@ def test_a_learning_curve_is_drawn_by_its_command(command: str, figure: str, tmp
 
 
 @pytest.mark.parametrize("log", RATES)
-def test_rates_are_told_as_validated(log: str) -> None:
+def test_rates_are_shown_as_validated(log: str) -> None:
     folder = LOGS / "mini-imagenet-1shot-rates" / log
     line = row(page_of(folder), RATES[log])
     found = {step["cpu_minutes"]: step["val_accuracy"] for step in read_metrics(folder) if "val_accuracy" in step}
@@ -171,28 +171,28 @@ def test_rates_are_told_as_validated(log: str) -> None:
 
 
 @pytest.mark.parametrize("heads", [16, 8, 4])
-def test_heads_are_told_as_validated(heads: int) -> None:
+def test_heads_are_shown_as_validated(heads: int) -> None:
     """The matrix of 16 heads is that of the learners; its first validation after as many steps."""
     folder = LOGS / ("omniglot-1shot-learners/srwm-16-heads" if heads == 16 else f"omniglot-1shot-heads/{heads}")
     (found,) = [step for step in read_metrics(folder) if step["step"] == 500 and "val_accuracy" in step]
-    told = cells(row(RESULTS["omniglot-learners.md"], f"matrix, {heads} heads"))[1:]
+    shown = cells(row(RESULTS["omniglot-learners.md"], f"matrix, {heads} heads"))[1:]
     accuracy = f"{100 * found['val_accuracy']:.1f} ± {100 * found['val_interval']:.1f} %"
-    assert told == [accuracy, f"{found['cpu_minutes']:.1f}"]
+    assert shown == [accuracy, f"{found['cpu_minutes']:.1f}"]
 
 
 @pytest.mark.parametrize("run", sorted(LOGS.glob("sequential*/*")), ids=lambda run: f"{run.parent.name}-{run.name}")
-def test_accuracies_of_adaptation_are_told_as_measured(run: Path) -> None:
+def test_accuracies_of_adaptation_are_shown_as_measured(run: Path) -> None:
     line = row(page_of(run), f"`{run.name}`{', 12 minutes' if run.parent.name == 'sequential-12' else ' |'}")
     tasks = [task["total"] for order in read(run / "adaptation.json")["orders"] for task in order["tasks"]]
     assert all(total["episodes"] >= 10_000 for total in tasks)
-    told = [f"{100 * total['mean']:.1f} ± {100 * total['interval']:.1f} %" for total in tasks]
-    assert cells(line)[1:5] == told
+    shown = [f"{100 * total['mean']:.1f} ± {100 * total['interval']:.1f} %" for total in tasks]
+    assert cells(line)[1:5] == shown
 
 
 @pytest.mark.parametrize("run", sorted(LOGS.glob("sequential/*")), ids=lambda run: run.name)
-def test_accuracies_per_shot_of_second_tasks_are_told_as_measured(run: Path) -> None:
+def test_accuracies_per_shot_of_second_tasks_are_shown_as_measured(run: Path) -> None:
     for order in read(run / "adaptation.json")["orders"]:
         task = order["tasks"][1]
         name = {"omniglot-test": "Omniglot", "mini-imagenet-test": "Mini-ImageNet"}[task["data"]]
-        told = cells(row(page_of(run), f"{name} | `{run.name}`"))[2:]
-        assert told == [f"{100 * task['shots'][shot - 1]['mean']:.1f} %" for shot in (1, 2, 3, 5, 10, 15)]
+        shown = cells(row(page_of(run), f"{name} | `{run.name}`"))[2:]
+        assert shown == [f"{100 * task['shots'][shot - 1]['mean']:.1f} %" for shot in (1, 2, 3, 5, 10, 15)]

@@ -40,13 +40,13 @@ def returns(runs: list[Path]) -> str:
 
 
 @pytest.mark.parametrize("core", CORES)
-def test_returns_of_memories_are_told_as_measured(core: str) -> None:
-    told = cells(row(page_of(LOGS / "memory"), CORES[core]))[-3:]
-    for cell, task in zip(told, TASKS, strict=True):
+def test_returns_of_memories_are_shown_as_measured(core: str) -> None:
+    shown = cells(row(page_of(LOGS / "memory"), CORES[core]))[-3:]
+    for cell, task in zip(shown, TASKS, strict=True):
         assert cell == returns([LOGS / "memory" / f"cpu-memory-{task}-{core}-{seed}" for seed in range(3)])
 
 
-def test_the_control_of_equal_frames_is_told_as_measured() -> None:
+def test_the_control_of_equal_frames_is_shown_as_measured() -> None:
     (run,) = (LOGS / "memory-frames").iterdir()
     assert level_cells(run / "evaluation.json") in page_of(run)
 
@@ -81,10 +81,10 @@ def test_the_page_on_procgen_is_what_its_logs_give(preset: str, cores: tuple[str
 
 
 @pytest.mark.parametrize("run", sorted(LOGS.glob("procgen/*")), ids=lambda run: run.name)
-def test_frames_in_procgen_are_told_as_counted(run: Path) -> None:
+def test_frames_in_procgen_are_shown_as_counted(run: Path) -> None:
     frames = read_metrics(run)[-1]["frames"]
-    told = (f"{frames / 1e6:.2f} million frames", f"{round(frames, -3):,.0f} frames", f"{frames:,.0f} frames")
-    assert any(text in PAGES["rl.md"] for text in told)
+    shown = (f"{frames / 1e6:.2f} million frames", f"{round(frames, -3):,.0f} frames", f"{frames:,.0f} frames")
+    assert any(text in PAGES["rl.md"] for text in shown)
 
 
 def level_cells(scores: Path) -> str:
@@ -94,12 +94,12 @@ def level_cells(scores: Path) -> str:
 
 
 @pytest.mark.parametrize("scores", PROCGEN_SCORES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_returns_in_procgen_are_told_as_measured(scores: Path) -> None:
+def test_returns_in_procgen_are_shown_as_measured(scores: Path) -> None:
     assert PAGES["rl.md"].count(f"| {level_cells(scores)} |") == 1
 
 
 @pytest.mark.parametrize(("core", "scores"), STARPILOT_ROWS)
-def test_returns_in_starpilot_are_told_as_measured(core: str, scores: str) -> None:
+def test_returns_in_starpilot_are_shown_as_measured(core: str, scores: str) -> None:
     run = LOGS / "procgen-cores" / f"cpu-procgen-starpilot-{core}-0"
     assert row(RESULTS[STARPILOT], STARPILOT_ROWS[core, scores]).endswith(f"| {level_cells(run / f'{scores}.json')} |")
 
@@ -119,7 +119,7 @@ def test_the_overview_of_procgen_is_what_the_page_on_procgen_says(page: str, pre
 
 
 @pytest.mark.parametrize("core", [*SIX_GAMES, None])
-def test_six_games_are_told_as_measured(core: str | None) -> None:
+def test_six_games_are_shown_as_measured(core: str | None) -> None:
     """Scores as on the page on ProcGen, and the returns of two games over all levels; chance has been measured once."""
     label = "actions at random" if core is None else f"`{core}` |"
     run = LOGS / "procgen-cores" / f"cpu-procgen-easy6-{core or 'none'}-0"
@@ -132,13 +132,13 @@ def test_six_games_are_told_as_measured(core: str | None) -> None:
 
 @pytest.mark.parametrize("core", [*MEMORY_GAMES, None])
 @pytest.mark.parametrize("levels", ["training", "test"])
-def test_memory_games_are_told_as_measured(core: str | None, levels: str) -> None:
+def test_memory_games_are_shown_as_measured(core: str | None, levels: str) -> None:
     """The mean of the sets of test levels, with the interval of independent ones; without a core, chance."""
     run = LOGS / "procgen-cores" / f"cpu-procgen-memory4-{core or 'srwm'}-0"
     sets = read(run / ("evaluation-sampled.json" if core else "chance.json"))["sets"]
     chosen = [measured["returns"] for name, measured in sets.items() if (name == "train") == (levels == "training")]
 
-    def told(game: str) -> str:
+    def shown(game: str) -> str:
         value = fmean(each[game]["value"] for each in chosen)
         low, high = (
             hypot(*(each[game]["value"] - each[game][end] for each in chosen)) / len(chosen) for end in ("low", "high")
@@ -146,4 +146,4 @@ def test_memory_games_are_told_as_measured(core: str | None, levels: str) -> Non
         return f"{value:.2f} [{value - low:.2f}, {value + high:.2f}]"
 
     line = row(RESULTS[MEMORY_FOUR], f"{f'`{core}`' if core else 'actions at random'}, {levels} levels")
-    assert cells(line)[1:] == [told(game) for game in chosen[0]]
+    assert cells(line)[1:] == [shown(game) for game in chosen[0]]
