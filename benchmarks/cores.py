@@ -33,11 +33,11 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "srwm-detached": ("--agent.detach-every-step",),
     **{name: ("--core", name) for name in CORES if name != "srwm"},
 }
-TITLE = """# Cores side by side
+TITLE = """# Comparison of cores
 
-Each section is written by `python benchmarks/cores.py --preset PRESET --runs FOLDER --markdown PAGE`, with the options that it
-names. Cores are those of `srwm rl train --core`; `srwm-softmax` reads its input through a softmax, `srwm-detached` has no
-gradient from step to step, and `srwm-no-carry` begins every step with a fresh matrix.
+Each section is written by `python benchmarks/cores.py --preset PRESET --runs FOLDER --markdown PAGE`, with the options in the
+section. Cores are those of `srwm rl train --core`; `srwm-softmax` has a softmax on its input, `srwm-detached` has no gradient
+from step to step, and `srwm-no-carry` starts every step with a fresh matrix.
 """
 _WIDTH = 128
 _EPISODES = 200
@@ -53,7 +53,7 @@ class Options(runs.Options):
     budget: tuple[str, ...] = ()
     """options of `srwm rl train` that set another budget than the preset's, without their dashes: cpu-minutes 45 frames None"""
     sampled: bool = False
-    """evaluate by actions drawn from the policy, not by the likeliest"""
+    """evaluate by actions drawn from the policy, not by the most likely ones"""
 
 
 def main(options: Options) -> None:
@@ -162,7 +162,7 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     """The results as a section of the documentation."""
     groups = list(rows[0]["chance"])
     several = len(options.seeds) > 1
-    actions = "actions drawn from the policy" if options.sampled else "the likeliest action"
+    actions = "actions drawn from the policy" if options.sampled else "the most likely action"
     games = "" if rows[0]["games"] is None else " (mean returns of the games)"
     normalized = " (normalized, times 100)" if rows[0]["normalized"] else games
     bootstrap = "95 % bootstrap intervals over episodes (of test levels, of the mean of three sets)"

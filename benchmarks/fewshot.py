@@ -1,4 +1,4 @@
-"""What each part of the training recipe is worth: runs of equal processor time that differ from a preset in one thing.
+"""Ablation of a training recipe: runs of equal CPU time that differ from a preset in one thing.
 
     python benchmarks/fewshot.py --data-dir DATA --runs FOLDER --markdown docs/fewshot-recipe.md
 
@@ -36,7 +36,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "classes": ("auxiliary loss: classes", ("--auxiliary.kind", "classes")),
     "neighbors": ("auxiliary loss: neighbors", ("--auxiliary.kind", "neighbors")),
     "per-episode": (
-        "images of its own for every episode (32 a step) instead of a pool",
+        "separate images for every episode (32 per step) instead of a pool",
         ("--sampler", "per-episode", "--episodes", "32"),
     ),
     "one-query": ("one query per episode", ("--queries", "1")),
@@ -48,7 +48,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no-decay": ("no weight decay", ("--optimizer.weight-decay", "0")),
 }
 LAYOUTS = "layouts"
-TITLE = """# What each part of the recipe is worth
+TITLE = """# Ablation of the few-shot recipe
 
 Each section is written by `python benchmarks/fewshot.py --preset PRESET --runs FOLDER --markdown docs/fewshot-recipe.md`.
 """
@@ -59,7 +59,7 @@ _WIDTH = 128
 
 @dataclass(frozen=True)
 class Options:
-    """Compare training recipes at equal processor time."""
+    """Compare training recipes at equal CPU time."""
 
     runs: Path
     """folder for the run folders"""
@@ -68,7 +68,7 @@ class Options:
     data_dir: Path | None = None
     """folder of the data set"""
     cpu_minutes: float = 4
-    """minutes of processor time per run, one thread, the validation at the end included"""
+    """minutes of CPU time per run, one thread, the validation at the end included"""
     only: tuple[str, ...] = ()
     """make and show these alone: names of variants, or `layouts`; none: all"""
     jobs: int = 1
@@ -130,7 +130,7 @@ def result(name: str, options: Options) -> dict[str, Any]:
 
 
 def measure_layouts(config: TrainConfig, data_dir: Path | None) -> dict[str, float]:
-    """Episodes per processor second of one training with images and kernels channels last, as built, and channels first."""
+    """Episodes per CPU second of one training with images and kernels channels last, as built, and channels first."""
     torch.set_num_threads(1)
     data = load_splits(config.data, data_dir)["train"]
     protocol = build_protocol(config, [data])
@@ -180,25 +180,25 @@ def section(results: list[dict[str, Any]], speeds: dict[str, float], options: Op
     text = f"## {options.preset}\n"
     if results:
         text += "\n" + fill(
-            f"Runs of {options.cpu_minutes:g} minutes of processor time, one thread, that differ from `{options.preset}` in "
-            f"one thing, on {runs.processors(row['folder'] for row in results)}, seed {options.seed}. Episodes per second "
-            "are of processor time, without validation. Training accuracy: of the last steps, on distorted images where there "
-            "are distortions. Validation: 2,000 episodes of other classes. Test: 10,000 episodes, 95 % interval over "
-            "episodes; one run each, so differences of half a point mean little.",
+            f"Each run has {options.cpu_minutes:g} minutes of CPU time of one thread and differs from `{options.preset}` in "
+            f"one option, on {runs.processors(row['folder'] for row in results)}, seed {options.seed}. Episodes per second "
+            "are per second of CPU time, without validation. Training accuracy is of the last steps, on images as training "
+            "sees them. Validation has 2,000 episodes of unseen classes. The test has 10,000 episodes and a 95 % interval over "
+            "episodes. These are one run each, so differences of half a point mean little.",
             _WIDTH,
         )
         head = "| recipe | steps | episodes/s | training accuracy, % | validation, % | test, % |\n|---|---|---|---|---|---|\n"
         text += f"\n\n{head}{rows}"
     if speeds:
         text += (
-            "\nHow images and kernels of the stem lie in memory, in the same training, turn about in one process:\n\n"
+            "\nMemory layouts of the stem's images and kernels, in the same training, alternating in one process:\n\n"
             f"| layout | episodes/s |\n|---|---|\n{layouts}"
         )
     if options.long_runs:
         text += (
             "\nEarly stopping (`--patience`), read off the validations of runs that went to the end of their budget: when it\n"
             "would have stopped them, with the best validation accuracy until then and of the whole run.\n\n"
-            "| run | patience | processor minutes | best until then, % | best of the run, % |\n|---|---|---|---|---|\n"
+            "| run | patience | CPU minutes | best until then, % | best of the run, % |\n|---|---|---|---|---|\n"
             + "".join(early_stops(folder) for folder in options.long_runs)
         )
     return text

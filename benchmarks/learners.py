@@ -1,4 +1,4 @@
-"""Learners side by side in few-shot learning: runs of equal processor time that differ from a preset in what learns.
+"""Learners side by side in few-shot learning: runs of equal CPU time that differ from a preset in what learns.
 
     python benchmarks/learners.py --preset cpu-omniglot-1shot --cpu-minutes 45 --runs FOLDER --markdown learners.md
 
@@ -32,24 +32,24 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "prototypes": ("--model.head", "prototypes"),
     "bootstrap": ("--protocol", "bootstrap", "--auxiliary.weight", "5.5"),
 }
-TITLE = """# Learners side by side
+TITLE = """# Comparison of learners
 
 Each section is written by `python benchmarks/learners.py --preset PRESET --runs FOLDER --markdown PAGE`, with the options
-that it names.
+in the section.
 """
 _WIDTH = 128
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(runs.Options):
-    """Compare learners at equal processor time."""
+    """Compare learners at equal CPU time."""
 
     preset: str = "cpu-omniglot-1shot"
     """what the runs differ from"""
     only: tuple[str, ...] = ("srwm", "deltanet", "lstm", "prototypes")
     """make and show these: srwm, deltanet, lstm, prototypes, or bootstrap (srwm with bootstrapped training)"""
     cpu_minutes: float = 45
-    """minutes of processor time of each run, one thread, validations included"""
+    """minutes of CPU time of each run, one thread, validations included"""
     data_dir: Path | None = None
     """folder of the data set"""
 
@@ -73,7 +73,7 @@ def main(options: Options) -> None:
 def draw(figure: Path, options: Options) -> str:
     """Learning curves of the first seed."""
     draw_learning_curves([folder_of(name, options.seeds[0], options) for name in options.only], figure)
-    return f"Accuracy and loss over minutes of processor time, seed {options.seeds[0]}"
+    return f"Accuracy and loss over minutes of CPU time, seed {options.seeds[0]}"
 
 
 def folder_of(name: str, seed: int, options: Options) -> Path:
@@ -109,7 +109,7 @@ def section(rows: list[dict[str, Any]], options: Options) -> str:
     several = len(options.seeds) > 1
     folders = [folder_of(row["name"], seed, options) for row in rows for seed in options.seeds]
     about = (
-        f"Preset `{options.preset}`, {options.cpu_minutes:g} minutes of processor time of one thread of "
+        f"Preset `{options.preset}`, {options.cpu_minutes:g} minutes of CPU time of one thread of "
         f"{runs.processors(folders)} each, seed{'s' if several else ''} {', '.join(map(str, options.seeds))}. Training "
         "accuracy: of the last 200 steps, on images as training sees them. All have the preset's settings, which were chosen "
         f"for `srwm`. Test: {runs.TEST[0]:,} episodes, "

@@ -41,7 +41,7 @@ class Options:
     updates: int = 6
     """timed updates, of the preset's batch size each; a multiple of 3, so that acting and learning come out even"""
     rounds: int = 2
-    """times that the variants are timed, turn about; the median is reported, with the range of frames per second"""
+    """times that the variants are timed, alternating; the median is reported, with the range of frames per second"""
     threads: int = 2
     """threads of PyTorch"""
     preset: str = "paper-procgen-easy6"

@@ -2,7 +2,7 @@
 
     python benchmarks/stem.py --json docs/benchmarks-stem.json --markdown docs/benchmarks-stem.md
 
-Times are those of features and all gradients of one batch, turn about: Conv-4 with the presets' batch sizes and dropout, and
+Times are those of features and all gradients of one batch, alternating: Conv-4 with the presets' batch sizes and dropout, and
 IMPALA's stem with as many frames of ProcGen as an agent embeds at once. The process is prepared as those of the commands are.
 Threads are PyTorch's own choice unless --threads says otherwise.
 """

@@ -16,8 +16,16 @@ def call(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, ROOT / "benchmarks" / name, *options], capture_output=True, text=True, check=False)
 
 
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The logs of docs/logs that these tests begin with, unpacked."""
+    folder = tmp_path_factory.mktemp("logs")
+    assert call("logs.py", "unpack", "memory", "procgen-cores", "--to", folder).returncode == 0
+    return folder
+
+
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "line"),
     [
         (("stem.py", "--threads", "0"), "--threads: expected 1 or more, got 0"),
         (("ops.py", "--threads", "-1"), "--threads: expected 1 or more, got -1"),
@@ -31,10 +39,10 @@ def call(*words: str | Path) -> subprocess.CompletedProcess[str]:
     ],
     ids=lambda each: each[0] if isinstance(each, tuple) else "",
 )
-def test_a_wrong_option_is_told(words: tuple[str, ...], told: str) -> None:
+def test_a_wrong_option_is_explained(words: tuple[str, ...], line: str) -> None:
     done = call(*words)
     assert done.returncode in (1, 2)
-    assert told in done.stderr
+    assert line in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -43,9 +51,9 @@ def test_help_of_the_jax_scan_needs_no_jax() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_scores_of_fewer_episodes_do_not_go_into_the_table_of_cores(tmp_path: Path) -> None:
+def test_scores_of_fewer_episodes_do_not_go_into_the_table_of_cores(logs: Path, tmp_path: Path) -> None:
     run = tmp_path / "cpu-memory-minigrid-none-0"
-    shutil.copytree(ROOT / "docs" / "logs" / "memory" / run.name, run)
+    shutil.copytree(logs / "memory" / run.name, run)
     scores = json.loads((run / "evaluation.json").read_text())
     (run / "evaluation.json").write_text(json.dumps({**scores, "episodes": 1}))
     done = call("cores.py", "--preset", "cpu-memory-minigrid", "--runs", tmp_path, "--only", "none", "--seeds", "0")
@@ -53,11 +61,11 @@ def test_scores_of_fewer_episodes_do_not_go_into_the_table_of_cores(tmp_path: Pa
     assert "evaluation.json: expected 200 episodes, got 1" in done.stderr
 
 
-def test_cores_of_a_preset_share_what_chance_earns(tmp_path: Path) -> None:
+def test_cores_of_a_preset_share_what_chance_earns(logs: Path, tmp_path: Path) -> None:
     """Chance is measured once: a run without it is not evaluated again, and the table is the same."""
     for core in ("lstm", "none"):
         run = f"cpu-memory-minigrid-{core}-0"
-        shutil.copytree(ROOT / "docs" / "logs" / "memory" / run, tmp_path / run)
+        shutil.copytree(logs / "memory" / run, tmp_path / run)
     words = ("cores.py", "--preset", "cpu-memory-minigrid", "--runs", tmp_path, "--only", "lstm", "none", "--seeds", "0")
     both = call(*words)
     (tmp_path / "cpu-memory-minigrid-lstm-0" / "chance.json").unlink()
@@ -86,10 +94,10 @@ print(json.dumps(cores.training_returns(Path(sys.argv[1]))))
 RANGES = {"bigfish": 39, "fruitbot": 33.9, "leaper": 7, "maze": 5, "plunder": 25.5, "starpilot": 61.5}
 
 
-def test_training_returns_by_hand_and_of_too_short_a_run(tmp_path: Path) -> None:
+def test_training_returns_by_hand_and_of_too_short_a_run(logs: Path, tmp_path: Path) -> None:
     """The first and the last of five rows; a short last row and one without an episode of every task do not count."""
     run = tmp_path / "run"
-    shutil.copytree(ROOT / "docs" / "logs" / "procgen-cores" / "cpu-procgen-easy6-none-0", run)
+    shutil.copytree(logs / "procgen-cores" / "cpu-procgen-easy6-none-0", run)
     head = ",".join(["step", "return", *(f"return_{game}" for game in RANGES)])
     rows = [f"{10 * n},{n},{','.join(str(n + k) for k in range(6))}" for n in range(1, 6)]
     others = [f"60,,{'9,' * 5}", f"62,7{',7' * 6}"]

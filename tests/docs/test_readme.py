@@ -11,19 +11,26 @@ import torch
 from srwm.cli import COMMANDS
 from srwm.fewshot.presets import PRESETS
 
-from .headings import anchor
-
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGE_NAMES = [page.name for page in PAGES]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGE_NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
 def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
+def anchor(heading: str) -> str:
+    """The part behind `#` of a link to a heading."""
+    return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+
+
 def python(language: str) -> list[Any]:
-    return [pytest.param(code, id=f"{page.name}-{i}") for page in PAGES for i, code in enumerate(blocks(page, language))]
+    return [
+        pytest.param(code, id=f"{name}-{i}")
+        for page, name in zip(PAGES, PAGE_NAMES, strict=True)
+        for i, code in enumerate(blocks(page, language))
+    ]
 
 
 PYTHON, UNTRIED = python("python"), python("python needs-files")
@@ -50,13 +57,13 @@ def test_python_that_needs_files_imports_what_there_is(code: str) -> None:
     exec(compile(tree, "<page>", "exec"), {})
 
 
-def test_every_preset_is_told_of() -> None:
-    told = (ROOT / "docs" / "fewshot.md").read_text()
-    assert [name for name in PRESETS if f"`{name}`" not in told] == []
+def test_every_preset_is_documented() -> None:
+    page = (ROOT / "docs" / "fewshot.md").read_text()
+    assert [name for name in PRESETS if f"`{name}`" not in page] == []
 
 
 def test_the_readme_has_python() -> None:
-    assert len(blocks(ROOT / "README.md", "python")) >= 2
+    assert len(blocks(ROOT / "README.md", "python")) >= 1
 
 
 @pytest.mark.parametrize("page", PAGES, ids=PAGE_NAMES)
