@@ -113,11 +113,17 @@ def test_a_flipped_bit_is_noticed_wherever_it_changes_anything(tmp_path, suffix)
     assert refused >= 0.95 * len(flips)
 
 
-def test_a_damaged_pair_says_so(tmp_path):
+def test_a_damaged_state_says_so_and_equal_weights_make_equal_files_beside_other_states(tmp_path):
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(3, model(1), STATE)
-    torch.save({"step": 4}, tmp_path / "step-3.state.pt")
-    with pytest.raises(UserError, match=r"step-3\.state\.pt: not a readable checkpoint \(damaged: .*not what was written"):
+    files = []
+    for minutes in (1.0, 2.0):
+        checkpoints.save(3, model(1), {"minutes": minutes})
+        files.append([(tmp_path / f"step-3.{suffix}").read_bytes() for suffix in ("safetensors", "state.pt")])
+    (weights, first), (same_weights, second) = files
+    assert weights == same_weights
+    assert first != second
+    (tmp_path / "step-3.state.pt").write_bytes(second[:-9] + b"\0" + second[-8:])
+    with pytest.raises(UserError, match=r"step-3\.state\.pt: not a readable checkpoint \(ValueError: damaged: .*not what was"):
         checkpoints.load(model())
 
 

@@ -14,15 +14,16 @@ from srwm.errors import UserError
 from srwm.files import check_regular
 from srwm.training.weights import content_digest, load_weights, save_weights, write_file
 
-_STATE_DIGEST = "state_digest"
+_MARK = b"srwm-blake2b:"
+_COMMENT_LENGTH = len(_MARK) + 32
 
 
 class Checkpoints:
     """The newest checkpoint of a run: `step-<n>.safetensors` and `step-<n>.state.pt`.
 
     The weights are written first, then the state; only a complete pair counts, and only then is the older pair removed. So a
-    process that is killed, or a disk that is full, at any moment leaves the last complete pair. The file of the weights holds
-    the digests of both.
+    process that is killed, or a disk that is full, at any moment leaves the last complete pair. Each file holds a digest of its
+    content, that of the state as the comment of its zip archive; files of earlier versions have none.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,8 +42,8 @@ class Checkpoints:
         """
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        content = buffer.getvalue()
-        save_weights(self._weights(step), model, {"step": step, _STATE_DIGEST: content_digest(content)})
+        content = _with_digest(buffer.getvalue())
+        save_weights(self._weights(step), model, {"step": step})
         write_file(self._state(step), content)
         self._remove_all_but(step)
 
@@ -74,12 +75,12 @@ class Checkpoints:
         check_regular(path)
         try:
             content = path.read_bytes()
+            if not _is_intact(content):
+                raise ValueError("damaged: its content is not what was written")
             state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except Exception as error:  # what a damaged file makes of the instructions in it is anything
             raise UserError(f"{path}: not a readable checkpoint ({_described(error)})") from error
-        metadata = load_weights(self._weights(step), model)
-        if metadata.get(_STATE_DIGEST, content_digest(content)) != content_digest(content):
-            raise UserError(f"{path}: not a readable checkpoint (damaged: its content is not what was written)")
+        load_weights(self._weights(step), model)
         return state
 
     def _remove_all_but(self, step: int) -> None:
@@ -115,6 +116,18 @@ def reading_state(folder: Path, *passing: type[Exception]) -> Iterator[None]:
         raise
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{folder}: not the state of such a run ({_described(error)})") from error
+
+
+def _with_digest(archive: bytes) -> bytes:
+    """A zip archive without a comment, as `torch.save` writes it, with its digest as the comment."""
+    content = archive[:-2] + _COMMENT_LENGTH.to_bytes(2, "little")
+    return content + _MARK + content_digest(content).encode()
+
+
+def _is_intact(content: bytes) -> bool:
+    """Whether the digest of an archive is that of its content; an archive without one passes."""
+    archive, comment = content[:-_COMMENT_LENGTH], content[-_COMMENT_LENGTH:]
+    return not comment.startswith(_MARK) or comment[len(_MARK) :] == content_digest(archive).encode()
 
 
 def _described(error: Exception) -> str:

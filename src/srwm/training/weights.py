@@ -43,14 +43,10 @@ def save_weights(path: Path, model: nn.Module, metadata: dict[str, int | str], d
     write_file(path, safetensors.torch.save(tensors, {_KEY: json.dumps(content, ensure_ascii=False)}))
 
 
-def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
+def load_weights(path: Path, model: nn.Module) -> None:
     """Put the weights of a safetensors file into `model`.
 
-    Returns:
-        The metadata of the file.
-
-    Raises:
-        UserError: the file is missing, damaged, or does not fit the model.
+    Raises UserError where the file is missing, damaged, or does not fit the model.
     """
     tensors = read_weights(path)
     try:
@@ -58,7 +54,6 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
         model.load_state_dict(tensors)
     except (RuntimeError, TypeError) as error:
         raise UserError(f"{path}: the weights do not fit this model ({error})") from error
-    return read_metadata(path)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
