@@ -21,19 +21,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PANELS = 3
-"""Of single tasks, side by side."""
+"""Panels in a row."""
 _POINTS = 25
-"""Of a run in a comparison, at most."""
+"""Points of a run, at most."""
 _POINTS_OF_SEVERAL = 10
-"""The same where there are several tasks, each of which has fewer episodes."""
+"""The same where there are several tasks."""
 _LABELS = {"frames": "frames", "minutes": "minutes", "cpu_minutes": "minutes of processor time"}
-"""Of an axis, by the column of metrics."""
+"""Labels of the axes by column of the metrics."""
 
 
 def draw_learning_curve(folder: Path) -> Path:
-    """Draw the return of each task over frames and minutes into `learning_curve.png`; returns its path.
+    """Draw the return of each task over frames and minutes, of CPU time where the run has a budget in CPU time.
 
-    Minutes are of processor time where the budget of the run is.
+    Args:
+        folder: Run folder.
+
+    Returns:
+        The path of the figure, `learning_curve.png` in the run folder.
     """
     from matplotlib.figure import Figure
 
@@ -58,11 +62,16 @@ def draw_learning_curve(folder: Path) -> Path:
 def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, processor_time: bool = False) -> None:
     """Draw the mean return over the tasks of runs, over frames and over minutes: a color for each group.
 
-    A run has 25 points at most, each the mean over the episodes of equally many rows of its metrics, up to one, of which the
-    last says where it lies. Where there are several tasks there are 10 points at most, of the normalized score if every run's
-    tasks have one, and each task has a panel besides, over frames, where a point is the mean return over those rows. Minutes
-    are of processor time if `processor_time` or where every run's budget is in it, else of wall time. Raises UserError where a
-    folder is not a run or no episode has ended in it, and as `check_figure`.
+    A run has at most 25 points, each the mean over equally many rows of its metrics, drawn at the last of them. With several
+    tasks it has at most 10 points, of the normalized score if every run's tasks have one, and each task has a panel of its own.
+
+    Args:
+        groups: Run folders by the label of their group.
+        path: Of the figure.
+        processor_time: Minutes are of CPU time, as where every run has a budget in CPU time; otherwise of wall-clock time.
+
+    Raises:
+        UserError: a folder is not a run, no episode has ended in it, or see `check_figure`.
     """
     from matplotlib.figure import Figure
 
@@ -104,7 +113,7 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
 def _axes_of_comparison(
     figure: "Figure", tasks: Sequence[str], labels: Sequence[str]
 ) -> tuple["Axes", "Axes", dict[str, "Axes"]]:
-    """Those over frames and over minutes, side by side, and below them a panel for each task where there are several."""
+    """Axes over frames and over minutes, and below them one for each of several tasks."""
     single = tasks if len(tasks) > 1 else []
     panel_rows = -(-len(single) // _PANELS)
     figure.set_size_inches(10, 4 + 2.5 * panel_rows + 0.2 * (len(labels) // _columns(labels)))
@@ -128,12 +137,12 @@ def _tasks(rows: Iterable[dict[str, float]]) -> list[str]:
 
 
 def _columns(labels: Sequence[str]) -> int:
-    """Of a legend as wide as the figure."""
+    """Columns of a legend as wide as the figure."""
     return max(1, min(6, 120 // (8 + max(map(len, labels), default=0))))
 
 
 def _normalized(rows: list[dict[str, float]], config: EnvConfig) -> NDArray[np.float64]:
-    """The normalized score of each row, the mean over the tasks; of none where a task has none or is not in the rows."""
+    """The normalized score of each row, the mean over the tasks; empty where a task has no range or no row."""
     if any(f"return_{task}" not in row for row in rows for task in config.names):
         return np.empty(0)
     found = normalize({task: np.array([row[f"return_{task}"] for row in rows]) for task in config.names}, config)

@@ -1,4 +1,4 @@
-"""Named configurations, and the cores that can take each other's place in them."""
+"""Named configurations, and the cores that can replace theirs."""
 
 from dataclasses import replace
 
@@ -159,14 +159,22 @@ CORES: dict[str, str] = {
     "sr_delta": "a self-referential matrix that drives a fast-weight memory",
     "deltanet": "fast weights by the delta rule",
     "linear_transformer": "fast weights by addition",
-    "recurrent_delta": "fast weights whose controller sees the last answer",
+    "recurrent_delta": "fast weights whose controller reads their last output",
     "lstm": "one layer, of twice the width",
     "none": "no memory: the heads read features and reward",
 }
 
 
 def with_core(config: TrainConfig, name: str) -> TrainConfig:
-    """The configuration with another core of `CORES`, in the published proportions. Raises KeyError for an unknown name."""
+    """The configuration with another core, in the published proportions.
+
+    Args:
+        config: Of a preset.
+        name: One of `CORES`.
+
+    Raises:
+        KeyError: an unknown name.
+    """
     if name not in CORES:
         raise KeyError(name)
     stack, width = config.agent.stack, config.agent.features + 1
