@@ -9,7 +9,7 @@ from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.episodes import PoolConfig
 from srwm.fewshot.models.config import ModelConfig
-from srwm.fewshot.protocols.options import OPTIONS, ProtocolOptions
+from srwm.fewshot.protocol_options import OPTIONS, ProtocolOptions
 from srwm.training.budget import Budget
 from srwm.training.configuration import config_from_dict
 from srwm.training.ranges import Above, AtLeast, Finite, HalfOpen, Seed

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from srwm.cli import main
 from srwm.errors import UserError
 from srwm.fewshot.evaluation.evaluate import episode_logits
+from srwm.fewshot.protocol_options import OPTIONS, ProtocolOptions
 from srwm.fewshot.protocols.base import Losses, accuracy_of
 from srwm.fewshot.protocols.delayed import DelayedConfig
-from srwm.fewshot.protocols.options import OPTIONS, ProtocolOptions
 from srwm.fewshot.protocols.registry import PROTOCOLS, check_config, read_config, with_second
 from srwm.fewshot.protocols.sequential import SequentialConfig
 from srwm.fewshot.protocols.synchronous import Synchronous

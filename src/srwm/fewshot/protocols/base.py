@@ -17,7 +17,7 @@ from srwm.fewshot.evaluation.evaluate import Accuracy
 from srwm.fewshot.images import standardize
 from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.factory import build_model
-from srwm.fewshot.protocols.options import OPTIONS, ProtocolOptions
+from srwm.fewshot.protocol_options import OPTIONS, ProtocolOptions
 
 Sets: TypeAlias = Sequence[ImageClasses]
 """The data sets of a protocol, all of the same split."""

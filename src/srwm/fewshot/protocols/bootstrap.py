@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape
+from srwm.fewshot.protocol_options import ProtocolOptions
 from srwm.fewshot.protocols.base import Losses, accuracy_of
-from srwm.fewshot.protocols.options import ProtocolOptions
 from srwm.fewshot.protocols.synchronous import Synchronous
 from srwm.nn import State, leaves
 from srwm.training.ranges import AtLeast

@@ -18,8 +18,8 @@ from srwm.fewshot.evaluation.evaluate import Accuracy, embed_all
 from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.inputs import NO_LABEL
 from srwm.fewshot.models.sequence import FewShotModel
+from srwm.fewshot.protocol_options import ProtocolOptions
 from srwm.fewshot.protocols.base import Evaluation, Losses, Protocol, Sets, accuracy_of
-from srwm.fewshot.protocols.options import ProtocolOptions
 from srwm.training.modes import evaluation_mode
 from srwm.training.ranges import HalfOpen
 
