@@ -162,3 +162,15 @@ def test_a_final_observation_that_is_not_finite_is_named(endless, config) -> Non
     actor = Actor(Agent(config.agent, env.spec), env, 7, torch.Generator().manual_seed(0))
     with pytest.raises(NotFiniteError, match="observations"):
         actor.unroll()
+
+
+def test_final_values_wait_with_their_unrolls(endless, config) -> None:
+    agent = Agent(config.agent, endless().spec)
+    with build(agent, endless(), overlap=False) as rollout:
+        rollout.take(1)
+        state = rollout.get_state()
+        waiting = rollout.take(3)
+        rollout.set_state(state)
+        restored = rollout.take(3)
+    assert waiting.final_values.any()
+    assert (restored.final_values == waiting.final_values).all()

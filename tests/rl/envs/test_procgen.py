@@ -64,7 +64,7 @@ def test_no_reset_is_lost():
             if step:
                 by_hand.act(random.integers(15, size=4))
             reward, seen, first = by_hand.observe()
-            assert_equal_frames((seen["rgb"].transpose(0, 3, 1, 2), reward, first), frame)
+            assert_equal_frames((seen["rgb"].transpose(0, 3, 1, 2), reward, first), frame.arrays)
             returns, lengths = returns + reward, lengths + (step > 0)
             for row in np.flatnonzero(first * (step > 0)):
                 ended.append((returns[row], lengths[row]))
