@@ -49,7 +49,7 @@ class Options:
     ways: tuple[int, ...] = (5, 20)
     """classes in an episode"""
     tta_passes: int = 1
-    """readings of each episode, as of a `FewShotLearner`"""
+    """number of test-time-augmented passes, as of a `FewShotLearner`"""
     episodes: int = 10_000
     """episodes of each test"""
     seed: int = 1

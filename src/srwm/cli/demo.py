@@ -123,7 +123,8 @@ def _draw(model: FewShotModel, letters: ImageClasses, accuracy: Accuracy, option
     draw_episode(trace, options.figure, title)
     return (
         f"Picture: {options.figure} shows one episode and the matrix of block {trace.layer}, head {trace.head}.\n"
-        f"Of its |W - W_0|^2, {outputs:.1f} % is in the output columns y, {addresses:.1f} % in the query and key columns"
+        f"Of its |W - W_0|^2, {outputs:.1f} % is in the output columns y,\n"
+        f"{addresses:.1f} % in the query and key columns q and k"
     )
 
 

@@ -18,8 +18,8 @@ class NotFittedError(ValueError, AttributeError):
 
 
 def not_fitted(name: str) -> Exception:
-    """What an estimator raises that was shown nothing yet: the NotFittedError of scikit-learn, else the one of this module."""
-    message = f"This {name} instance is not fitted yet: show it labeled images first, by learn or fit."
+    """The error of an estimator that has learned nothing: NotFittedError of scikit-learn, else the one of this module."""
+    message = f"This {name} instance is not fitted yet: call learn or fit with labeled images first."
     try:
         from sklearn.exceptions import NotFittedError as ScikitNotFittedError
     except ImportError:
@@ -42,7 +42,7 @@ class Classifier:
         return {name: getattr(self, name) for name in self._parameter_names()}
 
     def set_params(self, **params: Any) -> Self:
-        """Change arguments of `__init__`; they count from the next `fit`. Raises ValueError for a name that is none."""
+        """Change arguments of `__init__`; they count from the next `fit`. Raises ValueError for an unknown name."""
         names = self._parameter_names()
         for name in params:
             if name not in names:
@@ -52,7 +52,7 @@ class Classifier:
         return self
 
     def score(self, X: object, y: object, sample_weight: NDArray[np.float64] | None = None) -> float:
-        """Share of the images of which the label is predicted. Raises ValueError for labels that do not fit."""
+        """Accuracy: the share of images whose label is predicted. Raises ValueError for labels that do not fit."""
         labels, predicted = read_labels(y), self.predict(X)
         if len(labels) != len(predicted):
             raise ValueError(f"labels: expected one per image, {len(predicted)}, got {len(labels)}")

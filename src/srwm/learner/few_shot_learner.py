@@ -20,7 +20,7 @@ _LEARNING = Lock()
 
 
 class FewShotLearner(Classifier):
-    """Shown labeled images, it names others; all that it learns, its memory writes into itself while it reads them.
+    """A few-shot classifier: it learns classes from labeled images by changing the state of its memory, not its weights.
 
     Images are arrays, tensors, PIL images, or lists of them of any sizes: (H, W), (n, H, W), (n, C, H, W), or rows
     (n, C * H * W) of a table; uint8, bool, or floating in [0, 1]. Labels are texts, numbers or bools, of as many classes as
@@ -37,13 +37,16 @@ class FewShotLearner(Classifier):
         tta_passes: int = 1,
         random_state: int = 0,
     ) -> None:
-        """Take the settings; nothing is read before images are shown.
+        """Keep the settings; the model is loaded when images are learned.
 
-        model: what `srwm.load_model` takes, or a model, of which a copy is used. preprocess: what each image goes
-        through, `srwm.data.drawings.ink.normalize_ink` or nothing; `auto` does what the model was trained with. tta_passes: how
-        often the labeled images of a call are read, as they come and then in random orders (by `random_state`), each time with
-        all images seen through the next of `srwm.fewshot.evaluation.tta.views`; the predictions are averaged, and cost up to as
-        many times the time.
+        Args:
+            model: What `srwm.load_model` takes, or a model, of which a copy is used.
+            preprocess: What each image goes through, `srwm.data.drawings.ink.normalize_ink` (`ink`) or nothing (`none`);
+                `auto` does what the model was trained with.
+            tta_passes: Number of test-time-augmented passes over the labeled images of a call: as they come, then in random
+                orders, each with all images seen through the next of `srwm.fewshot.evaluation.tta.views`. Predictions are
+                averaged, and cost up to as many times the time.
+            random_state: The seed of the random orders, 0 to 2**32 - 1.
         """
         self.model = model
         self.preprocess = preprocess
@@ -60,22 +63,41 @@ class FewShotLearner(Classifier):
         random_state: int = 0,
         **hub: Unpack[HubOptions],
     ) -> Self:
-        """A learner with a model that is read now; `name` and `hub` as in `srwm.load_model`, which may raise."""
+        """A learner whose model is loaded at once.
+
+        Args:
+            name: The model, as `srwm.load_model` takes it.
+            preprocess: As in `FewShotLearner`.
+            tta_passes: As in `FewShotLearner`.
+            random_state: As in `FewShotLearner`.
+            **hub: Options for the Hugging Face Hub, as in `srwm.load_model`.
+
+        Raises:
+            UserError: The model cannot be loaded.
+        """
         model = load_model(name, **hub)
         learner = cls(model if hub else name, preprocess, tta_passes, random_state)
         learner._state = learner._fresh(model)
         return learner
 
     def learn(self, images: object, labels: object) -> Self:
-        """Read labeled images, one or more, in the order given, on top of all that was read before.
+        """Learn labeled images, in the order given, in addition to all that was learned before.
 
-        Raises ValueError for images or labels that do not fit, or more classes than the model has ways, and then stays as it
-        was; UserError where the model cannot be loaded.
+        Args:
+            images: One or more images.
+            labels: One label for each.
+
+        Returns:
+            The learner itself.
+
+        Raises:
+            ValueError: Images or labels do not fit, or there are more classes than the model has ways; nothing has changed.
+            UserError: The model cannot be loaded.
         """
         return self.partial_fit(images, labels)
 
     def forget(self) -> Self:
-        """Be as if nothing had been shown; the model stays."""
+        """Forget all that was learned; the model stays."""
         with _LEARNING:
             self._state = None if self._state is None else self._state.forgotten()
         return self
@@ -98,13 +120,20 @@ class FewShotLearner(Classifier):
         return self
 
     def predict(self, X: object) -> Labels:
-        """The most probable label of each image, (n,), of the type that the labels had.
+        """The most probable label of each image.
 
-        Raises NotFittedError (of scikit-learn, if that is installed) before anything was learned, ValueError for images that
-        do not fit.
+        Args:
+            X: One or more images.
+
+        Returns:
+            Labels (n,), of the type that the labels had.
+
+        Raises:
+            NotFittedError: Nothing was learned; scikit-learn's exception, if that is installed.
+            ValueError: Images do not fit.
         """
-        memory = self._learned()
-        labels: Labels = memory.classes[memory.probabilities(X).argmax(1)]
+        learned = self._learned()
+        labels: Labels = learned.classes[learned.probabilities(X).argmax(1)]
         return labels
 
     def predict_proba(self, X: object) -> NDArray[np.float64]:
@@ -114,13 +143,28 @@ class FewShotLearner(Classifier):
     def save(self, path: str | Path) -> None:
         """Write what was learned, not the model, to one safetensors file; no pickle.
 
-        Raises NotFittedError before anything was learned, UserError where the file cannot be written, ValueError for labels
-        that are neither texts nor numbers nor bools.
+        Args:
+            path: The file; a link, a pipe or a device is refused.
+
+        Raises:
+            NotFittedError: Nothing was learned.
+            UserError: The file cannot be written.
+            ValueError: Labels are neither texts nor numbers nor bools.
         """
         save_state(Path(path), self._learned())
 
     def load(self, path: str | Path) -> Self:
-        """Know what was saved, and nothing else. Raises UserError where the file is corrupt or another model learned it."""
+        """Replace all that was learned by what was saved.
+
+        Args:
+            path: A file that `save` wrote.
+
+        Returns:
+            The learner itself.
+
+        Raises:
+            UserError: The file is corrupt, or another model learned it.
+        """
         with _LEARNING:
             fresh = self._fresh() if self._state is None else self._state.forgotten()
             self._state = load_state(Path(path), fresh)
@@ -161,10 +205,10 @@ class FewShotLearner(Classifier):
         return self._state is not None and self._state.labels is not None
 
     def _learned(self) -> LearnerState:
-        memory = self._state
-        if memory is None or memory.labels is None:
+        state = self._state
+        if state is None or state.labels is None:
             raise not_fitted(type(self).__name__)
-        return memory
+        return state
 
     def _fresh(self, model: FewShotModel | None = None) -> LearnerState:
         if self.preprocess not in ("auto", "ink", "none"):
