@@ -226,7 +226,7 @@ def test_a_folder_that_is_no_run_is_told(tmp_path, capsys) -> None:
 
 
 def test_no_other_command_plays_in_the_environments_of_training(tmp_path, monkeypatch) -> None:
-    """With equal seeds; nor does the second process of another training."""
+    """With equal seeds; nor do the random actions of its own chance, or the second process of another training."""
     pytest.importorskip("popgym", exc_type=ImportError)
     from srwm.rl.envs.gymnasium import LocalEnv
 
@@ -245,5 +245,5 @@ def test_no_other_command_plays_in_the_environments_of_training(tmp_path, monkey
     monkeypatch.setattr("srwm.cli.rl.train_run", lambda *_, **__: True)
     assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--seed", "0"]) == 0
     training, *others = seeds
-    assert len(others) == 3
+    assert len(others) == 4
     assert not any(training & other for other in others)
