@@ -62,7 +62,7 @@ def draw_learning_rates(rates: Mapping[int, NDArray[np.float32]], episodes: int,
         for axes in panels[-1]:
             axes.set(xlabel="labeled example", xlim=(0.5, None))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-        legend_below(figure, lines)
+        legend_below(figure, lines, most=5)
         figure.savefig(path)
 
 

@@ -69,17 +69,18 @@ def show_change(axes: Axes, shift: NDArray[np.float32], limit: float) -> Any:
     return drawn
 
 
-def legend_below(figure: Figure, lines: Mapping[str, Any], title: str | None = None) -> None:
+def legend_below(figure: Figure, lines: Mapping[str, Any], title: str | None = None, most: int = 2) -> None:
     """A legend below the panels of a figure, in as many columns as fit into its width; longer texts are wrapped.
 
     Args:
         figure: a figure with constrained layout.
         lines: what is drawn, by its text.
         title: the title of the legend.
+        most: the largest number of columns.
     """
     room = figure.bbox.width - 20
     texts = list(lines)
-    for columns in range(min(len(lines), 4), 0, -1):
+    for columns in range(min(len(lines), most), 0, -1):
         legend = figure.legend(list(lines.values()), texts, loc="outside lower center", ncols=columns, title=title)
         width = legend.get_window_extent().width
         if width <= room:
