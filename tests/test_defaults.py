@@ -25,13 +25,13 @@ from srwm import FewShotLearner, load_model
 from srwm.data import ImageClasses
 from srwm.data.drawings.glyphs import GlyphDrawer
 from srwm.fewshot.augment import AugmentationConfig, augment
-from srwm.fewshot.build import build_model
+from srwm.fewshot.models.factory import build_model
 from srwm.fewshot.config import BootstrapConfig, PoolConfig, TrainConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.episodes import EpisodeSampler, EpisodeShape, PooledSampler
 from srwm.fewshot.evaluation.baselines import evaluate_baselines
 from srwm.fewshot.evaluation.evaluate import evaluate
-from srwm.fewshot.models.sequence import ModelConfig
+from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.training.loop import train
 from srwm.nn import StackConfig
 from srwm.training.checkpoint import read_weights
