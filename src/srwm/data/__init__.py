@@ -1,6 +1,5 @@
 """Images and their splits as arrays; knows nothing of models."""
 
 from srwm.data.images import ImageClasses, Split, with_rotations
-from srwm.errors import UserError
 
-__all__ = ["ImageClasses", "Split", "UserError", "with_rotations"]
+__all__ = ["ImageClasses", "Split", "with_rotations"]
