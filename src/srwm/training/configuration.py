@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from srwm.errors import UserError
-from srwm.training.ranges import SEED, Range, ranges_of
+from srwm.ranges import SEED, Range, ranges_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from srwm.nn import StackConfig
-from srwm.training.ranges import AtLeast
+from srwm.ranges import AtLeast
 from srwm.vision import DropoutType
 
 
