@@ -3,10 +3,10 @@ import pytest
 
 pytest.importorskip("gymnasium", reason="the extra srwm[rl] is not installed")
 
-from gymnasium import spaces  # noqa: E402
+from gymnasium import spaces
 
-from srwm.errors import UserError  # noqa: E402
-from srwm.rl.envs.spaces import actions_of, observations_of  # noqa: E402
+from srwm.errors import UserError
+from srwm.rl.envs.spaces import actions_of, observations_of
 
 
 @pytest.mark.parametrize(
