@@ -1,5 +1,6 @@
 """A mistake is told in one line: the argument, what was wanted, what came."""
 
+import math
 import re
 from collections.abc import Callable
 
@@ -142,6 +143,11 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
         (lambda: Stack(StackConfig(carry="unroll")), "unroll_length: expected a number exactly if carry is 'unroll', got None"),
         (lambda: Stack(StackConfig(unroll_length=3)), "unroll_length: expected a number exactly if carry is 'unroll', got 3"),
         (lambda: Stack(StackConfig(carry="unroll", unroll_length=0)), "unroll_length: expected 1 or more, got 0"),
+        (lambda: Stack(StackConfig(d_model=0)), "d_model: expected 1 or more, got 0"),
+        (lambda: Stack(StackConfig(num_heads=0)), "num_heads: expected 1 or more, got 0"),
+        (lambda: Stack(StackConfig(core="lstm", residual="none", d_input=0)), "d_input: expected 1 or more, got 0"),
+        (lambda: Stack(StackConfig(dropout=1.5)), "dropout: expected a number from 0 to 1, got 1.5"),
+        (lambda: Stack(StackConfig(dropout=math.nan)), "dropout: expected a number from 0 to 1, got nan"),
         (lambda: Stack(StackConfig(num_layers=-1)), "num_layers: expected 0 or more, got -1"),
         (lambda: Stack(StackConfig(d_input=9)), "d_input: expected d_model = 256 for core 'srwm' with residual 'norm', got 9"),
         (

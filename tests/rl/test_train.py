@@ -23,7 +23,7 @@ from srwm.nn import StackConfig, map_state
 from srwm.rl.agent import AgentConfig
 from srwm.rl.chance import Chance
 from srwm.rl.config import OptimizerConfig, PPOConfig
-from srwm.rl.envs import EnvCrashError
+from srwm.rl.envs import EnvConfig, EnvCrashError, ProcgenConfig
 from srwm.rl.progress import mean_returns
 from srwm.rl.train import WEIGHTS, train
 from srwm.training.checkpoint import Checkpoints
@@ -234,8 +234,13 @@ def test_a_run_begun_otherwise_is_not_continued(env, config, tmp_path) -> None:
         ({"reward_clip": -1.0}, "reward_clip"),
         ({"seed": -1}, "seed"),
         ({"seed": 2**63}, "seed"),
-        ({"agent": AgentConfig(features=0)}, "agent: features"),
-        ({"agent": AgentConfig(frames_at_once=0)}, "agent: frames_at_once"),
+        ({"agent": AgentConfig(features=0)}, "agent.features: expected 1 or more, got 0"),
+        ({"agent": AgentConfig(frames_at_once=0)}, "agent.frames_at_once"),
+        ({"env": EnvConfig(num_envs=0)}, "env.num_envs: expected 1 or more, got 0"),
+        ({"env": EnvConfig(workers=-1)}, "env.workers: expected 0 or more, got -1"),
+        ({"env": EnvConfig(procgen=ProcgenConfig(threads=0))}, "env.procgen.threads: expected a number from 1 below"),
+        ({"agent": AgentConfig(channels=(16, 0))}, r"agent.channels: expected 1 or more, got \(16, 0\)"),
+        ({"agent": AgentConfig(stack=StackConfig(dropout=1.5))}, "agent.stack.dropout: expected a number from 0 to 1, got 1.5"),
         ({"entropy_cost": math.nan}, "entropy_cost: expected a number, got nan"),
         (
             {"agent": AgentConfig(stack=StackConfig(core_options={"query_init_std": math.nan}))},
@@ -248,7 +253,7 @@ def test_a_run_begun_otherwise_is_not_continued(env, config, tmp_path) -> None:
         ({"algorithm": "ppo", "batch_size": 2}, "minibatches"),
         ({"optimizer": OptimizerConfig(name="sgd")}, "optimizer.name"),
         ({"agent": AgentConfig(stack=StackConfig(core="lsmt"))}, "core"),
-        ({"agent": AgentConfig(stack=StackConfig(d_model=-8, num_heads=2))}, "agent: .*negative"),
+        ({"agent": AgentConfig(stack=StackConfig(d_model=-8, num_heads=2))}, "agent.stack.d_model: expected 1 or more, got -8"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(env, config, tmp_path, change, message) -> None:

@@ -26,9 +26,9 @@ from srwm.fewshot.report import check_evaluation, score_baselines, score_run
 from srwm.fewshot.training.loop import train as train_run
 from srwm.fewshot.training.run_data import check_fingerprint
 from srwm.nn import StackConfig
+from srwm.ranges import AtLeast
 from srwm.training.configuration import check_values
 from srwm.training.distributed import is_rank_zero, shutdown
-from srwm.training.ranges import AtLeast
 
 _ACCURACY: dict[Split, str] = {
     "train": "accuracy on the classes for training",

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from srwm.data.draws import normal, uniform
-from srwm.training.ranges import AtLeast, HalfOpen
+from srwm.ranges import AtLeast, HalfOpen
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from srwm.ranges import Above, AtLeast
 from srwm.training.modes import float32_defaults
-from srwm.training.ranges import Above, AtLeast
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.episodes import PoolConfig
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.protocol_options import OPTIONS, ProtocolOptions
+from srwm.ranges import Above, AtLeast, Finite, HalfOpen, Seed
 from srwm.training.budget import Budget
 from srwm.training.configuration import config_from_dict
-from srwm.training.ranges import Above, AtLeast, Finite, HalfOpen, Seed
 from srwm.training.schedule import ScheduleName
 
 T = TypeVar("T", bound=ProtocolOptions)

@@ -9,7 +9,7 @@ from torch import Tensor
 from srwm.data import ImageClasses
 from srwm.data.draws import uniform
 from srwm.errors import UserError
-from srwm.training.ranges import AtLeast, Between
+from srwm.ranges import AtLeast, Between
 
 
 @dataclass(frozen=True)

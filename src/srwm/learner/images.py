@@ -128,7 +128,7 @@ def _numbers(values: object, config: ModelConfig) -> Tensor:
     with np.errstate(over="ignore"):
         made = values.astype(np.float32) if values.dtype.kind in "biuf" else None
     if made is None or not np.isfinite(made).all():
-        raise ValueError(f"images: expected numbers that are finite in float32, got {_described(values)}")
+        raise ValueError(f"images: expected numbers that are finite in float32, got {_describe(values)}")
     return torch.from_numpy(made)
 
 
@@ -168,7 +168,7 @@ def _in_unit_range(pixels: Array) -> Tensor:
     if pixels.dtype in (np.bool_, np.uint8):
         return torch.from_numpy(pixels.astype(np.float32)) / (1 if pixels.dtype == np.bool_ else 255)
     if pixels.dtype.kind != "f" or not np.isfinite(pixels).all() or (pixels.size and (pixels.min() < 0 or pixels.max() > 1)):
-        raise ValueError(f"images: expected uint8, bool, or floating from 0 to 1, got {_described(pixels)}")
+        raise ValueError(f"images: expected uint8, bool, or floating from 0 to 1, got {_describe(pixels)}")
     return torch.from_numpy(pixels.astype(np.float32))
 
 
@@ -182,7 +182,7 @@ def _resized(images: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(images, (height, width), mode="bilinear", antialias=True)
 
 
-def _described(values: Array) -> str:
+def _describe(values: Array) -> str:
     if values.dtype.kind not in "biuf" or not values.size:
         return str(values.dtype)
     return f"{values.dtype} from {values.min():g} to {values.max():g}"

@@ -1,7 +1,9 @@
 """The configuration from which a stack of blocks is built."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
+
+from srwm.ranges import AtLeast, Between
 
 Residual = Literal["norm", "input", "none"]
 Carry = Literal["always", "never", "unroll"]
@@ -15,19 +17,19 @@ class StackConfig:
     core: str = "srwm"
     """Name of the core in `srwm.nn.CORES`."""
 
-    d_model: int = 256
+    d_model: Annotated[int, AtLeast(1)] = 256
     """Width of the residual path and of the output."""
 
-    num_heads: int = 16
+    num_heads: Annotated[int, AtLeast(1)] = 16
     """Heads of a core with matrices; the LSTM and the core without memory have none."""
 
-    num_layers: int = 2
+    num_layers: Annotated[int, AtLeast(0)] = 2
     """Number of blocks."""
 
-    ff_factor: int = 4
+    ff_factor: Annotated[int, AtLeast(0)] = 4
     """Width of the feed-forward sub-layer in units of d_model; 0 leaves the sub-layer out."""
 
-    dropout: float = 0.0
+    dropout: Annotated[float, Between(0, 1)] = 0.0
     """Dropout on the core's output and within the feed-forward sub-layer."""
 
     residual: Residual = "norm"
@@ -42,10 +44,10 @@ class StackConfig:
     carry: Carry = "always"
     """Whether memory lives on from step to step: `always`, `never` (fresh before each step, the ablation), or `unroll`."""
 
-    unroll_length: int | None = None
+    unroll_length: Annotated[int, AtLeast(1)] | None = None
     """For `carry="unroll"`: after how many steps the memory is fresh again; the count is part of the state."""
 
-    d_input: int | None = None
+    d_input: Annotated[int, AtLeast(1)] | None = None
     """Width of the input where it is not d_model; a core that can change the width (the LSTM) takes it, without residual."""
 
     backend: str = "auto"

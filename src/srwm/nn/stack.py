@@ -14,6 +14,7 @@ from srwm.nn.layer import Core, Layer
 from srwm.nn.registry import build_core
 from srwm.nn.state import Shape, State, reset
 from srwm.ops.backend import check_backend
+from srwm.ranges import check_ranges
 
 
 class Block(Layer):
@@ -78,8 +79,8 @@ class Stack(Layer):
     """
 
     def __init__(self, config: StackConfig) -> None:
-        super().__init__(config.d_model, config.d_input)
         _check(config)
+        super().__init__(config.d_model, config.d_input)
         self.config = config
         first, rest = config, replace(config, d_input=None)
         self.blocks = nn.ModuleList(
@@ -148,14 +149,11 @@ def _check(config: StackConfig) -> None:
     check_backend(config.backend)  # a core without operations does not check it
     if config.carry not in get_args(Carry):
         raise ValueError(f"carry: expected one of {', '.join(get_args(Carry))}, got {config.carry!r}")
-    check_whole(num_layers=config.num_layers, ff_factor=config.ff_factor)
-    if config.unroll_length is not None:
-        check_whole(unroll_length=config.unroll_length)
+    sizes = {name: getattr(config, name) for name in ("d_model", "num_heads", "num_layers", "ff_factor")}
+    optional = {name: getattr(config, name) for name in ("unroll_length", "d_input") if getattr(config, name) is not None}
+    check_whole(**sizes, **optional)
+    check_ranges(config)
     if (config.carry == "unroll") != (config.unroll_length is not None):
         raise ValueError(f"unroll_length: expected a number exactly if carry is 'unroll', got {config.unroll_length}")
-    if config.unroll_length is not None and config.unroll_length < 1:
-        raise ValueError(f"unroll_length: expected 1 or more, got {config.unroll_length}")
-    if config.num_layers < 0:
-        raise ValueError(f"num_layers: expected 0 or more, got {config.num_layers}")
     if config.num_layers == 0 and config.d_input not in (None, config.d_model):
         raise ValueError(f"num_layers: expected 1 or more, so that d_input = {config.d_input} becomes d_model, got 0")

@@ -1,12 +1,13 @@
 """The agent: frames -> stem -> features and last reward -> core -> policy and value."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from srwm.nn import CORES, Stack, StackConfig, State, detach
+from srwm.ranges import AtLeast, check_ranges
 from srwm.rl.envs import EnvSpec
 from srwm.vision import ImpalaResNet
 
@@ -15,9 +16,9 @@ from srwm.vision import ImpalaResNet
 class AgentConfig:
     """An agent; shapes of frames and actions come from the environments."""
 
-    channels: tuple[int, ...] = (16, 32, 32)
+    channels: tuple[Annotated[int, AtLeast(1)], ...] = (16, 32, 32)
     """channels of the image stem's stages; unused where observations are vectors"""
-    features: int = 256
+    features: Annotated[int, AtLeast(1)] = 256
     """features of a frame: width of the image stem's last layer, and of both layers of the stem for vectors"""
     stack: StackConfig = field(
         default_factory=lambda: StackConfig(
@@ -29,7 +30,7 @@ class AgentConfig:
     """ablation: no gradient from step to step, so query, key and learning-rate columns get none"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """arithmetic of the stem; core and heads are in float32"""
-    frames_at_once: int = 128
+    frames_at_once: Annotated[int, AtLeast(1)] = 128
     """frames in one pass through the stem"""
 
 
@@ -46,9 +47,7 @@ class Agent(nn.Module):
 
     def __init__(self, config: AgentConfig, spec: EnvSpec) -> None:
         super().__init__()
-        for name, count in {"features": config.features, "frames_at_once": config.frames_at_once}.items():
-            if count < 1:
-                raise ValueError(f"{name}: expected 1 or more, got {count}")
+        check_ranges(config)
         self.config = config
         self.spec = spec
         self.stem = _stem(config, spec)

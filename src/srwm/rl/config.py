@@ -5,10 +5,10 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
+from srwm.ranges import Above, AtLeast, Between, Seed
 from srwm.rl.agent import AgentConfig
 from srwm.rl.envs import EnvConfig
 from srwm.training.budget import Budget
-from srwm.training.ranges import Above, AtLeast, Between, Seed
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class Checkpoints:
                 raise ValueError("damaged: its content is not what was written")
             state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except Exception as error:  # what a damaged file makes of the instructions in it is anything
-            raise UserError(f"{path}: not a readable checkpoint ({_described(error)})") from error
+            raise UserError(f"{path}: not a readable checkpoint ({_describe(error)})") from error
         load_weights(self._weights(step), model)
         return state
 
@@ -115,7 +115,7 @@ def reading_state(folder: Path, *passing: type[Exception]) -> Iterator[None]:
     except passing:
         raise
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{folder}: not the state of such a run ({_described(error)})") from error
+        raise UserError(f"{folder}: not the state of such a run ({_describe(error)})") from error
 
 
 def _with_digest(archive: bytes) -> bytes:
@@ -130,5 +130,5 @@ def _is_intact(content: bytes) -> bool:
     return not comment.startswith(_MARK) or comment[len(_MARK) :] == content_digest(archive).encode()
 
 
-def _described(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".removesuffix(": ")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from srwm.errors import UserError
-from srwm.training.ranges import SEED, Range, ranges_of
+from srwm.ranges import SEED, Range, check_range, ranges_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -119,17 +119,21 @@ def _check_numbers(entry: Entry) -> None:
     for name, value in _numbers(entry):
         if isinstance(value, float) and math.isnan(value):
             raise UserError(f"{name}: expected a number, got {entry.value}")
-        for limits in entry.ranges:
-            if value is not None and not limits.holds(value):
-                raise UserError(f"{name}: expected {limits}, got {entry.value}")
+    try:
+        check_range(_shown_name(entry), entry.value, entry.ranges)
+    except ValueError as error:
+        raise UserError(error) from error
 
 
 def _numbers(entry: Entry) -> list[tuple[str, Any]]:
     """What an entry holds, each with its name: itself, the parts of a tuple, or the items of a dict."""
     if isinstance(entry.value, dict):
         return [(f"{entry.name}.{name}", value) for name, value in entry.value.items()]
-    name = entry.name.removesuffix("_")  # a field that would be a keyword of Python
-    return [(name, value) for value in (entry.value if isinstance(entry.value, tuple) else (entry.value,))]
+    return [(_shown_name(entry), value) for value in (entry.value if isinstance(entry.value, tuple) else (entry.value,))]
+
+
+def _shown_name(entry: Entry) -> str:
+    return entry.name.removesuffix("_")  # a field that would be a keyword of Python
 
 
 def _with_present_names(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:

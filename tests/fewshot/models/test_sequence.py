@@ -130,6 +130,9 @@ def test_mask_and_resets_reach_the_memory(model: FewShotModel) -> None:
             lambda m: FewShotModel(ModelConfig(image_shape=(1, 8, 8))),
             "image_shape: expected (C, H, W) with H and W of 16 or more",
         ),
+        (lambda m: FewShotModel(ModelConfig(stem_channels=0)), "stem_channels: expected 1 or more, got 0"),
+        (lambda m: FewShotModel(ModelConfig(stem_dropout=-0.5)), "stem_dropout: expected a number from 0 to 1, got -0.5"),
+        (lambda m: FewShotModel(ModelConfig(image_shape=(0, 28, 28))), "image_shape: expected 1 or more, got (0, 28, 28)"),
         (lambda m: FewShotModel(ModelConfig(input="tokens")), "input: expected paper or balanced, got 'tokens'"),
         (
             lambda m: FewShotModel(ModelConfig(input_projection=False)),
@@ -144,5 +147,5 @@ def test_a_mistake_is_told_in_one_line(call: Callable[[FewShotModel], object], m
 
 
 def test_an_impossible_size_of_a_stored_configuration_is_told() -> None:
-    with pytest.raises(UserError, match=r"model: .*negative"):
+    with pytest.raises(UserError, match="model: n_way: expected 2 or more, got -1"):
         build_model(ModelConfig(n_way=-1))

@@ -2,7 +2,6 @@
 
 import os
 import stat
-from pathlib import Path
 from typing import BinaryIO
 
 
@@ -26,9 +25,3 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
-
-
-def read_regular(path: Path) -> bytes:
-    """The content of a regular file. Raises as `open_regular`."""
-    with open_regular(path) as file:
-        return file.read()

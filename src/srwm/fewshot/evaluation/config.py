@@ -5,7 +5,7 @@ from typing import Annotated
 
 from srwm.data import Split
 from srwm.data.splits import DatasetName
-from srwm.training.ranges import AtLeast, Seed
+from srwm.ranges import AtLeast, Seed
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from srwm.training.ranges import AtLeast, Seed
+from srwm.ranges import AtLeast, Seed
 
 
 @dataclass(frozen=True)

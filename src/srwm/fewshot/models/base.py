@@ -11,6 +11,7 @@ from srwm.fewshot.models.inputs import NO_LABEL
 from srwm.fewshot.models.metadata import ModelMetadata
 from srwm.nn import State
 from srwm.ops.checks import check_flags
+from srwm.ranges import check_ranges
 from srwm.vision import Conv4, ResNet12
 
 
@@ -28,6 +29,7 @@ class EpisodeModel(nn.Module, ABC):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        check_ranges(config)
         self.config = config
         self.metadata = ModelMetadata()
         self.stem, self.num_features = _stem(config)
@@ -167,9 +169,6 @@ def _stem(config: ModelConfig) -> tuple[Conv4 | ResNet12 | nn.Flatten, int]:
         return nn.Flatten(), prod(config.image_shape)
     if len(config.image_shape) != 3 or min(config.image_shape[1:]) < 16:
         raise ValueError(f"image_shape: expected (C, H, W) with H and W of 16 or more, got {config.image_shape}")
-    channels = (config.stem_channels,) if isinstance(config.stem_channels, int) else config.stem_channels
-    if min(channels) < 1:
-        raise ValueError(f"stem_channels: expected 1 or more, got {config.stem_channels}")
     in_channels, height, width = config.image_shape
     stem: Conv4 | ResNet12
     if config.stem == "conv4":

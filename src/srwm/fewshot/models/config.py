@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from srwm.nn import StackConfig
-from srwm.training.ranges import AtLeast
+from srwm.ranges import AtLeast, Between
 from srwm.vision import DropoutType
 
 
@@ -12,7 +12,7 @@ from srwm.vision import DropoutType
 class ModelConfig:
     """A few-shot model: stem, input and what learns."""
 
-    image_shape: tuple[int, ...] = (1, 28, 28)
+    image_shape: tuple[Annotated[int, AtLeast(1)], ...] = (1, 28, 28)
     """Shape of one image, (C, H, W); any shape where there is no stem."""
 
     n_way: Annotated[int, AtLeast(2)] = 5
@@ -21,10 +21,10 @@ class ModelConfig:
     stem: Literal["conv4", "resnet12", "none"] = "conv4"
     """What embeds an image; `none` takes its pixels as features."""
 
-    stem_channels: int | tuple[int, int, int, int] = 64
+    stem_channels: Annotated[int | tuple[int, int, int, int], AtLeast(1)] = 64
     """Channels of Conv-4, or of the four blocks of ResNet-12."""
 
-    stem_dropout: float = 0.0
+    stem_dropout: Annotated[float, Between(0, 1)] = 0.0
     """Dropout in the stem."""
 
     stem_dropout_type: DropoutType = "base"

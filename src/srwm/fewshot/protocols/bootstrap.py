@@ -13,7 +13,7 @@ from srwm.fewshot.protocol_options import ProtocolOptions
 from srwm.fewshot.protocols.base import Losses, accuracy_of
 from srwm.fewshot.protocols.synchronous import Synchronous
 from srwm.nn import State, leaves
-from srwm.training.ranges import AtLeast
+from srwm.ranges import AtLeast
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from srwm.fewshot.models.inputs import NO_LABEL
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.fewshot.protocol_options import ProtocolOptions
 from srwm.fewshot.protocols.base import Evaluation, Losses, Protocol, Sets, accuracy_of
+from srwm.ranges import HalfOpen
 from srwm.training.modes import evaluation_mode
-from srwm.training.ranges import HalfOpen
 
 _STREAMS_AT_ONCE = 128
 

@@ -13,7 +13,7 @@ from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Sampler, Step
 from srwm.fewshot.protocols.base import Sets
 from srwm.fewshot.protocols.delayed import Delayed, DelayedConfig, Streams, StreamSampler
-from srwm.training.ranges import AtLeast
+from srwm.ranges import AtLeast
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,16 @@
 """The configuration of environments, and how they are built from it."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from srwm.errors import UserError
+from srwm.ranges import AtLeast
 from srwm.rl.envs.interface import VectorEnv
 from srwm.rl.envs.procgen import ProcgenConfig, ProcgenEnv
 from srwm.rl.envs.vector import RoundRobin
-from srwm.training.configuration import NO_OUTCOME
+from srwm.training.configuration import NO_OUTCOME, check_values
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,11 @@ class EnvConfig:
     """where the tasks come from"""
     names: tuple[str, ...] = ("bigfish", "fruitbot", "maze", "leaper", "plunder", "starpilot")
     """ProcGen games; or gymnasium ids, also of POPGym and MiniGrid, and `module:id` for those that a module registers"""
-    num_envs: int = 48
+    num_envs: Annotated[int, AtLeast(1)] = 48
     """number of environments, at least one for each task"""
     procgen: ProcgenConfig = field(default_factory=ProcgenConfig)
     """levels of the ProcGen games"""
-    workers: int = field(default=0, metadata=NO_OUTCOME)
+    workers: Annotated[int, AtLeast(0)] = field(default=0, metadata=NO_OUTCOME)
     """processes that step gymnasium environments; 0: this process"""
 
 
@@ -38,8 +39,9 @@ def build_env(config: EnvConfig, seed: int, resumed_at: int = 0) -> VectorEnv:
             other episodes then than at the start.
 
     Raises:
-        UserError: a package is missing, a task is unknown, or tasks differ in their EnvSpec.
+        UserError: a number is out of its range, a package is missing, a task is unknown, or tasks differ in their EnvSpec.
     """
+    check_values(config)
     names = config.names
     if not names or len(set(names)) < len(names):
         raise UserError(f"names: expected one or more different tasks, got {names}")
@@ -66,8 +68,6 @@ def _gymnasium(config: EnvConfig, seed: int | tuple[int, int]) -> VectorEnv:
         from srwm.rl.envs.remote import RemoteEnv
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is not installed: pip install 'srwm[rl]'") from error
-    if config.workers < 0:
-        raise UserError(f"workers: expected 0 or more, got {config.workers}")
     names = [config.names[row % len(config.names)] for row in range(config.num_envs)]
     seeds = _seeds(seed, config.num_envs)
     if config.workers == 0:

@@ -10,15 +10,16 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srwm.errors import UserError
+from srwm.ranges import HalfOpen
 from srwm.rl.envs.interface import EnvSpec, Frame
 from srwm.rl.envs.vector import SteppedEnv, pack, unpack
-from srwm.training.configuration import NO_OUTCOME
+from srwm.training.configuration import NO_OUTCOME, check_values
 
 GAMES = (
     *("bigfish", "bossfight", "caveflyer", "chaser", "climber", "coinrun", "dodgeball", "fruitbot"),
@@ -41,11 +42,11 @@ class ProcgenConfig:
 
     distribution_mode: Literal["easy", "hard", "extreme", "memory"] = "easy"
     """distribution of the levels; extreme and memory exist for some games only"""
-    num_levels: int = 200
+    num_levels: Annotated[int, HalfOpen(0, 2**31)] = 200
     """number of levels, drawn with equal probability; 0: all 2^31 - 1"""
-    start_level: int = 0
+    start_level: Annotated[int, HalfOpen(0, 2**31)] = 0
     """number of the first level; unused where num_levels is 0"""
-    threads: int = field(default=1, metadata=NO_OUTCOME)
+    threads: Annotated[int, HalfOpen(1, 2**31)] = field(default=1, metadata=NO_OUTCOME)
     """threads that step the environments of one game; the games step at the same time"""
 
 
@@ -132,17 +133,12 @@ def _channels_first(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _check(game: str, num_envs: int, config: ProcgenConfig) -> None:
+    check_values(config)
     games = _GAMES_OF_MODE[config.distribution_mode]
     if game not in games:
         raise UserError(f"no ProcGen game {game!r} with {config.distribution_mode} levels, only {', '.join(games)}")
-    for name, value, least in [
-        ("num_envs", num_envs, 1),
-        ("num_levels", config.num_levels, 0),
-        ("start_level", config.start_level, 0),
-        ("threads", config.threads, 1),
-    ]:
-        if not least <= value < 2**31:
-            raise UserError(f"{name}: expected {least} ... 2^31 - 1, got {value}")
+    if not 1 <= num_envs < 2**31:
+        raise UserError(f"num_envs: expected {HalfOpen(1, 2**31)}, got {num_envs}")
 
 
 class _Library(Protocol):

@@ -19,8 +19,8 @@ from srwm.fewshot.protocols.delayed import DelayedConfig
 from srwm.fewshot.protocols.registry import PROTOCOLS, check_config, read_config, with_second
 from srwm.fewshot.protocols.sequential import SequentialConfig
 from srwm.fewshot.protocols.synchronous import Synchronous
+from srwm.ranges import HalfOpen
 from srwm.training.configuration import config_from_dict
-from srwm.training.ranges import HalfOpen
 
 
 @pytest.fixture

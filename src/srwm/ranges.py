@@ -1,8 +1,11 @@
 """Ranges of numbers, as annotations of a configuration's fields: `lr: Annotated[float, Above(0)] = 1e-3`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class Range:
@@ -68,7 +71,7 @@ class HalfOpen(Range):
         return self.low <= value < self.high
 
     def __str__(self) -> str:
-        return f"a number from {self.low} below {'2**63' if self.high == 2**63 else self.high}"
+        return f"a number from {self.low} below {_POWERS.get(self.high, self.high)}"
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class Finite(Range):
         return "a finite number"
 
 
+_POWERS: dict[float, str] = {2**exponent: f"2**{exponent}" for exponent in (31, 63)}
+
 SEED = HalfOpen(0, 2**63)
 """What `torch.Generator` and numpy both take as a seed."""
 Seed: TypeAlias = Annotated[int, SEED]
@@ -94,3 +99,30 @@ def ranges_of(hint: Any) -> Iterator[Range]:
         yield from (each for each in hint.__metadata__ if isinstance(each, Range))
     for inner in get_args(hint):
         yield from ranges_of(inner)
+
+
+def check_range(name: str, value: Any, ranges: Iterable[Range]) -> None:
+    """Check a number, or each number of a tuple; None is in every range.
+
+    Args:
+        name: what an error names.
+        value: the number or numbers.
+        ranges: what each must hold to.
+
+    Raises:
+        ValueError: a number is NaN or out of a range.
+    """
+    for limits in ranges:
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None and not limits.holds(number):
+                raise ValueError(f"{name}: expected {limits}, got {value}")
+
+
+def check_ranges(config: "DataclassInstance") -> None:
+    """Check the numbers of a configuration's own fields.
+
+    Raises:
+        ValueError: a number is NaN or out of the range at its field; the message names the field.
+    """
+    for name, hint in get_type_hints(type(config), include_extras=True).items():
+        check_range(name, getattr(config, name), ranges_of(hint))

@@ -7,8 +7,8 @@ import pytest
 import tyro
 
 from srwm.errors import UserError
+from srwm.ranges import Above, AtLeast, Between, Finite, HalfOpen, Seed
 from srwm.training.configuration import check_values
-from srwm.training.ranges import Above, AtLeast, Between, Finite, HalfOpen, Seed
 
 
 @dataclass(frozen=True)
