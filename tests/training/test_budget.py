@@ -17,7 +17,4 @@ def test_a_budget_ends_with_what_comes_first():
 
 def test_a_budget_names_its_limits() -> None:
     assert str(Budget(steps=12_000, minutes=0.5)) == "12,000 steps or 0.5 minutes"
-    assert (
-        str(Budget(frames=5, cpu_minutes=30, patience=3))
-        == "5 frames or 30 processor minutes or 3 validations without a new best"
-    )
+    assert str(Budget(frames=5, cpu_minutes=30, patience=3)) == "5 frames or 30 CPU minutes or 3 validations without a new best"

@@ -26,7 +26,7 @@ _POINTS = 25
 """Points of a run, at most."""
 _POINTS_OF_SEVERAL = 10
 """The same where there are several tasks."""
-_LABELS = {"frames": "frames", "minutes": "minutes", "cpu_minutes": "minutes of processor time"}
+_LABELS = {"frames": "frames", "minutes": "minutes", "cpu_minutes": "minutes of CPU time"}
 """Labels of the axes by column of the metrics."""
 
 

@@ -16,7 +16,7 @@ class Budget:
     minutes: float | None = None
     """wall time"""
     cpu_minutes: float | None = None
-    """processor time, all threads of a process added up"""
+    """CPU time, all threads of a process added up"""
     patience: int | None = None
     """validations without a new best"""
 
@@ -36,7 +36,7 @@ class Budget:
             "steps": self.steps,
             "frames": self.frames,
             "minutes": self.minutes,
-            "processor minutes": self.cpu_minutes,
+            "CPU minutes": self.cpu_minutes,
             "validations without a new best": self.patience,
         }
         return " or ".join(f"{limit:,} {unit}" for unit, limit in limits.items() if limit is not None)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class Times(Protocol):
-    """Wall and processor time of a run so far, over all of its sessions."""
+    """Wall and CPU time of a run so far, over all of its sessions."""
 
     seconds: float
     cpu_seconds: float

@@ -20,7 +20,7 @@ class Progress:
     seconds: float = 0.0
     """wall time of training so far, over all of its sessions"""
     cpu_seconds: float = 0.0
-    """processor time of training so far, all threads of the process added up"""
+    """CPU time of training so far, all threads of the process added up"""
     best: float = -1.0
     """best validation accuracy so far"""
     validations_since_best: int = 0

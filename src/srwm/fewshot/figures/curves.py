@@ -26,14 +26,14 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
     """Draw accuracy and loss over minutes of training into a picture: a color for each run, chance marked.
 
     The axis of accuracy is one of log odds, on which 98 and 99 % are about as far apart as 68 and 80 %.
-    Minutes are of processor time where the budget of every run is, of wall time elsewhere. A run that is named twice is drawn
+    Minutes are of CPU time where the budget of every run is, of wall time elsewhere. A run that is named twice is drawn
     once. Thin lines are training, points are validations with their 95 % intervals. Raises UserError where a folder is not a
     run, or its metrics have no such columns, and as `check_figure`.
     """
     check_figure(path)
     folders = list({folder.resolve(): folder for folder in folders}.values())
     configs = [read_config(folder) for folder in folders]
-    over, unit = ("cpu_minutes", "processor minutes") if all(c.cpu_minutes for c in configs) else ("minutes", "minutes")
+    over, unit = ("cpu_minutes", "CPU minutes") if all(c.cpu_minutes for c in configs) else ("minutes", "minutes")
     ways = sorted({config.validation_ways or config.model.n_way for config in configs})
     with figure_style():
         figure = Figure(figsize=(12, 5.4 + 0.15 * len(folders)), layout="constrained")
