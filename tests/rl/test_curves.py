@@ -120,7 +120,7 @@ def test_minutes_are_of_processor_time_where_asked_for_or_where_the_budget_is_in
     draw_comparison({"run": [tmp_path / "run"]}, tmp_path / "curves.png", processor_time=chosen)
     axes = figures[0].axes[1]
     assert axes.lines[0].get_xdata().tolist() == [3 if of_processor else 7]
-    assert axes.get_xlabel() == ("minutes of processor time" if of_processor else "minutes")
+    assert axes.get_xlabel() == ("minutes of CPU time" if of_processor else "minutes")
 
 
 @pytest.mark.parametrize("name", ["frames", "minutes", "episodes"])

@@ -1,4 +1,4 @@
-"""gymnasium environments: their spaces as an agent reads and writes them, stepped in this process."""
+"""gymnasium environments in this process, and the conversion of their observation and action spaces."""
 
 import traceback
 import warnings
@@ -39,9 +39,17 @@ class Actions:
 
 
 def observations_of(space: spaces.Space[Any], name: str) -> Observations:
-    """uint8 images (H, W), (H, W, C) or (C, H, W) of 1, 3 or 4 channels become (C, H, W) uint8.
+    """The conversion of the observations of a space.
 
-    All else becomes one float32 vector: values as they are, discrete parts one-hot. A Dict with an `image` is read as that.
+    uint8 images (H, W), (H, W, C) or (C, H, W) of 1, 3 or 4 channels become (C, H, W) uint8. All other observations become one
+    float32 vector, in which discrete parts are one-hot. Of a Dict with an `image`, only the image is used.
+
+    Args:
+        space: the observation space.
+        name: the task, for messages.
+
+    Returns:
+        Shape, dtype and conversion.
 
     Raises:
         UserError: the space has no fixed size.
@@ -64,10 +72,17 @@ def observations_of(space: spaces.Space[Any], name: str) -> Observations:
 
 
 def actions_of(space: spaces.Space[Any], name: str) -> Actions:
-    """Discrete actions by number, those of a MultiDiscrete by the number of their combination.
+    """The conversion of action numbers to actions of a space: Discrete, or MultiDiscrete by the number of the combination.
+
+    Args:
+        space: the action space.
+        name: the task, for messages.
+
+    Returns:
+        Number of actions and conversion.
 
     Raises:
-        UserError: another space.
+        UserError: it is another kind of space.
     """
     if isinstance(space, spaces.Discrete):
         start = int(space.start)
@@ -104,7 +119,7 @@ def _checked_image(space: spaces.Box, seen: Any) -> NDArray[np.uint8]:
 
 
 def _check_observation(space: spaces.Space[Any], seen: Any) -> None:
-    """Raise ValueError where an observation has not the shape of its space, or is not made of real numbers in its range."""
+    """Raise ValueError if an observation does not have the shape of its space, or real numbers in its range."""
     if isinstance(space, spaces.Dict):
         for name, part in space.spaces.items():
             _check_observation(part, seen[name])
@@ -130,16 +145,26 @@ def _scalar(name: str, value: Any) -> float:
 
 
 def symbols_of(space: spaces.Dict, name: str) -> Observations:
-    """The `image` (H, W, 3) of objects, colors and states as a float32 vector, one-hot: (H, W, their numbers), flattened.
+    """The conversion of MiniGrid observations.
 
-    The mission, a text, is not seen; a warning says so where episodes differ in it.
+    The `image` (H, W, 3) of objects, colors and states becomes a float32 vector: one-hot (H, W, number of symbols), flattened.
+    The mission, a text, is not part of it; a warning says so if episodes differ in their missions.
+
+    Args:
+        space: the observation space.
+        name: the task, for messages.
+
+    Returns:
+        Shape, dtype and conversion.
     """
     from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
     from minigrid.core.mission import MissionSpace
 
     image, mission = cast(spaces.Box, space["image"]), space["mission"]
     if isinstance(mission, MissionSpace) and mission.ordered_placeholders:
-        warnings.warn(f"{name}: its episodes differ in their mission, a text that agents are not shown", stacklevel=2)
+        warnings.warn(
+            f"{name}: its episodes differ in their mission, a text that is not part of the agent's observation", stacklevel=2
+        )
     sizes = [len(OBJECT_TO_IDX), len(COLOR_TO_IDX), len(STATE_TO_IDX)]
     values = np.concatenate([np.arange(size) for size in sizes])
     channel = np.repeat(np.arange(3), sizes)
@@ -152,14 +177,15 @@ def symbols_of(space: spaces.Dict, name: str) -> Observations:
 
 
 class LocalEnv(SteppedEnv):
-    """One environment per id, stepped one after the other when they are observed. Ids: `CartPole-v1`, `module:Name-v0`.
+    """gymnasium environments in this process, stepped one after the other when they are observed.
 
-    Each has its own seed, used once, so it does not depend on the others. Observations of MiniGrid are its symbols, one-hot.
-    Where a POPGym task needs it, the previous action follows the observation (one-hot, zeros at the first step of an episode).
+    Each environment has its own seed, so it does not depend on the others. Observations of MiniGrid are one-hot symbols. For
+    POPGym tasks that need it, the previous action is appended to the observation (one-hot, zeros at the first step of an
+    episode).
 
     Args:
-        names: Task of each environment.
-        seeds: One for each environment.
+        names: task of each environment, such as `CartPole-v1` or `module:Name-v0`.
+        seeds: random seed of each environment.
 
     Raises:
         UserError: an id is unknown, actions are not discrete, or the environments differ in their EnvSpec.
@@ -198,12 +224,12 @@ class LocalEnv(SteppedEnv):
         return frame._replace(truncation=Truncation(np.array(list(cut_off)), finals))
 
     def action_names(self) -> tuple[str, ...]:
-        """The names that the environment gives, as MiniGrid and Atari do."""
+        """Names of the actions, if the environment defines them, as MiniGrid and Atari do."""
         return _action_names(self._tasks[0].env.unwrapped, self.spec.num_actions)
 
-    def right_actions(self) -> tuple[int | None, ...]:
-        """Known in POPGym's RepeatFirst and RepeatPrevious."""
-        return tuple(_right_action(task.env.unwrapped) for task in self._tasks)
+    def correct_actions(self) -> tuple[int | None, ...]:
+        """The correct actions, known in POPGym's RepeatFirst and RepeatPrevious."""
+        return tuple(_correct_action(task.env.unwrapped) for task in self._tasks)
 
     def _shut(self) -> None:
         failed = None
@@ -260,7 +286,7 @@ def _action_names(env: Any, count: int) -> tuple[str, ...]:
     return tuple(names) if len(names) == count else ()
 
 
-def _right_action(env: Any) -> int | None:
+def _correct_action(env: Any) -> int | None:
     if not type(env).__module__.startswith("popgym."):
         return None
     from popgym.envs.repeat_first import RepeatFirst
@@ -298,7 +324,7 @@ def _make(name: str) -> gymnasium.Env[Any, Any]:
 
 
 def _missing(error: ModuleNotFoundError, name: str, package: str | None) -> str:
-    """What a task cannot be made without."""
+    """Why a task cannot be created: the missing module."""
     cause = error.__cause__  # gymnasium raises another error, without the module's name
     missing = error.name or (cause.name if isinstance(cause, ImportError) else None)
     module, _, own = name.rpartition(":")
