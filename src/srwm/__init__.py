@@ -1,6 +1,6 @@
 """Self-referential weight matrices for PyTorch: operations, layers, and training code for few-shot learning and RL.
 
-Subpackages are imported when they are first used, so that the program can settle its process before PyTorch starts.
+Subpackages are imported on first use, so that the command line can configure its process before PyTorch is imported.
 """
 
 from importlib import import_module as _import_module

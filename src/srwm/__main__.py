@@ -7,7 +7,7 @@ from types import FrameType
 
 
 def run() -> int:
-    """Run the command line and return its exit status; Ctrl-C while its modules are imported ends it at once, in one line."""
+    """Run the command line and return its exit status. Ctrl-C during the imports ends it at once, with one line."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
     from srwm.cli import main

@@ -1,4 +1,4 @@
-"""The exception for mistakes that the user can mend, and texts that a terminal shows as they are."""
+"""The exception for mistakes that the user can correct, and text that is safe to print on a terminal."""
 
 
 class UserError(Exception):
@@ -12,7 +12,7 @@ class UserError(Exception):
 
 
 def one_line(message: object) -> str:
-    """A message on one line: white space becomes single spaces, and what a terminal would not show is escaped."""
+    """A message on one line: white space becomes single spaces, and characters that a terminal would not show are escaped."""
     return printable(" ".join(str(message).split()))
 
 

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one."""
+"""Atomic writes: a reader never sees a file that is written only in part."""
 
 import errno
 import os
@@ -11,21 +11,41 @@ from srwm.errors import UserError
 
 
 def check_regular(path: Path) -> None:
-    """Raise UserError where something other than a file is at `path`: reading a pipe waits for ever."""
+    """Check that a path, if it exists, is a regular file. Reading a pipe would block forever.
+
+    Args:
+        path: the path.
+
+    Raises:
+        UserError: something other than a file is there.
+    """
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: expected a file, got a folder, pipe or device")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path` as a whole or not at all. Raises as `write_blocks_atomically`."""
+    """Write a file as a whole or not at all.
+
+    Args:
+        path: the file.
+        content: its content.
+
+    Raises:
+        OSError: as `write_blocks_atomically`.
+    """
     write_blocks_atomically(path, [content])
 
 
 def write_blocks_atomically(path: Path, blocks: Iterable[bytes | memoryview]) -> None:
-    """Put blocks, one after the other, at `path` as a whole or not at all: temporary file in the same folder, fsync, rename.
+    """Write blocks, one after the other, as a whole or not at all: temporary file in the same folder, fsync, rename.
 
-    Raises OSError (disk full, no permission, a link, folder or device at `path`...), and what making a block raises; what was
-    at `path` before is then still there.
+    Args:
+        path: the file.
+        blocks: its content, in order.
+
+    Raises:
+        OSError: the disk is full, there is no permission, or a link, folder or device is at `path`. What was at `path` before
+            is still there, also where making a block raises.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise OSError(errno.EINVAL, "a link, folder or device is there, and would be replaced", str(path))
@@ -45,7 +65,12 @@ def write_blocks_atomically(path: Path, blocks: Iterable[bytes | memoryview]) ->
 
 
 def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
-    """Delete the temporary files in `folder` that a killed `write_atomically` left `older_than` seconds ago or earlier."""
+    """Delete temporary files that a killed `write_atomically` left in a folder.
+
+    Args:
+        folder: the folder.
+        older_than: least age in seconds of the files that are deleted.
+    """
     for path in folder.glob(".*.tmp"):
         try:
             if path.is_file() and time.time() - path.stat().st_mtime >= older_than:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Range:
-    """A condition on a number; its text is what an error says is expected."""
+    """A condition on a number. `str(range)` is its description in error messages."""
 
     def holds(self, value: float) -> bool:
         """Whether the number is in the range."""
@@ -18,7 +18,7 @@ class Range:
 
 @dataclass(frozen=True)
 class AtLeast(Range):
-    """From `least` on."""
+    """At least `least`."""
 
     least: float
 

@@ -88,7 +88,7 @@ def test_a_run_is_tested_on_another_data_set_beside_its_own(folder, tmp_path, ca
     assert main(["fewshot", "evaluate", str(run), "--episodes", "5", "--data", f"folder:{folder}"]) == 0
     assert json.loads((run / "test.json").read_text())["episodes"] == 5, "its own data set by its name"
     kept = {name: (run / name).read_text() for name in ("test.json", "baselines.json")}
-    with pytest.warns(UserWarning, match=r"not kept: .*json stays, which is over 5 episodes, and this over 3") as told:
+    with pytest.warns(UserWarning, match=r"not saved: .*json has a result over 5 episodes, this one is over 3") as told:
         assert main(["fewshot", "evaluate", str(run), "--episodes", "3"]) == 0
     assert len(told) == 2
     assert kept == {name: (run / name).read_text() for name in kept}
@@ -145,8 +145,8 @@ def test_the_result_of_an_ensemble_lies_beside_that_of_one_reading(folder, tmp_p
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (TrainConfig(protocol="delayed"), "runs on streams are tested on their own data, and the protocol is 'delayed'"),
-        (TrainConfig(normalize=True), "runs on normalized images are tested on their own data"),
+        (TrainConfig(protocol="delayed"), "runs on streams are tested on their own data set, and the protocol is 'delayed'"),
+        (TrainConfig(normalize=True), "runs on normalized images are tested on their own data set"),
     ],
 )
 def test_a_run_that_knows_its_own_data_alone_is_not_tested_on_another(tmp_path, capsys, config, message):

@@ -1,4 +1,4 @@
-"""`srwm rl`: from a preset to a film."""
+"""`srwm rl`: from a preset to a video."""
 
 import json
 import os
@@ -44,8 +44,8 @@ def test_train_evaluate_watch(tmp_path, capsys) -> None:
     assert -1 <= scores["low"] <= scores["value"] <= scores["high"] <= 1
     assert main(["rl", "curves", str(run), str(run), "--figure", str(tmp_path / "curves.png")]) == 0
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert main(["rl", "watch", str(run), "--film", str(tmp_path / "film.gif"), "--max-frames", "3"]) == 0
-    assert (tmp_path / "film.gif").exists()
+    assert main(["rl", "watch", str(run), "--video", str(tmp_path / "episode.gif"), "--max-frames", "3"]) == 0
+    assert (tmp_path / "episode.gif").exists()
 
 
 def test_the_decay_of_ppo_is_an_option_without_an_underscore(capsys) -> None:
@@ -170,7 +170,7 @@ def test_a_crash_says_whether_there_is_a_checkpoint(tmp_path, capsys, monkeypatc
     monkeypatch.setattr("srwm.cli.rl.measure_chance", lambda config, seed: {})
     assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--checkpoint-every", "1"]) == 1
     told = capsys.readouterr().err
-    assert (f"--resume goes on from update 2 in {run}" in told) == resumed
+    assert (f"--resume continues from update 2 in {run}" in told) == resumed
     assert ("there was no checkpoint yet" in told) != resumed
 
 
@@ -187,8 +187,8 @@ def test_a_crash_while_a_run_is_shown_is_told_in_a_line(tmp_path, capsys, monkey
         raise EnvCrashError("environment 0 has its own traceback")
 
     monkeypatch.setattr(LocalEnv, "_start", crash)
-    film = ["--film", str(tmp_path / "film.gif")] if command == "watch" else []
-    assert main(["rl", command, str(run), *film]) == 1
+    video = ["--video", str(tmp_path / "episode.gif")] if command == "watch" else []
+    assert main(["rl", command, str(run), *video]) == 1
     told = capsys.readouterr().err
     assert "environment 0 has its own traceback" in told
     assert told.endswith("srwm: an environment failed\n")
@@ -202,7 +202,7 @@ def test_scores_of_both_kinds_of_actions_and_a_curve_of_something_else(tmp_path,
         assert main(["rl", "evaluate", str(run), "--episodes", "4", *words]) == 0
         assert json.loads((run / f"{name}.json").read_text())["greedy"] == (not words)
     capsys.readouterr()
-    with pytest.warns(UserWarning, match=r"not kept: .*evaluation\.json stays, which is over 4 episodes, and this over 2"):
+    with pytest.warns(UserWarning, match=r"not saved: .*evaluation\.json has a result over 4 episodes, this one is over 2"):
         assert main(["rl", "evaluate", str(run), "--episodes", "2"]) == 0
     assert "2 episodes per task" in capsys.readouterr().out
     assert json.loads((run / "evaluation.json").read_text())["episodes"] == 4
@@ -240,7 +240,7 @@ def test_no_other_command_plays_in_the_environments_of_training(tmp_path, monkey
     monkeypatch.setattr(LocalEnv, "__init__", remember)
     assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--seed", "1"]) == 0
     assert main(["rl", "evaluate", str(run), "--episodes", "40", "--seed", "1"]) == 0
-    assert main(["rl", "watch", str(run), "--film", str(tmp_path / "film.gif"), "--max-frames", "2", "--seed", "1"]) == 0
+    assert main(["rl", "watch", str(run), "--video", str(tmp_path / "episode.gif"), "--max-frames", "2", "--seed", "1"]) == 0
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr("srwm.cli.rl.train_run", lambda *_, **__: True)
     assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--seed", "0"]) == 0

@@ -153,7 +153,7 @@ def test_a_page_that_is_there_stays(model, folder, tmp_path, beside) -> None:
     """The user's own in a folder without a model, or a card with the user's changes."""
     place = folder if beside else tmp_path
     (place / "README.md").write_text("# My project\n" + ((folder / "README.md").read_text() if beside else ""))
-    with pytest.warns(UserWarning, match=r"README\.md stays as it is; overwrite_card=True replaces it"):
+    with pytest.warns(UserWarning, match=r"README\.md exists and is kept; overwrite_card=True replaces it"):
         save_model(model, place)
     assert (place / "README.md").read_text().startswith("# My project\n")
     assert same(load_model(place), model)
@@ -188,12 +188,12 @@ def test_names_of_the_package_s_checkpoints(model, folder, tmp_path, monkeypatch
     monkeypatch.setattr(pretrained, "files", lambda package: tmp_path)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"^characters: no such folder, and no checkpoint of the package \(there are: none"):
+    with pytest.raises(UserError, match=r"^characters: no such folder or bundled checkpoint \(bundled: none"):
         load_model()
     shutil.copytree(folder, tmp_path / "checkpoints" / "characters")
     assert pretrained.packaged() == {"characters": tmp_path / "checkpoints" / "characters"}
     assert same(load_model(), model)
-    with pytest.raises(UserError, match=r"^letters: .*there are: characters\)"):
+    with pytest.raises(UserError, match=r"^letters: .*bundled: characters\)"):
         load_model("letters")
 
 
@@ -420,7 +420,9 @@ def test_one_flipped_bit_in_the_weights_is_noticed(folder, place) -> None:
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"saved: damaged, config\.json and model\.safetensors are not as they were saved"):
+    with pytest.raises(
+        UserError, match=r"saved: damaged, config\.json and model\.safetensors have changed since they were saved"
+    ):
         load_model(folder)
     drop_digest(folder)
     load_model(folder)  # as files of earlier versions are read

@@ -119,10 +119,10 @@ class Bomb:
         (b"", "not readable"),
         (b"\xff" * 300, "not readable"),
         (pickle.dumps(Bomb()), "not readable"),
-        (safetensors.torch.save({"a": torch.zeros(2)}), "not what a learner"),
-        (safetensors.torch.save({"a": torch.zeros(2)}, {"srwm": "[1]"}), "not what a learner"),
+        (safetensors.torch.save({"a": torch.zeros(2)}), "not saved by a FewShotLearner"),
+        (safetensors.torch.save({"a": torch.zeros(2)}, {"srwm": "[1]"}), "not saved by a FewShotLearner"),
         (safetensors.torch.save({"a": torch.zeros(2)}, {"srwm": "{"}), "not readable"),
-        (safetensors.torch.save({"a": torch.zeros(2)}, {"srwm": '{"format": 1}'}), "not what a learner"),
+        (safetensors.torch.save({"a": torch.zeros(2)}, {"srwm": '{"format": 1}'}), "not saved by a FewShotLearner"),
     ],
     ids=range(7),
 )

@@ -201,5 +201,5 @@ def test_transforms_go_by_the_reference(recurrence: Recurrence) -> None:
     _, slope = torch.func.jvp(loss, values, tuple(map(torch.ones_like, values)))
     torch.testing.assert_close(slope, sum(grad.sum() for grad in wanted), rtol=1e-3, atol=1e-4)
     if library.LIBRARY is not None:
-        with pytest.raises(RuntimeError, match="takes no part in"):
+        with pytest.raises(RuntimeError, match="does not support"):
             torch.func.jvp(lambda *a: loss(*a, backend="native"), values, tuple(map(torch.ones_like, values)))

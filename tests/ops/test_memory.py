@@ -66,7 +66,7 @@ def test_peak_of_a_training_step(native: str) -> None:
 
     def peak_of_training(x, weight, resets):
         with open("/proc/self/clear_refs", "w") as peak:
-            peak.write("5")  # the peak begins anew
+            peak.write("5")  # reset the peak
         before = memory("VmRSS")
         y, shift = ops.srwm(x, weight, resets=resets, backend="native")
         torch.autograd.grad((y, shift), [x, weight], (torch.ones_like(y), torch.ones_like(shift)))

@@ -1,4 +1,4 @@
-"""A film of an episode: one picture per step, of images and of vectors."""
+"""A video of an episode: one picture per step, of images and of vectors."""
 
 import math
 import shutil
@@ -11,31 +11,33 @@ from PIL import Image
 
 from srwm.errors import UserError
 from srwm.rl.agent import Agent
-from srwm.rl.record import record, write_film
+from srwm.rl.record import record, write_video
 from srwm.rl.rollout import frame_tensors
 
 
 @pytest.mark.parametrize("image", [True, False])
 def test_a_film_has_a_picture_for_each_step_of_one_episode(env, config, tmp_path, image) -> None:
     env = type(env)(num_envs=1, length=5, image=image)
-    film = record(Agent(config.agent, env.spec), env)
-    assert len(film.values) == len(film.observations) == len(film.rewards) == 5
-    assert all(len(change) == 2 for change in film.changes)
-    assert film.outcome == f"return {film.rewards[-1]:g}"
-    assert film.changes[0] != film.changes[-1]
-    write_film(film, tmp_path / "film.GIF", "recall")
-    with Image.open(tmp_path / "film.GIF") as picture:
+    recording = record(Agent(config.agent, env.spec), env)
+    assert len(recording.values) == len(recording.observations) == len(recording.rewards) == 5
+    assert all(len(change) == 2 for change in recording.changes)
+    assert recording.outcome == f"return {recording.rewards[-1]:g}"
+    assert recording.changes[0] != recording.changes[-1]
+    write_video(recording, tmp_path / "episode.GIF", "recall")
+    with Image.open(tmp_path / "episode.GIF") as picture:
         assert picture.n_frames == 5
 
 
 def test_a_caption_says_what_was_done_and_what_it_earned(env, config) -> None:
     env = type(env)(num_envs=1, length=3)
-    env.action_names, env.right_actions = lambda: ("red", "blue"), lambda: (1 if env.step[0] == 2 else None,)
+    env.action_names, env.correct_actions = lambda: ("red", "blue"), lambda: (1 if env.step[0] == 2 else None,)
     recording = record(Agent(config.agent, env.spec), env)
     names = [("red", "blue")[action] for action in recording.actions]
     assert recording.caption(0) == f"step 0: action {names[0]}\nreward +0, return so far 0"
     reward = recording.rewards[2]
-    assert recording.caption(2) == f"step 2: action {names[2]}, right answer blue\nreward +{reward:g}, return so far {reward:g}"
+    assert (
+        recording.caption(2) == f"step 2: action {names[2]}, correct action blue\nreward +{reward:g}, return so far {reward:g}"
+    )
 
 
 def test_actions_without_names_have_their_numbers(env, config) -> None:
@@ -46,10 +48,10 @@ def test_actions_without_names_have_their_numbers(env, config) -> None:
 def test_a_film_s_sizes_are_those_of_the_shift(env, config) -> None:
     agent = Agent(config.agent, env.spec)
     env = type(env)(num_envs=1, length=3)
-    film = record(agent, env, max_frames=1)
-    assert film.outcome == "cut off, return 0 so far"
+    recording = record(agent, env, max_frames=1)
+    assert recording.outcome == "cut off, return 0 so far"
     _, _, state = agent(*frame_tensors(type(env)(num_envs=1, length=3).observe(), torch.device("cpu")))
-    assert film.changes == [[pytest.approx(math.sqrt(part.double().square().sum().item())) for part in state]]
+    assert recording.changes == [[pytest.approx(math.sqrt(part.double().square().sum().item())) for part in state]]
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -62,20 +64,20 @@ def test_the_agent_keeps_its_mode(env, config, training) -> None:
 def test_a_film_has_sizes_of_blocks_alone(env, config) -> None:
     """Where unrolls have a length of their own, the state ends with a count of steps."""
     stack = replace(config.agent.stack, carry="unroll", unroll_length=5)
-    film = record(Agent(replace(config.agent, stack=stack), env.spec), env, max_frames=1)
-    assert [len(change) for change in film.changes] == [stack.num_layers]
+    recording = record(Agent(replace(config.agent, stack=stack), env.spec), env, max_frames=1)
+    assert [len(change) for change in recording.changes] == [stack.num_layers]
 
 
 def test_a_film_of_another_kind_is_refused(env, config, tmp_path) -> None:
-    film = record(Agent(config.agent, env.spec), env, max_frames=1)
+    recording = record(Agent(config.agent, env.spec), env, max_frames=1)
     with pytest.raises(UserError, match=r"\.gif, \.mp4"):
-        write_film(film, tmp_path / "film.avi", "recall")
+        write_video(recording, tmp_path / "episode.avi", "recall")
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 def test_a_film_may_be_an_mp4(env, config, tmp_path) -> None:
-    write_film(record(Agent(config.agent, env.spec), env, max_frames=2), tmp_path / "film.mp4", "recall")
-    assert b"ftyp" in (tmp_path / "film.mp4").read_bytes()[:16]
+    write_video(record(Agent(config.agent, env.spec), env, max_frames=2), tmp_path / "episode.mp4", "recall")
+    assert b"ftyp" in (tmp_path / "episode.mp4").read_bytes()[:16]
 
 
 def test_a_film_that_cannot_be_written_is_told(env, config, tmp_path, monkeypatch) -> None:
@@ -83,6 +85,6 @@ def test_a_film_that_cannot_be_written_is_told(env, config, tmp_path, monkeypatc
         raise subprocess.CalledProcessError(1, "ffmpeg")
 
     monkeypatch.setattr("matplotlib.animation.PillowWriter.finish", fail)
-    film = record(Agent(config.agent, env.spec), env, max_frames=1)
-    with pytest.raises(UserError, match=r"cannot write .*film\.gif"):
-        write_film(film, tmp_path / "film.gif", "recall")
+    recording = record(Agent(config.agent, env.spec), env, max_frames=1)
+    with pytest.raises(UserError, match=r"cannot write .*episode\.gif"):
+        write_video(recording, tmp_path / "episode.gif", "recall")

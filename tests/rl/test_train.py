@@ -127,7 +127,7 @@ def test_a_number_that_is_none_ends_the_run_by_name_and_leaves_the_checkpoint(en
     spoil = lambda frame: frame._replace(**{where: getattr(frame, where) * np.nan})  # noqa: E731
     at_step(env, 40, spoil)
     with pytest.raises(
-        UserError, match=rf"update \d: {where}s: .* NaN .*checkpoint, of update \d.*; the environment gave them"
+        UserError, match=rf"update \d: {where}s: .* NaN .*checkpoint, of update \d.*; the environment returned them"
     ):
         train(config, env, tmp_path / "run", accelerator="cpu")
     assert train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")

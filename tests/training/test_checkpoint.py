@@ -70,7 +70,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, files_t
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match=r"cannot save .*step-4\..*: No space left on device; what was saved before is intact"):
+    with pytest.raises(UserError, match=r"cannot save .*step-4\..*: No space left on device; the previous file is intact"):
         checkpoints.save(4, model(2), {"step": 4})
     other = model(0)
     assert checkpoints.load(other) == {"step": 3}

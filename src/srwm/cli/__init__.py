@@ -1,4 +1,4 @@
-"""The command line: one typed command over each laboratory."""
+"""The command line: `srwm demo`, `srwm fewshot ...` and `srwm rl ...`."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from srwm.errors import UserError, one_line
 
 
 class Command(NamedTuple):
-    """A command's one-line help, and where its function lives: imported only when it is called."""
+    """A command's one-line help, and the module and name of its function, imported only when it is called."""
 
     about: str
     module: str
@@ -21,15 +21,19 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo": Command("classify letters from unseen scripts with the bundled model", "srwm.cli.demo", "demo"),
-    "fewshot train": Command("train a few-shot learner, from a preset", "srwm.cli.fewshot", "train"),
-    "fewshot evaluate": Command("accuracy of a trained run, and of baselines", "srwm.cli.fewshot", "evaluate"),
-    "fewshot adaptation": Command("draw how fast several runs adapt to new tasks", "srwm.cli.fewshot", "adaptation"),
-    "fewshot curves": Command("draw the learning curves of several runs into one figure", "srwm.cli.fewshot", "curves"),
-    "fewshot figures": Command("draw a trained run: curves, accuracy per shot, matrices", "srwm.cli.fewshot", "figures"),
-    "rl train": Command("train an agent on one task or many at once, from a preset", "srwm.cli.rl", "train"),
-    "rl evaluate": Command("returns of a trained agent, on training and test levels", "srwm.cli.rl", "evaluate"),
-    "rl watch": Command("write a film of an episode of a trained agent", "srwm.cli.rl", "watch"),
-    "rl curves": Command("draw the returns of several runs into one figure", "srwm.cli.rl", "curves"),
+    "fewshot train": Command("train a few-shot learner from a preset, then test it", "srwm.cli.fewshot", "train"),
+    "fewshot evaluate": Command("measure the accuracy of a trained run, and of baselines", "srwm.cli.fewshot", "evaluate"),
+    "fewshot adaptation": Command(
+        "draw how fast runs with delayed labels adapt to new tasks", "srwm.cli.fewshot", "adaptation"
+    ),
+    "fewshot curves": Command("draw the learning curves of one or more runs", "srwm.cli.fewshot", "curves"),
+    "fewshot figures": Command(
+        "draw a trained run: learning curves, accuracy per shot, weight matrices", "srwm.cli.fewshot", "figures"
+    ),
+    "rl train": Command("train an agent on one or more tasks, from a preset", "srwm.cli.rl", "train"),
+    "rl evaluate": Command("measure the returns of a trained agent, on training and test levels", "srwm.cli.rl", "evaluate"),
+    "rl watch": Command("write a video of one episode of a trained agent", "srwm.cli.rl", "watch"),
+    "rl curves": Command("draw the returns of one or more runs", "srwm.cli.rl", "curves"),
 }
 _EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "tensorboard"), "fewshot") | {
     **dict.fromkeys(("gymnasium", "popgym", "minigrid"), "rl"),
@@ -40,12 +44,12 @@ _EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "te
 def main(arguments: Sequence[str] | None = None, *, when_imported: Callable[[], object] = lambda: None) -> int:
     """Run one command.
 
-    Options that do not parse are explained at more length, and end in SystemExit(2). In `--option=~/path` the ~ is the home
-    folder, as it is in `--option ~/path`, where the shell sees to it.
+    Options that cannot be parsed are explained on stderr, and SystemExit(2) is raised. In `--option=~/path` the ~ is expanded,
+    as the shell does in `--option ~/path`.
 
     Args:
         arguments: the words of the command line; None: those of this process.
-        when_imported: is called before the command, when its modules have been imported.
+        when_imported: called after the command's modules have been imported, before the command runs.
 
     Returns:
         The exit status: 0; 1 after a failure, with one line on stderr; 2 after wrong usage; 130 after Ctrl-C.
@@ -84,7 +88,7 @@ def main(arguments: Sequence[str] | None = None, *, when_imported: Callable[[], 
         if not _is_lost_peer(error):
             raise
         return _fail(
-            "another process of this run has ended, so this one ends too; --resume goes on from the last checkpoint", 1
+            "another process of this run has ended, so this one ends too; --resume continues from the last checkpoint", 1
         )
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
@@ -108,7 +112,7 @@ def _overview(group: str) -> str:
     commands = {name: command for name, command in COMMANDS.items() if name.startswith(group)}
     width = max(map(len, commands))
     rows = "\n".join(f"  srwm {name:<{width}}  {command.about}" for name, command in commands.items())
-    return f"Self-referential weight matrices: a laboratory.\n\n{rows}\n\nEach command explains itself with --help."
+    return f"Self-referential weight matrices for PyTorch: commands.\n\n{rows}\n\nRun a command with --help for its options."
 
 
 def _fail(message: object, code: int) -> int:

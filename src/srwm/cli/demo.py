@@ -34,19 +34,27 @@ class DemoOptions:
     """Test a trained model on letters of unseen scripts, one labeled example of each, and draw one episode."""
 
     model: str = "characters"
-    """a checkpoint of the package, a run folder or a folder with a checkpoint, for images of 28x28 with bright ink"""
+    """name of a bundled checkpoint, a run folder or a folder with a checkpoint; the model must read 28x28 images with bright
+    ink on black"""
     figure: Path = Path("srwm-demo.png")
-    """file of the picture"""
+    """file to write the figure to"""
     episodes: int = 10_000
     """number of test episodes"""
     seed: int = 0
-    """seed of the drawings and of the episodes"""
+    """random seed of the drawings and of the episodes"""
     threads: int | None = None
-    """threads of PyTorch; None: its own choice"""
+    """number of PyTorch threads; None: PyTorch's default"""
 
 
 def demo(arguments: Sequence[str]) -> None:
-    """Test the model and baselines on the same episodes, measure what the memory writes, draw one episode."""
+    """Test the model and baselines on the same episodes, measure which columns the memory writes to, draw one episode.
+
+    Args:
+        arguments: the words of the command line after `srwm demo`.
+
+    Raises:
+        UserError: the model does not fit the demo, or the figure cannot be written.
+    """
     options = tyro.cli(DemoOptions, prog="srwm demo", args=list(arguments))
     check_figure(options.figure)
     check_least(2, episodes=options.episodes)
@@ -88,9 +96,7 @@ def _test(model: FewShotModel, letters: ImageClasses, features: list[Tensor], op
     for name, found in baselines.items():
         print(f"  {name:<42}{found}")
     print(f"  {'this model':<42}{accuracy}")
-    print(
-        f"  95 % intervals over {accuracy.episodes:,} episodes, the same for all rows. Features are those of the model's stem."
-    )
+    print(f"  95 % intervals over {accuracy.episodes:,} episodes, the same for all rows. Features are from the model's stem.")
     return accuracy
 
 
@@ -98,16 +104,16 @@ def _show_written(model: FewShotModel, features: Tensor, episodes: Episodes) -> 
     blocks = written_by_block(model, features, episodes)
     if not blocks:
         return
-    print("\nWhere the matrix is written, as shares of |W - W_0|^2 after the examples:")
+    print("\nWhich columns of the matrix change, as shares of |W - W_0|^2 after the examples:")
     print(f"  {'columns':<10}" + "".join(f"{name:>9}" for name in COLUMNS) + f"{'|W - W_0| / |W_0|':>21}")
     for found in blocks:
         shares = "".join(f"{100 * share:7.1f} %" for share in found.shares.values())
         print(f"  block {found.block:<4}{shares}{100 * found.change:19.1f} %")
-    print("  y makes the output, q and k address the matrix, beta sets its learning rates.")
+    print("  y gives the output, q and k the query and the key, beta the learning rates.")
 
 
 def _draw(model: FewShotModel, letters: ImageClasses, accuracy: Accuracy, options: DemoOptions) -> str:
-    """Draw one episode, and say what the picture shows."""
+    """Draw one episode, and describe what the figure shows."""
     generator = torch.Generator().manual_seed(options.seed)
     episode = draw_episodes(torch.from_numpy(letters.offsets), _SHAPE, 1, generator)
     trace = trace_episode(model, letters, episode)

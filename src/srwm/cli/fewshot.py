@@ -48,13 +48,13 @@ class TrainOptions:
     resume: bool = False
     """continue from the last checkpoint of the run folder"""
     data_dir: Path | None = None
-    """folder of the data sets; None: SRWM_DATA, else the cache, into which data sets are downloaded"""
+    """folder of the data sets; None: the environment variable SRWM_DATA, else the cache, into which data sets are downloaded"""
     test_episodes: Annotated[int, AtLeast(2)] = 10_000
-    """episodes of the test after training"""
+    """number of test episodes after training"""
     threads: Annotated[int, AtLeast(1)] | None = None
-    """threads of PyTorch; None: PyTorch's default"""
+    """number of PyTorch threads; None: PyTorch's default"""
     accelerator: str = "auto"
-    """device, in Lightning Fabric's terms: cpu, cuda, mps, auto"""
+    """device to train on, as Lightning Fabric names it: cpu, cuda, mps or auto"""
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class EvaluateOptions:
     baselines: bool = True
     """also evaluate nearest neighbors and prototypes on the same episodes"""
     data_dir: Path | None = None
-    """folder of the data sets; None: SRWM_DATA, else the cache, into which data sets are downloaded"""
+    """folder of the data sets; None: the environment variable SRWM_DATA, else the cache, into which data sets are downloaded"""
     threads: Annotated[int, AtLeast(1)] | None = None
-    """threads of PyTorch; None: PyTorch's default"""
+    """number of PyTorch threads; None: PyTorch's default"""
 
 
 @dataclass(frozen=True)
@@ -82,33 +82,41 @@ class FiguresOptions:
     figures: Annotated[FiguresConfig, tyro.conf.arg(name="")] = field(default_factory=FiguresConfig)
     """what the figures show"""
     data_dir: Path | None = None
-    """folder of the data set; None: SRWM_DATA, else the cache, into which data sets are downloaded"""
+    """folder of the data set; None: the environment variable SRWM_DATA, else the cache, into which data sets are downloaded"""
     threads: Annotated[int, AtLeast(1)] | None = None
-    """threads of PyTorch; None: PyTorch's default"""
+    """number of PyTorch threads; None: PyTorch's default"""
 
 
 @dataclass(frozen=True)
 class AdaptationOptions:
-    """Draw the accuracy over the positions of the test streams of several runs with delayed labels."""
+    """Draw the accuracy at each position of the test streams, for runs with delayed labels."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """run folders, trained on the same data and tested by `srwm fewshot train` or `srwm fewshot evaluate`"""
     figure: Path = Path("adaptation.png")
-    """file of the figure"""
+    """file to write the figure to"""
 
 
 @dataclass(frozen=True)
 class CurvesOptions:
-    """Draw accuracy and loss of several runs over minutes of training."""
+    """Draw accuracy and loss of one or more runs over minutes of training."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """run folders of `srwm fewshot train`; the legend has their names"""
     figure: Path = Path("learning-curves.png")
-    """file of the figure"""
+    """file to write the figure to"""
 
 
 def train(arguments: Sequence[str]) -> None:
-    """Train from a preset, then test."""
+    """Train from a preset, then test.
+
+    Args:
+        arguments: the words of the command line after `srwm fewshot train`.
+
+    Raises:
+        UserError: as `srwm.fewshot.training.loop.train`.
+        SystemExit: wrong usage, or help was printed.
+    """
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: srwm fewshot train PRESET [options]; srwm fewshot train PRESET --help lists them\n\npresets:")
         print("\n".join(f"  {name}: {about}" for name, (about, _) in PRESETS.items()))
@@ -136,11 +144,11 @@ def train(arguments: Sequence[str]) -> None:
     check_config(config, with_second(splits, second))
     if config.pool != options.config.pool and config.sampler == "pooled":
         pool = f"{config.pool.classes} classes of {config.pool.images_per_class} images"
-        print(f"srwm: the pool of a step is {pool}; the data has no more", file=sys.stderr)
+        print(f"srwm: the pool of a step is reduced to {pool}; the data has no more", file=sys.stderr)
     ended = train_run(config, splits, options.run, second_splits=second, resume=options.resume, accelerator=options.accelerator)
     shutdown()
     if not ended:
-        print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
+        print(f"srwm: stopped; the same command with --resume continues from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)
     if not is_rank_zero():
         return
@@ -167,7 +175,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     if not options.baselines or not protocol_of(config).has_queries:
         return
     shape = validation_shape(config)
-    print(f"on the same episodes, {shape.n_way}-way {shape.k_shot}-shot, features of the run's own stem:")
+    print(f"on the same episodes, {shape.n_way}-way {shape.k_shot}-shot, with features from the run's stem:")
     print(f"  {'chance':<42}{100 / shape.n_way:5.2f} %")
     baselines = score_baselines(options.run, sets[0][evaluation.split], evaluation, tested.features)
     for name, found in baselines.items():
@@ -190,7 +198,7 @@ def figures(arguments: Sequence[str]) -> None:
         print(path, flush=True)
         drawn.append(path.name)
     if not protocol_of(config).has_queries:
-        print(f"left out, since a stream has no queries: all others; srwm fewshot adaptation {options.run} draws adaptation")
+        print(f"left out, since streams have no queries: all others; srwm fewshot adaptation {options.run} draws adaptation")
     elif not set(MATRIX_FIGURES) & set(drawn):
         kind = f"core {config.model.stack.core!r}" if config.model.head == "memory" else f"head {config.model.head!r}"
         print(f"left out, since a model with {kind} has no self-referential matrix: {', '.join(MATRIX_FIGURES)}")
@@ -217,7 +225,7 @@ def curves(arguments: Sequence[str]) -> None:
 
 
 def _with_protocol(config: TrainConfig, words: Sequence[str]) -> TrainConfig:
-    """The configuration with the protocol that the command line names, whose options are flags then."""
+    """The configuration with the protocol that the command line names, so that its options become flags."""
     named = [word.removeprefix("--protocol=") for word in words if word.startswith("--protocol=")]
     named += [after for word, after in pairwise(words) if word == "--protocol"]
     if not named or named[-1] == config.protocol:
@@ -242,7 +250,7 @@ def _test(run: Path, sets: list[dict[Split, ImageClasses]], evaluation: Evaluati
 
 
 def _load(config: TrainConfig, data_dir: Path | None, *, own_size: bool = False) -> list[dict[Split, ImageClasses]]:
-    """The configuration's data set, and its second one, at the size of the model's images or at their own."""
+    """The configuration's data sets, resized to the model's images or at their original size."""
     names = [config.data] if config.second_data is None else [config.data, config.second_data]
     sets = [load_splits(name, data_dir) for name in names]
     if not own_size:
@@ -253,6 +261,6 @@ def _load(config: TrainConfig, data_dir: Path | None, *, own_size: bool = False)
 def _fit(
     config: TrainConfig, data_dir: Path | None, *, size_named: bool
 ) -> tuple[TrainConfig, list[dict[Split, ImageClasses]]]:
-    """The configuration and its data, made to fit: one data set keeps its size unless the user named another one."""
+    """The configuration and its data, made consistent: a single data set keeps its size unless the user gave another one."""
     sets = _load(config, data_dir, own_size=config.second_data is None and not size_named)
     return fit_to_data(config, *(splits["train"] for splits in sets)), sets

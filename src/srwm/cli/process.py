@@ -1,4 +1,4 @@
-"""Settings of the program's own process, made before PyTorch is imported."""
+"""Settings of the process of the command line, made before PyTorch is imported."""
 
 import ctypes
 import io
@@ -19,10 +19,11 @@ _RAW_WARNING = warnings.formatwarning
 def prepare_process() -> None:
     """Let idle OpenMP threads sleep rather than spin, and let the C allocator keep large buffers for the next step.
 
-    Warnings of this package are one line, without the place in its sources. What stdout cannot encode, such as a file name that
-    is not UTF-8, is printed with backslashes.
-    What the user has set in the environment stays. Spinning threads slow each other down where cores are shared; an allocator
-    that returns large buffers to the system at every step pays for their pages again.
+    Warnings of this package are printed on one line, without a source location. Text that stdout cannot encode, such as a file
+    name that is not UTF-8, is printed with backslash escapes. Settings that the user made in the environment are kept.
+
+    Spinning threads slow each other down where cores are shared. An allocator that returns large buffers to the system at
+    every step causes page faults when it allocates them again.
     """
     warnings.formatwarning = _warning
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":

@@ -22,7 +22,7 @@ from srwm.rl.curves import draw_comparison, draw_learning_curve
 from srwm.rl.envs import EnvCrashError, build_env
 from srwm.rl.evaluate import level_sets
 from srwm.rl.presets import CORES, PRESETS, with_core
-from srwm.rl.record import film_writer, record, write_film
+from srwm.rl.record import record, video_writer, write_video
 from srwm.rl.report import load_agent, score_run
 from srwm.rl.seeds import evaluation_seed, process_seed
 from srwm.rl.train import check_config
@@ -35,70 +35,79 @@ from srwm.training.runs import read_config_of, short_names
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train an agent; every field of the preset can be given another value."""
+    """Train an agent from a preset; options override the fields of the preset."""
 
     run: Path
-    """run folder, made by this command: configuration, metrics, checkpoints, weights and learning curve"""
+    """run folder to create: configuration, metrics, checkpoints, weights and learning curve"""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     """the configuration"""
     resume: bool = False
-    """go on from the last checkpoint of the run folder"""
+    """continue from the last checkpoint of the run folder"""
     threads: int | None = None
-    """threads of PyTorch; None: its own choice"""
+    """number of PyTorch threads; None: PyTorch's default"""
     accelerator: str = "auto"
-    """device, as Lightning Fabric names it: cpu, cuda, mps, auto"""
+    """device to train on, as Lightning Fabric names it: cpu, cuda, mps or auto"""
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Mean returns of a run's agent with 95 % intervals; of ProcGen on the training levels and three sets of test levels."""
+    """Measure the mean returns of a run's agent, with 95 % intervals. ProcGen agents play the training levels and three sets
+    of test levels."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm rl train`"""
     episodes: int = 200
-    """episodes per task and level set; results over fewer than before are printed, but not saved"""
+    """episodes per task and level set; results over fewer episodes than saved ones are printed, but not saved"""
     greedy: bool = True
-    """the likeliest action; --no-greedy: actions drawn from the policy"""
+    """take the most probable action; --no-greedy: sample actions from the policy"""
     chance: bool = False
-    """draw all actions with equal probability instead, for comparison"""
+    """play random actions (uniform) instead of the agent's, for comparison"""
     seed: int = 1
-    """seed of environments and actions; no training uses the same ones, whatever its seed"""
+    """random seed of environments and actions; training never uses the same random numbers, whatever its seed"""
     threads: int | None = None
-    """threads of PyTorch; None: its own choice"""
+    """number of PyTorch threads; None: PyTorch's default"""
 
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """Write a film of one episode: frames, actions, rewards, right answers where known, values and the size of ΔW."""
+    """Write a video of one episode: observations, actions, correct actions where known, rewards, values and the size of ΔW."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm rl train`"""
-    film: Path = Path("srwm-episode.gif")
-    """where the film goes; .gif, or .mp4 where ffmpeg is installed"""
+    video: Path = Path("srwm-episode.gif")
+    """file to write the video to: .gif, or .mp4 where ffmpeg is installed"""
     task: str | None = None
     """one of the run's tasks; None: the first"""
     levels: str | None = None
     """one of the level sets of `srwm rl evaluate`, such as `test from 1000`; None: the first"""
     greedy: bool = True
-    """the likeliest action; --no-greedy: actions drawn from the policy"""
+    """take the most probable action; --no-greedy: sample actions from the policy"""
     max_frames: int = 1000
-    """frames after which the film ends in any case"""
+    """largest number of frames in the video"""
     seed: int = 1
-    """seed of environment and actions; no training has the same ones, whatever its seed"""
+    """random seed of environment and actions; training never uses the same random numbers, whatever its seed"""
 
 
 @dataclass(frozen=True)
 class CurvesOptions:
-    """Draw the returns of several runs, or normalized scores of several games, over frames and over minutes."""
+    """Draw the returns of one or more runs over frames and over minutes; for several ProcGen games, normalized scores."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """run folders of `srwm rl train`; their names are the labels"""
+    """run folders of `srwm rl train`; the legend has their names"""
     figure: Path = Path("srwm-curves.png")
-    """where the figure goes"""
+    """file to write the figure to"""
 
 
 def train(arguments: Sequence[str]) -> None:
-    """Train from a preset."""
+    """Train from a preset.
+
+    Args:
+        arguments: the words of the command line after `srwm rl train`.
+
+    Raises:
+        UserError: as `srwm.rl.train.train`, or an environment fails.
+        SystemExit: wrong usage, or help was printed.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset", nargs="?")
     parser.add_argument("--core", default="srwm")
@@ -107,7 +116,7 @@ def train(arguments: Sequence[str]) -> None:
     if not words or words[0] in ("-h", "--help"):
         print("usage: srwm rl train PRESET [--core CORE] [options]; srwm rl train PRESET --help lists the options\n\npresets:")
         print("\n".join(f"  {name}: {about}" for name, (about, _) in PRESETS.items()))
-        print("\ncores, in place of the preset's own:\n" + "\n".join(f"  {name}: {about}" for name, about in CORES.items()))
+        print("\ncores (--core), instead of the preset's:\n" + "\n".join(f"  {name}: {about}" for name, about in CORES.items()))
         return
     preset, *words = words
     if preset not in PRESETS:
@@ -115,7 +124,7 @@ def train(arguments: Sequence[str]) -> None:
     if chosen.core not in CORES:
         refuse(f"no core {chosen.core!r}; there are {', '.join(CORES)}")
     if {"-h", "--help"} & set(words):
-        print(f"--core CORE puts another core in place of the preset's own: {', '.join(CORES)}\n")
+        print(f"--core CORE replaces the preset's core by another one: {', '.join(CORES)}\n")
     run = preset if chosen.core == "srwm" else f"{preset}-{chosen.core}"
     config = with_core(PRESETS[preset][1], chosen.core)
     config = _with_stack(config, with_all_options(config.agent.stack, words, "--agent.stack.core"))
@@ -136,7 +145,7 @@ def train(arguments: Sequence[str]) -> None:
 
     def how_to_continue() -> str:
         last = checkpoints.newest()
-        return "; there was no checkpoint yet" if last is None else f"; --resume goes on from update {last} in {options.run}"
+        return "; there was no checkpoint yet" if last is None else f"; --resume continues from update {last} in {options.run}"
 
     with _report_crash(how_to_continue), build_env(options.config.env, seed, resumed_at or 0) as env:
         ended = train_run(
@@ -149,7 +158,7 @@ def train(arguments: Sequence[str]) -> None:
         )
     shutdown()
     if not ended:
-        print(f"srwm: stopped; the same command with --resume goes on from the checkpoint in {options.run}", file=sys.stderr)
+        print(f"srwm: stopped; the same command with --resume continues from the checkpoint in {options.run}", file=sys.stderr)
         raise SystemExit(130)
     if is_rank_zero():
         print(f"learning curve: {draw_learning_curve(options.run)}")
@@ -160,7 +169,7 @@ def _with_stack(config: TrainConfig, stack: StackConfig) -> TrainConfig:
 
 
 def evaluate(arguments: Sequence[str]) -> None:
-    """Score a trained run."""
+    """Measure the returns of a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm rl evaluate", args=list(arguments))
     check_least(2, episodes=options.episodes)
     check_seed(options.seed)
@@ -180,11 +189,18 @@ def evaluate(arguments: Sequence[str]) -> None:
 
 
 def watch(arguments: Sequence[str]) -> None:
-    """Write a film."""
+    """Write a video of one episode.
+
+    Args:
+        arguments: the words of the command line after `srwm rl watch`.
+
+    Raises:
+        UserError: there is no such task or level set, or the video cannot be written.
+    """
     options = tyro.cli(WatchOptions, prog="srwm rl watch", args=list(arguments))
     check_least(1, max_frames=options.max_frames)
     check_seed(options.seed)
-    film_writer(options.film)
+    video_writer(options.video)
     _find_own_modules()
     sets = level_sets(read_config_of(options.run, TrainConfig).env, episodes=1)
     levels = options.levels or next(iter(sets))
@@ -198,12 +214,12 @@ def watch(arguments: Sequence[str]) -> None:
     with _report_crash(), build_env(replace(config, names=(task,), num_envs=1, workers=0), seed) as env:
         agent = load_agent(options.run, env.spec)
         recording = record(agent, env, greedy=options.greedy, seed=seed, max_frames=options.max_frames)
-    write_film(recording, options.film, task if len(sets) == 1 else f"{task}, {levels}")
-    print(f"{options.film}: {len(recording.values)} steps, {recording.outcome}")
+    write_video(recording, options.video, task if len(sets) == 1 else f"{task}, {levels}")
+    print(f"{options.video}: {len(recording.values)} steps, {recording.outcome}")
 
 
 def curves(arguments: Sequence[str]) -> None:
-    """Draw several runs."""
+    """Draw the returns of runs."""
     options = tyro.cli(CurvesOptions, prog="srwm rl curves", args=list(arguments))
     check_runs(options.runs, "srwm rl curves")
     names = short_names(options.runs)
@@ -219,7 +235,7 @@ def _find_own_modules() -> None:
 
 @contextmanager
 def _report_crash(how_to_continue: Callable[[], str] = str) -> Iterator[None]:
-    """Print the traceback of an environment that fails, and raise UserError that says how to continue."""
+    """Print the traceback of an environment that fails, and raise a UserError that explains how to continue."""
     try:
         yield
     except EnvCrashError as error:

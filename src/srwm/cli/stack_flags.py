@@ -1,4 +1,4 @@
-"""The flags of a core's options: those of the core that the command line names."""
+"""Command-line flags for the options of the core that the command line names."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,7 +8,16 @@ from srwm.nn import CORES, StackConfig, replace_core
 
 
 def with_all_options(stack: StackConfig, words: Sequence[str], flag: str) -> StackConfig:
-    """The stack with the core that `flag` names among the words, and each of its options, so that each becomes a flag."""
+    """The stack with the core that the command line names, and a value for each of its options, so that each becomes a flag.
+
+    Args:
+        stack: the stack of the preset.
+        words: the words of the command line.
+        flag: the flag that names the core.
+
+    Returns:
+        The stack.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(flag, dest="core", nargs="?")
     core = parser.parse_known_args(words)[0].core or stack.core
@@ -19,7 +28,7 @@ def with_all_options(stack: StackConfig, words: Sequence[str], flag: str) -> Sta
 
 
 def without_default_options(stack: StackConfig) -> StackConfig:
-    """The stack without those options that have the core's default anyway, as presets are written."""
+    """The stack without the options that equal the core's default, as presets are written."""
     defaults = CORES[stack.core].default_options() if stack.core in CORES else {}
     options = {name: value for name, value in stack.core_options.items() if name not in defaults or value != defaults[name]}
     return replace(stack, core_options=options)

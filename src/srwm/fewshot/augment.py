@@ -1,4 +1,4 @@
-"""Random augmentation of a batch of images, on the images' own device."""
+"""Random data augmentation of a batch of images, on the device of the images."""
 
 import math
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from srwm.ranges import AtLeast, HalfOpen
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Random changes of each image by itself, each factor uniform in plus or minus its limit."""
+    """Random data augmentation of each image. Each amount is uniform between plus and minus its limit."""
 
     RENAMED: ClassVar = {"colour": "color", "mirror": "hflip", "shift": "translate"}
 
     degrees: Annotated[float, AtLeast(0)] = 10.0
-    """rotation, degrees"""
+    """rotation, in degrees"""
     scale: Annotated[float, HalfOpen(0, 1)] = 0.15
     """scaling, as a fraction of the size"""
     shear: Annotated[float, AtLeast(0)] = 0.15
@@ -29,20 +29,25 @@ class AugmentationConfig:
     elastic: Annotated[float, AtLeast(0)] = 0.0
     """standard deviation of an elastic distortion, as a fraction of the width and height"""
     stroke: Annotated[float, AtLeast(0)] = 0.0
-    """change of the width of strokes (bright on 0) in either direction, pixels; thin strokes do not vanish"""
+    """change of the width of bright strokes on a black background, in pixels; thin strokes do not vanish"""
     color: Annotated[float, HalfOpen(0, 1)] = 0.0
-    """change of brightness, of contrast and of saturation, each as a fraction; for photographs"""
+    """change of brightness, contrast and saturation, each as a fraction; for photographs"""
     hflip: bool = False
-    """mirror each image left to right with probability 1/2; for photographs, not for characters"""
+    """flip each image horizontally with probability 1/2; for photographs, not for characters"""
     outside: Literal["zeros", "reflection"] = "zeros"
-    """padding of transformed images: zeros (black), or the image mirrored at its edge"""
+    """padding of transformed images: zeros (black), or the image reflected at its border"""
 
 
 def augment(images: Tensor, config: AugmentationConfig, generator: torch.Generator | None = None) -> Tensor:
-    """Rotate, scale, shear, shift and bend every image, change its strokes' width and its colors, by random amounts.
+    """Rotate, scale, shear, translate and distort each image, and change its stroke width and its colors, by random amounts.
 
-    Shapes: images (P, C, H, W) floating, in [0, 1] where colors change -> the same. The same generator state gives the same
-    distortions.
+    Args:
+        images: (P, C, H, W) floating; in [0, 1] if colors change.
+        config: the limits of the amounts.
+        generator: source of the random amounts; None: PyTorch's default generator.
+
+    Returns:
+        (P, C, H, W).
     """
     limits = torch.tensor(
         [math.radians(config.degrees), config.scale, config.shear, 2 * config.translate, 2 * config.translate],
@@ -75,9 +80,17 @@ def augment(images: Tensor, config: AugmentationConfig, generator: torch.Generat
 
 
 def change_colors(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
-    """Multiply the brightness of images, their distance from its mean, and that of their channels from gray; 0 to 1 are kept.
+    """Change brightness, contrast and saturation: factors of the images' values, of the distance from the mean brightness, and
+    of the distance from gray. Results are clipped to [0, 1].
 
-    Shapes: images (P, C, H, W) in [0, 1], factors (P) -> (P, C, H, W).
+    Args:
+        images: (P, C, H, W) in [0, 1].
+        brightness: factors (P,).
+        contrast: factors (P,).
+        saturation: factors (P,).
+
+    Returns:
+        (P, C, H, W).
     """
     brightness, contrast, saturation = (factor[:, None, None, None] for factor in (brightness, contrast, saturation))
     gray = images.mean(1, keepdim=True)
@@ -88,10 +101,17 @@ def change_colors(images: Tensor, brightness: Tensor, contrast: Tensor, saturati
 
 
 def change_strokes(images: Tensor, amounts: Tensor) -> Tensor:
-    """Make bright strokes on 0 wider (amount above 0) or thinner by about `amounts` pixels on either side.
+    """Make bright strokes on a black background wider or thinner.
 
-    Parts of a pixel blend an image with its dilation or erosion. A thinned stroke gets its brightness back, so that none
-    vanishes. Shapes: images (P, C, H, W) floating, amounts (P) -> (P, C, H, W).
+    Fractions of a pixel blend an image with its dilation or erosion. A thinned stroke gets its brightness back, so that no
+    stroke vanishes.
+
+    Args:
+        images: (P, C, H, W) floating.
+        amounts: change on each side of a stroke in pixels, (P,); negative amounts make strokes thinner.
+
+    Returns:
+        (P, C, H, W).
     """
     size = amounts.abs()[:, None, None, None]
     sign = torch.where(amounts < 0, -1, 1).to(images)[:, None, None, None]
@@ -106,5 +126,5 @@ def change_strokes(images: Tensor, amounts: Tensor) -> Tensor:
 
 
 def _brightness(images: Tensor) -> Tensor:
-    """Mean brightness weighted by itself: that of strokes, however few."""
+    """Mean brightness weighted by itself: the brightness of the strokes, however few pixels they have."""
     return (images**2).sum((1, 2, 3), keepdim=True) / images.sum((1, 2, 3), keepdim=True).clamp(min=1e-6)

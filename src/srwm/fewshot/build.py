@@ -1,4 +1,4 @@
-"""What a training run is made of, built from its configuration."""
+"""Samplers and optimizers of training runs, built from their configurations."""
 
 from dataclasses import replace
 
@@ -12,9 +12,14 @@ from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, Pooled
 
 
 def fit_to_data(config: TrainConfig, *data: ImageClasses) -> TrainConfig:
-    """The configuration for the training classes of one or two data sets of equal image shape.
+    """Adapt a configuration to the training classes of its data sets.
 
-    It has the images' shape, and no larger a pool than each of them can fill.
+    Args:
+        config: the configuration.
+        *data: the training classes of one or two data sets of equal image shape.
+
+    Returns:
+        The configuration with the images' shape, and with a pool that is no larger than each data set allows.
     """
     pool = replace(
         config.pool,
@@ -27,10 +32,23 @@ def fit_to_data(config: TrainConfig, *data: ImageClasses) -> TrainConfig:
 def build_sampler(
     config: TrainConfig, shape: EpisodeShape, data: ImageClasses, generator: torch.Generator
 ) -> Sampler[Episodes]:
-    """The sampler of training episodes of one shape; `generator` is its state."""
+    """Build the sampler of training episodes.
+
+    Args:
+        config: the configuration.
+        shape: the shape of an episode.
+        data: the training classes.
+        generator: source of the random numbers, and the state of the sampler.
+
+    Returns:
+        The sampler.
+
+    Raises:
+        UserError: the data is too small for such episodes or such a pool, or the sampler does not support an option.
+    """
     if config.sampler == "per-episode":
         if config.pool.rotated:
-            raise UserError("pool.rotated: only the pooled sampler turns classes")
+            raise UserError("pool.rotated: expected 0 unless the sampler is pooled, which alone rotates classes")
         return EpisodeSampler(data, shape, config.episodes, generator)
     return PooledSampler(
         data, shape, config.episodes, generator, config.pool, min_ways=config.min_ways, max_shots=config.max_shots
@@ -38,9 +56,17 @@ def build_sampler(
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay on everything but biases, norms and other vectors.
+    """Build Adam with decoupled weight decay on matrices and convolutions, not on biases, norms and other vectors.
 
-    Raises UserError for a number out of its range.
+    Args:
+        model: the module to train.
+        config: the configuration of the optimizer.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        UserError: a number is out of its range.
     """
     parameters = list(model.parameters())
     groups = [
@@ -55,7 +81,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
 
 
 def validation_shape(config: TrainConfig) -> EpisodeShape:
-    """Episodes as in training, with the numbers of classes and queries of a validation."""
+    """Episodes as in training, with the validation's numbers of classes and queries."""
     ways = config.validation_ways
     if ways is None:
         return EpisodeShape(config.model.n_way, config.k_shot, config.validation_queries)

@@ -25,20 +25,20 @@ class OptimizerConfig:
     lr: Annotated[float, Above(0), Finite()] = 1e-3
     """learning rate, or the factor of the `paper-warmup` schedule"""
     beta1: float = 0.9
-    """decay of the mean gradient"""
+    """Adam's decay of the mean gradient"""
     beta2: float = 0.999
-    """decay of the mean squared gradient"""
+    """Adam's decay of the mean squared gradient"""
     eps: float = 1e-8
-    """added to the root of the mean squared gradient"""
+    """Adam's epsilon, added to the root of the mean squared gradient"""
     weight_decay: Annotated[float, AtLeast(0), Finite()] = 0.0
-    """decoupled weight decay, on matrices and convolutions alone"""
+    """decoupled weight decay, applied to matrices and convolutions only"""
     clip_norm: Annotated[float, Above(0), Finite()] | None = None
-    """largest norm of the gradient; None: no clipping"""
+    """gradients are clipped to this norm; None: no clipping"""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training run: two runs of equal configuration on the same machine and threads, with a budget in steps, are equal."""
+    """A training run. Runs with equal configurations and a budget in steps are equal on the same machine and thread count."""
 
     FOREIGN_FIELDS: ClassVar = {"env": "srwm rl"}
     RENAMED: ClassVar = {
@@ -52,11 +52,11 @@ class TrainConfig:
     RENAMED_VALUES: ClassVar = {name: {"omniglot-centred": "omniglot-centered"} for name in ("data", "second_data")}
 
     data: DatasetName = "omniglot"
-    """data set; the help shows the names that `DatasetName` has"""
+    """name of the data set"""
     second_data: DatasetName | None = None
-    """data set of the second task, for a protocol with two tasks such as `sequential`"""
+    """data set of the second task, for the protocol `sequential`"""
     protocol: str = "synchronous"
-    """what an episode consists of; `srwm fewshot train --help` lists the protocols"""
+    """structure of an episode; `srwm fewshot train --help` lists the protocols"""
     protocol_options: ProtocolOptions = field(default_factory=ProtocolOptions)
     """options of the protocol"""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -64,24 +64,24 @@ class TrainConfig:
     k_shot: Annotated[int, AtLeast(1)] = 1
     """labeled examples per class in an episode or stream (15 in the paper's streams)"""
     min_ways: int | None = None
-    """fewest classes in a training episode: each step draws a number from it to the model's n_way; None: always n_way"""
+    """smallest number of classes in a training episode; each step draws a number from min_ways to n_way; None: always n_way"""
     max_shots: Annotated[int, AtLeast(1)] | None = None
-    """most labeled examples per class: each step draws a number from k_shot to it; None: always k_shot"""
+    """largest number of labeled examples per class; each step draws a number from k_shot to max_shots; None: always k_shot"""
     queries: Annotated[int, AtLeast(1)] = 5
     """queries per training episode, spread evenly over its classes; streams have no queries"""
     episodes: Annotated[int, AtLeast(1)] = 256
     """episodes, or streams, per batch"""
     accumulate: Annotated[int, AtLeast(1)] = 1
-    """batches per step, whose gradients are summed"""
+    """batches per optimizer step, whose gradients are summed"""
     sampler: Literal["per-episode", "pooled"] = "pooled"
     """per-episode: separate images for every episode, as in the paper; pooled: all episodes of a step share a pool of images"""
     pool: PoolConfig = field(default_factory=PoolConfig)
     """the pool of the pooled sampler"""
     normalize: bool = False
-    """normalize the channels of each data set to mean 0 and standard deviation 1 over its training images; else images are in
-    [0, 1]"""
+    """normalize the channels of each data set to mean 0 and standard deviation 1 over its training images; otherwise images are
+    in [0, 1]"""
     augment: bool = False
-    """augment every training image at random"""
+    """apply random data augmentation to every training image"""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     """limits of the augmentation"""
     auxiliary: AuxiliaryConfig = field(default_factory=AuxiliaryConfig)
@@ -95,26 +95,26 @@ class TrainConfig:
     ema_decay: Annotated[float, HalfOpen(0, 1)] | None = None
     """decay per step of an exponential moving average (EMA) of the weights, which is validated and saved; None: no average"""
     steps: Annotated[int, Above(0)] | None = None
-    """budget of training in steps"""
+    """budget in optimizer steps"""
     minutes: Annotated[float, Above(0)] | None = None
-    """budget of training in minutes of wall time, validation included; of several budgets the first to end counts"""
+    """budget in minutes of wall-clock time, validation included; training ends when the first budget is spent"""
     cpu_minutes: Annotated[float, Above(0)] | None = None
-    """budget of training in minutes of CPU time, summed over all threads, validation included; independent of other programs on
-    the machine"""
+    """budget in minutes of CPU time, summed over all threads, validation included; independent of other programs on the
+    machine"""
     patience: Annotated[int, Above(0)] | None = None
-    """early stopping: validations in a row without a new best; None: no early stopping"""
+    """early stopping: number of consecutive validations without a new best; None: no early stopping"""
     log_every: Annotated[int, AtLeast(1)] = 20
     """steps between two rows of metrics"""
     validate_every: Annotated[int, AtLeast(1)] = 500
     """steps between two validations, each followed by a checkpoint"""
     validation_episodes: Annotated[int, AtLeast(2)] = 2000
-    """episodes of a validation (for two tasks: streams in each order), the same each time"""
+    """episodes of a validation (with two tasks: streams in each order), the same each time"""
     validation_ways: int | None = None
-    """classes in an episode of validation and test; None: the model's n_way"""
+    """number of classes in validation and test episodes; None: the model's n_way"""
     validation_queries: Annotated[int, AtLeast(1)] = 15
     """queries per episode of validation and test"""
     seed: Seed = 0
-    """seed of weights, episodes and augmentation"""
+    """random seed of weights, episodes and augmentation"""
 
     def __post_init__(self) -> None:
         if type(self.protocol_options) is ProtocolOptions and self.protocol in OPTIONS:
@@ -122,7 +122,7 @@ class TrainConfig:
 
     @classmethod
     def from_earlier(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Read the options of the protocol, which earlier versions kept in fields of their own for each protocol.
+        """Convert the options of the protocol, which earlier versions kept in separate fields for each protocol.
 
         Args:
             values: the fields as JSON has them, of this or of an earlier version.
@@ -131,7 +131,7 @@ class TrainConfig:
             The fields of this version, with the options as the dataclass of the protocol.
 
         Raises:
-            TypeError: There is no such protocol, or an option is unknown or of another type than its hint.
+            TypeError: the protocol is unknown, or an option is unknown or of another type than its hint.
         """
         former = {name for kind in OPTIONS.values() for name in kind.FORMER_FIELDS}
         protocol, options = values.get("protocol", cls.protocol), values.get("protocol_options", {})
@@ -149,7 +149,17 @@ class TrainConfig:
         return {**{name: value for name, value in values.items() if name not in former}, "protocol_options": read}
 
     def options(self, kind: type[T]) -> T:
-        """The options of the protocol. Raises UserError where they are those of another protocol than `kind` belongs to."""
+        """The options of the protocol.
+
+        Args:
+            kind: the class of the options.
+
+        Returns:
+            The options.
+
+        Raises:
+            UserError: they are the options of another protocol.
+        """
         if not isinstance(self.protocol_options, kind):
             raise UserError(
                 f"protocol_options: expected {kind.__name__} with protocol {self.protocol!r}, got {self.protocol_options}"
@@ -158,11 +168,11 @@ class TrainConfig:
 
     @property
     def budget(self) -> Budget:
-        """What training may spend."""
+        """The budget of training."""
         return Budget(steps=self.steps, minutes=self.minutes, cpu_minutes=self.cpu_minutes, patience=self.patience)
 
     @property
     def chance(self) -> float:
-        """The accuracy of guessing in training."""
+        """Accuracy of random predictions in training."""
         ways = range(self.min_ways or self.model.n_way, self.model.n_way + 1)
         return sum(1 / n for n in ways) / len(ways)

@@ -1,4 +1,4 @@
-"""Episodes: few-shot tasks as index tensors over images, and two samplers of them with one interface."""
+"""Episodes: few-shot tasks as index tensors over images, and two samplers of episodes with one interface."""
 
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Generic, NamedTuple, Protocol, TypeVar
@@ -16,7 +16,7 @@ from srwm.ranges import AtLeast, Between
 class EpisodeShape:
     """`n_way` classes with `k_shot` labeled examples each, in random order, then `queries` queries.
 
-    The classes are labeled 0 ... n_way - 1, or with different ones of `slots` labels where the model has more than n_way.
+    The labels are 0 ... n_way - 1, or `n_way` different ones of 0 ... slots - 1 if the model has more labels.
     """
 
     n_way: int
@@ -26,18 +26,18 @@ class EpisodeShape:
 
     @property
     def support(self) -> int:
-        """Labeled examples in an episode."""
+        """Number of labeled examples in an episode."""
         return self.n_way * self.k_shot
 
     @property
     def images_per_class(self) -> int:
-        """Images of a class that an episode may need: the queries are spread over the classes as evenly as possible."""
+        """Images of a class that an episode may need. Queries are spread over the classes as evenly as possible."""
         return self.k_shot + -(-self.queries // self.n_way)
 
 
 @dataclass(frozen=True)
 class PoolConfig:
-    """The pool of a step; each image in it is embedded once and serves many episodes."""
+    """The pool of a step: classes and images that all its episodes share, each image embedded once."""
 
     RENAMED: ClassVar = {"turned": "rotated"}
 
@@ -46,11 +46,11 @@ class PoolConfig:
     images_per_class: Annotated[int, AtLeast(1)] = 6
     """images of each class in the pool"""
     rotated: Annotated[float, Between(0, 1)] = 0.0
-    """share of the classes of a pool that are rotated by 90, 180 or 270 degrees and count as new classes; not for data whose
-    rotations are classes already, such as Omniglot"""
+    """fraction of the pool's classes that are rotated by 90, 180 or 270 degrees and count as new classes; not for data sets
+    that contain rotated classes already, such as Omniglot"""
 
     def count(self, classes: int) -> int:
-        """How many classes come out of so many of a data set."""
+        """Number of training classes with rotations, for a number of classes in the data set."""
         return 4 * classes if self.rotated else classes
 
 
@@ -66,7 +66,14 @@ class Episodes(NamedTuple):
     query_labels: Tensor
 
     def reordered(self, order: Tensor) -> "Episodes":
-        """With the examples of all episodes read in another order, (N * K,)."""
+        """The episodes with their labeled examples in another order.
+
+        Args:
+            order: a permutation (N * K,).
+
+        Returns:
+            The episodes.
+        """
         return self._replace(support=self.support[:, order], support_labels=self.support_labels[:, order])
 
 
@@ -74,10 +81,10 @@ Drawn = TypeVar("Drawn", covariant=True)
 
 
 class Step(NamedTuple, Generic[Drawn]):
-    """What one step of training sees: images (P, C, H, W) uint8, each to be embedded once, and the episodes over them.
+    """The data of one training step: images (P, C, H, W) uint8, each embedded once, and the episodes over them.
 
-    classes (P,) int64 are the images' classes among all training classes; normalization (P, 2, C), if there is one, has the
-    mean and deviation of each channel in the data set that an image is from.
+    classes (P,) int64 are the images' classes among all training classes. normalization (P, 2, C), or None, is the mean and
+    standard deviation of each channel in the data set of each image.
     """
 
     images: Tensor
@@ -87,7 +94,7 @@ class Step(NamedTuple, Generic[Drawn]):
 
 
 class Sampler(Protocol[Drawn]):
-    """Draws one step after the other; `generator` is all of its state."""
+    """Draws the data of training steps; `generator` is its only state."""
 
     generator: torch.Generator
 
@@ -96,10 +103,19 @@ class Sampler(Protocol[Drawn]):
 
 
 def draw_episodes(offsets: Tensor, shape: EpisodeShape, episodes: int, generator: torch.Generator | None = None) -> Episodes:
-    """Draw episodes from classes that own positions offsets[c] ... offsets[c + 1] - 1, offsets (classes + 1,) int64.
+    """Draw random episodes. No class and no image occurs twice in an episode.
 
-    No class and no position occurs twice in an episode; the same generator state gives the same episodes.
-    Raises UserError where there are too few classes or a class has too few images.
+    Args:
+        offsets: (classes + 1,) int64; class c has the positions offsets[c] ... offsets[c + 1] - 1.
+        shape: the shape of an episode.
+        episodes: number of episodes B.
+        generator: source of the random numbers; None: PyTorch's default generator.
+
+    Returns:
+        The episodes.
+
+    Raises:
+        UserError: there are too few classes, or a class has too few images.
     """
     n_way, need = shape.n_way, shape.images_per_class
     counts = offsets.diff()
@@ -131,9 +147,14 @@ def draw_episodes(offsets: Tensor, shape: EpisodeShape, episodes: int, generator
 
 
 def first_shots(episodes: Episodes, shots: int) -> Episodes:
-    """The episodes with the first `shots` labeled examples of each class alone, in the order that they have.
+    """The episodes with only the first labeled examples of each class, in unchanged order.
 
-    Every class has the same number of examples, at least `shots`.
+    Args:
+        episodes: episodes with equally many examples of each class, at least `shots`.
+        shots: number of examples per class that remain.
+
+    Returns:
+        The episodes.
     """
     ways = int(episodes.support_labels.max()) + 1
     seen = torch.nn.functional.one_hot(episodes.support_labels, ways).cumsum(1)
@@ -143,7 +164,14 @@ def first_shots(episodes: Episodes, shots: int) -> Episodes:
 
 
 class EpisodeSampler:
-    """Every episode with images of its own, as in the paper: P = episodes * (N * K + Q) images a step."""
+    """Draws separate images for every episode, as in the paper: P = episodes * (N * K + Q) images per step.
+
+    Args:
+        data: the training classes.
+        shape: the shape of an episode.
+        episodes: number of episodes per step.
+        generator: source of the random numbers.
+    """
 
     def __init__(self, data: ImageClasses, shape: EpisodeShape, episodes: int, generator: torch.Generator) -> None:
         self.data, self.images = data, torch.from_numpy(data.images)
@@ -161,14 +189,26 @@ class EpisodeSampler:
 
 
 class PooledSampler:
-    """Many episodes over a few images: a pool of classes and of images per class is drawn first, the episodes from it.
+    """Draws a pool of classes and images per step, then many episodes from it.
 
-    P = classes * images_per_class images a step, embedded once, serve any number of episodes. With `min_ways` and
-    `max_shots` each step draws its numbers of classes (min_ways to n_way) and of examples per class (k_shot to max_shots).
-    A share `rotated` of a pool's classes, drawn at random, is rotated by 90, 180 or 270 degrees; rotated by so many quarters,
-    class c counts as class c + quarters * (classes of the data).
-    Raises UserError for a pool that is too small for an episode, or to be rotated though images are not square.
-    Nothing finds out whether a rotated class is another of the data.
+    The P = classes * images_per_class images of a step are embedded once and shared by all its episodes. With `min_ways` and
+    `max_shots` each step draws its number of classes (min_ways to n_way) and of examples per class (k_shot to max_shots).
+
+    A random fraction `pool.rotated` of the pool's classes is rotated by 90, 180 or 270 degrees. Class c rotated by q quarter
+    turns counts as class c + q * (classes of the data). Whether a rotated class equals another class of the data is not
+    checked.
+
+    Args:
+        data: the training classes.
+        shape: the shape of an episode.
+        episodes: number of episodes per step.
+        generator: source of the random numbers.
+        pool: the pool.
+        min_ways: smallest number of classes; None: always n_way.
+        max_shots: largest number of examples per class; None: always k_shot.
+
+    Raises:
+        UserError: the pool is too small for an episode, or would be rotated though images are not square.
     """
 
     def __init__(
@@ -221,7 +261,7 @@ class PooledSampler:
         return shape
 
     def _draw_quarters(self) -> Tensor:
-        """By how many quarters each class of a pool is rotated, (classes,)."""
+        """Number of quarter turns of each class of a pool, (classes,)."""
         chosen = uniform(self.pool.n_way, generator=self.generator) < self.rotated
         return torch.randint(1, 4, chosen.shape, generator=self.generator, device="cpu") * chosen
 

@@ -1,4 +1,4 @@
-"""Images as models take them: in [0, 1], normalized where their data set is."""
+"""Conversion of images to the input of models: in [0, 1], normalized if their data set is."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,20 @@ from torch import Tensor
 from srwm.data import ImageClasses
 
 _AT_ONCE = 32
-"""So few that Conv-4's largest activation of photographs (84x84, 32 channels, float32) has 28 MiB: glibc by default maps
-buffers of 32 MiB and more anew each time."""
+"""Images per batch. Conv-4's largest activation of photographs (84x84, 32 channels, float32) then has 28 MiB; glibc by default
+maps buffers of 32 MiB and more again at every allocation, which is slow."""
 
 
 def map_batched(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """What a function makes of rows (P, ...) of images, or of their positions, a few at a time: (P, ...)."""
+    """Apply a function to batches of rows, and concatenate the results.
+
+    Args:
+        function: from (P', ...) to (P', ...).
+        rows: (P, ...), images or positions of images.
+
+    Returns:
+        (P, ...).
+    """
     return torch.cat([function(part) for part in torch.split(rows, _AT_ONCE)])
 
 
@@ -23,7 +31,15 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def standardize(images: Tensor, normalization: Tensor | None) -> Tensor:
-    """Images (P, C, H, W) in [0, 1] less the means and over the deviations, (P or 1, 2, C); None leaves them as they are."""
+    """Subtract the mean from images and divide by the standard deviation.
+
+    Args:
+        images: (P, C, H, W) in [0, 1].
+        normalization: mean and standard deviation (P or 1, 2, C); None: images are not changed.
+
+    Returns:
+        (P, C, H, W).
+    """
     if normalization is None:
         return images
     mean, deviation = normalization[..., None, None].unbind(1)
@@ -31,6 +47,14 @@ def standardize(images: Tensor, normalization: Tensor | None) -> Tensor:
 
 
 def to_input(images: Tensor, data: ImageClasses) -> Tensor:
-    """Images uint8 (P, C, H, W) of a data set as models take them: in [0, 1], or normalized where the data set is."""
+    """Convert the images of a data set to the input of models: in [0, 1], or normalized if the data set is.
+
+    Args:
+        images: (P, C, H, W) uint8.
+        data: the data set.
+
+    Returns:
+        (P, C, H, W) float32.
+    """
     statistics = None if data.normalization is None else torch.from_numpy(data.normalization)[None].to(images.device)
     return standardize(to_float(images), statistics)

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class ProtocolOptions:
-    """Options of one protocol; this base class has none.
+    """Base class of the options of a protocol.
 
-    In a `TrainConfig` it stands for the default options of the protocol that the configuration names.
+    An instance of this class in a `TrainConfig` means the default options of its protocol.
     """
 
     FORMER_FIELDS: ClassVar[tuple[str, ...]] = ()

@@ -1,4 +1,4 @@
-"""The results of a run: accuracies of its best weights and of baselines, written into its folder."""
+"""The results of a run: accuracies of its best weights and of baselines, saved in its folder."""
 
 import dataclasses
 import hashlib
@@ -30,37 +30,43 @@ _DEFAULT = EvaluationConfig()
 
 
 def load_best(folder: Path) -> EpisodeModel:
-    """The model of a run with the weights of its best validation, in evaluation mode.
+    """Load the model of a run with the weights of its best validation, in evaluation mode.
 
-    Raises UserError where the folder is not a run or the weights are missing, corrupt or do not fit.
+    Args:
+        folder: the run folder.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: the folder is not a run, or the weights are missing, corrupt or do not fit.
     """
     config = read_config(folder)
     if not (folder / BEST).exists():
-        raise UserError(f"{folder}: not validated yet, so there are no best weights; go on training with --resume")
+        raise UserError(f"{folder}: not validated yet, so there are no best weights; continue training with --resume")
     model = build_model(config.model)
     load_weights(folder / BEST, model)
     return model.eval()
 
 
 def score_run(folder: Path, sets: Sets, evaluation: EvaluationConfig = _DEFAULT) -> Evaluation:
-    """Evaluate a run's best weights, and write the accuracy into its folder.
+    """Evaluate a run's best weights, and save the accuracy in its folder.
 
-    The file is `test.json` for the run's own test classes, else named by what differs: `val.json`, `test-tta-4.json`,
-    `test-glyphs.json`. A result over more episodes of the same weights stays, with a warning. A run on streams also leaves the
-    accuracy at every step of its test in `adaptation.json` and `adaptation.csv`.
+    The file is `test.json` for the run's own test classes; other evaluations add their options to the name: `val.json`,
+    `test-tta-4.json`, `test-glyphs.json`. A saved result of the same weights over more episodes is kept, with a warning. For a
+    run on streams, the accuracy at every step is saved in `adaptation.json` and `adaptation.csv`.
 
     Args:
         folder: the run folder.
         sets: the data set of the split to evaluate on, or the two data sets of a protocol with two tasks.
-        evaluation: number and seed of the episodes, which have the shape of the run's validations, and what else differs
-            from the test of the run.
+        evaluation: the evaluation; episodes have the shape of the run's validations.
 
     Returns:
         The accuracy, with the features of the images, or for streams the accuracy at every step.
 
     Raises:
-        UserError: As `load_best` and `check_evaluation`; the number of data sets is not the protocol's; or the run's own data
-            have changed (`check_fingerprint`).
+        UserError: as `load_best` and `check_evaluation`; the protocol needs another number of data sets; or the run's own data
+            has changed (`check_fingerprint`).
     """
     config = read_config(folder)
     check_evaluation(config, evaluation)
@@ -86,21 +92,21 @@ def score_run(folder: Path, sets: Sets, evaluation: EvaluationConfig = _DEFAULT)
 def score_baselines(
     folder: Path, data: ImageClasses, evaluation: EvaluationConfig = _DEFAULT, features: Sequence[Tensor] | None = None
 ) -> Mapping[str, Accuracy]:
-    """Evaluate the baselines on the episodes of `score_run`, and write their accuracies into the run folder.
+    """Evaluate the baselines on the episodes of `score_run`, and save their accuracies in the run folder.
 
-    The file is `baselines.json`, else named as that of `score_run`: `val-baselines.json`, `baselines-tta-4.json`.
+    The file is `baselines.json`; other evaluations add their options to the name: `val-baselines.json`, `baselines-tta-4.json`.
 
     Args:
         folder: the run folder.
         data: the data set of the split to evaluate on.
-        evaluation: as of `score_run`.
-        features: those that `score_run` returned for this data, where it has been called; None: they are computed.
+        evaluation: as in `score_run`.
+        features: the features that `score_run` returned for this data; None: they are computed.
 
     Returns:
         The accuracy of each baseline, by name.
 
     Raises:
-        UserError: As `score_run`.
+        UserError: as `score_run`.
     """
     config = read_config(folder)
     check_evaluation(config, evaluation)
@@ -116,32 +122,32 @@ def score_baselines(
 
 
 def check_evaluation(config: TrainConfig, evaluation: EvaluationConfig) -> None:
-    """Check what a run can be evaluated on.
+    """Check that a run supports an evaluation.
 
     Args:
         config: the configuration of the run.
         evaluation: the evaluation.
 
     Raises:
-        UserError: A value is out of its range; the protocol has no queries, and their number, test-time augmentation or
-            another data set is given; or another data set is given, and the run's images are normalized.
+        UserError: a value is out of its range; the protocol has no queries, and `queries`, `tta_passes` or `data` is given; or
+            `data` is given, and the run's images are normalized.
     """
     check_values(evaluation)
     other = _other(config, evaluation)
     if not protocol_of(config).has_queries:
         on_streams = f"the protocol is {config.protocol!r}"
         if other is not None:
-            raise UserError(f"data: runs on streams are tested on their own data, and {on_streams}")
+            raise UserError(f"data: runs on streams are tested on their own data set, and {on_streams}")
         if evaluation.queries is not None:
             raise UserError(f"queries: streams have none, and {on_streams}")
         if evaluation.tta_passes != 1:
             raise UserError(f"tta_passes: expected 1, since streams are read once, and {on_streams}")
     if other is not None and config.normalize:
-        raise UserError("data: runs on normalized images are tested on their own data, whose statistics their models know")
+        raise UserError("data: runs on normalized images are tested on their own data set, whose mean and deviation they use")
 
 
 def _other(config: TrainConfig, evaluation: EvaluationConfig) -> DatasetName | None:
-    """The data set where it is not the run's own."""
+    """The data set, if it is not the run's own."""
     return None if evaluation.data == config.data else evaluation.data
 
 
@@ -151,7 +157,7 @@ def _with_queries(config: TrainConfig, evaluation: EvaluationConfig) -> TrainCon
 
 
 def _result(folder: Path, kind: str, config: TrainConfig, evaluation: EvaluationConfig) -> Path:
-    """Where a result goes: test.json, test-tta-4.json, test-glyphs.json, test-FOLDER-HASH.json."""
+    """The file of a result: test.json, test-tta-4.json, test-glyphs.json, test-FOLDER-HASH.json."""
     other = _other(config, evaluation)
     kind = kind if evaluation.tta_passes == 1 else f"{kind}-tta-{evaluation.tta_passes}"
     if other is None:

@@ -1,1 +1,1 @@
-"""Models and weights from elsewhere."""
+"""Import of models and weights from other projects."""

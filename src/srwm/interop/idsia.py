@@ -17,18 +17,21 @@ from srwm.training.modes import float32_defaults
 Weights = Mapping[str, Tensor]
 
 IMAGE_SIZES = {1: 28, 2: 32, 5: 84}
-"""The image size of a data set, by the size of the feature map that Conv-4 leaves of it."""
+"""The image size of a data set, in pixels, by the side of the feature map that Conv-4 computes from it."""
 
 
 def load_few_shot(source: str | Path | Mapping[str, Any], *, use_input_softmax: bool = False) -> FewShotModel:
-    """This project's few-shot model with the weights of an official one, in evaluation mode, float32 on the CPU.
+    """Load a checkpoint of the official few-shot code into a model of this project.
 
     Stem, core, sizes and heads follow from the shapes of the weights.
 
     Args:
         source: a checkpoint file or a state dict, bare or under "model_state_dict", of a Conv-4 or ResNet-12 model with SRWM
-            (the bootstrapping code's names included), DeltaNet or LSTM.
-        use_input_softmax: whether the SRWM was trained with a softmax on its input, which no shape shows.
+            (names of the bootstrapping code included), DeltaNet or LSTM.
+        use_input_softmax: whether the SRWM was trained with a softmax on its input, which the shapes do not show.
+
+    Returns:
+        The model in evaluation mode, float32, on the CPU.
 
     Raises:
         ValueError: the file is no checkpoint, or weights are missing, unexpected or of another shape.

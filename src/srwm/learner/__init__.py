@@ -1,4 +1,4 @@
-"""The few-shot learner for users: images and labels in, predictions out; checkpoints and files of what was learned."""
+"""The few-shot learner for users: `FewShotLearner`, its checkpoints and its saved states."""
 
 from srwm.learner.few_shot_learner import FewShotLearner
 from srwm.learner.pretrained import load_model, push_model, save_model

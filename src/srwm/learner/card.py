@@ -4,10 +4,10 @@ from srwm.fewshot.models.sequence import FewShotModel
 
 
 def model_card(model: FewShotModel) -> str:
-    """The card of a model, Markdown with the header that the Hugging Face Hub reads.
+    """The model card: Markdown with the header that the Hugging Face Hub reads.
 
     Args:
-        model: What the card describes, with its `metadata`.
+        model: The model, with its `metadata`.
 
     Returns:
         The text of the card.
@@ -26,8 +26,8 @@ tags:
 
 # A few-shot learner
 
-The model learns up to {config.n_way} classes from labeled images without a gradient step: its memory changes while it reads
-them, and its weights stay as they are. The memory is `{stack.core}`, {stack.num_layers} blocks of width {stack.d_model}.
+The model learns up to {config.n_way} classes from labeled images without a gradient step: its recurrent state changes, its
+weights do not. The recurrent core is `{stack.core}`, {stack.num_layers} blocks of width {stack.d_model}.
 
 - Images: {config.image_shape}, stem {config.stem}; preprocessing: {metadata.preprocess}
 - Parameters: {numbers:,}

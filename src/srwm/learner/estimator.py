@@ -1,6 +1,6 @@
-"""The conventions of scikit-learn for a classifier, without scikit-learn: it is imported only where it asks.
+"""The conventions of scikit-learn for a classifier. scikit-learn is not required, and is imported only when it is used.
 
-scikit-learn recognizes a classifier by its methods and tags; that it inherits from `BaseEstimator` is not looked at.
+scikit-learn recognizes a classifier by its methods and tags, so no class of scikit-learn is inherited.
 """
 
 import inspect
@@ -18,7 +18,14 @@ class NotFittedError(ValueError, AttributeError):
 
 
 def not_fitted(name: str) -> Exception:
-    """The error of an estimator that has learned nothing: NotFittedError of scikit-learn, else the one of this module."""
+    """The error of an estimator that has learned nothing.
+
+    Args:
+        name: The name of the estimator's class.
+
+    Returns:
+        scikit-learn's NotFittedError if it is installed, else the one of this module.
+    """
     message = f"This {name} instance is not fitted yet: call learn or fit with labeled images first."
     try:
         from sklearn.exceptions import NotFittedError as ScikitNotFittedError
@@ -29,20 +36,44 @@ def not_fitted(name: str) -> Exception:
 
 
 class Classifier:
-    """Parameters, score and tags; a subclass keeps the arguments of its `__init__` as they are, under their names."""
+    """Parameters, score and tags of a classifier. A subclass stores each argument of `__init__` unchanged under its name."""
 
     _estimator_type: ClassVar[str] = "classifier"
 
     def predict(self, X: object) -> Labels:
-        """The label of each image, (n,)."""
+        """The predicted label of each image.
+
+        Args:
+            X: Images.
+
+        Returns:
+            (n,).
+        """
         raise NotImplementedError
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments of `__init__`; none of them has parameters of its own, so `deep` changes nothing."""
+        """The arguments of `__init__` by name.
+
+        Args:
+            deep: Has no effect, since no argument is an estimator.
+
+        Returns:
+            The values by name.
+        """
         return {name: getattr(self, name) for name in self._parameter_names()}
 
     def set_params(self, **params: Any) -> Self:
-        """Change arguments of `__init__`; they count from the next `fit`. Raises ValueError for an unknown name."""
+        """Change arguments of `__init__`. They take effect at the next `fit`.
+
+        Args:
+            **params: The new values by name.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ValueError: A name is unknown.
+        """
         names = self._parameter_names()
         for name in params:
             if name not in names:
@@ -52,7 +83,19 @@ class Classifier:
         return self
 
     def score(self, X: object, y: object, sample_weight: NDArray[np.float64] | None = None) -> float:
-        """Accuracy: the share of images whose label is predicted. Raises ValueError for labels that do not fit."""
+        """Accuracy: the share of images whose label is predicted correctly.
+
+        Args:
+            X: Images.
+            y: Their labels.
+            sample_weight: Weights (n,) of the images; None weights all equally.
+
+        Returns:
+            The accuracy in [0, 1].
+
+        Raises:
+            ValueError: The number of labels does not fit.
+        """
         labels, predicted = read_labels(y), self.predict(X)
         if len(labels) != len(predicted):
             raise ValueError(f"labels: expected one per image, {len(predicted)}, got {len(labels)}")

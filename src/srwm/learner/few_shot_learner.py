@@ -1,4 +1,4 @@
-"""A classifier that learns from a few labeled images in milliseconds, without a gradient step."""
+"""A classifier that learns from a few labeled images in milliseconds, without gradient steps."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -20,12 +20,12 @@ _LEARNING = Lock()
 
 
 class FewShotLearner(Classifier):
-    """A few-shot classifier: it learns classes from labeled images by changing the state of its memory, not its weights.
+    """A few-shot classifier that learns classes from labeled images by changing its recurrent state, not its weights.
 
     Images are arrays, tensors, PIL images, or lists of them of any sizes: (H, W), (n, H, W), (n, C, H, W), or rows
-    (n, C * H * W) of a table; uint8, bool, or floating in [0, 1]. Labels are texts, numbers or bools, of as many classes as
-    the model has ways. A classifier after the conventions of scikit-learn, which need not be installed. Predictions may run
-    in many threads, also while another one learns: each is made with what was known when it began.
+    (n, C * H * W) of a table; uint8, bool, or floating in [0, 1]. Labels are strings, numbers or bools. The number of classes
+    is limited to the model's `n_way`. The class follows the conventions of scikit-learn, which need not be installed.
+    Predictions may run in several threads, also while another thread learns: each uses the state at the time of its call.
     """
 
     _state: LearnerState | None = None
@@ -37,16 +37,16 @@ class FewShotLearner(Classifier):
         tta_passes: int = 1,
         random_state: int = 0,
     ) -> None:
-        """Keep the settings; the model is loaded when images are learned.
+        """Store the settings. The model is loaded by the first call of `learn` or `fit`.
 
         Args:
-            model: What `srwm.load_model` takes, or a model, of which a copy is used.
-            preprocess: What each image goes through, `srwm.data.drawings.ink.normalize_ink` (`ink`) or nothing (`none`);
-                `auto` does what the model was trained with.
-            tta_passes: Number of test-time-augmented passes over the labeled images of a call: as they come, then in random
-                orders, each with all images seen through the next of `srwm.fewshot.evaluation.tta.views`. Predictions are
-                averaged, and cost up to as many times the time.
-            random_state: The seed of the random orders, 0 to 2**32 - 1.
+            model: A name or folder as for `srwm.load_model`, or a model, which is copied.
+            preprocess: Preprocessing of each image: `srwm.data.drawings.ink.normalize_ink` (`ink`) or none (`none`); `auto`
+                is the preprocessing that the model was trained with.
+            tta_passes: Number of test-time-augmented passes whose predictions are averaged. The first pass reads the labeled
+                images of a call in the given order. Each other pass reads them in a random order and applies the next of
+                `srwm.fewshot.evaluation.tta.views` to all images. Time grows with the number of passes.
+            random_state: Seed of the random orders, 0 to 2**32 - 1.
         """
         self.model = model
         self.preprocess = preprocess
@@ -72,6 +72,9 @@ class FewShotLearner(Classifier):
             random_state: As in `FewShotLearner`.
             **hub: Options for the Hugging Face Hub, as in `srwm.load_model`.
 
+        Returns:
+            The learner.
+
         Raises:
             UserError: The model cannot be loaded.
         """
@@ -81,7 +84,7 @@ class FewShotLearner(Classifier):
         return learner
 
     def learn(self, images: object, labels: object) -> Self:
-        """Learn labeled images, in the order given, in addition to all that was learned before.
+        """Learn labeled images, in the given order, in addition to those learned before.
 
         Args:
             images: One or more images.
@@ -91,27 +94,55 @@ class FewShotLearner(Classifier):
             The learner itself.
 
         Raises:
-            ValueError: Images or labels do not fit, or there are more classes than the model has ways; nothing has changed.
+            ValueError: Images or labels do not fit, or there are more classes than the model's `n_way`. The learner has not
+                changed then.
             UserError: The model cannot be loaded.
         """
         return self.partial_fit(images, labels)
 
     def forget(self) -> Self:
-        """Forget all that was learned; the model stays."""
+        """Forget all learned images; the model stays loaded.
+
+        Returns:
+            The learner itself.
+        """
         with _LEARNING:
             self._state = None if self._state is None else self._state.forgotten()
         return self
 
     def fit(self, X: object, y: object) -> Self:
-        """Forget everything, take the settings as they are now, and learn. Raises as `learn`."""
+        """Forget all learned images, apply the current settings, and learn.
+
+        Args:
+            X: One or more images.
+            y: One label for each.
+
+        Returns:
+            The learner itself.
+
+        Raises:
+            ValueError: As `learn`.
+            UserError: As `learn`.
+        """
         with _LEARNING:
             self._state = self._fresh().after(X, y)
         return self
 
     def partial_fit(self, X: object, y: object, classes: object = None) -> Self:
-        """`learn`; with `classes`, all labels that there will ever be, `classes_` holds them from the first call on.
+        """Learn labeled images in addition to those learned before.
 
-        Raises as `learn`, and ValueError for classes other than those before, or labels that are none of them.
+        Args:
+            X: One or more images.
+            y: One label for each.
+            classes: All labels that will ever occur; `classes_` has them from the first call on. None: classes are added as
+                they occur.
+
+        Returns:
+            The learner itself.
+
+        Raises:
+            ValueError: As `learn`, or `classes` differs from an earlier call, or a label is not among them.
+            UserError: As `learn`.
         """
         with _LEARNING:
             before = self._state or self._fresh()
@@ -126,10 +157,10 @@ class FewShotLearner(Classifier):
             X: One or more images.
 
         Returns:
-            Labels (n,), of the type that the labels had.
+            Labels (n,), of the type of the learned labels.
 
         Raises:
-            NotFittedError: Nothing was learned; scikit-learn's exception, if that is installed.
+            NotFittedError: Nothing was learned; scikit-learn's exception if it is installed.
             ValueError: Images do not fit.
         """
         learned = self._learned()
@@ -137,11 +168,22 @@ class FewShotLearner(Classifier):
         return labels
 
     def predict_proba(self, X: object) -> NDArray[np.float64]:
-        """Probabilities (n, classes) in the order of `classes_`; exactly 0 for a class not yet learned. Raises as `predict`."""
+        """The probability of each class for each image.
+
+        Args:
+            X: One or more images.
+
+        Returns:
+            (n, classes) in the order of `classes_`; exactly 0 for a class that has not been learned yet.
+
+        Raises:
+            NotFittedError: Nothing was learned; scikit-learn's exception if it is installed.
+            ValueError: Images do not fit.
+        """
         return self._learned().probabilities(X)
 
     def save(self, path: str | Path) -> None:
-        """Write what was learned, not the model, to one safetensors file; no pickle.
+        """Write the learned state, without the model, to one safetensors file.
 
         Args:
             path: The file; a link, a pipe or a device is refused.
@@ -149,12 +191,12 @@ class FewShotLearner(Classifier):
         Raises:
             NotFittedError: Nothing was learned.
             UserError: The file cannot be written.
-            ValueError: Labels are neither texts nor numbers nor bools.
+            ValueError: Labels are neither strings nor numbers nor bools.
         """
         save_state(Path(path), self._learned())
 
     def load(self, path: str | Path) -> Self:
-        """Replace all that was learned by what was saved.
+        """Replace the learned state by a saved one.
 
         Args:
             path: A file that `save` wrote.
@@ -163,7 +205,7 @@ class FewShotLearner(Classifier):
             The learner itself.
 
         Raises:
-            UserError: The file is corrupt, or another model learned it.
+            UserError: The file is corrupt, or was saved with another model.
         """
         with _LEARNING:
             fresh = self._fresh() if self._state is None else self._state.forgotten()
@@ -172,12 +214,20 @@ class FewShotLearner(Classifier):
 
     @property
     def classes_(self) -> Labels:
-        """The labels, sorted. Raises NotFittedError before anything was learned, as all that follow here do."""
+        """The labels, sorted.
+
+        Raises:
+            NotFittedError: Nothing was learned. The attributes below raise it too.
+        """
         return self._learned().classes
 
     @property
     def n_features_in_(self) -> int:
-        """Columns of the table of which the images were rows. Raises AttributeError where they came in another form."""
+        """Number of columns, where the images were rows of a table.
+
+        Raises:
+            AttributeError: They were not.
+        """
         columns = self._learned().columns
         if columns is None:
             raise AttributeError("n_features_in_: the images were not rows of a table")
@@ -185,7 +235,11 @@ class FewShotLearner(Classifier):
 
     @property
     def feature_names_in_(self) -> NDArray[Any]:
-        """Names of the columns of the data frame that was learned. Raises AttributeError where images came without names."""
+        """Names of the columns, where the images were rows of a data frame.
+
+        Raises:
+            AttributeError: They were not, or the columns have no names.
+        """
         names = self._learned().feature_names
         if names is None:
             raise AttributeError("feature_names_in_: the images were not rows of a data frame whose columns have names")
@@ -193,12 +247,14 @@ class FewShotLearner(Classifier):
 
     @property
     def model_(self) -> FewShotModel:
-        """The model in use, in evaluation mode; not to be changed."""
+        """The model in use, in evaluation mode. It must not be changed."""
         return self._learned().model
 
     @property
     def state_(self) -> State:
-        """What the model's stack carries, a pytree with the axis of the test-time-augmented passes first; not to be changed."""
+        """The state of the model's stack: a pytree of tensors whose first axis is the test-time-augmented passes. It must not
+        be changed.
+        """
         return self._learned().state
 
     def __sklearn_is_fitted__(self) -> bool:

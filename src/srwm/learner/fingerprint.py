@@ -1,4 +1,4 @@
-"""What tells whether two models compute the same, whatever the fields of their configurations are called."""
+"""Fingerprints of models: equal if two models compute the same, also if configuration fields were renamed in between."""
 
 import hashlib
 import json
@@ -16,7 +16,15 @@ _FORMER_OPTIONS = {"input_softmax": False, "beta_init": 0.0, "query_init_std": 1
 
 
 def digest(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256, in hexadecimal, of content that JSON holds and of tensors with their names, dtypes and shapes."""
+    """A SHA-256 digest.
+
+    Args:
+        content: Content that JSON can represent.
+        tensors: Tensors by name.
+
+    Returns:
+        64 hexadecimal digits, over the content and the names, dtypes, shapes and values of the tensors.
+    """
     found = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -25,9 +33,15 @@ def digest(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
 
 
 def fingerprint(model: FewShotModel) -> str:
-    """Equal for models that compute the same: the weights, and by names of its own what the weights do not say.
+    """The fingerprint of a model: a digest of its weights and of the settings that change what it computes.
 
-    Dropout, backend and the options of the initial weights do not count.
+    Dropout, the backend and options of initialization are left out.
+
+    Args:
+        model: The model.
+
+    Returns:
+        64 hexadecimal digits.
     """
     config, stack = model.config, model.config.stack
     cores: list[Any] = [block.core for block in model.stack.blocks]
@@ -47,9 +61,15 @@ def fingerprint(model: FewShotModel) -> str:
 
 
 def former_fingerprint(model: FewShotModel) -> str:
-    """The fingerprint in files of format 2: that of the weights and of all fields as they were called then.
+    """The fingerprint in files of format 2: a digest of the weights and of all fields under the names of that time.
 
     It differs from the one in such a file where the configuration had options that its core does not have.
+
+    Args:
+        model: The model.
+
+    Returns:
+        64 hexadecimal digits.
     """
     config, stack = model.config, model.config.stack
     options = dict(stack.core_options)

@@ -1,4 +1,4 @@
-"""Images as users bring them, brought to the form that a model reads."""
+"""Conversion of images from users to the input of a model."""
 
 import os
 import sys
@@ -23,18 +23,18 @@ Array = NDArray[Any]
 def read_images(
     images: object, config: ModelConfig, preprocess: Preprocess, columns: int | None = None
 ) -> tuple[Tensor, int | None]:
-    """Images as a model reads them.
+    """Convert images to the input of a model.
 
     Args:
-        images: An array, a tensor or anything that numpy makes an array of, (n, F) rows with F = C * H * W, (H, W), (n, H, W)
-            or (n, C, H, W), or a PIL image, or a list of images of any sizes; bool, uint8, or floating in [0, 1]. `ink` takes
-            color images too: (H, W, 3 or 4), n of them, or n (3 or 4, H, W) in one array or in a list. Without it images of
-            another size are resized, PIL images as the training resizes files. A model without a stem takes any finite
-            numbers: (n, F), (n, *image_shape), or one (*image_shape).
-        config: The model's.
-        preprocess: What each image goes through.
-        columns: The number of columns of earlier tables; tables of another width are an error then, where otherwise they would
-            be an image (H, W).
+        images: An array, a tensor or anything that numpy can convert, (n, F) rows with F = C * H * W, (H, W), (n, H, W) or (n,
+            C, H, W), or a PIL image, or a list of images of any sizes; bool, uint8, or floating in [0, 1]. `ink` also accepts
+            color images: (H, W, 3 or 4), n of them, or n (3 or 4, H, W) in one array or in a list. Without it images of
+            another size are resized, PIL images in the same way as image files in training. A model without a stem accepts any
+            finite numbers: (n, F), (n, *image_shape), or one (*image_shape).
+        config: The model's configuration.
+        preprocess: Preprocessing of each image.
+        columns: Number of columns of earlier tables, or None. A table of another width is an error then; otherwise it would be
+            read as an image (H, W).
 
     Returns:
         The images (n, *image_shape), float32 on the CPU, and the number of columns if they came as rows of a table, else None.
@@ -79,7 +79,7 @@ def _array(images: object) -> Array:
     except Exception as error:  # what other libraries' arrays raise when they are converted
         raise ValueError(f"images: expected an array or a list of images, got {type(images).__name__} ({error})") from error
     if array.dtype.kind in "US" or any(isinstance(image, str | os.PathLike) for image in array.flat[:1]):
-        raise ValueError("images: expected images, got names of files; open them first, by PIL.Image.open")
+        raise ValueError("images: expected images, got names of files; open them first with PIL.Image.open")
     if array.dtype == object and array.size and not any(map(_is_image, array.flat)):
         raise ValueError(f"images: expected an array or a list of images, got {type(array.flat[0]).__name__}")
     return array
@@ -116,7 +116,7 @@ def _ink(pixels: Any, config: ModelConfig) -> Tensor:
 
 
 def _color_last(image: Array) -> Array:
-    """(3 or 4, H, W), the order of tensors, as (H, W, 3 or 4); other shapes as they are."""
+    """Move channels last: (3 or 4, H, W) -> (H, W, 3 or 4); other shapes are unchanged."""
     first = image.ndim == 3 and image.shape[0] in (3, 4) and image.shape[2] not in (3, 4)
     return image.transpose(1, 2, 0) if first else image
 
@@ -143,7 +143,7 @@ def _pixels(pixels: Any, config: ModelConfig) -> Tensor:
 
 
 def _picture(image: Any, image_shape: tuple[int, int, int]) -> Array:
-    """A Pillow image as the training reads files of images."""
+    """A Pillow image as an array, decoded as image files are in training."""
     try:
         return picture_to_array(image, image_shape)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Labels as users give them, and the slots of a model that stand for them."""
+"""Conversion of labels from users to the label indices of a model."""
 
 from typing import Any
 
@@ -14,18 +14,18 @@ _SCALARS = (str, bytes, bool, int, float, np.generic)
 
 
 def read_labels(labels: object, name: str = "labels") -> Labels:
-    """Labels as an array.
+    """Convert labels to an array.
 
     Args:
-        labels: One for each image, or one label alone.
+        labels: One for each image, or a single label.
         name: The argument's name, for messages.
 
     Returns:
-        The labels (n,), of the type that numpy gives them; n = 1 for one label alone.
+        The labels (n,), of the type that numpy gives them; n = 1 for a single label.
 
     Raises:
-        ValueError: Labels have another shape, are NaN or None, are texts mixed with numbers, or numpy changes them: integers
-            too large for a common type, texts that end in a null character.
+        ValueError: Labels have another shape, are NaN or None, mix strings with numbers, or numpy would change them: integers
+            too large for a common type, strings that end in a null character.
     """
     if isinstance(labels, Tensor):
         labels = tensor_to_array(labels, name)
@@ -53,10 +53,17 @@ def read_labels(labels: object, name: str = "labels") -> Labels:
 
 
 def join_labels(known: Labels | None, labels: Labels) -> Labels:
-    """The labels known so far, (k,), then the new ones among `labels` in order of appearance.
+    """Add new labels to the known ones.
+
+    Args:
+        known: The labels so far (k,), or None.
+        labels: Labels (n,), some of them new.
+
+    Returns:
+        The known labels, then the new ones in order of appearance.
 
     Raises:
-        ValueError: Texts would meet numbers, or numbers are too large for the type that holds all of them.
+        ValueError: Strings would be mixed with numbers, or numbers are too large for a common type.
     """
     if known is None or not len(known):
         known = labels[:0]
@@ -73,7 +80,15 @@ def join_labels(known: Labels | None, labels: Labels) -> Labels:
 
 
 def positions(labels: Labels, known: Labels) -> NDArray[np.int64]:
-    """Where each label stands in `known`, which holds all of them."""
+    """The index of each label among the known ones.
+
+    Args:
+        labels: Labels (n,).
+        known: The known labels (k,), which include all of them.
+
+    Returns:
+        (n,) int64.
+    """
     order = np.argsort(known)
     return np.asarray(order[np.searchsorted(known, labels, sorter=order)], dtype=np.int64)
 

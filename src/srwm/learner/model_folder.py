@@ -31,11 +31,11 @@ _FEW = 64
 _FLOATS = ("F16", "BF16", "F32", "F64")
 
 _Header = dict[str, dict[str, Any]]
-"""Of each tensor in a file its dtype, as safetensors names it, and its shape."""
+"""The dtype, as safetensors names it, and the shape of each tensor in a file."""
 
 
 class _MisfitError(Exception):
-    """Weights are not those of the configuration beside them."""
+    """The weights in a folder do not fit its configuration."""
 
 
 class _Contents(NamedTuple):
@@ -45,13 +45,23 @@ class _Contents(NamedTuple):
     metadata: ModelMetadata
     weights: Path
     digest: str | None
-    """of the field `model` as the file has it and of the weights' file; None in files of earlier versions and of runs"""
+    """digest of the field `model` in the file and of the weights' file; None in files of earlier versions and of runs"""
     written: dict[str, Any]
-    """the field `model` as the file has it"""
+    """the field `model` as it is in the file"""
 
 
 def check_precision(dtype: object) -> torch.dtype:
-    """The PyTorch dtype of this name. Raises ValueError for a name that is not a `Precision`."""
+    """The PyTorch dtype of this name.
+
+    Args:
+        dtype: A `Precision`: float32, float16 or bfloat16.
+
+    Returns:
+        The dtype.
+
+    Raises:
+        ValueError: It is another name.
+    """
     if dtype not in get_args(Precision):
         raise ValueError(f"dtype: expected {', '.join(get_args(Precision))}, got {dtype!r}")
     found: torch.dtype = getattr(torch, str(dtype))
@@ -59,7 +69,18 @@ def check_precision(dtype: object) -> torch.dtype:
 
 
 def write_folder(model: FewShotModel, folder: Path, dtype: Precision = "float32", overwrite_card: bool = False) -> None:
-    """Write a model with its metadata; see `srwm.save_model`, which has the same arguments and raises the same errors."""
+    """Write a model with its metadata, as `srwm.save_model`.
+
+    Args:
+        model: The model.
+        folder: Where the files go; made where it is missing.
+        dtype: The dtype in which parameters are stored.
+        overwrite_card: Whether an existing README.md is replaced.
+
+    Raises:
+        UserError: As `srwm.save_model`.
+        ValueError: As `srwm.save_model`.
+    """
     rounded = check_precision(dtype)
     if (folder / CONFIG).exists() and "format" not in _read_json(folder):
         raise UserError(f"{folder}: holds the {CONFIG} of a run or of another program; name another folder")
@@ -77,7 +98,7 @@ def write_folder(model: FewShotModel, folder: Path, dtype: Precision = "float32"
 def read_folder(folder: Path) -> FewShotModel:
     """Read the model of a folder that `write_folder` wrote, or of a training run.
 
-    Names and shapes are compared before a weight is read, so a wrong configuration costs neither memory nor time.
+    Names and shapes are compared before any weight is read, so a wrong configuration costs neither memory nor time.
 
     Args:
         folder: A folder with `config.json` and the weights beside it.
@@ -86,13 +107,13 @@ def read_folder(folder: Path) -> FewShotModel:
         The model in evaluation mode, float32, on the CPU, whatever PyTorch's defaults are.
 
     Raises:
-        UserError: The folder is neither, or its files are of another version, corrupt, or do not fit each other.
+        UserError: The folder is neither, or its files are from another version, corrupt, or inconsistent.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: expected a folder with {CONFIG} and {WEIGHTS}, got a file")
     contents = _read_config(folder)
     if contents.model.head != "memory":
-        raise UserError(f"{folder}: expected a model with a memory, got head {contents.model.head!r}")
+        raise UserError(f"{folder}: expected a model with head 'memory', got head {contents.model.head!r}")
     data = read_file(contents.weights)
     try:
         header = read_header(data)
@@ -103,7 +124,7 @@ def read_folder(folder: Path) -> FewShotModel:
     except ValueError as error:
         raise UserError(f"{contents.weights}: not a readable checkpoint ({error})") from error
     if contents.digest is not None and contents.digest != _digest(contents.written, data):
-        raise UserError(f"{folder}: damaged, {CONFIG} and {WEIGHTS} are not as they were saved")
+        raise UserError(f"{folder}: damaged, {CONFIG} and {WEIGHTS} have changed since they were saved")
     if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise UserError(f"{contents.weights}: {broken[0]} holds NaN or infinity")
     _fill(model, tensors)
@@ -116,7 +137,7 @@ def _write_card(model: FewShotModel, path: Path, overwrite: bool) -> None:
     if overwrite or not path.exists():
         write_atomically(path, card)
     elif path.read_bytes() != card:
-        warnings.warn(f"{path} stays as it is; overwrite_card=True replaces it", stacklevel=4)
+        warnings.warn(f"{path} exists and is kept; overwrite_card=True replaces it", stacklevel=4)
 
 
 def _digest(written: dict[str, Any], weights: bytes) -> str:
@@ -147,7 +168,7 @@ def _read_config(folder: Path) -> _Contents:
     if not of_run and content["format"] != _FORMAT:
         raise UserError(f"{path}: expected format {_FORMAT}, got {content['format']!r}; another version of srwm wrote it")
     if of_run and content.get("normalize"):
-        raise UserError(f"{folder}: trained on normalized images, and a learner does not normalize those that it is given")
+        raise UserError(f"{folder}: trained on normalized images, and FewShotLearner does not normalize its images")
     data = str(content.get("data", ""))
     of_data = {"trained_on": data, "preprocess": "ink" if data in CENTERED else "none"}
     given = of_data if of_run else content.get("metadata", content.get("facts", {}))
@@ -164,7 +185,7 @@ def _read_config(folder: Path) -> _Contents:
 
 
 def _empty_model(config: ModelConfig, header: _Header) -> FewShotModel:
-    """A model whose tensors hold no numbers yet. Raises _MisfitError where the weights of a file are of another one."""
+    """A model whose tensors have no data yet. Raises _MisfitError where the weights in the file do not fit it."""
     names = header.keys() - {"__metadata__"}
     if config.stack.num_layers > max(_FEW, len(names)):
         raise _MisfitError(f"num_layers: expected {len(names)} or fewer, as there are tensors, got {config.stack.num_layers}")
@@ -180,7 +201,7 @@ def _empty_model(config: ModelConfig, header: _Header) -> FewShotModel:
 
 
 def _misfit(name: str, expected: dict[str, Tensor], header: _Header) -> str:
-    """What is wrong with a tensor of a file; nothing where it fits."""
+    """What is wrong with a tensor of a file; empty text if nothing is."""
     if name not in header:
         return f"{name}: missing"
     if name not in expected:
@@ -194,7 +215,7 @@ def _misfit(name: str, expected: dict[str, Tensor], header: _Header) -> str:
 
 
 def _fill(model: FewShotModel, tensors: dict[str, Tensor]) -> None:
-    """Give an empty model its numbers, each tensor in the order in memory that the model has it in."""
+    """Copy tensors into an empty model, in the memory format of the model's own tensors."""
     made = {}
     for name, empty in model.state_dict().items():
         dtype = torch.float32 if empty.is_floating_point() else torch.long

@@ -1,4 +1,4 @@
-"""Models as others get them: by name from the package, from a folder, or from the Hugging Face Hub."""
+"""Loading, saving and publishing models: bundled checkpoints, folders and the Hugging Face Hub."""
 
 from collections.abc import Callable
 from importlib.resources import files
@@ -19,7 +19,7 @@ DEFAULT = "characters"
 
 
 class HubOptions(TypedDict, total=False):
-    """Options for reading from the Hugging Face Hub, those of `huggingface_hub.hf_hub_download`."""
+    """Options for downloads from the Hugging Face Hub, as in `huggingface_hub.hf_hub_download`."""
 
     revision: str | None
     token: str | bool | None
@@ -29,26 +29,26 @@ class HubOptions(TypedDict, total=False):
 
 
 def packaged() -> dict[str, Path]:
-    """The checkpoints that come with this package: name -> folder."""
+    """The checkpoints that are bundled with this package: folders by name."""
     folder = Path(str(files("srwm.learner"))) / "checkpoints"
     return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CONFIG}"))}
 
 
 def load_model(name: str | Path = DEFAULT, **hub: Unpack[HubOptions]) -> FewShotModel:
-    """Load a few-shot model. Nothing that could execute code is read.
+    """Load a few-shot model. No code from its files is executed.
 
     Args:
-        name: The name of a checkpoint that comes with the package; else a folder that `save_model` wrote, or a run folder of
-            `srwm fewshot train` (its best weights); else a repository of the Hugging Face Hub, `user/name`, which needs
-            `srwm[hub]` and a network. A `Path` is always a folder.
-        **hub: For the Hub: revision, token, cache_dir, force_download and local_files_only.
+        name: The name of a bundled checkpoint; else a folder that `save_model` wrote, or a run folder of `srwm fewshot train`
+            (its best weights); else a repository of the Hugging Face Hub, `user/name`, which needs `srwm[hub]` and a network.
+            A `Path` is always a folder.
+        **hub: Options for the Hub: revision, token, cache_dir, force_download and local_files_only.
 
     Returns:
         The model in evaluation mode, float32, on the CPU.
 
     Raises:
-        UserError: There is no such model, or it is corrupt or of another version.
-        TypeError: Another option is given, or a name of another type.
+        UserError: There is no such model, or it is corrupt or from another version.
+        TypeError: An option is unknown, or the name is neither a string nor a path.
     """
     if unknown := hub.keys() - HubOptions.__annotations__.keys():
         raise TypeError(f"{', '.join(sorted(unknown))}: expected options of the Hub, {', '.join(HubOptions.__annotations__)}")
@@ -60,22 +60,22 @@ def load_model(name: str | Path = DEFAULT, **hub: Unpack[HubOptions]) -> FewShot
     parts = str(name).split("/")
     if isinstance(name, Path) or len(parts) != 2 or not all(part.strip(".~") for part in parts):
         names = ", ".join(packaged()) or "none in this installation"
-        raise UserError(f"{name}: no such folder, and no checkpoint of the package (there are: {names})")
+        raise UserError(f"{name}: no such folder or bundled checkpoint (bundled: {names})")
     return read_folder(_downloaded(str(name), hub))
 
 
 def save_model(model: FewShotModel, folder: str | Path, *, dtype: Precision = "float32", overwrite_card: bool = False) -> None:
-    """Write `config.json`, `model.safetensors` and a model card, README.md.
+    """Write a model to a folder: `config.json`, `model.safetensors` and a model card, README.md.
 
     Args:
-        model: What is saved, with its `metadata`; set those before.
-        folder: Where the files go; it is made if need be.
+        model: The model. Its `metadata` is saved too.
+        folder: Where the files go; made where it is missing.
         dtype: The dtype in which parameters are stored, float32, float16 or bfloat16; buffers keep theirs.
-        overwrite_card: Replace a README.md that is there. Otherwise it stays, and a warning says so where it differs.
+        overwrite_card: Replace an existing README.md. Otherwise it is kept, and a warning says so if it differs.
 
     Raises:
-        UserError: The folder cannot be written, or it is a run's.
-        ValueError: `dtype` is another one, or weights are beyond its range.
+        UserError: The folder cannot be written, or it is a run folder.
+        ValueError: `dtype` is unknown, or weights are out of its range.
     """
     write_folder(model, Path(folder), dtype, overwrite_card)
 
@@ -91,14 +91,14 @@ def push_model(
     commit_message: str = "Upload a model of srwm",
     create_pr: bool | None = None,
 ) -> str:
-    """Upload to the Hugging Face Hub the files that `save_model` writes, in place of those there, README.md too.
+    """Upload a model to the Hugging Face Hub. The files of `save_model` replace those in the repository, README.md included.
 
     Args:
-        model: What is uploaded, with its `metadata`.
-        repo_id: The repository, `user/name`; it is made if need be.
+        model: The model. Its `metadata` is uploaded too.
+        repo_id: The repository, `user/name`; made where it is missing.
         dtype: The dtype in which parameters are stored.
         private: Whether a new repository is private; None: the owner's default.
-        token: The access token; None: that of your login.
+        token: The access token; None: the stored login.
         branch: The branch; None: main.
         commit_message: The message of the commit.
         create_pr: Whether to open a pull request instead of a commit on the branch.
@@ -107,8 +107,8 @@ def push_model(
         The URL of the commit.
 
     Raises:
-        UserError: `srwm[hub]` is not installed, or the Hub refuses the upload.
-        ValueError: `dtype` is another one, or weights are beyond its range.
+        UserError: `srwm[hub]` is not installed, or the upload fails.
+        ValueError: `dtype` is unknown, or weights are out of its range.
     """
     check_precision(dtype)
     api = _hub().HfApi(token=token)
@@ -121,7 +121,7 @@ def push_model(
             options = {"commit_message": commit_message, "revision": branch, "create_pr": create_pr}
             return str(api.upload_folder(repo_id=name, folder_path=folder, **options))
 
-        return _asked(upload, f"{repo_id}: the upload to the Hugging Face Hub failed")
+        return _request(upload, f"{repo_id}: the upload to the Hugging Face Hub failed")
 
 
 def _downloaded(name: str, options: HubOptions) -> Path:
@@ -130,12 +130,12 @@ def _downloaded(name: str, options: HubOptions) -> Path:
     def fetch() -> list[Path]:
         return [Path(download(name, part, **options)) for part in (CONFIG, WEIGHTS)]
 
-    found = _asked(fetch, f"{name}: no such folder, and the Hugging Face Hub does not provide it")
+    found = _request(fetch, f"{name}: no such folder, and the Hugging Face Hub does not provide it")
     return found[0].parent
 
 
-def _asked(request: Callable[[], T], failure: str) -> T:
-    """The result of a request to the Hub; whatever it raises, also on replies that nobody foresaw, becomes a UserError."""
+def _request(request: Callable[[], T], failure: str) -> T:
+    """The result of a request to the Hub. Every error, also on unexpected replies, becomes a UserError."""
     try:
         return request()
     except Exception as error:

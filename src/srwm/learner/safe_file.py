@@ -1,4 +1,4 @@
-"""Files of tensors from others: read whole, checked, and nothing in them is executed."""
+"""Reading safetensors files from untrusted sources. Their content is checked, and none of it is executed."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,13 @@ from srwm.errors import UserError
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a regular file.
+    """Read a regular file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content.
 
     Raises:
         UserError: There is no such file, it is not a regular one (a pipe would block for ever), or it cannot be read.
@@ -28,10 +34,16 @@ def read_file(path: Path) -> bytes:
 
 
 def read_header(data: bytes) -> dict[str, dict[str, Any]]:
-    """The header of a safetensors file: of each tensor its `dtype` and `shape`, and texts under `__metadata__`.
+    """The header of a safetensors file.
+
+    Args:
+        data: The content of the file.
+
+    Returns:
+        `dtype` and `shape` of each tensor by name, and texts under `__metadata__`.
 
     Raises:
-        ValueError: It is no such file.
+        ValueError: It is not a safetensors file.
     """
     length = int.from_bytes(data[:8], "little")
     if not 2 <= length <= len(data) - 8:
@@ -46,10 +58,16 @@ def read_header(data: bytes) -> dict[str, dict[str, Any]]:
 
 
 def read_tensors(data: bytes) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, by name.
+    """The tensors of a safetensors file.
+
+    Args:
+        data: The content of the file.
+
+    Returns:
+        The tensors by name.
 
     Raises:
-        ValueError: It is damaged, or no such file.
+        ValueError: It is damaged, or not a safetensors file.
     """
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load(data)

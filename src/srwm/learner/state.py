@@ -1,4 +1,4 @@
-"""What a learner knows after it was shown labeled images: the state of its model, and the label that each slot stands for."""
+"""The state of a learner: the recurrent state of its model, and the label of each label index."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -23,45 +23,55 @@ MAX_SEED = 2**32
 
 @dataclass(frozen=True, eq=False)
 class LearnerState:
-    """A model and what it has read; nothing in it is ever changed: learning makes another one."""
+    """A model and its state after labeled images. It is immutable: learning returns a new one."""
 
     model: FewShotModel
     preprocess: Preprocess
     tta_passes: int = 1
-    """how often the images are read, the first axis of the state: as they come, then in random orders, each through the next of
-    the model's views"""
+    """number of test-time-augmented passes, the first axis of the state: in the given order, then in random orders, each with
+    the next of the model's views"""
     seed: int = 0
-    """the seed of the random orders"""
+    """seed of the random orders"""
     state: State | None = None
-    """what the model's stack carries after the images"""
+    """state of the model's stack after the images"""
     labels: Labels | None = None
-    """the label of each slot that has been learned, in order of appearance"""
+    """the label of each label index in use, in order of appearance"""
     declared: Labels | None = None
-    """all labels that there will be, sorted, if they were declared"""
+    """all labels that will ever occur, sorted, if they were declared"""
     count: int = 0
-    """labeled images read"""
+    """number of labeled images learned"""
     columns: int | None = None
-    """length of the rows, where images came as a table"""
+    """number of columns, where images were rows of a table"""
     feature_names: tuple[str, ...] | None = None
-    """names of the columns, where images came as a data frame"""
+    """names of the columns, where images were rows of a data frame"""
 
     @property
     def classes(self) -> Labels:
-        """The labels declared, else those learned, sorted."""
+        """The declared labels, else the learned ones, sorted."""
         known = self.labels if self.declared is None else self.declared
         return np.unique(np.empty(0) if known is None else known)
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return next(self.model.parameters()).device
 
     def forgotten(self) -> Self:
-        """The model as it was before it read anything."""
+        """The same model without learned images."""
         return replace(self, state=None, labels=None, declared=None, count=0, columns=None, feature_names=None)
 
     def declaring(self, classes: object) -> Self:
-        """With all the labels that there will be. Raises ValueError where they are too many, or not those known before."""
+        """The state with all labels declared.
+
+        Args:
+            classes: All labels that will ever occur.
+
+        Returns:
+            The new state.
+
+        Raises:
+            ValueError: They are more than `n_way`, or differ from those declared or learned before.
+        """
         declared = np.unique(read_labels(classes, "classes"))
         self._check_ways(len(declared))
         before = self.labels if self.declared is None else self.declared
@@ -73,9 +83,17 @@ class LearnerState:
 
     @torch.no_grad()
     def after(self, images: object, labels: object) -> Self:
-        """With labeled images read.
+        """The state after labeled images.
 
-        Raises ValueError for images and labels that do not fit, too many classes, or numbers that the memory cannot hold.
+        Args:
+            images: One or more images.
+            labels: One label for each.
+
+        Returns:
+            The new state.
+
+        Raises:
+            ValueError: Images or labels do not fit, there are too many classes, or the model's state would not stay finite.
         """
         names = self._names(images)
         pixels, columns = self._read(images)
@@ -94,18 +112,25 @@ class LearnerState:
         order = self._order(len(given)).to(self.device)
         state = self.model.learn_features(features.take_along_dim(order[..., None], 1), slots[order], self.state)
         if not all(part.isfinite().all() for part in leaves(state)):
-            raise ValueError("images: expected numbers for which the memory stays finite, got too large ones")
+            raise ValueError("images: expected numbers for which the model's state stays finite, got too large ones")
         count, columns = self.count + len(given), columns or self.columns
         return replace(self, state=state, labels=known, count=count, columns=columns, feature_names=names)
 
     @torch.inference_mode()
     def probabilities(self, images: object) -> NDArray[np.float64]:
-        """Probability of each of `classes` for each image, (n, classes); exactly 0 where a class has not been learned.
+        """The probability of each class for each image.
 
-        Raises ValueError for images that do not fit, or too large numbers, or where nothing has been learned.
+        Args:
+            images: One or more images.
+
+        Returns:
+            (n, classes) in the order of `classes`; exactly 0 for a class that has not been learned.
+
+        Raises:
+            ValueError: Images do not fit, numbers are too large, or nothing has been learned.
         """
         if self.labels is None:
-            raise ValueError("images: expected to be shown labeled ones first")
+            raise ValueError("images: expected after labeled ones were learned, got them before")
         self._names(images)
         pixels, _ = self._read(images)
         classes, slots = self.classes, len(self.labels)
@@ -125,7 +150,7 @@ class LearnerState:
         return read_images(images, self.model.config, self.preprocess, self.columns)
 
     def _names(self, images: object) -> tuple[str, ...] | None:
-        """The names of the columns from now on; a table with other names is an error."""
+        """The names of the columns; a table with other names is an error."""
         given = column_names(images)
         if self.labels is None:
             return given
@@ -133,7 +158,7 @@ class LearnerState:
         return self.feature_names
 
     def _embed(self, images: Tensor) -> Tensor:
-        """Features (P, tta_passes, F) of images (P, ...), each pass through its view."""
+        """Features (P, tta_passes, F) of images (P, ...), with the view of each pass."""
         seen = [view(images) for view in views(self.model.config)[: self.tta_passes]]
         features = map_batched(self.model.embed, torch.cat(seen)).view(len(seen), len(images), -1)
         return features[torch.arange(self.tta_passes, device=features.device) % len(seen)].transpose(0, 1)

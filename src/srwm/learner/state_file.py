@@ -1,4 +1,4 @@
-"""What a learner has learned, in a file: the state as safetensors, the rest as JSON in its metadata."""
+"""Files of learned states: tensors as safetensors, everything else as JSON in the metadata."""
 
 import json
 import re
@@ -28,18 +28,18 @@ _MAX_COUNT = 2**62
 
 
 def save_state(path: Path, learned: LearnerState) -> None:
-    """Write what was learned, without the model, atomically.
+    """Write a learned state, without the model, atomically.
 
     Args:
-        path: The file; a link, a folder, a pipe or a device in its place stays.
-        learned: What is written.
+        path: The file; a link, a folder, a pipe or a device in its place is refused.
+        learned: The state.
 
     Raises:
         UserError: The file cannot be written.
-        ValueError: Nothing was learned, or labels are not texts, numbers or bools.
+        ValueError: Nothing was learned, or labels are not strings, numbers or bools.
     """
     if learned.labels is None:
-        raise ValueError("state: expected one that was shown labeled images, got a fresh one")
+        raise ValueError("state: expected one with learned images, got a fresh one")
     if learned.labels.dtype.kind not in "biufU":
         raise ValueError(f"labels: expected texts, numbers or bools, which alone can be saved, got {learned.labels.dtype}")
     if path.is_symlink() or (path.exists() and not path.is_file()):
@@ -67,10 +67,10 @@ def save_state(path: Path, learned: LearnerState) -> None:
 
 
 def load_state(path: Path, fresh: LearnerState) -> LearnerState:
-    """Read what an equal model learned before.
+    """Read a state that an equal model learned.
 
     Args:
-        path: A file of this version or of the one before it (format 2).
+        path: A file of this version or of the version before (format 2).
         fresh: A state whose model and preprocessing are kept.
 
     Returns:
@@ -82,10 +82,10 @@ def load_state(path: Path, fresh: LearnerState) -> LearnerState:
     tensors, metadata = _read(path)
     version = metadata.get("format")
     if version not in (_FORMAT, _FORMER_FORMAT):
-        raise UserError(f"{path}: not what a learner of this version of srwm saved")
+        raise UserError(f"{path}: not saved by a FewShotLearner of this version of srwm")
     kept = metadata.pop("digest", None)
     if kept is not None and kept != digest(metadata, tensors):
-        raise UserError(f"{path}: damaged, it is not what was saved")
+        raise UserError(f"{path}: damaged, it has changed since it was saved")
     of_model = fingerprint(fresh.model) if version == _FORMAT else former_fingerprint(fresh.model)
     if metadata.get("model") != of_model or metadata.get("preprocess") != fresh.preprocess:
         hint = "" if version == _FORMAT else "; an earlier version of srwm saved it: if the model is the same, learn again"
@@ -104,7 +104,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         header, tensors = read_header(data), read_tensors(data)
         metadata = json.loads(header.get("__metadata__", {}).get("srwm", "null"))
     except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable as what a learner saved ({error})") from error
+        raise UserError(f"{path}: not readable as a saved learner ({error})") from error
     return tensors, metadata if isinstance(metadata, dict) else {}
 
 

@@ -1,4 +1,4 @@
-"""What users bring: tensors of any kind as arrays, and names of the columns of tables."""
+"""Conversion of tensors to arrays, and the column names of tables."""
 
 import warnings
 from typing import Any
@@ -10,10 +10,10 @@ _MISMATCH = "The feature names should match those that were passed during fit."
 
 
 def tensor_to_array(tensor: Tensor, name: str, floats: bool = False) -> NDArray[Any]:
-    """A tensor of any device as an array.
+    """Convert a tensor on any device to an array.
 
     Args:
-        tensor: What is converted.
+        tensor: The tensor.
         name: The argument's name, for messages.
         floats: Whether floating numbers of any dtype become float32.
 
@@ -21,7 +21,7 @@ def tensor_to_array(tensor: Tensor, name: str, floats: bool = False) -> NDArray[
         An array of its own dtype, or float32.
 
     Raises:
-        ValueError: It has no numbers of its own (meta, fake) or is not dense (sparse, nested, quantized).
+        ValueError: It has no data (meta, fake) or is not dense (sparse, nested, quantized).
     """
     try:
         dense = tensor.detach().cpu().resolve_conj().resolve_neg()
@@ -33,7 +33,14 @@ def tensor_to_array(tensor: Tensor, name: str, floats: bool = False) -> NDArray[
 
 
 def column_names(table: object) -> tuple[str, ...] | None:
-    """The names of the columns of a data frame; None where it is none, or the names are not all text."""
+    """The column names of a data frame.
+
+    Args:
+        table: Any object.
+
+    Returns:
+        The names; None if it is no data frame, or not all names are strings.
+    """
     columns = getattr(table, "columns", None)
     try:
         names = tuple(columns) if columns is not None else ()
@@ -43,10 +50,14 @@ def column_names(table: object) -> tuple[str, ...] | None:
 
 
 def check_column_names(known: tuple[str, ...] | None, given: tuple[str, ...] | None) -> None:
-    """Compare the names of a table's columns with those that were learned; names on one side alone are a warning.
+    """Compare the column names of a table with those learned before. A warning says so if only one of them has names.
+
+    Args:
+        known: The names learned before, or None.
+        given: The names of the table, or None.
 
     Raises:
-        ValueError: The names are others, or in another order.
+        ValueError: The names differ, or their order does.
     """
     if known is None and given is None:
         return

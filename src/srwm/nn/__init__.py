@@ -1,4 +1,4 @@
-"""Recurrent layers behind one interface: y, state = layer(x, state, resets, mask) and y = layer.query(x, state)."""
+"""Recurrent layers with one interface: y, state = layer(x, state, resets, mask) and y = layer.query(x, state)."""
 
 from srwm.nn.config import Carry, Option, Residual, StackConfig
 from srwm.nn.fake_srwm import FakeSRWM

@@ -1,4 +1,4 @@
-"""Checks of what goes into a layer; each failure is one line: argument, wanted, got."""
+"""Checks of the arguments of layers. Each error names the argument, what was expected and what was given."""
 
 from collections.abc import Iterator
 from numbers import Integral
@@ -11,7 +11,13 @@ from srwm.ops.checks import shape_or_type
 
 
 def check_input(x: Tensor, axes: str, d_input: int, parameters: Iterator[Tensor]) -> None:
-    """Check that x is (B, T, d_input), with the names of the first two in `axes`, and has the dtype of the parameters.
+    """Check that x is (B, T, d_input) and has the dtype of the parameters.
+
+    Args:
+        x: the inputs.
+        axes: the names of the first two axes, for the message, such as "B, T".
+        d_input: the width of the input.
+        parameters: the layer's parameters.
 
     Raises:
         ValueError: x has another shape or dtype.
@@ -19,12 +25,16 @@ def check_input(x: Tensor, axes: str, d_input: int, parameters: Iterator[Tensor]
     if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != d_input:
         batch, steps = axes.split()
         raise ValueError(f"x: expected ({batch}, {steps}, {d_input}), got {shape_or_type(x)}")
-    if x.dtype is not torch.float32:  # the usual one is not worth a search for the weights at every step
+    if x.dtype is not torch.float32:  # float32 needs no check: this saves looking up the weights at every step
         check_dtype(x, parameters)
 
 
 def check_dtype(x: Tensor, parameters: Iterator[Tensor]) -> None:
     """Check that x has the dtype of the first parameter, unless autocast converts it.
+
+    Args:
+        x: the inputs.
+        parameters: the layer's parameters.
 
     Raises:
         ValueError: x has another dtype.
@@ -36,7 +46,13 @@ def check_dtype(x: Tensor, parameters: Iterator[Tensor]) -> None:
 
 
 def check_state(state: State, shape: Shape, batch_size: int, name: str = "state") -> None:
-    """Check that the state has the structure and shapes that `shape` gives for one batch element.
+    """Check that a state has the expected structure and shapes.
+
+    Args:
+        state: the state of a layer.
+        shape: `state_shape` of the layer, for one batch element.
+        batch_size: number of batch elements B.
+        name: the argument's name, for the message.
 
     Raises:
         ValueError: it has others; the message names the part.
@@ -56,7 +72,10 @@ def check_state(state: State, shape: Shape, batch_size: int, name: str = "state"
 
 
 def check_whole(**numbers: object) -> None:
-    """Check that each of these is a whole number.
+    """Check that values are whole numbers.
+
+    Args:
+        **numbers: the values by name.
 
     Raises:
         ValueError: one is not; the message names the first.
@@ -68,6 +87,13 @@ def check_whole(**numbers: object) -> None:
 
 def head_dim(d_model: int, num_heads: int) -> int:
     """The width E of one head.
+
+    Args:
+        d_model: width of the layer.
+        num_heads: number of heads.
+
+    Returns:
+        E = d_model / num_heads.
 
     Raises:
         ValueError: num_heads does not divide d_model.

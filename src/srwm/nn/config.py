@@ -12,16 +12,16 @@ Option: TypeAlias = bool | int | float | str
 
 @dataclass(frozen=True)
 class StackConfig:
-    """A stack of blocks: which core, how large, and how it is joined to the residual path."""
+    """A stack of blocks: the core, the sizes and the residual connection."""
 
     core: str = "srwm"
     """Name of the core in `srwm.nn.CORES`."""
 
     d_model: Annotated[int, AtLeast(1)] = 256
-    """Width of the residual path and of the output."""
+    """Width of the residual stream and of the output."""
 
     num_heads: Annotated[int, AtLeast(1)] = 16
-    """Heads of a core with matrices; the LSTM and the core without memory have none."""
+    """Number of heads; unused by the LSTM and by the core without memory."""
 
     num_layers: Annotated[int, AtLeast(0)] = 2
     """Number of blocks."""
@@ -33,31 +33,39 @@ class StackConfig:
     """Dropout on the core's output and within the feed-forward sub-layer."""
 
     residual: Residual = "norm"
-    """What a block adds to the core's output.
+    """Residual connection of a block with input h.
 
-    Self-referential cores read h itself: `norm` adds LayerNorm(h), `input` adds h. All other cores read LayerNorm(h), and
-    both add h. `none` is the core alone, without norm and residual path."""
+    The input of self-referential cores is h: `norm` adds LayerNorm(h) to the core's output, `input` adds h. The input of all
+    other cores is LayerNorm(h), and both settings add h. `none` is the core alone, without norm and residual connection."""
 
     core_options: dict[str, Option] = field(default_factory=dict)
-    """Options of the core by name, such as query_init_std 0.01; an option that is left out has the core's default."""
+    """Options of the core by name, such as query_init_std 0.01; options that are not given have the core's defaults."""
 
     carry: Carry = "always"
-    """Whether memory lives on from step to step: `always`, `never` (fresh before each step, the ablation), or `unroll`."""
+    """When the state is carried to the next step: `always`, `never` (an ablation: reset before each step), or `unroll` (reset
+    every unroll_length steps)."""
 
     unroll_length: Annotated[int, AtLeast(1)] | None = None
-    """For `carry="unroll"`: after how many steps the memory is fresh again; the count is part of the state."""
+    """For `carry="unroll"`: number of steps between two resets of the state; the step count is part of the state."""
 
     d_input: Annotated[int, AtLeast(1)] | None = None
-    """Width of the input where it is not d_model; a core that can change the width (the LSTM) takes it, without residual."""
+    """Width of the input; None: d_model. Another width needs a core that can change it (the LSTM) and residual `none`."""
 
     backend: str = "auto"
     """Backend of the operations."""
 
     @classmethod
     def from_earlier(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """The fields of a configuration that was written when `style` named two code bases and every core had all options.
+        """Convert the fields of a configuration from before `residual` and `core_options` existed.
 
-        Options that the core does not have had no effect, and those at their defaults are left out.
+        At that time `style` named two code bases, and every core had all options. Options that the core does not have had no
+        effect, and are left out, as are those at their defaults.
+
+        Args:
+            values: the fields as JSON has them.
+
+        Returns:
+            The fields of this version.
         """
         earlier, present = {"style", *_SELF_REFERENTIAL}, {"residual", "core_options"}
         if not values.keys() & earlier or values.keys() & present:

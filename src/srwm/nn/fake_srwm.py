@@ -32,12 +32,12 @@ class FakeSRWM(Core):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw W_y anew."""
+        """Initialize W_y."""
         nn.init.normal_(self.weight, std=self.head_dim**-0.5)
 
     @property
     def state_shape(self) -> tuple[()]:
-        """No state."""
+        """The empty tuple: there is no state."""
         return ()
 
     def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:

@@ -12,13 +12,13 @@ from srwm.ops.backend import check_backend
 
 
 class FastWeights(Core):
-    """What layers with a slow network share: its projections and the fast matrices (B, H, E, E).
+    """Base class of layers whose slow network programs fast matrices (B, H, E, E).
 
     Args:
         d_model: width of input and output.
         num_heads: number of heads H; E = d_model / H is the width of a head.
         slow_width: width of the projections of a head.
-        eps: what is added to the sum by which φ divides.
+        eps: added to the sum by which φ divides.
         backend: backend of the operations: auto, reference or native.
 
     Raises:
@@ -61,7 +61,7 @@ class DeltaNet(FastWeights):
     Args:
         d_model: width of input and output.
         num_heads: number of heads H; E = d_model / H is the width of a head.
-        eps: what is added to the sum by which φ divides: 0 in the paper's few-shot code, 1e-5 in its RL code.
+        eps: added to the sum by which φ divides: 0 in the few-shot code of Irie et al. (2022), 1e-5 in its RL code.
         backend: backend of the operations: auto, reference or native.
 
     Raises:

@@ -20,7 +20,7 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map each position by itself: (..., d_model) -> (..., d_model)."""
+        """Apply the sub-layer to each position separately: (..., d_model) -> (..., d_model)."""
         hidden = self.dropout(self.linear_in(self.norm(x)).relu())
         y: Tensor = x + self.dropout(self.linear_out(hidden))
         return y

@@ -1,4 +1,4 @@
-"""The one interface of everything recurrent: cores, blocks and stacks."""
+"""The interface that all recurrent layers share: cores, blocks and stacks."""
 
 import inspect
 from abc import ABC, abstractmethod
@@ -13,13 +13,13 @@ from srwm.nn.state import Shape, State
 from srwm.ops.checks import check_flags
 
 _SIZES = ("d_model", "d_input", "num_heads", "backend")
-"""What every core that takes it gets from the fields of the same name in `StackConfig`."""
+"""Constructor arguments that a core gets from the fields of the same name in `StackConfig`, if it has them."""
 
 
 class Layer(nn.Module, ABC):
-    """A map of sequences with a state that the caller holds.
+    """A recurrent layer whose state is an argument and a result, never an attribute.
 
-    A sequence in pieces, each with the state that the last piece returned, gives what the whole sequence gives.
+    Processing a sequence in pieces, each with the state that the previous piece returned, is equal to processing it whole.
 
     Args:
         d_model: width of the output.
@@ -52,8 +52,8 @@ class Layer(nn.Module, ABC):
         Args:
             x: inputs (B, T, d_input).
             state: tensors shaped as in `state_shape` with B in front; None is a fresh state.
-            resets: (B, T) bool. True: the state is fresh before x_t is read.
-            mask: (B, T) bool. False: a padded step, which neither reads nor writes the state; a reset there still resets.
+            resets: (B, T) bool. True: the state is fresh before this step.
+            mask: (B, T) bool. False: a padded step, which neither reads nor writes the state. A reset there still resets.
 
         Returns:
             y (B, T, d_model), zero at masked steps, and the state after the last step.
@@ -77,7 +77,7 @@ class Layer(nn.Module, ABC):
             raise
 
     def query(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Evaluate Q independent queries, each as if it were the one next step from this state, which stays as it is.
+        """Evaluate Q independent queries, each as if it were the one next step from this state. The state does not change.
 
         Args:
             x: queries (B, Q, d_input).
@@ -100,7 +100,11 @@ class Layer(nn.Module, ABC):
             raise
 
     def initial_state(self, batch_size: int) -> State:
-        """A fresh state: zeros, float32 (float64 in a float64 layer), on the layer's device."""
+        """A fresh state: zeros, float32 (float64 in a float64 layer), on the layer's device.
+
+        Args:
+            batch_size: number of batch elements B.
+        """
         anchor = self._anchor()
         dtype = torch.promote_types(anchor.dtype, torch.float32)
 
@@ -118,32 +122,38 @@ class Layer(nn.Module, ABC):
 
 
 class Core(Layer):
-    """A layer that a block is built around: the memory itself, without norm and residual path.
+    """The recurrent part of a block, without norm and residual connection.
 
-    The options of a core are the keyword-only arguments of its constructor, `backend` aside. Each has a default of type bool,
-    int, float or str, and `StackConfig.core_options` gives others by name.
+    The options of a core are the keyword-only arguments of its constructor, except `backend`. Each has a default of type bool,
+    int, float or str. `StackConfig.core_options` sets them by name.
     """
 
     pre_norm: ClassVar[bool] = True
-    """Whether a block normalizes what the core reads; else the core reads h itself, and the norm is on the residual path."""
+    """Whether a block normalizes the core's input h; otherwise the norm is on the residual connection."""
 
     resizes: ClassVar[bool] = False
     """Whether d_input may differ from d_model."""
 
     def extra_repr(self) -> str:
-        """The arguments that the core was built with."""
+        """The arguments of the constructor, for `repr`."""
         given = inspect.signature(type(self)).parameters
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in given if hasattr(self, name))
 
     @classmethod
     def default_options(cls) -> dict[str, Option]:
-        """The names of the core's options, with their defaults."""
+        """The core's options by name, with their default values."""
         arguments = inspect.signature(cls).parameters.values()
         return {each.name: each.default for each in arguments if each.kind is each.KEYWORD_ONLY and each.name not in _SIZES}
 
     @classmethod
     def from_config(cls, config: StackConfig) -> Self:
-        """The core that the configuration describes.
+        """Build the core from a configuration.
+
+        Args:
+            config: the stack's configuration.
+
+        Returns:
+            The core.
 
         Raises:
             ValueError: the core has no such option, its value is of another type, or the sizes do not fit.

@@ -1,4 +1,4 @@
-"""The LSTM baseline behind the interface of a core."""
+"""The LSTM baseline with the interface of a core."""
 
 from itertools import pairwise
 
@@ -11,11 +11,12 @@ from srwm.nn.state import State, reset
 
 
 class LSTM(Core):
-    """One layer of `torch.nn.LSTM`, run in one call between the steps at which resets or the mask change anything.
+    """One layer of `torch.nn.LSTM`.
 
-    The state is (h, c), each (B, d_model). Which pieces are run depends on the values of resets and mask, so
-    `torch.compile(fullgraph=True)` does not apply. On a CPU whose oneDNN has no bfloat16 (or float16), on which
-    `torch.nn.LSTM` raises, it is computed in float32; y has the dtype that it has elsewhere.
+    The state is (h, c), each (B, d_model). The sequence is split at resets and at changes of the mask, and each piece is one
+    call of `torch.nn.LSTM`. The split depends on values, so `torch.compile(fullgraph=True)` is not supported. Where oneDNN has
+    no bfloat16 (or float16) LSTM for the CPU, and `torch.nn.LSTM` raises, the layer computes in float32; the dtype of y is the
+    same as on other CPUs.
 
     Args:
         d_model: width of the output and of h and c.
@@ -66,7 +67,7 @@ class LSTM(Core):
 
 
 def _computing_dtype(x: Tensor) -> torch.dtype:
-    """What `torch.nn.LSTM` computes in: autocast's dtype where it is on, else that of x."""
+    """The dtype in which `torch.nn.LSTM` computes: autocast's where it is on, else the dtype of x."""
     kind = x.device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
@@ -74,7 +75,7 @@ def _computing_dtype(x: Tensor) -> torch.dtype:
 
 
 def _not_in_onednn() -> frozenset[torch.dtype]:
-    """The smaller dtypes that oneDNN's LSTM does not take on this CPU; none in a build without oneDNN."""
+    """The half-precision dtypes that oneDNN's LSTM does not support on this CPU; empty in a build without oneDNN."""
     dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
     supported = {dtype: getattr(torch.ops.mkldnn, f"_is_mkldnn_{name}_supported", None) for name, dtype in dtypes.items()}
     return frozenset(dtype for dtype, ask in supported.items() if ask is not None and not ask())

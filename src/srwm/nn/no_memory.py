@@ -9,7 +9,7 @@ from srwm.nn.state import State
 class NoMemory(Core):
     """No memory: y = x, and the state is the empty tuple.
 
-    In a block without residual path only the feed-forward sub-layer is left.
+    In a block without residual connection only the feed-forward sub-layer remains.
 
     Args:
         d_model: width of input and output.
@@ -20,7 +20,7 @@ class NoMemory(Core):
 
     @property
     def state_shape(self) -> tuple[()]:
-        """No state."""
+        """The empty tuple: there is no state."""
         return ()
 
     def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:

@@ -1,4 +1,4 @@
-"""Delta-rule fast weights whose programming depends on what was read last."""
+"""Delta-rule fast weights whose slow network also reads the previous output (Recurrent Delta Net)."""
 
 import torch
 from torch import Tensor, nn
@@ -38,12 +38,12 @@ class RecurrentDelta(Core):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw R anew."""
+        """Initialize R."""
         nn.init.normal_(self.recurrent, std=self.head_dim**-0.5)
 
     @property
     def state_shape(self) -> tuple[torch.Size, torch.Size]:
-        """Shapes of fast matrices and last reads of one batch element: (H, E, E) and (H, E)."""
+        """Shapes of the fast matrices and the previous output of one batch element: (H, E, E) and (H, E)."""
         return torch.Size((self.num_heads, self.head_dim, self.head_dim)), torch.Size((self.num_heads, self.head_dim))
 
     def _program(self, z: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

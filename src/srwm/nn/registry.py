@@ -26,7 +26,13 @@ CORES: dict[str, type[Core]] = {
 
 
 def build_core(config: StackConfig) -> Core:
-    """The core that the configuration names, with its options.
+    """Build the core that the configuration names, with its options.
+
+    Args:
+        config: the stack's configuration.
+
+    Returns:
+        The core.
 
     Raises:
         ValueError: there is no such core, it has no such option, or it cannot take this input width.
@@ -41,11 +47,14 @@ def build_core(config: StackConfig) -> Core:
 
 
 def replace_core(config: StackConfig, core: str) -> StackConfig:
-    """The configuration with another core, which keeps the options that both cores have.
+    """The configuration with another core. Options that both cores have are kept.
 
     Args:
-        config: what everything but the core and its options is taken from.
+        config: the configuration.
         core: a name in `CORES`.
+
+    Returns:
+        The configuration with that core.
 
     Raises:
         ValueError: there is no such core.

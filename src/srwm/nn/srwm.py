@@ -13,7 +13,7 @@ from srwm.ops.backend import check_backend
 
 
 class SelfReferential(Core):
-    """What layers around a self-referential weight matrix share: W_0, the way into it, and its norm.
+    """Base class of layers with a self-referential weight matrix.
 
     `weight` is W_0, (H, E, D + 2E + 4), used as x @ W; its columns are [y | q | k | beta], drawn with standard deviation
     1/sqrt(E). E = d_model / num_heads is the width of a head, D the width of its y.
@@ -21,7 +21,7 @@ class SelfReferential(Core):
     Args:
         d_model: width of input and output.
         num_heads: number of heads H.
-        input_softmax: apply a softmax per head to what goes into the matrix (the choice of the paper's RL code).
+        input_softmax: apply a softmax per head to the input of the matrix, as the RL code of Irie et al. (2022) does.
         beta_init: mean of the initial beta columns.
         query_init_std: standard deviation of the initial query columns, in units of 1/sqrt(E).
         backend: backend of the operations: auto, reference or native.
@@ -58,10 +58,10 @@ class SelfReferential(Core):
     @staticmethod
     @abstractmethod
     def _d_out(head_dim: int) -> int:
-        """The width D of what a head reads from the matrix as y."""
+        """The width D of a head's y."""
 
     def reset_parameters(self) -> None:
-        """Draw W_0 anew."""
+        """Initialize W_0."""
         e = self.head_dim
         nn.init.normal_(self.weight, std=e**-0.5)
         with torch.no_grad():
@@ -93,9 +93,9 @@ class SelfReferential(Core):
 class SRWM(SelfReferential):
     """Self-referential weight matrix, multi-head: y = out_linear(reads of the matrix); Irie et al. (2022), section 3.
 
-    The state is the shift W_t - W_0, (B, H, E, 3E + 4). The rule does not bound W: over very long sequences it can grow by
-    orders of magnitude (three hundredfold in 100,000 random steps, and at times far more), so look at `weight_norm` where
-    sequences are long. Arguments and errors are those of `SelfReferential`.
+    The state is the shift W_t - W_0, (B, H, E, 3E + 4). The update rule does not bound W. Over very long sequences W can grow
+    by orders of magnitude (300 times in 100,000 random steps, and sometimes far more), so monitor `weight_norm` there.
+    Arguments and errors are those of `SelfReferential`.
     """
 
     @staticmethod

@@ -18,11 +18,11 @@ from srwm.ranges import check_ranges
 
 
 class Block(Layer):
-    """A core on a residual path, then the feed-forward sub-layer; the state is the core's.
+    """A core with a residual connection, then the feed-forward sub-layer; the state is the core's.
 
     Args:
-        core: what the block is built around.
-        residual: what is added to the core's output; see `StackConfig.residual`.
+        core: the recurrent part.
+        residual: the residual connection; see `StackConfig.residual`.
         ff_factor: width of the feed-forward sub-layer in units of d_model; 0 leaves the sub-layer out.
         dropout: probability of dropout on the core's output and within the feed-forward sub-layer.
 
@@ -68,11 +68,12 @@ class Block(Layer):
 class Stack(Layer):
     """Blocks one after the other, built from a configuration.
 
-    The state is the tuple of the blocks' states; with `carry="unroll"` a last tensor (B,) counts the steps since the memory
-    was fresh. Masked steps do not count, and resets do not restart the count: pieces of fixed length stay in step with it.
+    The state is the tuple of the blocks' states. With `carry="unroll"` it also has a tensor (B,) that counts the steps since
+    the last reset by `unroll_length`. Masked steps do not count. `resets` do not restart the count, so pieces of length
+    `unroll_length` stay aligned with it.
 
     Args:
-        config: core, sizes and how the blocks are joined.
+        config: core, sizes and residual connection.
 
     Raises:
         ValueError: a name in the configuration is unknown, or sizes or options do not fit.
@@ -100,7 +101,11 @@ class Stack(Layer):
         return shapes if self.config.unroll_length is None else (*shapes, torch.Size(()))
 
     def initial_state(self, batch_size: int) -> State:
-        """A fresh state, on the stack's device."""
+        """A fresh state, on the stack's device.
+
+        Args:
+            batch_size: number of batch elements B.
+        """
         states = tuple(block.initial_state(batch_size) for block in self._layers())
         if self.config.unroll_length is None:
             return states

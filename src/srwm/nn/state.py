@@ -1,6 +1,6 @@
-"""What a layer carries from step to step: a pytree of tensors with the batch axis first.
+"""States of layers: pytrees of tensors, batch axis first.
 
-None means "fresh" and stands for zeros everywhere; so every state can be reset, whatever layer it belongs to.
+None is a fresh state. A fresh state is zeros in every layer, so any state can be reset without knowing its layer.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,15 @@ Shape: TypeAlias = "torch.Size | tuple[Shape, ...]"
 
 
 def map_state(function: Callable[[Tensor], Tensor], state: State) -> State:
-    """The state with `function` applied to each of its tensors."""
+    """Apply a function to each tensor of a state.
+
+    Args:
+        function: from tensor to tensor.
+        state: the state.
+
+    Returns:
+        A state of the same structure; None stays None.
+    """
     if isinstance(state, Tensor):
         return function(state)
     return tuple(map_state(function, part) for part in state)
@@ -41,8 +49,11 @@ def index(state: State, which: Tensor | slice) -> State:
     """The state of the chosen batch elements; None stays None.
 
     Args:
-        state: of B batch elements.
+        state: a state of B batch elements.
         which: a slice, bools (B,) or integers (B',).
+
+    Returns:
+        The state of the chosen elements.
 
     Raises:
         ValueError: `which` is something else.
@@ -53,11 +64,14 @@ def index(state: State, which: Tensor | slice) -> State:
 
 
 def reset(state: State, which: Tensor) -> State:
-    """The state, fresh again in the chosen batch elements; None stays None.
+    """The state with the chosen batch elements reset; None stays None.
 
     Args:
-        state: of B batch elements.
-        which: (B,) bool. True: this element becomes fresh.
+        state: a state of B batch elements.
+        which: (B,) bool; True: this element becomes fresh.
+
+    Returns:
+        The state, zero in the chosen elements.
 
     Raises:
         ValueError: `which` has another shape or dtype.

@@ -1,4 +1,4 @@
-"""What a self-referential matrix does over time: its learning rates, and what it has written, step by step."""
+"""Learning rates and shifts of a self-referential matrix at each step."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ def learning_rates(core: SelfReferential, x: Tensor, shift: Tensor | None = None
 
     Args:
         core: an `SRWM` or `SRDelta`.
-        x: what the core reads, (B, T, d_model).
+        x: the core's inputs (B, T, d_model).
         shift: W - W_0 before the first step, (B, H, E, M); None is zeros.
         resets: (B, T) bool. True: the shift is zero before this step.
 
@@ -46,7 +46,7 @@ def shifts_over_time(core: SelfReferential, x: Tensor, shift: Tensor | None = No
 
     Args:
         core: an `SRWM` or `SRDelta`.
-        x: what the core reads, (B, T, d_model).
+        x: the core's inputs (B, T, d_model).
         shift: W - W_0 before the first step, (B, H, E, M); None is zeros.
         resets: (B, T) bool. True: the shift is zero before this step.
 
@@ -61,7 +61,7 @@ def shifts_over_time(core: SelfReferential, x: Tensor, shift: Tensor | None = No
 
 
 def _first(core: SelfReferential, x: Tensor, shift: Tensor | None, resets: Tensor | None) -> Tensor:
-    """The shift before the first step, once all arguments have been checked."""
+    """The shift before the first step, after a check of all arguments."""
     if not isinstance(core, SelfReferential):
         raise ValueError(f"core: expected a self-referential one, SRWM or SRDelta, got {type(core).__name__}")
     check_input(x, "B T", core.d_input, core.parameters())

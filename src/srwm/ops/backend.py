@@ -1,4 +1,4 @@
-"""Which implementation runs: the one place that knows the backends by name."""
+"""The choice of backend. No other module knows the backends by name."""
 
 import functools
 import warnings
@@ -14,16 +14,30 @@ BACKENDS = ("auto", "reference", "native")
 
 
 def check_backend(backend: str) -> None:
-    """Raise a ValueError for an unknown backend."""
+    """Check the name of a backend.
+
+    Raises:
+        ValueError: the backend is unknown.
+    """
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
 
 
 def runs_native(backend: str, operator: str, x: Tensor, dtype: torch.dtype) -> bool:
-    """Whether the kernel of a recurrence for x's device is to compute this call; the reference does otherwise.
+    """Whether the native kernel of a recurrence computes a call; otherwise the reference does.
 
-    "auto" takes kernels for float32 on a device that has them, but not under transforms of torch.func and forward-mode
-    differentiation, of which they know nothing. A backend that is named runs or raises.
+    "auto" chooses the kernel for float32 on a device that has one, except under transforms of torch.func and under
+    forward-mode
+    differentiation, which kernels do not support. A backend that is named runs or raises.
+
+    Args:
+        backend: "auto", "native" or "reference".
+        operator: the operator's name in `torch.library`, without `srwm::`.
+        x: an input; its device is the one that counts.
+        dtype: the dtype in which the call computes.
+
+    Returns:
+        True for the kernel, False for the reference.
 
     Raises:
         ValueError: an unknown backend, or "native" for another device or for float64.
@@ -40,7 +54,14 @@ def runs_native(backend: str, operator: str, x: Tensor, dtype: torch.dtype) -> b
 
 
 def takes_kernels(backend: str, fits: bool) -> bool:
-    """Whether a call that the kernels can compute (`fits`) goes to them.
+    """Whether the native kernels compute a call.
+
+    Args:
+        backend: "auto", "native" or "reference".
+        fits: whether the kernels support this call's device, dtypes and shapes.
+
+    Returns:
+        True for the kernels, False for PyTorch's operations.
 
     Raises:
         ValueError: an unknown backend.
@@ -51,7 +72,7 @@ def takes_kernels(backend: str, fits: bool) -> bool:
         return backend == "auto" and fits and library.LIBRARY is not None and not transforming()
     library.compiled()
     if transforming():
-        raise RuntimeError("backend: 'native' takes no part in torch.func and forward-mode derivatives; use 'auto'")
+        raise RuntimeError("backend: 'native' does not support torch.func and forward-mode differentiation; use 'auto'")
     return True
 
 

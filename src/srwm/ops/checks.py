@@ -1,23 +1,51 @@
-"""Checks at the door: every shape and dtype once, with an error that names the argument, what it wanted and what it got."""
+"""Checks of the arguments of operations. Each error names the argument, what was expected and what was given."""
 
 import torch
 from torch import Tensor
 
 
 def check_shape(name: str, tensor: Tensor, letters: str, wanted: tuple[int, ...]) -> None:
-    """Raise a ValueError unless `tensor` has the shape `wanted`, which `letters` spell out for the message."""
+    """Check that a tensor has exactly this shape.
+
+    Args:
+        name: the argument's name, for the message.
+        tensor: the argument.
+        letters: the shape in letters, for the message, such as "(B, T, H, E)".
+        wanted: the shape.
+
+    Raises:
+        ValueError: it has another shape, or is no tensor.
+    """
     if not isinstance(tensor, Tensor) or tensor.shape != wanted:
         raise ValueError(f"{name}: expected {letters} = {tuple(wanted)}, got {shape_or_type(tensor)}")
 
 
 def check_rank(name: str, tensor: Tensor, letters: str) -> None:
-    """Raise a ValueError unless `tensor` has as many axes as `letters` names."""
+    """Check that a tensor has this number of axes.
+
+    Args:
+        name: the argument's name, for the message.
+        tensor: the argument.
+        letters: a letter for each axis, such as "(B, T, H, E)".
+
+    Raises:
+        ValueError: it has another number of axes, or is no tensor.
+    """
     if not isinstance(tensor, Tensor) or tensor.dim() != letters.count(",") + 1:
         raise ValueError(f"{name}: expected {letters}, got {shape_or_type(tensor)}")
 
 
 def check_flags(name: str, flags: Tensor | None, x: Tensor) -> None:
-    """Raise a ValueError unless `flags` is None or a (B, T) bool tensor where x is."""
+    """Check a bool tensor of shape (B, T), such as `resets` or `mask`; None passes.
+
+    Args:
+        name: the argument's name, for the message.
+        flags: the argument.
+        x: the inputs (B, T, ...), whose device the flags must share.
+
+    Raises:
+        ValueError: the shape, dtype or device does not fit.
+    """
     if flags is None:
         return
     check_shape(name, flags, "(B, T)", x.shape[:2])
@@ -27,13 +55,28 @@ def check_flags(name: str, flags: Tensor | None, x: Tensor) -> None:
 
 
 def check_device(name: str, tensor: Tensor, x: Tensor) -> None:
-    """Raise a ValueError unless `tensor` lies where `x` lies."""
+    """Check that a tensor is on the device of `x`.
+
+    Args:
+        name: the argument's name, for the message.
+        tensor: the argument.
+        x: the inputs.
+
+    Raises:
+        ValueError: it is on another device.
+    """
     if tensor.device != x.device:
         raise ValueError(f"{name}: expected device {x.device}, got {tensor.device}")
 
 
 def computing_dtype(**tensors: Tensor | None) -> torch.dtype:
-    """float64 when the inputs are, else float32, in which every smaller floating dtype is computed.
+    """The dtype in which an operation on these tensors computes.
+
+    Args:
+        **tensors: the inputs by name, for the message; None passes.
+
+    Returns:
+        float64 where all inputs are float64, else float32, also for smaller floating dtypes.
 
     Raises:
         ValueError: an input is not floating, or float64 is mixed with another dtype.
@@ -54,5 +97,5 @@ def computing_dtype(**tensors: Tensor | None) -> torch.dtype:
 
 
 def shape_or_type(given: object) -> str:
-    """What came, for a message: the shape of a tensor, else the name of its type."""
+    """The shape of a tensor, or the type of anything else, as text for an error message."""
     return str(tuple(given.shape)) if isinstance(given, Tensor) else type(given).__name__

@@ -1,4 +1,4 @@
-"""What every operation does around its kernel: dtypes, autocast, and whether gradients are asked for."""
+"""Shared steps around every kernel: conversion of dtypes, autocast, and whether gradients are needed."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,16 +9,24 @@ from torch import Tensor
 
 
 def converted(tensor: Any, dtype: torch.dtype) -> Any:
-    """`tensor`, or None, in `dtype`."""
+    """A tensor in another dtype.
+
+    Args:
+        tensor: the tensor, or None.
+        dtype: the dtype.
+
+    Returns:
+        The converted tensor, or None for None.
+    """
     return tensor if tensor is None or tensor.dtype is dtype else tensor.to(dtype)
 
 
 def needs_grad(inputs: Sequence[Tensor | None]) -> bool:
-    """Whether autograd will want a backward of what is computed from `inputs`."""
+    """Whether autograd needs a backward pass for a result of `inputs`."""
     return torch.is_grad_enabled() and any(a is not None and a.requires_grad for a in inputs)
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[None]:
-    """Where autocast is off for x's device, if the device has it at all."""
+    """A context in which autocast is off for the device of x."""
     kind = x.device.type
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()

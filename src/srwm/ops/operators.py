@@ -1,4 +1,4 @@
-"""The registry of operators in `torch.library`: schemas, fakes for tracing, kernels by device, derivatives of backwards."""
+"""Registration in `torch.library`: schemas, fakes for tracing, kernels by device, second derivatives."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,20 +12,33 @@ _DEVICES: dict[str, set[str]] = {}
 
 
 def define(name: str, arguments: str, results: int, fake: Callable[..., Any]) -> None:
-    """Register an operator `srwm::name`: its signature, and the shapes of its results for tracing."""
+    """Register an operator `srwm::name`: its schema and its fake.
+
+    Args:
+        name: the operator's name.
+        arguments: its arguments, in the syntax of `torch.library`.
+        results: its number of result tensors.
+        fake: a function of the same arguments that returns results of the right shapes and dtypes, for tracing.
+    """
     tensors = ", ".join(["Tensor"] * results)
     OPERATORS.define(f"{name}({arguments}) -> ({tensors})", tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"srwm::{name}", fake, lib=OPERATORS)
 
 
 def implement(name: str, device: str, kernel: Callable[..., Any]) -> None:
-    """Register what computes `srwm::name` for tensors on devices of this type, such as "cpu" or "cuda"."""
+    """Register the kernel of `srwm::name` for one type of device.
+
+    Args:
+        name: the operator's name.
+        device: a type of device, such as "cpu" or "cuda".
+        kernel: the function that computes the operator.
+    """
     OPERATORS.impl(name, kernel, device.upper())  # type: ignore[no-untyped-call]
     _DEVICES.setdefault(name, set()).add(device)
 
 
 def devices(name: str) -> set[str]:
-    """The types of the devices that have a kernel for `srwm::name`."""
+    """The types of device that have a kernel for `srwm::name`."""
     return _DEVICES.get(name, set())
 
 
@@ -35,10 +48,18 @@ def second_derivative(
     grad_outputs: Sequence[Tensor | None],
     grad_grads: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """Gradients of a backward operator for `grad_outputs` and `inputs`, from the reference's own graph.
+    """Gradients of a backward operator, by differentiating the reference twice.
 
-    The backward operator computed the gradients of `reference(*inputs)` for `inputs` given `grad_outputs`; `grad_grads` are the
-    gradients of what it returned.
+    The backward operator computes the gradients of `reference(*inputs)` with respect to `inputs`, given `grad_outputs`.
+
+    Args:
+        reference: the forward computation in plain PyTorch.
+        inputs: its inputs.
+        grad_outputs: the gradients of its outputs.
+        grad_grads: the gradients of what the backward operator returned.
+
+    Returns:
+        The gradients with respect to `grad_outputs`, then `inputs`; None where there is none.
     """
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad(), torch.autocast("cpu", enabled=False):

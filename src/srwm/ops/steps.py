@@ -1,11 +1,22 @@
-"""What the references share: padding, outputs of steps, reads of a matrix."""
+"""Shared code of the references: padded steps, stacking of outputs, reads of a matrix."""
 
 import torch
 from torch import Tensor
 
 
 def keep_padding(updated: Tensor, before: Tensor, y: Tensor, mask: Tensor | None, t: int) -> tuple[Tensor, Tensor]:
-    """The state and y after step t, which leaves the state as it was, and y zero, where the step is padding."""
+    """The state and y after step t. At a padded step the state does not change and y is zero.
+
+    Args:
+        updated: the state after an unpadded step (B, H, E, M).
+        before: the state before the step (B, H, E, M).
+        y: the step's output (B, H, D).
+        mask: (B, T) bool, False at padded steps; None: no step is padded.
+        t: the step.
+
+    Returns:
+        The state and y.
+    """
     if mask is None:
         return updated, y
     real = mask[:, t, None, None]
@@ -13,12 +24,29 @@ def keep_padding(updated: Tensor, before: Tensor, y: Tensor, mask: Tensor | None
 
 
 def stack(outputs: list[Tensor], x: Tensor, d: int) -> Tensor:
-    """y (B, T, H, D) of the steps' outputs (B, H, D); x (B, T, H, E) tells the sizes where there are none."""
+    """Stack the outputs of the steps.
+
+    Args:
+        outputs: for each step (B, H, D).
+        x: the inputs (B, T, H, E), which give the sizes where there is no step.
+        d: the width D.
+
+    Returns:
+        y (B, T, H, D).
+    """
     if not outputs:
         return x.new_zeros(x.shape[0], 0, x.shape[2], d)
     return torch.stack(outputs, dim=1)
 
 
 def read(x: Tensor, matrix: Tensor) -> Tensor:
-    """x (B, Q, H, E) @ matrix (B, H, E, D) -> (B, Q, H, D)."""
+    """Read a matrix with Q vectors per head.
+
+    Args:
+        x: (B, Q, H, E).
+        matrix: (B, H, E, D).
+
+    Returns:
+        x @ matrix for each head, (B, Q, H, D).
+    """
     return torch.einsum("bqhe,bhed->bqhd", x, matrix)

@@ -1,11 +1,11 @@
-"""What PyTorch is doing around a call: the one module that asks its private interface."""
+"""The transforms that PyTorch applies to a call. No other module uses PyTorch's private interface for this."""
 
 import torch
 from torch import Tensor
 
 
 def transforming() -> bool:
-    """Whether torch.func or forward-mode differentiation is at work: compiled kernels know neither."""
+    """Whether a torch.func transform or forward-mode differentiation is active; compiled kernels support neither."""
     return not torch.compiler.is_compiling() and (
         torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
     )

@@ -1,4 +1,4 @@
-"""The agent: frames -> stem -> features and last reward -> core -> policy and value."""
+"""The agent: observations -> stem -> features and last reward -> core -> policy and value."""
 
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
@@ -14,35 +14,35 @@ from srwm.vision import ImpalaResNet
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """An agent; shapes of frames and actions come from the environments."""
+    """An agent. The environments determine the shapes of observations and actions."""
 
     channels: tuple[Annotated[int, AtLeast(1)], ...] = (16, 32, 32)
-    """channels of the image stem's stages; unused where observations are vectors"""
+    """channels of each stage of the image stem; unused for vector observations"""
     features: Annotated[int, AtLeast(1)] = 256
-    """features of a frame: width of the image stem's last layer, and of both layers of the stem for vectors"""
+    """number of features per frame: width of the image stem's last layer, or of both layers of the stem for vectors"""
     stack: StackConfig = field(
         default_factory=lambda: StackConfig(
             d_model=128, num_heads=8, num_layers=2, ff_factor=4, residual="input", core_options={"input_softmax": True}
         )
     )
-    """the core; a linear layer projects features and last reward to d_model, unless the core takes their width"""
+    """the recurrent core; a linear layer projects features and last reward to d_model, unless d_input is their width"""
     detach_every_step: bool = False
-    """ablation: no gradient from step to step, so query, key and learning-rate columns get none"""
+    """ablation: detach the state at every step, so query, key and learning-rate columns get no gradient"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """arithmetic of the stem; core and heads are in float32"""
+    """dtype of the stem's computation; core and heads use float32"""
     frames_at_once: Annotated[int, AtLeast(1)] = 128
-    """frames in one pass through the stem"""
+    """number of frames per forward pass of the stem"""
 
 
 class Agent(nn.Module):
     """Policy and value of B environments over T frames, with an explicit state.
 
     Args:
-        config: The agent.
-        spec: Of the environments.
+        config: the configuration.
+        spec: shapes of observations and actions.
 
     Raises:
-        ValueError: the configuration is contradictory.
+        ValueError: the configuration is inconsistent.
     """
 
     def __init__(self, config: AgentConfig, spec: EnvSpec) -> None:
@@ -63,13 +63,13 @@ class Agent(nn.Module):
     def forward(
         self, observations: Tensor, rewards: Tensor, firsts: Tensor, state: State | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """Read T frames of B environments.
+        """Policy logits and values for T frames of B environments.
 
         Args:
             observations: (B, T, *observation_shape).
-            rewards: (B, T), of the action before each frame.
-            firsts: (B, T) bool; the core's state is reset before the frame is read.
-            state: As the last call returned it; None is a fresh one.
+            rewards: (B, T), the reward of the action before each frame.
+            firsts: (B, T) bool; True: an episode begins, and the core's state is reset before this frame.
+            state: as returned by the previous call; None is a fresh one.
 
         Returns:
             Logits (B, T, num_actions), values (B, T) and the state after the last frame.
@@ -80,10 +80,10 @@ class Agent(nn.Module):
         return self.policy(y), self.value(y)[..., 0], state
 
     def embed(self, frames: Tensor) -> Tensor:
-        """Features of each frame by itself: (N, *observation_shape) -> (N, features)."""
+        """Features of frames: (N, *observation_shape) -> (N, features)."""
         size = self.config.frames_at_once
         enabled = self.config.precision == "bfloat16"
-        # without autocast's cache, which is one for all threads: one that acts would clear it under one that learns
+        # autocast's cache is shared by all threads: the acting thread would clear it while another one learns
         with torch.autocast(frames.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False):
             features = torch.cat([self.stem(frames[start : start + size]) for start in range(0, len(frames), size)])
         return features.to(self.value.weight.dtype)

@@ -1,4 +1,4 @@
-"""Returns of random actions, for comparison with those of training."""
+"""Returns of random actions, for comparison with the returns of training."""
 
 import math
 import random
@@ -17,7 +17,7 @@ from srwm.rl.seeds import evaluation_seed
 
 _ACTIONS = 1
 _EPISODES = 16
-"""Per task."""
+"""Episodes per task."""
 _MAX_STEPS = 1000
 _MAX_SECONDS = 10.0
 
@@ -35,14 +35,14 @@ class Chance(NamedTuple):
 
 
 def measure_chance(config: EnvConfig, seed: int) -> dict[str, Chance]:
-    """Play random actions in environments of their own, whose seed no training has.
+    """Measure the returns of random actions, in separate environments whose seed training never uses.
 
     Args:
         config: the environments of the training.
         seed: the seed of the training.
 
     Returns:
-        The mean return of each task, as `random_returns`.
+        The mean return of each task, as in `random_returns`.
 
     Raises:
         UserError: an environment cannot be made.
@@ -56,10 +56,17 @@ def measure_chance(config: EnvConfig, seed: int) -> dict[str, Chance]:
 def random_returns(
     env: VectorEnv, seed: int, *, max_steps: int = _MAX_STEPS, max_seconds: float = _MAX_SECONDS
 ) -> dict[str, Chance]:
-    """The mean return of random actions over the first episode of each environment.
+    """Measure the returns of random actions over the first episode of each environment, so that short episodes are not
+    favored.
 
-    So long and short episodes count alike. A task of which an episode does not end in `max_steps` steps, or before
-    `max_seconds` have passed, is left out.
+    Args:
+        env: the environments.
+        seed: seed of the actions.
+        max_steps: largest number of steps per environment.
+        max_seconds: largest duration, in seconds.
+
+    Returns:
+        The mean return of each task, without tasks in which an episode did not end within these limits.
     """
     generator = np.random.default_rng([seed, _ACTIONS])  # the environments may have one of this seed alone
     until = time.monotonic() + max_seconds
@@ -78,7 +85,15 @@ def random_returns(
 
 
 def mean_chance(chance: dict[str, Chance], tasks: set[str]) -> Chance | None:
-    """That of the mean over the tasks; None where a task is not known."""
+    """The mean over tasks of the returns of random actions.
+
+    Args:
+        chance: the returns by task.
+        tasks: the tasks.
+
+    Returns:
+        The mean and its standard error; None if a task is missing.
+    """
     if not tasks or not chance.keys() >= tasks:
         return None
     parts = [chance[task] for task in tasks]
@@ -87,7 +102,7 @@ def mean_chance(chance: dict[str, Chance], tasks: set[str]) -> Chance | None:
 
 @contextmanager
 def _kept_random_states() -> Iterator[None]:
-    """The process's own generators are left as they were: an environment may draw from them."""
+    """A context that restores the global random generators afterwards, since an environment may use them."""
     python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
         try:

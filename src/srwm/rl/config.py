@@ -13,28 +13,28 @@ from srwm.training.budget import Budget
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """RMSprop or Adam; the learning rate falls linearly to 0 over the budget."""
+    """RMSprop or Adam; the learning rate decays linearly to 0 over the budget."""
 
     name: Literal["rmsprop", "adam"] = "rmsprop"
     """the optimizer"""
     lr: Annotated[float, Above(0)] = 6e-4
-    """learning rate at the start"""
+    """initial learning rate"""
     alpha: Annotated[float, Between(0, 1)] = 0.99
-    """decay of the mean squared gradient; Adam's is 0.999"""
+    """RMSprop's decay of the mean squared gradient; unused by Adam, whose decay is 0.999"""
     eps: Annotated[float, AtLeast(0)] = 0.01
     """added to the root of the mean squared gradient"""
     clip_norm: Annotated[float, Above(0)] | None = 40.0
-    """largest norm of the gradient; None: no clipping"""
+    """gradients are clipped to this norm; None: no clipping"""
 
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """Settings of PPO alone. Its losses are means, so costs and clip_norm act on means."""
+    """Settings of PPO. Its losses are means over steps, so costs and clip_norm apply to means."""
 
     clip: Annotated[float, Above(0)] = 0.2
-    """largest change of an action's probability, relative to the acting policy's, that is rewarded"""
+    """clip range of the ratio of an action's probability to the acting policy's"""
     lambda_: Annotated[float, Between(0, 1), tyro.conf.arg(name="lambda")] = 0.95
-    """decay of later temporal differences in an advantage"""
+    """lambda of generalized advantage estimation (GAE)"""
     epochs: Annotated[int, AtLeast(1)] = 3
     """passes over the unrolls of an update"""
     minibatches: Annotated[int, AtLeast(1)] = 4
@@ -43,7 +43,7 @@ class PPOConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training run: two runs of equal configuration on the same machine and threads, with a budget in frames, are equal."""
+    """A training run. Runs with equal configurations and a budget in frames are equal on the same machine and thread count."""
 
     FOREIGN_FIELDS: ClassVar = {"k_shot": "srwm fewshot"}
 
@@ -52,29 +52,30 @@ class TrainConfig:
     agent: AgentConfig = field(default_factory=AgentConfig)
     """the agent"""
     algorithm: Literal["impala", "ppo"] = "impala"
-    """IMPALA: one gradient step per batch on sums over its steps, V-trace; PPO: several, on means, clipped ratios"""
+    """impala: V-trace, one gradient step per batch, losses summed over steps; ppo: clipped ratios, several gradient steps per
+    batch, losses averaged over steps"""
     ppo: PPOConfig = field(default_factory=PPOConfig)
-    """settings of PPO alone"""
+    """settings of PPO"""
     unroll_length: Annotated[int, AtLeast(1)] = 50
-    """steps of an unroll: as far as gradients reach back"""
+    """steps per unroll, the length of truncated backpropagation through time"""
     batch_size: Annotated[int, AtLeast(1)] = 32
-    """unrolls per update; the environments fill a queue of them"""
+    """unrolls per update"""
     overlap: bool = False
-    """act the next unroll while learning, with the weights from before the update, on half as many threads"""
+    """act while learning: the next unroll uses the weights from before the update, on half as many threads"""
     discount: Annotated[float, Between(0, 1)] = 0.99
-    """discount of the return, per step"""
+    """discount factor per step"""
     reward_clip: Annotated[float, Above(0)] | None = 1.0
-    """rewards are clipped to -reward_clip ... reward_clip for learning; None: not clipped"""
+    """rewards are clipped to -reward_clip ... reward_clip for learning; None: no clipping"""
     value_cost: float = 0.25
-    """weight of the squared errors of the values"""
+    """weight of the squared error of the values"""
     entropy_cost: float = 0.01
-    """weight of the policy's entropy"""
+    """weight of the entropy bonus"""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """the optimizer"""
     frames: Annotated[int, Above(0)] | None = None
-    """budget in steps, summed over the environments"""
+    """budget in environment steps, summed over all environments"""
     minutes: Annotated[float, Above(0)] | None = None
-    """budget in minutes of wall-clock time; of several budgets, the first to end counts"""
+    """budget in minutes of wall-clock time; training ends when the first budget is spent"""
     cpu_minutes: Annotated[float, Above(0)] | None = None
     """budget in minutes of CPU time, summed over the threads of a process"""
     log_every: Annotated[int, AtLeast(1)] = 10
@@ -82,9 +83,9 @@ class TrainConfig:
     checkpoint_every: Annotated[int, AtLeast(1)] = 1
     """updates between two checkpoints; 1: a killed run loses only the unroll in progress"""
     seed: Seed = 0
-    """seed of weights, environments and actions"""
+    """random seed of weights, environments and actions"""
 
     @property
     def budget(self) -> Budget:
-        """What training may spend."""
+        """The budget of training."""
         return Budget(frames=self.frames, minutes=self.minutes, cpu_minutes=self.cpu_minutes)

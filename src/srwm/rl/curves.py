@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 _PANELS = 3
 """Panels in a row."""
 _POINTS = 25
-"""Points of a run, at most."""
+"""Largest number of points of a run."""
 _POINTS_OF_SEVERAL = 10
-"""The same where there are several tasks."""
+"""Largest number of points of a run with several tasks."""
 _LABELS = {"frames": "frames", "minutes": "minutes", "cpu_minutes": "minutes of CPU time"}
 """Labels of the axes by column of the metrics."""
 
 
 def draw_learning_curve(folder: Path) -> Path:
-    """Draw the return of each task over frames and minutes, of CPU time where the run has a budget in CPU time.
+    """Draw the return of each task over frames and over minutes (of CPU time if the run has a budget in CPU time).
 
     Args:
         folder: Run folder.
@@ -60,18 +60,19 @@ def draw_learning_curve(folder: Path) -> Path:
 
 
 def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, processor_time: bool = False) -> None:
-    """Draw the mean return over the tasks of runs, over frames and over minutes: a color for each group.
+    """Draw the mean return over the tasks of runs, over frames and over minutes, with a color for each group.
 
-    A run has at most 25 points, each the mean over equally many rows of its metrics, drawn at the last of them. With several
-    tasks it has at most 10 points, of the normalized score if every run's tasks have one, and each task has a panel of its own.
+    A run has at most 25 points. Each is the mean over equally many rows of its metrics, drawn at the last of them. With several
+    tasks a run has at most 10 points, of the normalized score if all tasks have one, and each task also has its own panel.
 
     Args:
-        groups: Run folders by the label of their group.
-        path: Of the figure.
-        processor_time: Minutes are of CPU time, as where every run has a budget in CPU time; otherwise of wall-clock time.
+        groups: run folders by the label of their group.
+        path: the file of the figure.
+        processor_time: minutes are of CPU time, which is also the case if every run has a budget in CPU time; otherwise of
+            wall-clock time.
 
     Raises:
-        UserError: a folder is not a run, no episode has ended in it, or see `check_figure`.
+        UserError: a folder is not a run, no episode has ended in it, or as `check_figure`.
     """
     from matplotlib.figure import Figure
 
@@ -113,7 +114,7 @@ def draw_comparison(groups: Mapping[str, Sequence[Path]], path: Path, *, process
 def _axes_of_comparison(
     figure: "Figure", tasks: Sequence[str], labels: Sequence[str]
 ) -> tuple["Axes", "Axes", dict[str, "Axes"]]:
-    """Axes over frames and over minutes, and below them one for each of several tasks."""
+    """Axes over frames and over minutes, and below them axes for each task if there are several."""
     single = tasks if len(tasks) > 1 else []
     panel_rows = -(-len(single) // _PANELS)
     figure.set_size_inches(10, 4 + 2.5 * panel_rows + 0.2 * (len(labels) // _columns(labels)))
@@ -132,17 +133,17 @@ def _axes_of_comparison(
 
 
 def _tasks(rows: Iterable[dict[str, float]]) -> list[str]:
-    """The columns of single tasks' returns."""
+    """The columns of the returns of single tasks."""
     return sorted({name for row in rows for name in row if name.startswith("return_")})
 
 
 def _columns(labels: Sequence[str]) -> int:
-    """Columns of a legend as wide as the figure."""
+    """Number of columns of a legend that fits the width of the figure."""
     return max(1, min(6, 120 // (8 + max(map(len, labels), default=0))))
 
 
 def _normalized(rows: list[dict[str, float]], config: EnvConfig) -> NDArray[np.float64]:
-    """The normalized score of each row, the mean over the tasks; empty where a task has no range or no row."""
+    """The normalized score of each row, averaged over the tasks; empty if a task has no range or no row."""
     if any(f"return_{task}" not in row for row in rows for task in config.names):
         return np.empty(0)
     found = normalize({task: np.array([row[f"return_{task}"] for row in rows]) for task in config.names}, config)

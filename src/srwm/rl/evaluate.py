@@ -1,4 +1,4 @@
-"""Returns of a trained agent: per task, normalized, and over all tasks with bootstrap intervals."""
+"""Returns of a trained agent: per task, normalized, and over all tasks, with bootstrap intervals."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from srwm.rl.rollout import frame_tensors
 from srwm.training.modes import evaluation_mode
 
 Scores: TypeAlias = Mapping[str, NDArray[np.float64]]
-"""Per task, one number for each episode."""
+"""One number per episode, (episodes,), by task."""
 
 RANGES = {
     "bigfish": (1.0, 40.0),
@@ -27,12 +27,12 @@ RANGES = {
     "plunder": (4.5, 30.0),
     "starpilot": (2.5, 64.0),
 }
-"""Returns in ProcGen's easy games that are normalized to 0 and to 1; Cobbe et al. (2020)."""
+"""Returns of ProcGen's easy games that correspond to the normalized scores 0 and 1; Cobbe et al. (2020)."""
 
 _TEST_LEVELS = (1000, 1200, 1400)
-"""First level of each set of test levels."""
+"""Number of the first level of each set of test levels."""
 _LEVELS = 200
-"""Levels of each set of test levels."""
+"""Number of levels in each set of test levels."""
 _ENVS_PER_TASK = 32
 _RESAMPLES = 2000
 
@@ -53,15 +53,15 @@ class Estimate:
 def level_sets(config: EnvConfig, episodes: int) -> dict[str, EnvConfig]:
     """The environments to evaluate in: for ProcGen the training levels and three sets of test levels, else the same tasks.
 
-    A set of test levels that overlaps with the training levels is left out, with a warning; not where training has all 2^31 - 1
-    levels, one in four million of which is a test level.
+    A set of test levels that overlaps with the training levels is left out, with a warning. It is kept if training uses all
+    2^31 - 1 levels, of which one in four million is a test level.
 
     Args:
-        config: The environments of training.
-        episodes: Per task and level set.
+        config: the environments of training.
+        episodes: number of episodes per task and level set.
 
     Returns:
-        Environments by the name of their level set.
+        Environments by name of their level set.
     """
     config = replace(config, num_envs=len(config.names) * min(episodes, _ENVS_PER_TASK))
     if config.kind != "procgen":
@@ -84,19 +84,19 @@ def play(
 ) -> dict[str, NDArray[np.float64]]:
     """Play episodes of each task, with the agent in evaluation mode.
 
-    Every environment of a task plays the same number of episodes, give or take one, so short episodes are not favored. An
-    environment that has played its episodes is no longer shown to the agent.
+    All environments of a task play the same number of episodes, give or take one, so short episodes are not favored. An
+    environment that has played its episodes is no longer evaluated by the agent.
 
     Args:
-        agent: The agent.
-        env: Its environments.
-        episodes: Per task.
-        greedy: Take the likeliest actions instead of drawing from the policy.
-        chance: Draw all actions with equal probability instead.
-        seed: Of the actions that are drawn.
+        agent: the agent.
+        env: its environments.
+        episodes: number of episodes per task.
+        greedy: take the most probable actions instead of sampling from the policy.
+        chance: play random actions (uniform) instead.
+        seed: random seed of the sampled actions.
 
     Returns:
-        Per task, the returns of its episodes.
+        The returns of the episodes by task.
 
     Raises:
         EnvCrashError: an environment failed.
@@ -134,7 +134,15 @@ def play(
 
 
 def normalize(returns: Scores, config: EnvConfig) -> dict[str, NDArray[np.float64]] | None:
-    """(R - min) / (max - min) by `RANGES`; None where a task has no range: only ProcGen's easy games have one."""
+    """Normalized scores (R - min) / (max - min) with the ranges of `RANGES`.
+
+    Args:
+        returns: the returns by task.
+        config: the environments.
+
+    Returns:
+        The scores by task; None if a task has no range: only ProcGen's easy games have ranges.
+    """
     easy = config.kind == "procgen" and config.procgen.distribution_mode == "easy"
     if not easy or not returns.keys() <= RANGES.keys():
         return None
@@ -148,9 +156,15 @@ def mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def interquartile_mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of the middle half of the last axis: a quarter of the numbers, rounded down, is dropped at either end.
+    """The mean of the middle half of the last axis: a quarter of the numbers, rounded down, is dropped at each end.
 
-    Agarwal et al. (2021) take it over several runs' scores in each task. Here it is over the episodes of one run.
+    Agarwal et al. (2021) use it over the scores of several runs. Here it is over the episodes of one run.
+
+    Args:
+        scores: (..., N).
+
+    Returns:
+        (...).
     """
     count = scores.shape[-1]
     return mean(np.sort(scores, -1)[..., count // 4 : count - count // 4])
@@ -159,13 +173,16 @@ def interquartile_mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 def estimate(scores: Scores, statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]] = mean, seed: int = 0) -> Estimate:
     """A statistic of the episodes of all tasks together, with its 95 % interval.
 
-    The interval is the percentile bootstrap over 2000 resamples, stratified by task. It reflects the randomness of the
-    episodes, not that of training.
+    The interval is a percentile bootstrap over 2000 resamples, stratified by task. It reflects the variation between episodes,
+    not between training runs.
 
     Args:
-        scores: Per task, as many episodes for each.
-        statistic: Over the last axis.
-        seed: Of the resamples.
+        scores: scores by task, with the same number of episodes for each.
+        statistic: a function over the last axis.
+        seed: random seed of the resamples.
+
+    Returns:
+        The statistic and its interval.
     """
     generator = np.random.default_rng(seed)
     resamples = [values[generator.integers(len(values), size=(_RESAMPLES, len(values)))] for values in scores.values()]

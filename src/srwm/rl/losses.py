@@ -17,23 +17,46 @@ class Losses(NamedTuple):
     entropy: Tensor
 
     def total(self, value_cost: float, entropy_cost: float) -> Tensor:
-        """The weighted sum, ()."""
+        """The weighted sum of the terms.
+
+        Args:
+            value_cost: weight of the value loss.
+            entropy_cost: weight of the entropy.
+
+        Returns:
+            The loss, ().
+        """
         return self.policy + value_cost * self.value - entropy_cost * self.entropy
 
 
 def log_probability(logits: Tensor, actions: Tensor) -> Tensor:
-    """log π(a): logits (..., A), actions (...) -> (...)."""
+    """Log-probabilities of actions.
+
+    Args:
+        logits: (..., A).
+        actions: (...) int64.
+
+    Returns:
+        log π(a), (...).
+    """
     return logits.log_softmax(-1).gather(-1, actions[..., None])[..., 0]
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """-Σ π log π: logits (..., A) -> (...)."""
+    """Entropy of the policy, -Σ π log π: logits (..., A) -> (...)."""
     log_policy = logits.log_softmax(-1)
     return -(log_policy.exp() * log_policy).sum(-1)
 
 
 def impala_losses(logits: Tensor, values: Tensor, actions: Tensor, returns: Returns) -> Losses:
-    """Sums over all steps, for which the published optimizer settings were made; Espeholt et al. (2018), section 4.2.
+    """Losses of IMPALA, summed over all steps, as the published optimizer settings assume; Espeholt et al. (2018), section
+    4.2.
+
+    Args:
+        logits: (B, T, A).
+        values: (B, T).
+        actions: (B, T) int64.
+        returns: targets and advantages, (B, T) each.
 
     Returns:
         policy: Σ -log π(a) A; value: Σ (target - V)²; entropy: Σ -Σ π log π.
@@ -43,12 +66,18 @@ def impala_losses(logits: Tensor, values: Tensor, actions: Tensor, returns: Retu
 
 
 def ppo_losses(logits: Tensor, values: Tensor, actions: Tensor, returns: Returns, behavior: Tensor, *, clip: float) -> Losses:
-    """Means over all steps, with the clipped ratio of the policy to the acting one; Schulman et al. (2017), equation 7.
+    """Losses of PPO, averaged over all steps, with clipped probability ratios; Schulman et al. (2017), equation 7.
 
     Args:
-        logits, values, actions, returns: Of the steps.
-        behavior: Log-probabilities of the actions by the acting policy.
-        clip: Largest change of the ratio that is rewarded.
+        logits: (B, T, A).
+        values: (B, T).
+        actions: (B, T) int64.
+        returns: targets and advantages, (B, T) each.
+        behavior: log-probabilities of the actions under the acting policy, (B, T).
+        clip: clip range of the ratio.
+
+    Returns:
+        The means of the three terms.
     """
     ratios = (log_probability(logits, actions) - behavior).exp()
     clipped = ratios.clamp(1 - clip, 1 + clip)
@@ -63,9 +92,12 @@ def diagnostics(
     """Metrics of an update besides the losses, before its gradient step.
 
     Args:
-        logits, values, actions, returns: Of the steps.
-        behavior: Log-probabilities of the actions by the acting policy.
-        clip: Of the ratios; None where they are not clipped.
+        logits: (B, T, A).
+        values: (B, T).
+        actions: (B, T) int64.
+        returns: targets and advantages, (B, T) each.
+        behavior: log-probabilities of the actions under the acting policy, (B, T).
+        clip: clip range of the ratios; None: they are not clipped.
 
     Returns:
         explained_variance: 1 - Var(target - V) / Var(target), 0 where targets do not vary. approx_kl: mean of r - 1 - log r

@@ -1,4 +1,4 @@
-"""Named configurations, and the cores that can replace theirs."""
+"""Named configurations, and the cores that `--core` can select."""
 
 from dataclasses import replace
 
@@ -154,26 +154,29 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
 
 CORES: dict[str, str] = {
     "srwm": "the self-referential weight matrix",
-    "srwm-no-carry": "the same, fresh before every step",
-    "fake_srwm": "the same, never modified",
-    "sr_delta": "a self-referential matrix that drives a fast-weight memory",
-    "deltanet": "fast weights by the delta rule",
-    "linear_transformer": "fast weights by addition",
-    "recurrent_delta": "fast weights whose controller reads their last output",
-    "lstm": "one layer, of twice the width",
-    "none": "no memory: the heads read features and reward",
+    "srwm-no-carry": "ablation: the same, with its state reset before every step",
+    "fake_srwm": "ablation: the same matrix without self-modification",
+    "sr_delta": "a self-referential matrix that programs a delta-rule memory",
+    "deltanet": "fast weights with the delta rule",
+    "linear_transformer": "fast weights with the additive rule (linear attention)",
+    "recurrent_delta": "delta-rule fast weights whose slow network also reads the previous output",
+    "lstm": "one LSTM layer of twice the width",
+    "none": "no memory: policy and value are computed from features and last reward",
 }
 
 
 def with_core(config: TrainConfig, name: str) -> TrainConfig:
-    """The configuration with another core, in the published proportions.
+    """The configuration with another core, in the sizes of the paper.
 
     Args:
-        config: Of a preset.
-        name: One of `CORES`.
+        config: the configuration of a preset.
+        name: one of `CORES`.
+
+    Returns:
+        The configuration.
 
     Raises:
-        KeyError: an unknown name.
+        KeyError: the name is unknown.
     """
     if name not in CORES:
         raise KeyError(name)

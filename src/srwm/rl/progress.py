@@ -1,15 +1,15 @@
-"""Returns of the episodes of training."""
+"""Returns of training episodes."""
 
 from collections.abc import Collection, Iterable
 
 from srwm.rl.envs import Episode
 
 Returns = dict[str, list[float]]
-"""Per task, the returns of episodes."""
+"""The returns of episodes by task."""
 
 
 class EpisodeReturns:
-    """The returns of one process's episodes that ended since the last row of metrics."""
+    """The returns of one process's episodes since the last row of metrics."""
 
     def __init__(self) -> None:
         self._returns: Returns = {}
@@ -29,7 +29,16 @@ class EpisodeReturns:
         return self._returns
 
     def set_state(self, state: Returns, tasks: Collection[str]) -> None:
-        """Go on from a `get_state` of environments with these tasks. Raises ValueError or TypeError where it is none."""
+        """Continue from a `get_state`.
+
+        Args:
+            state: what it returned.
+            tasks: the tasks of the environments.
+
+        Raises:
+            ValueError: it has other tasks or values.
+            TypeError: it is malformed.
+        """
         if not state.keys() <= set(tasks):
             raise ValueError(f"returns: expected {', '.join(sorted(set(tasks)))}, got {', '.join(map(str, state))}")
         self._returns = {task: [float(value) for value in values] for task, values in state.items()}
@@ -43,8 +52,8 @@ def mean_returns(parts: Iterable[Returns], tasks: Collection[str]) -> dict[str, 
         tasks: the names of all tasks.
 
     Returns:
-        `return_<task>`, the mean return of a task; `episodes`, their number; and `return`, the mean over the tasks, where an
-        episode has ended in each of them: means over different tasks do not compare. Nothing where no episode has ended.
+        `return_<task>`, the mean return of a task; `episodes`, the number of episodes; and `return`, the mean over all tasks,
+        if an episode has ended in each of them. Empty if no episode has ended.
     """
     returns: Returns = {}
     for part in parts:

@@ -1,4 +1,4 @@
-"""A recording of one episode: what the agent sees, does, earns and expects, and how far its memory has moved."""
+"""Recordings of one episode: observations, actions, rewards, values and the change of the memory."""
 
 import math
 from dataclasses import dataclass, field
@@ -27,15 +27,15 @@ class Recording:
     """One episode, frame by frame."""
 
     observations: list[NDArray[Any]] = field(default_factory=list)
-    """as the environment gave them"""
+    """as the environment returned them"""
     values: list[float] = field(default_factory=list)
-    """the discounted return that the agent expects"""
+    """the agent's value estimate, a discounted return"""
     changes: list[list[float]] = field(default_factory=list)
-    """per block, the norm of its state: of a self-referential matrix, that of W - W_0"""
+    """per block, the norm of its state; for a self-referential matrix the norm of W - W_0"""
     actions: list[int] = field(default_factory=list)
     """the action taken at each frame"""
-    right_actions: list[int | None] = field(default_factory=list)
-    """the action that the task asked for, where the environment exposes it"""
+    correct_actions: list[int | None] = field(default_factory=list)
+    """the correct action for the task at each frame; None where the environment does not expose it"""
     rewards: list[float] = field(default_factory=list)
     """the reward of the action at each frame"""
     action_names: tuple[str, ...] = ()
@@ -44,11 +44,11 @@ class Recording:
     """whether the episode ended within the recording"""
 
     def caption(self, step: int) -> str:
-        """What the agent did at a frame: the action, the right answer where it is known, the reward and the return so far."""
+        """The caption of a frame: the action, the correct action where it is known, the reward and the return so far."""
         lines = [f"step {step}: action {self._name(self.actions[step])}"]
-        right = self.right_actions[step]
+        right = self.correct_actions[step]
         if right is not None:
-            lines[0] += f", right answer {self._name(right)}"
+            lines[0] += f", correct action {self._name(right)}"
         lines.append(f"reward {self.rewards[step]:+.3g}, return so far {sum(self.rewards[: step + 1]):.3g}")
         return "\n".join(lines)
 
@@ -57,7 +57,7 @@ class Recording:
 
     @property
     def outcome(self) -> str:
-        """Its return, or the rewards so far of an episode that was cut off."""
+        """The return of the episode, or the sum of rewards so far if it was cut off."""
         total = f"return {sum(self.rewards):g}"
         return total if self.ended else f"cut off, {total} so far"
 
@@ -67,11 +67,14 @@ def record(agent: Agent, env: VectorEnv, *, greedy: bool = True, seed: int = 0, 
     """Record the first episode of the first environment, with the agent in evaluation mode.
 
     Args:
-        agent: The agent.
-        env: Its environments.
-        greedy: Take the likeliest actions instead of drawing from the policy.
-        seed: Of the actions that are drawn.
-        max_frames: Where to stop if the episode goes on.
+        agent: the agent.
+        env: its environments.
+        greedy: take the most probable actions instead of sampling from the policy.
+        seed: seed of the sampled actions.
+        max_frames: largest number of frames.
+
+    Returns:
+        The recording.
 
     Raises:
         EnvCrashError: an environment failed.
@@ -89,7 +92,7 @@ def record(agent: Agent, env: VectorEnv, *, greedy: bool = True, seed: int = 0, 
             recording.changes.append([_norm(part) for part in state[: len(agent.core.blocks)]])
             actions = policy.argmax(-1) if greedy else torch.multinomial(policy, 1, generator=generator)[:, 0]
             recording.actions.append(int(actions[0]))
-            recording.right_actions.append(env.right_actions()[0])
+            recording.correct_actions.append(env.correct_actions()[0])
             env.act(actions.numpy())
             frame = env.observe()
             recording.rewards.append(float(frame.reward[0]))
@@ -99,8 +102,18 @@ def record(agent: Agent, env: VectorEnv, *, greedy: bool = True, seed: int = 0, 
     return recording
 
 
-def film_writer(path: Path) -> "type[AbstractMovieWriter]":
-    """What writes a film of this name, .gif or .mp4. Raises UserError as `check_figure`, and for .mp4 without ffmpeg."""
+def video_writer(path: Path) -> "type[AbstractMovieWriter]":
+    """Matplotlib's writer for a video file.
+
+    Args:
+        path: the file, .gif or .mp4.
+
+    Returns:
+        The class of the writer.
+
+    Raises:
+        UserError: as `check_figure`, or for .mp4 where ffmpeg is not installed.
+    """
     from matplotlib.animation import FFMpegWriter, PillowWriter
 
     writers: dict[str, type[AbstractMovieWriter]] = {".gif": PillowWriter, ".mp4": FFMpegWriter}
@@ -111,12 +124,22 @@ def film_writer(path: Path) -> "type[AbstractMovieWriter]":
     return kind
 
 
-def write_film(recording: Recording, path: Path, title: str, frames_per_second: int = 15) -> None:
-    """Write a GIF, or an MP4 where ffmpeg is installed. Raises UserError as `film_writer`, or where it cannot be written."""
+def write_video(recording: Recording, path: Path, title: str, frames_per_second: int = 15) -> None:
+    """Write a recording as a GIF, or as an MP4 where ffmpeg is installed.
+
+    Args:
+        recording: the episode.
+        path: the file.
+        title: the title above the frames.
+        frames_per_second: the speed.
+
+    Raises:
+        UserError: as `video_writer`, or the file cannot be written.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    kind = film_writer(path)
+    kind = video_writer(path)
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplot_mosaic("ab;ac", width_ratios=(1, 1.2))

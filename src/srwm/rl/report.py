@@ -1,4 +1,4 @@
-"""The agent of a trained run, and its scores."""
+"""Loading the agent of a run, and its scores."""
 
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ from srwm.training.weights import load_weights
 
 
 def load_agent(folder: Path, spec: EnvSpec) -> Agent:
-    """The agent of a run, with its final weights or, before the end of training, those of its last checkpoint.
+    """Load the agent of a run, with its final weights or, before the end of training, those of its last checkpoint.
 
     Args:
-        folder: Run folder.
-        spec: Of the environments.
+        folder: the run folder.
+        spec: shapes of observations and actions.
+
+    Returns:
+        The agent.
 
     Raises:
         UserError: the folder is not a run, or its weights are missing, corrupt or of another agent.
@@ -34,23 +37,23 @@ def load_agent(folder: Path, spec: EnvSpec) -> Agent:
 
 
 def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance: bool = False, seed: int = 1) -> dict[str, Any]:
-    """Score a run on each level set, and write the scores to `scores_file` in the run folder.
+    """Score a run on each level set, and save the scores as `scores_file` in the run folder.
 
-    Scores over more episodes that are there already are kept, with a warning.
+    Saved scores over more episodes are kept, with a warning.
 
     Args:
-        folder: Run folder.
-        episodes: Per task and level set.
-        greedy: Take the likeliest actions instead of drawing from the policy.
-        chance: Draw all actions with equal probability instead.
-        seed: Of environments and actions; no training uses the same ones, whatever its seed.
+        folder: the run folder.
+        episodes: number of episodes per task and level set.
+        greedy: take the most probable actions instead of sampling from the policy.
+        chance: play random actions (uniform) instead.
+        seed: random seed of environments and actions; training never uses the same random numbers, whatever its seed.
 
     Returns:
-        What is written. Per level set the mean return of each task. Where all tasks have a published range also their
+        The saved scores: for each level set the mean return of each task. If all tasks have a published range, also their
         normalized scores, with the mean and the interquartile mean over the episodes of all tasks. Each is {value, low, high}.
 
     Raises:
-        UserError: see `load_agent`.
+        UserError: as `load_agent`.
         EnvCrashError: an environment failed.
     """
     config = read_config_of(folder, TrainConfig)
@@ -59,7 +62,7 @@ def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance:
     agent: Agent | None = None
     for name, env_config in level_sets(config.env, episodes).items():
         with build_env(env_config, own) as env:
-            agent = agent or load_agent(folder, env.spec)  # once: training may still write others
+            agent = agent or load_agent(folder, env.spec)  # only once, since a training process may replace the weights
             returns = play(agent, env, episodes, greedy=greedy, chance=chance, seed=own)
             sets[name] = summary(returns, env_config)
     result = {"episodes": episodes, "greedy": greedy and not chance, "seed": seed, "sets": sets}
@@ -68,12 +71,28 @@ def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance:
 
 
 def scores_file(*, greedy: bool = True, chance: bool = False) -> str:
-    """The name of the file in a run folder that holds such scores."""
+    """The name of the file of scores in a run folder.
+
+    Args:
+        greedy: as in `score_run`.
+        chance: as in `score_run`.
+
+    Returns:
+        The name.
+    """
     return "chance.json" if chance else "evaluation.json" if greedy else "evaluation-sampled.json"
 
 
 def summary(returns: Scores, config: EnvConfig) -> dict[str, Any]:
-    """The statistics of one level set's returns."""
+    """The statistics of the returns of one level set.
+
+    Args:
+        returns: the returns by task.
+        config: the environments.
+
+    Returns:
+        The statistics by name.
+    """
     result: dict[str, Any] = {"returns": {name: vars(estimate({name: values})) for name, values in returns.items()}}
     normalized = normalize(returns, config)
     if normalized is not None:

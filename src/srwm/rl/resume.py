@@ -1,4 +1,4 @@
-"""The rollout's part of a checkpoint: read from earlier versions, and checked before it is used."""
+"""The rollout's part of a checkpoint: conversion from earlier versions, and checks before it is used."""
 
 from typing import Any
 
@@ -9,10 +9,16 @@ from srwm.rl.rollout import RolloutWorker, Unrolls
 
 
 def rollout_state(process: dict[str, Any]) -> dict[str, Any]:
-    """The state for `RolloutWorker.set_state` in one process's part of a checkpoint.
+    """The state for `RolloutWorker.set_state` from one process's part of a checkpoint.
 
-    Earlier versions called it supply and its queue waiting, and had no values of final observations: no episode was known to
-    be truncated.
+    In earlier versions it was called `supply`, its queue `waiting`, and it had no values of final observations, since
+    truncation was not known.
+
+    Args:
+        process: the part of the checkpoint.
+
+    Returns:
+        The state.
     """
     if "rollout" in process:
         state: dict[str, Any] = process["rollout"]
@@ -26,16 +32,16 @@ def rollout_state(process: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_unrolls(state: dict[str, Any], rollout: RolloutWorker, unroll_length: int) -> None:
-    """Compare the tensors of a saved state with those that this worker makes.
+    """Check the tensors of a saved state.
 
     Args:
         state: what `RolloutWorker.get_state` returned.
-        rollout: the one that is to go on from it.
-        unroll_length: steps of an unroll.
+        rollout: the worker that is to continue from it.
+        unroll_length: steps per unroll.
 
     Raises:
-        ValueError: a tensor has another shape or kind of number, or an action does not exist.
-        KeyError, TypeError: it is no such state.
+        ValueError: a tensor has another shape or dtype, or an action does not exist.
+        KeyError, TypeError: the state is malformed.
     """
     actor = rollout.actor
     core = actor.agent.core
@@ -57,7 +63,7 @@ def check_unrolls(state: dict[str, Any], rollout: RolloutWorker, unroll_length: 
     )
     _check_like("queue", queue, template)
     if rows and not bool(((queue.actions >= 0) & (queue.actions < spec.num_actions)).all()):
-        raise ValueError(f"queue: expected actions from 0 below {spec.num_actions}")
+        raise ValueError(f"queue: expected actions from 0 to {spec.num_actions - 1}")
 
 
 def _empty(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -78,5 +84,5 @@ def _check_like(name: str, given: Any, template: Any) -> None:
 
 
 def _kind(tensor: Tensor) -> torch.dtype:
-    """All floats count as one: cores keep their states in several."""
+    """The dtype, with one representative for all floating dtypes, since states of cores use several."""
     return torch.float32 if tensor.is_floating_point() else tensor.dtype

@@ -1,4 +1,4 @@
-"""Rollouts: unrolls of an agent in its environments, acted when the learner needs them or one ahead while it learns."""
+"""Rollouts: an agent acts in its environments, either between updates or, one unroll ahead, during updates."""
 
 import copy
 from collections.abc import Iterator
@@ -23,36 +23,43 @@ class Unrolls(NamedTuple):
     observations: Tensor
     """(B, T + 1, *observation_shape)"""
     rewards: Tensor
-    """(B, T + 1), of the action before each frame"""
+    """(B, T + 1), reward of the action before each frame"""
     firsts: Tensor
-    """(B, T + 1) bool: an episode begins with this frame"""
+    """(B, T + 1) bool, True: an episode begins with this frame"""
     actions: Tensor
-    """(B, T), at frames 0 to T - 1"""
+    """(B, T) int64, actions at frames 0 to T - 1"""
     log_probs: Tensor
-    """(B, T), of the actions by the acting policy"""
+    """(B, T), log-probabilities of the actions under the acting policy"""
     values: Tensor
-    """(B, T + 1), by the acting agent"""
+    """(B, T + 1), values of the frames by the acting agent"""
     final_values: Tensor
-    """(B, T), by the acting agent: of the final observation where step t ended in a truncation, 0 elsewhere"""
+    """(B, T), values of the final observations by the acting agent where step t ended in a truncation, 0 elsewhere"""
     state: State
-    """of the core, before frame 0"""
+    """state of the core before frame 0"""
 
     def select(self, which: Tensor | slice) -> "Unrolls":
-        """Some of the B pieces."""
+        """Some of the B unrolls."""
         return Unrolls(*index(self, which))
 
     def to(self, device: torch.device) -> "Unrolls":
-        """The same on another device."""
+        """The unrolls on another device."""
         return Unrolls(*map_state(lambda part: part.to(device), self))
 
     @classmethod
     def join(cls, parts: "list[Unrolls]") -> "Unrolls":
-        """One after the other along B."""
+        """Concatenate along B."""
         return cls(*_join(parts))
 
 
 class Actor:
-    """Acts in B environments by an agent's policy and keeps the core's state from unroll to unroll."""
+    """Acts in B environments with an agent's policy, and carries the core's state from unroll to unroll.
+
+    Args:
+        agent: the agent.
+        env: the environments.
+        unroll_length: steps per unroll.
+        generator: source of the random actions.
+    """
 
     def __init__(self, agent: Agent, env: VectorEnv, unroll_length: int, generator: torch.Generator) -> None:
         self.agent = agent
@@ -65,7 +72,10 @@ class Actor:
 
     @torch.no_grad()
     def unroll(self) -> tuple[Unrolls, list[Episode]]:
-        """The next unroll, and the episodes that ended in it.
+        """Act for one unroll.
+
+        Returns:
+            The unroll, and the episodes that ended in it.
 
         Raises:
             NotFiniteError: an observation, a reward, a weight or a logit is NaN or infinite.
@@ -112,12 +122,12 @@ class Actor:
         return found
 
     def _blame(self, frame: Frame, output: tuple[str, Tensor]) -> None:
-        """Raise NotFiniteError for what made an output of the agent NaN or infinite."""
+        """Raise NotFiniteError for the input or weight that made an output of the agent NaN or infinite."""
         seen = [("observations", torch.from_numpy(frame.observation)), ("rewards", torch.from_numpy(frame.reward))]
         check_finite([*seen, *named_weights(self.agent), output])
 
     def get_state(self) -> dict[str, Any]:
-        """What determines later unrolls, besides the agent, as tensors."""
+        """Everything that determines later unrolls, except the agent, as tensors."""
         environments = self.env.get_state()
         return {
             "environments": None if environments is None else torch.frombuffer(bytearray(environments), dtype=torch.uint8),
@@ -126,7 +136,7 @@ class Actor:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from `get_state`; environments without a state begin new episodes."""
+        """Continue from a `get_state`. Environments that do not expose their state begin new episodes."""
         self.generator.set_state(state["generator"])
         if state["environments"] is not None:
             self.env.set_state(state["environments"].numpy().tobytes())
@@ -135,13 +145,13 @@ class Actor:
 
 
 class UnrollQueue:
-    """Unrolls that wait for the learner, first in, first out."""
+    """A first-in, first-out queue of unrolls for the learner."""
 
     def __init__(self) -> None:
         self._unrolls: Unrolls | None = None
 
     def __len__(self) -> int:
-        """Number of unrolls that wait."""
+        """Number of unrolls in the queue."""
         return 0 if self._unrolls is None else len(self._unrolls.actions)
 
     def put(self, unrolls: Unrolls) -> None:
@@ -149,10 +159,16 @@ class UnrollQueue:
         self._unrolls = Unrolls.join([self._unrolls, unrolls]) if self._unrolls is not None and len(self) else unrolls
 
     def take(self, count: int) -> Unrolls:
-        """Remove the first `count` unrolls and return them.
+        """Remove unrolls from the front of the queue.
+
+        Args:
+            count: number of unrolls.
+
+        Returns:
+            The unrolls.
 
         Raises:
-            ValueError: fewer wait.
+            ValueError: the queue has fewer.
         """
         if self._unrolls is None or len(self) < count:
             raise ValueError(f"count: expected {len(self)} at most, got {count}")
@@ -160,11 +176,16 @@ class UnrollQueue:
         return taken
 
     def get_state(self) -> tuple[Any, ...] | None:
-        """A copy of all that waits, or None."""
+        """A copy of the queue's content, or None if it is empty."""
         return tuple(map_state(Tensor.clone, self._unrolls)) if self._unrolls is not None and len(self) else None
 
     def set_state(self, state: tuple[Any, ...] | None, device: torch.device) -> None:
-        """Continue from `get_state`, with the core's states on `device`, where those of later unrolls are."""
+        """Continue from a `get_state`.
+
+        Args:
+            state: what it returned.
+            device: the device of the core's states.
+        """
         self._unrolls = None
         if state is not None:
             unrolls = Unrolls(*state)
@@ -172,16 +193,15 @@ class UnrollQueue:
 
 
 class RolloutWorker:
-    """Acts by an agent's policy and queues the unrolls for the learner. As a context manager it ends its thread.
+    """Acts with an agent's policy and queues the unrolls for the learner. As a context manager, it ends its thread.
 
     Args:
-        agent: The agent that learns; its policy acts.
-        env: The environments. The caller closes them.
-        unroll_length: Steps of an unroll.
-        generator: Draws the actions.
-        overlap: Act on a thread of its own while the agent learns, with a copy of the weights from before that update. The
-            acting policy then lags behind by one update, and results do not depend on timing. Otherwise acting and learning
-            take turns.
+        agent: the agent, which acts and learns.
+        env: the environments; the caller closes them.
+        unroll_length: steps per unroll.
+        generator: source of the random actions.
+        overlap: act on a separate thread while the agent learns, with a copy of the weights from before the update. The acting
+            policy is then one update old, and results do not depend on timing. Otherwise acting and learning alternate.
     """
 
     def __init__(self, agent: Agent, env: VectorEnv, unroll_length: int, generator: torch.Generator, *, overlap: bool) -> None:
@@ -205,7 +225,13 @@ class RolloutWorker:
             self._thread.shutdown()
 
     def take(self, batch_size: int) -> Unrolls:
-        """The next `batch_size` unrolls, acted now where too few wait.
+        """The next unrolls from the queue. If there are too few, the agent acts first.
+
+        Args:
+            batch_size: number of unrolls.
+
+        Returns:
+            The unrolls.
 
         Raises:
             NotFiniteError: an observation, a reward, a weight or a logit is NaN or infinite.
@@ -218,10 +244,15 @@ class RolloutWorker:
 
     @contextmanager
     def prefetch(self, batch_size: int) -> Iterator[None]:
-        """While the block runs, act the next unroll, if fewer than `batch_size` wait and acting may overlap with learning.
+        """A context during which the next unroll is acted, if `overlap` is set and the queue has fewer than `batch_size`
+        unrolls.
+
+        Args:
+            batch_size: number of unrolls of the next update.
 
         Raises:
-            NotFiniteError, EnvCrashError: from acting, after the block.
+            NotFiniteError: from acting; raised at the end of the context.
+            EnvCrashError: from acting; raised at the end of the context.
         """
         if self._thread is None or len(self.queue) >= batch_size:
             yield
@@ -235,17 +266,17 @@ class RolloutWorker:
         self._put(*unroll.result())
 
     def pop_stats(self) -> tuple[int, list[Episode]]:
-        """Number of steps made and episodes that ended since the last call."""
+        """Number of environment steps, and the episodes that ended, since the last call."""
         steps, episodes = self.steps, self.episodes
         self.steps, self.episodes = 0, []
         return steps, episodes
 
     def get_state(self) -> dict[str, Any]:
-        """What determines later unrolls, besides the agent, as tensors."""
+        """Everything that determines later unrolls, except the agent, as tensors."""
         return {"actor": self.actor.get_state(), "queue": self.queue.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from `get_state`; environments without a state begin new episodes."""
+        """Continue from a `get_state`. Environments that do not expose their state begin new episodes."""
         self.actor.set_state(state["actor"])
         self.queue.set_state(state["queue"], self.actor.device)
 
@@ -261,12 +292,20 @@ class RolloutWorker:
 
 
 def acting_threads() -> int:
-    """PyTorch threads for acting while learning: half of the learner's. Single frames gain little from more."""
+    """Number of PyTorch threads for acting while learning: half of the learner's, since more threads hardly help."""
     return max(1, torch.get_num_threads() // 2)
 
 
 def frame_tensors(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """A frame as the agent reads it: observations (B, 1, *observation_shape), rewards (B, 1), firsts (B, 1)."""
+    """A frame as inputs of the agent.
+
+    Args:
+        frame: the frame of B environments.
+        device: the device of the tensors.
+
+    Returns:
+        Observations (B, 1, *observation_shape), rewards (B, 1) and firsts (B, 1).
+    """
     observations, rewards, firsts = (torch.from_numpy(part)[:, None].to(device) for part in frame.arrays)
     return observations, rewards, firsts
 
@@ -287,6 +326,6 @@ def _join(parts: Any) -> Any:
 
 
 def _set_own_threads(count: int) -> None:
-    """Set the number of PyTorch threads of the calling thread, and of threads that first ask for theirs later."""
-    torch.get_num_threads()  # a thread that has asked keeps its number when another one sets a number
+    """Set the number of PyTorch threads for the calling thread, and for threads that use PyTorch for the first time later."""
+    torch.get_num_threads()  # fixes the number of this thread, so that a call in another thread does not change it
     torch.set_num_threads(count)

@@ -1,4 +1,4 @@
-"""The seeds of a run, derived from the user's."""
+"""The random seeds of a run, derived from the user's seed."""
 
 import numpy as np
 
@@ -6,12 +6,20 @@ _EVALUATION = 0
 
 
 def process_seed(seed: int, rank: int) -> int:
-    """The seed of a training process: `seed` at rank 0; a seed of its own at every other rank."""
+    """The seed of a training process.
+
+    Args:
+        seed: the user's seed.
+        rank: rank of the process.
+
+    Returns:
+        `seed` at rank 0, and a different seed at every other rank.
+    """
     return _derived(seed, rank) if rank else seed
 
 
 def evaluation_seed(seed: int) -> int:
-    """The seed of evaluation and recordings. No training uses it, whatever its seed."""
+    """The seed of evaluations and recordings, which training never uses, whatever its seed."""
     return _derived(seed, _EVALUATION)
 
 

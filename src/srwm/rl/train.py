@@ -1,4 +1,4 @@
-"""Training of an agent: act, learn, act, learn..."""
+"""The training loop of an agent."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -33,9 +33,9 @@ from srwm.training.weights import save_weights
 T = TypeVar("T")
 
 WEIGHTS = "weights.safetensors"
-"""The trained weights in a run folder; before the end of training the newest are those of the last checkpoint."""
+"""File of the final weights in a run folder; before the end of training the last checkpoint has the newest weights."""
 _PATIENCE = 0.2
-"""Share of the budget after which mean returns at chance are a cause for a warning."""
+"""Fraction of the budget after which mean returns at chance cause a warning."""
 
 
 def train(
@@ -47,30 +47,30 @@ def train(
     accelerator: str = "auto",
     measure_chance: Callable[[], dict[str, Chance]] | None = None,
 ) -> bool:
-    """Train in a run folder; at the end the weights are in its `weights.safetensors`.
+    """Train in a run folder; the final weights are in its `weights.safetensors`.
 
-    After the end of the budget, a stop request, or a kill at any moment, `resume=True` goes on from the last checkpoint as if
-    nothing had happened: with a budget in frames and environments that can tell their state, to bit-identical weights; other
-    environments begin new episodes. Under `torchrun` each process has environments of its own, of another seed, and learns from
-    `batch_size` unrolls of them; gradients are averaged, and the first process writes the folder.
+    A run that was stopped or killed at any moment continues with `resume=True` from its last checkpoint, as if it had not been
+    interrupted. With a budget in frames and environments that expose their state the final weights are bit-identical; other
+    environments begin new episodes. Under `torchrun` each process has its own environments with another seed, and learns from
+    `batch_size` of their unrolls; gradients are averaged, and rank 0 writes the folder.
 
     Args:
         config: the configuration.
         env: the environments, built from the configuration; the caller closes them.
-        folder: the run folder, made here unless `resume`.
-        resume: go on from the last checkpoint.
+        folder: the run folder, created here unless `resume`.
+        resume: continue from the last checkpoint.
         accelerator: device, as Lightning Fabric names it.
-        measure_chance: gives the mean returns of random actions by task, to be printed beside those of training; it is called
-            once, in the first process, before training.
+        measure_chance: measures the mean returns of random actions by task, which are printed with those of training; called
+            once, at rank 0, before training.
 
     Returns:
-        True at the end of the budget, False where Ctrl-C or SIGTERM came before.
+        True at the end of the budget, False if Ctrl-C or SIGTERM stopped training before.
 
     Raises:
-        UserError: the folder exists (or, with `resume`, is no run, has another configuration or is being trained in), a
-            checkpoint is corrupt or cannot be saved, the configuration does not fit itself (then there is no folder), or a
-            number is not finite (the message names it).
-        EnvCrashError: an environment fails.
+        UserError: the folder exists (or, with `resume`, is not a run, has another configuration or is in use by another
+            process), a checkpoint is corrupt or cannot be saved, the configuration is inconsistent (no folder is created then),
+            or a number is not finite (the message names it).
+        EnvCrashError: an environment failed.
     """
     check_config(config)
     fabric = build_fabric(accelerator)
@@ -132,7 +132,18 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool, chance:
 
 
 def build_agent(config: AgentConfig, spec: EnvSpec) -> Agent:
-    """An agent for these environments. Raises UserError for a configuration that does not fit itself."""
+    """Build an agent for environments.
+
+    Args:
+        config: the configuration.
+        spec: shapes of observations and actions.
+
+    Returns:
+        The agent.
+
+    Raises:
+        UserError: the configuration is inconsistent.
+    """
     try:
         return Agent(config, spec)
     except (ValueError, RuntimeError) as error:
@@ -140,7 +151,14 @@ def build_agent(config: AgentConfig, spec: EnvSpec) -> Agent:
 
 
 def check_config(config: TrainConfig) -> None:
-    """Raise UserError where the configuration does not fit itself."""
+    """Check a configuration before training.
+
+    Args:
+        config: the configuration of the run.
+
+    Raises:
+        UserError: it is inconsistent.
+    """
     check_values(config)
     if config.frames is None and config.minutes is None and config.cpu_minutes is None:
         raise UserError("no end to training: give --frames, --minutes or --cpu-minutes")
@@ -149,7 +167,7 @@ def check_config(config: TrainConfig) -> None:
 
 
 class _ReturnWatch:
-    """Warns where the mean return over the tasks stays at that of random actions for a fifth of the budget."""
+    """Warns if the mean return over the tasks stays at chance, that of random actions, for a fifth of the budget."""
 
     def __init__(self, chance: dict[str, Chance], tasks: set[str], spent: float) -> None:
         self._chance = mean_chance(chance, tasks)
@@ -157,7 +175,7 @@ class _ReturnWatch:
         self._before = spent
 
     def update(self, step: int, spent: float, means: dict[str, float]) -> str | None:
-        """Take a row of metrics: one line of warning, or None where there is no cause."""
+        """Add a row of metrics, and return one line of warning, or None."""
         if self._chance is None or "return" not in means:
             return None
         length, self._before = spent - self._before, spent
@@ -172,14 +190,14 @@ class _ReturnWatch:
 
 @contextmanager
 def _naming_update(run: RunLoop) -> Iterator[None]:
-    """Raise UserError for NotFiniteError, with the update, the checkpoint that is left, and the likely cause."""
+    """Convert NotFiniteError to UserError, with the update, the last checkpoint, and the likely cause."""
     try:
         yield
     except NotFiniteError as error:
         last = run.checkpoints.newest()
-        kept = "there is no checkpoint yet" if last is None else f"the last checkpoint, of update {last}, is from before"
+        kept = "there is no checkpoint yet" if last is None else f"the last checkpoint, of update {last}, still exists"
         from_env = error.name in ("observations", "rewards")
-        cause = "the environment gave them" if from_env else "try a smaller --optimizer.lr in another --run"
+        cause = "the environment returned them" if from_env else "try a smaller --optimizer.lr in another --run"
         raise UserError(f"update {run.progress.step}: {error}; {kept}; {cause}") from error
 
 
@@ -209,7 +227,7 @@ def _columns(tasks: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _gather(own: T, fabric: Fabric) -> list[T]:
-    """What each process has, in the first one; nothing elsewhere."""
+    """The values of all processes at rank 0; empty at other ranks."""
     if fabric.world_size == 1:
         return [own]
     parts: list[T] | None = [own] * fabric.world_size if fabric.is_global_zero else None
@@ -219,7 +237,7 @@ def _gather(own: T, fabric: Fabric) -> list[T]:
 
 def _own_part(parts: list[dict[str, Any]], fabric: Fabric) -> dict[str, Any]:
     if len(parts) != fabric.world_size:
-        raise UserError(f"the run was begun by {len(parts)} processes and can only go on with as many, not {fabric.world_size}")
+        raise UserError(f"the run was begun by {len(parts)} processes and cannot continue with {fabric.world_size}")
     return parts[fabric.global_rank]
 
 

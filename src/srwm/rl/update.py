@@ -1,4 +1,4 @@
-"""One update of the agent from a batch of unrolls."""
+"""Updates of an agent from batches of unrolls."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,10 @@ from srwm.training.finite import check_finite, named_weights
 class ForwardPass(nn.Module):
     """The agent's forward pass over unrolls, as the module that Fabric wraps in DistributedDataParallel.
 
-    All steps in one call of the core: unrolls -> logits (B, T, A) and values (B, T + 1).
+    One call of the core covers all steps: unrolls -> logits (B, T, A) and values (B, T + 1).
+
+    Args:
+        agent: the agent.
     """
 
     def __init__(self, agent: Agent) -> None:
@@ -26,13 +29,19 @@ class ForwardPass(nn.Module):
         self.agent = agent
 
     def forward(self, unrolls: Unrolls) -> tuple[Tensor, Tensor]:
-        """Read B unrolls, each from its initial state."""
+        """Logits and values of B unrolls, each from its initial state."""
         logits, values, _ = self.agent(unrolls.observations, unrolls.rewards, unrolls.firsts, unrolls.state)
         return logits[:, :-1], values
 
 
 class Learner:
-    """The agent, its optimizer, and their updates by IMPALA or PPO."""
+    """The agent, its optimizer, and its updates with IMPALA or PPO.
+
+    Args:
+        agent: the agent.
+        config: the configuration of the run.
+        fabric: the processes and devices.
+    """
 
     def __init__(self, agent: Agent, config: TrainConfig, fabric: Fabric) -> None:
         self.agent = agent
@@ -41,17 +50,17 @@ class Learner:
         self.forward_pass, self.optimizer = fabric.setup(ForwardPass(agent), build_optimizer(agent, config.optimizer))
 
     def update(self, unrolls: Unrolls, learning_rate: float) -> dict[str, float]:
-        """Learn from B unrolls.
+        """Update the agent from B unrolls.
 
         Args:
-            unrolls: On the agent's device.
-            learning_rate: Of this update.
+            unrolls: the unrolls, on the agent's device.
+            learning_rate: the learning rate of this update.
 
         Returns:
-            Losses and entropy as means per step, the norm of the gradient before it is clipped, and `diagnostics`.
+            Losses and entropy as means over steps, the norm of the gradient before clipping, and `diagnostics`.
 
         Raises:
-            NotFiniteError: a loss or a gradient is not finite; the gradient step is not made.
+            NotFiniteError: a loss or a gradient is not finite; the weights have not changed then.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -120,10 +129,17 @@ class Learner:
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimizer of a configuration.
+    """Build the optimizer of a configuration.
+
+    Args:
+        model: the module to train.
+        config: the configuration of the optimizer.
+
+    Returns:
+        The optimizer.
 
     Raises:
-        UserError: an unknown name.
+        UserError: the name is unknown.
     """
     match config.name:
         case "rmsprop":

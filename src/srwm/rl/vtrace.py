@@ -1,6 +1,6 @@
-"""Targets and advantages of an unroll, as pure functions of time-indexed numbers.
+"""Targets and advantages of an unroll, as pure functions.
 
-Step t goes from frame t to frame t + 1. All arguments are (B, T) except `bootstrap`, (B,): the value of the frame after the
+Step t goes from frame t to frame t + 1. All arguments are (B, T), except `bootstrap` (B,), the value of the frame after the
 last step.
 """
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Returns(NamedTuple):
-    """Targets of the values, and advantages of the actions; both (B, T), without gradient."""
+    """Value targets and advantages, (B, T) each, without gradient."""
 
     targets: Tensor
     advantages: Tensor
@@ -19,17 +19,17 @@ class Returns(NamedTuple):
 
 @torch.no_grad()
 def outcomes(rewards: Tensor, firsts: Tensor, final_values: Tensor, discount: float) -> tuple[Tensor, Tensor]:
-    """Rewards and discounts of steps, with the ends of episodes worked in.
+    """Rewards and discounts of steps, adjusted at the ends of episodes.
 
-    An episode's last step has the discount 0, so nothing of the next episode counts. Where a time limit cut the episode off,
-    the reward of its last step includes the discounted value of the final observation (partial-episode bootstrapping; Pardo
-    et al., 2018).
+    The last step of an episode has discount 0, so the next episode has no influence. If a time limit truncated the episode, the
+    reward of its last step includes the discounted value of the final observation (partial-episode bootstrapping; Pardo et al.,
+    2018).
 
     Args:
-        rewards: Of the steps.
-        firsts: Bool; frame t + 1 begins another episode.
-        final_values: Value of the final observation where step t was cut off, 0 elsewhere.
-        discount: Per step.
+        rewards: rewards of the steps.
+        firsts: bool; True: frame t + 1 begins another episode.
+        final_values: value of the final observation where step t ended in a truncation, 0 elsewhere.
+        discount: discount factor per step.
 
     Returns:
         Rewards and discounts, (B, T) each.
@@ -51,10 +51,14 @@ def vtrace(
     δ_t = rho_t (r_t + g_t V_{t+1} - V_t); advantages rho_t (r_t + g_t v_{t+1} - V_t).
 
     Args:
-        log_ratios: Log-probability of each action by the learner's policy, minus that by the acting policy.
-        rewards, discounts: Of the steps, from `outcomes`.
-        values: Of frames 0 to T - 1, by the learner.
-        bootstrap: Value of frame T.
+        log_ratios: log-probability of each action under the learner's policy, minus that under the acting policy.
+        rewards: rewards of the steps, from `outcomes`.
+        discounts: discounts of the steps, from `outcomes`.
+        values: values of frames 0 to T - 1, by the learner.
+        bootstrap: value of frame T, (B,).
+
+    Returns:
+        Targets and advantages.
     """
     rho = log_ratios.exp().clamp(max=1)
     next_values = torch.cat([values[:, 1:], bootstrap[:, None]], 1)
@@ -69,10 +73,14 @@ def generalized_advantages(rewards: Tensor, discounts: Tensor, values: Tensor, b
     """Advantages A_t = r_t + g_t V_{t+1} - V_t + λ g_t A_{t+1} with discounts g, and targets V + A; Schulman et al. (2016).
 
     Args:
-        rewards, discounts: Of the steps, from `outcomes`.
-        values: Of frames 0 to T - 1, by the acting agent.
-        bootstrap: Value of frame T.
-        lambda_: Decay of later temporal differences.
+        rewards: rewards of the steps, from `outcomes`.
+        discounts: discounts of the steps, from `outcomes`.
+        values: values of frames 0 to T - 1, by the acting agent.
+        bootstrap: value of frame T, (B,).
+        lambda_: decay of later temporal differences.
+
+    Returns:
+        Targets and advantages.
     """
     next_values = torch.cat([values[:, 1:], bootstrap[:, None]], 1)
     advantages = _backwards(rewards + discounts * next_values - values, lambda_ * discounts)
@@ -80,7 +88,7 @@ def generalized_advantages(rewards: Tensor, discounts: Tensor, values: Tensor, b
 
 
 def _backwards(terms: Tensor, factors: Tensor) -> Tensor:
-    """The sums s_t = terms_t + factors_t s_{t+1}, with nothing after the last step."""
+    """The sums s_t = terms_t + factors_t s_{t+1}, with 0 after the last step."""
     total = torch.zeros_like(terms[:, 0])
     sums = []
     for term, factor in zip(reversed(terms.unbind(1)), reversed(factors.unbind(1)), strict=True):

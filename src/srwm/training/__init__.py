@@ -1,1 +1,1 @@
-"""What every training loop stands on: run folders, checkpoints, configurations, stopping, several processes, modes."""
+"""Shared parts of training loops: run folders, checkpoints, configurations, metrics, budgets, several processes."""

@@ -7,21 +7,28 @@ from srwm.training.progress import Progress
 
 @dataclass(frozen=True)
 class Budget:
-    """When training ends: at whichever limit is reached first. None: no such limit."""
+    """The limits of training, which ends when the first of them is reached. None: no such limit."""
 
     steps: int | None = None
     """optimizer steps"""
     frames: int | None = None
     """steps of all environments of all processes"""
     minutes: float | None = None
-    """wall time"""
+    """minutes of wall-clock time"""
     cpu_minutes: float | None = None
-    """CPU time, all threads of a process added up"""
+    """minutes of CPU time, summed over the threads of a process"""
     patience: int | None = None
-    """validations without a new best"""
+    """consecutive validations without a new best"""
 
     def spent(self, progress: Progress) -> float:
-        """The fraction of the budget that is spent, from 0 to 1; lost patience spends all of it at once."""
+        """The fraction of the budget that has been spent.
+
+        Args:
+            progress: the counters of the run.
+
+        Returns:
+            From 0 to 1; 1 also where `patience` validations have passed without a new best.
+        """
         if self.patience is not None and progress.validations_since_best >= self.patience:
             return 1.0
         by_steps = progress.step / self.steps if self.steps else 0.0

@@ -1,4 +1,4 @@
-"""Noticing that a training run stays at chance."""
+"""Detection of training runs that stay at chance."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class ChanceWatch:
-    """Says when a mean has stayed at chance for `patience`, and again after as much more.
+    """Detects that a metric has stayed at chance for `patience`, and again after every further `patience`.
 
     Args:
-        limit: a mean below it counts as chance.
-        patience: length of training, in any unit: steps, or the share of the budget.
+        limit: means below it count as chance.
+        patience: a length of training in any unit, such as steps or a fraction of the budget.
     """
 
     limit: float
@@ -19,15 +19,15 @@ class ChanceWatch:
     _last_warning: float = 0.0
 
     def update(self, position: float, length: float, value: float) -> tuple[float, float] | None:
-        """Take the mean value of the last stretch of training.
+        """Add the mean of the metric over the last interval of training.
 
         Args:
-            position: how far training has come, in the unit of `patience`.
-            length: how long that stretch was, in the same unit.
-            value: the mean over it.
+            position: the end of the interval, in the unit of `patience`.
+            length: the length of the interval, in the same unit.
+            value: the mean of the metric over it.
 
         Returns:
-            The length of the window and the mean over it where that is at chance and a warning is due; else None.
+            The length of the window and the mean over it if a warning is due, else None.
         """
         self._rows.append((length, value))
         while sum(length for length, _ in self._rows) - self._rows[0][0] >= self.patience:

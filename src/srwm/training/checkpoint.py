@@ -1,4 +1,4 @@
-"""Checkpoints: weights as safetensors, and beside them everything else that an exact resume needs."""
+"""Checkpoints: weights as safetensors, and a second file with everything else that an exact resume needs."""
 
 import io
 import re
@@ -21,9 +21,12 @@ _COMMENT_LENGTH = len(_MARK) + 32
 class Checkpoints:
     """The newest checkpoint of a run: `step-<n>.safetensors` and `step-<n>.state.pt`.
 
-    The weights are written first, then the state; only a complete pair counts, and only then is the older pair removed. So a
-    process that is killed, or a disk that is full, at any moment leaves the last complete pair. Each file holds a digest of its
-    content, that of the state as the comment of its zip archive; files of earlier versions have none.
+    The weights are written first, then the state. A pair counts only if it is complete, and the older pair is removed only
+    then. So the last complete pair survives if the process is killed or the disk is full at any moment. Each file holds a
+    digest of its content; the state file holds it as the comment of its zip archive. Files of earlier versions have no digest.
+
+    Args:
+        folder: the folder of the checkpoints.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,12 +36,12 @@ class Checkpoints:
         """Write a pair.
 
         Args:
-            step: its number.
-            model: the weights.
+            step: the number of the checkpoint.
+            model: the model whose weights are saved.
             state: tensors, numbers, strings, lists and dicts.
 
         Raises:
-            UserError: it cannot be written; the pair before is still there then.
+            UserError: it cannot be written; the previous pair still exists then.
         """
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -48,24 +51,31 @@ class Checkpoints:
         self._remove_all_but(step)
 
     def load(self, model: nn.Module) -> dict[str, Any] | None:
-        """Put the newest complete pair into `model` and return its state; None if there is none.
+        """Load the newest complete pair.
 
-        Raises UserError where a file is damaged or does not fit the model.
+        Args:
+            model: the model that gets the weights.
+
+        Returns:
+            The state, or None if there is no checkpoint.
+
+        Raises:
+            UserError: a file is damaged or does not fit the model.
         """
         while (step := self.newest()) is not None:
             try:
                 return self._load(step, model)
             except UserError:
                 if self.newest() == step:
-                    raise  # else another process has put a newer pair in its place
+                    raise  # otherwise another process has written a newer pair meanwhile
         return None
 
     def newest(self) -> int | None:
-        """The step of the newest complete pair; None if there is none."""
+        """The step of the newest complete pair, or None."""
         return max((step for step in self._steps() if self._weights(step).exists()), default=None)
 
     def remove_older(self) -> None:
-        """Remove what a process that was killed between writing and removing left beside the newest complete pair."""
+        """Remove all files but the newest complete pair. A process that was killed while it saved may have left some."""
         newest = self.newest()
         if newest is not None:
             self._remove_all_but(newest)
@@ -76,9 +86,9 @@ class Checkpoints:
         try:
             content = path.read_bytes()
             if not _is_intact(content):
-                raise ValueError("damaged: its content is not what was written")
+                raise ValueError("damaged: its content has changed since it was written")
             state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except Exception as error:  # what a damaged file makes of the instructions in it is anything
+        except Exception as error:  # a damaged file can raise anything
             raise UserError(f"{path}: not a readable checkpoint ({_describe(error)})") from error
         load_weights(self._weights(step), model)
         return state
@@ -104,11 +114,14 @@ _PART = re.compile(r"step-(\d+)\.(?:safetensors|state\.pt)")
 
 @contextmanager
 def reading_state(folder: Path, *passing: type[Exception]) -> Iterator[None]:
-    """Raise UserError for what a state of another form raises while it is taken up.
+    """A context in which errors of a malformed state become a UserError.
 
     Args:
         folder: the folder of the checkpoints.
-        passing: errors with another cause, which pass as they are.
+        passing: types of errors that are raised unchanged.
+
+    Raises:
+        UserError: the state in the checkpoint does not fit this run.
     """
     try:
         yield
@@ -125,7 +138,7 @@ def _with_digest(archive: bytes) -> bytes:
 
 
 def _is_intact(content: bytes) -> bool:
-    """Whether the digest of an archive is that of its content; an archive without one passes."""
+    """Whether the digest of an archive fits its content; an archive without a digest passes."""
     archive, comment = content[:-_COMMENT_LENGTH], content[-_COMMENT_LENGTH:]
     return not comment.startswith(_MARK) or comment[len(_MARK) :] == content_digest(archive).encode()
 

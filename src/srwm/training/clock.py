@@ -1,21 +1,23 @@
-"""How long a run has taken."""
+"""The wall-clock and CPU time of a run."""
 
 import time
 from typing import Protocol
 
 
 class Times(Protocol):
-    """Wall and CPU time of a run so far, over all of its sessions."""
+    """Wall-clock and CPU time of a run so far, in seconds, over all of its sessions."""
 
     seconds: float
     cpu_seconds: float
 
 
 class Clock:
-    """Counts on from the times of a run; `update` brings them up to date.
+    """Adds the time of this process to the times of a run, which may have been resumed.
 
-    Processor time is that of this process, all of its threads added up: with one thread it does not depend on what else the
-    machine does.
+    CPU time is summed over the threads of the process. With one thread it does not depend on other programs on the machine.
+
+    Args:
+        times: the times of the run so far.
     """
 
     def __init__(self, times: Times) -> None:
@@ -24,6 +26,6 @@ class Clock:
         self._cpu = time.process_time() - times.cpu_seconds
 
     def update(self) -> None:
-        """Set the times to what they are now."""
+        """Bring the times up to date."""
         self._times.seconds = time.monotonic() - self._wall
         self._times.cpu_seconds = time.process_time() - self._cpu

@@ -1,4 +1,4 @@
-"""Configurations: dataclasses to and from JSON."""
+"""Configurations: dataclasses that are read from JSON and checked by their type hints."""
 
 import dataclasses
 import math
@@ -16,39 +16,43 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NO_OUTCOME = {"outcome": False}
-"""The metadata of a field on which no outcome depends, so that a run may go on with another value."""
+"""Metadata of a field that does not change results, so that a run may be resumed with another value."""
 
 
 class Entry(NamedTuple):
-    """A field of a configuration, or of one in it, with dots in its name."""
+    """A field of a configuration; the name of a field of a nested configuration has dots."""
 
     name: str
     value: Any
     hint: Any
     ranges: tuple[Range, ...]
-    """what each number in it must hold to"""
+    """ranges that each number in the value must be in"""
     decides: bool
-    """whether an outcome depends on it"""
+    """whether results depend on it"""
 
     @property
     def nested(self) -> bool:
-        """Whether it is a configuration itself."""
+        """Whether the value is a configuration itself."""
         return dataclasses.is_dataclass(self.value) and not isinstance(self.value, type)
 
 
 def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
-    """Build a configuration dataclass from what `dataclasses.asdict` and JSON made of it.
+    """Build a configuration from the dictionary that `dataclasses.asdict` and JSON made of it.
 
-    Fields and values of earlier versions are read by tables of the dataclass: `RENAMED` maps a field's earlier name to its
-    present one, or with dots to one of a configuration in it; `RENAMED_VALUES` a field's earlier values to present ones. Where
-    tables are not enough, the dataclass has a classmethod `from_earlier`, which maps all values before the tables are used.
+    Names and values of earlier versions are converted by tables of the dataclass. `RENAMED` maps an earlier field name to the
+    present one, or with dots to a field of a nested configuration. `RENAMED_VALUES` maps the earlier values of a field to
+    present ones. Where tables are not enough, the dataclass has a classmethod `from_earlier`, which converts the dictionary
+    before the tables are used.
 
     Args:
         kind: the dataclass.
         values: its fields, of this or an earlier version.
 
+    Returns:
+        The configuration.
+
     Raises:
-        TypeError: A field is unknown or missing, or a nested value is not as its type says.
+        TypeError: a field is unknown or missing, or a nested value has another type than its hint.
     """
     hints = {name: hint for name, hint in typing.get_type_hints(kind).items() if typing.get_origin(hint) is not typing.ClassVar}
     from_earlier = getattr(kind, "from_earlier", None)
@@ -67,7 +71,15 @@ def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
 
 
 def entries(config: "DataclassInstance", prefix: str = "") -> Iterator[Entry]:
-    """The fields of a configuration in order, and after one that is a configuration those in it."""
+    """The fields of a configuration in order. A nested configuration is followed by its fields.
+
+    Args:
+        config: the configuration.
+        prefix: put before each name.
+
+    Returns:
+        The entries, one by one.
+    """
     hints, annotated = (typing.get_type_hints(type(config), include_extras=extras) for extras in (False, True))
     for field in dataclasses.fields(config):
         name, value = field.name, getattr(config, field.name)
@@ -79,15 +91,15 @@ def entries(config: "DataclassInstance", prefix: str = "") -> Iterator[Entry]:
 
 
 def check_values(config: "DataclassInstance", *, nested: bool = True) -> None:
-    """Check every field of a configuration, and of configurations in it, by its type hint.
+    """Check the fields of a configuration by their type hints.
 
     Args:
         config: a dataclass whose hints may carry ranges: `Annotated[int, AtLeast(1)]`.
-        nested: whether configurations in it are checked as well.
+        nested: whether nested configurations are checked as well.
 
     Raises:
-        UserError: It names the field whose value is of another type than its hint, is NaN, or is out of its range. A range
-            holds for each number of a tuple, and None is in every range.
+        UserError: a value has another type than its hint, is NaN, or is out of its range; the message names the field. A range
+            applies to each number of a tuple, and None is in every range.
     """
     for entry in entries(config):
         if not nested and "." in entry.name:
@@ -98,7 +110,14 @@ def check_values(config: "DataclassInstance", *, nested: bool = True) -> None:
 
 
 def check_seed(seed: int) -> None:
-    """Raise UserError for a seed that is not a number from 0 below 2**63."""
+    """Check that a seed is in the range of `SEED`.
+
+    Args:
+        seed: the seed.
+
+    Raises:
+        UserError: it is not.
+    """
     if not SEED.holds(seed):
         raise UserError(f"seed: expected {SEED}, got {seed}")
 
@@ -126,7 +145,7 @@ def _check_numbers(entry: Entry) -> None:
 
 
 def _numbers(entry: Entry) -> list[tuple[str, Any]]:
-    """What an entry holds, each with its name: itself, the parts of a tuple, or the items of a dict."""
+    """The values of an entry with their names: its value, the parts of a tuple, or the items of a dict."""
     if isinstance(entry.value, dict):
         return [(f"{entry.name}.{name}", value) for name, value in entry.value.items()]
     return [(_shown_name(entry), value) for value in (entry.value if isinstance(entry.value, tuple) else (entry.value,))]

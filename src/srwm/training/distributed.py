@@ -1,4 +1,4 @@
-"""Training by several processes that `torchrun` started."""
+"""Training with several processes that `torchrun` started."""
 
 import gc
 import os
@@ -13,9 +13,18 @@ from srwm.errors import UserError
 
 
 def build_fabric(accelerator: str) -> Fabric:
-    """One process with one device; under `torchrun`, all of its processes with one device each, joined.
+    """The processes and devices of a run: one process with one device, or under `torchrun` all processes with one device each.
 
-    Processes meet over gloo on CPUs, NCCL on CUDA. Raises UserError for an accelerator that there is not.
+    Processes communicate over gloo on CPUs, NCCL on CUDA.
+
+    Args:
+        accelerator: cpu, cuda, mps or auto.
+
+    Returns:
+        The Fabric object, launched.
+
+    Raises:
+        UserError: the accelerator is not available.
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     try:
@@ -30,10 +39,10 @@ def build_fabric(accelerator: str) -> Fabric:
 
 
 def shutdown() -> None:
-    """Destroy the process group, if there is one, and the threads that served it.
+    """Destroy the process group, if there is one, and its threads.
 
-    Threads that are left to the interpreter's end may abort it. They live as long as any module that Fabric has set up: call
-    this where there is none any more. What only waits to be collected is collected here.
+    Threads that are left when the interpreter exits may abort it. They live as long as any module that Fabric has set up, so
+    call this when no such module is in use any more; garbage is collected here.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         gc.collect()
@@ -41,17 +50,28 @@ def shutdown() -> None:
 
 
 def is_rank_zero() -> bool:
-    """Whether this process is the only one, or the first of those that `torchrun` started."""
+    """Whether this process has rank 0, which is also the rank of the only process."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def is_lost_peer(error: RuntimeError) -> bool:
-    """Whether this error says that another process of the group has ended."""
+    """Whether an error means that another process of the group has ended."""
     return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
 
 
 def local_batches(fabric: Fabric, batches: int) -> slice:
-    """Which of a step's batches are this process's own. Raises UserError where they cannot be shared evenly."""
+    """The batches of a step that this process computes.
+
+    Args:
+        fabric: the processes.
+        batches: number of batches per step.
+
+    Returns:
+        A slice of the batches.
+
+    Raises:
+        UserError: the batches cannot be divided evenly among the processes.
+    """
     if batches % fabric.world_size:
         raise UserError(
             f"accumulate: expected a multiple of {fabric.world_size}, the number of processes that share a step's batches, "
@@ -61,15 +81,31 @@ def local_batches(fabric: Fabric, batches: int) -> slice:
 
 
 def no_sync(fabric: Fabric, module: _FabricModule, enabled: bool) -> AbstractContextManager[None]:
-    """While it lasts, and if `enabled`, gradients are accumulated in each process and not averaged over the processes.
+    """A context in which gradients are accumulated in each process and not averaged over processes.
 
-    It has to hold both the forward and the backward pass: in forward, DDP decides whether gradients will be averaged.
+    It must enclose both the forward and the backward pass: DDP decides in the forward pass whether gradients will be averaged.
+
+    Args:
+        fabric: the processes.
+        module: the module that Fabric has set up.
+        enabled: False: gradients are averaged as usual.
+
+    Returns:
+        The context.
     """
     return fabric.no_backward_sync(module) if enabled and fabric.world_size > 1 else nullcontext()
 
 
 def mean_over_processes(fabric: Fabric, values: dict[str, float]) -> dict[str, float]:
-    """The mean of each value over all processes, the same in all of them."""
+    """The mean of each value over all processes, the same in all of them.
+
+    Args:
+        fabric: the processes.
+        values: the values of this process by name.
+
+    Returns:
+        The means by name.
+    """
     if fabric.world_size == 1:
         return values
     mean = fabric.all_reduce(torch.tensor([*values.values()], dtype=torch.float64, device="cpu"), reduce_op="mean")
@@ -78,7 +114,16 @@ def mean_over_processes(fabric: Fabric, values: dict[str, float]) -> dict[str, f
 
 
 def all_reduce_budget(fabric: Fabric, spent: float, stopping: bool) -> tuple[float, bool]:
-    """The largest share of the budget that any process has spent, and whether any was asked to stop."""
+    """The state of the budget over all processes.
+
+    Args:
+        fabric: the processes.
+        spent: the fraction of the budget that this process has spent.
+        stopping: whether this process was requested to stop.
+
+    Returns:
+        The largest fraction that any process has spent, and whether any process was requested to stop.
+    """
     if fabric.world_size == 1:
         return spent, stopping
     most = fabric.all_reduce(torch.tensor([spent, float(stopping)], dtype=torch.float64, device="cpu"), reduce_op="max")

@@ -10,9 +10,14 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class EMA(Generic[Model]):
-    """Keeps a copy of `model` whose weights and buffers follow it: a <- d a + (1 - d) w, d = min(decay, (1 + s) / (10 + s)).
+    """An exponential moving average of a model's weights and buffers.
 
-    The smaller d of the first steps s forgets the initial weights.
+    After step s: a <- d a + (1 - d) w with d = min(decay, (1 + s) / (10 + s)). The smaller d of the first steps removes the
+    influence of the initial weights. `model` is a copy that holds the average.
+
+    Args:
+        model: the model, which is copied.
+        decay: the decay per step.
     """
 
     def __init__(self, model: Model, decay: float) -> None:
@@ -21,7 +26,12 @@ class EMA(Generic[Model]):
 
     @torch.no_grad()
     def update(self, model: Model, step: int) -> None:
-        """Follow `model` after `step` steps."""
+        """Update the average.
+
+        Args:
+            model: the model after a step.
+            step: the number of that step, from 1.
+        """
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         current = model.state_dict()
         for name, average in self.model.state_dict().items():

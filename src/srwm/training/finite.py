@@ -1,4 +1,4 @@
-"""Finding NaN and infinity in tensors."""
+"""Checks of tensors for NaN and infinity."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,12 @@ from torch import Tensor, nn
 
 
 class NotFiniteError(ArithmeticError):
-    """A tensor holds NaN or infinity; the message names it, and `name` is that name."""
+    """A tensor has NaN or infinity.
+
+    Args:
+        name: the name of the tensor, also an attribute.
+        tensor: the tensor.
+    """
 
     def __init__(self, name: str, tensor: Tensor) -> None:
         bad = int((~tensor.isfinite()).sum())
@@ -15,12 +20,19 @@ class NotFiniteError(ArithmeticError):
 
 
 def check_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """Raise NotFiniteError that names the first tensor that is not finite, and says how much of it is not."""
+    """Check that tensors are finite.
+
+    Args:
+        tensors: names and tensors.
+
+    Raises:
+        NotFiniteError: one is not; the message names the first, and the number of its values that are not finite.
+    """
     for name, tensor in tensors:
         if not tensor.isfinite().all():
             raise NotFiniteError(name, tensor)
 
 
 def named_weights(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """A model's parameters with names for `check_finite`."""
+    """A model's parameters with names, for `check_finite`."""
     return [(f"weights {name}", parameter) for name, parameter in model.named_parameters()]

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class MetricsLog:
-    """Appends rows to `metrics.csv` and the same numbers to TensorBoard; each row is on disk when `write` returns.
+    """Appends rows to `metrics.csv` and to TensorBoard. A row is on disk when `write` returns.
 
     Args:
         folder: the run folder.
-        last_step: where the run goes on; later rows belong to steps that were lost, and are dropped.
+        last_step: the step from which the run continues; later rows belong to lost steps and are dropped.
         columns: the columns after `step`.
 
     Raises:
-        UserError: the file has another column, or cannot be written.
+        UserError: the file has an unknown column, or cannot be written.
     """
 
     def __init__(self, folder: Path, last_step: int, columns: Sequence[str]) -> None:
@@ -53,7 +53,15 @@ class MetricsLog:
             self._board.close()
 
     def write(self, step: int, **values: float) -> None:
-        """Add one row; columns that are not given stay empty."""
+        """Add one row.
+
+        Args:
+            step: the step.
+            **values: the values by column; other columns stay empty.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
         try:
             with self.path.open("a", newline="") as file:
                 csv.DictWriter(file, self.columns, lineterminator="\n").writerow({"step": step, **values})
@@ -76,9 +84,16 @@ def _open_board(folder: Path, last_step: int) -> "SummaryWriter | None":
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The rows of `metrics.csv`, empty fields left out; a row that was cut off while it was written is dropped.
+    """Read `metrics.csv`, which may also come from a spreadsheet program.
 
-    Raises UserError where it is no table of numbers with a step in every row. A spreadsheet may have written it.
+    Args:
+        folder: the run folder.
+
+    Returns:
+        The values of each row by column, without empty fields. An incomplete last row is dropped.
+
+    Raises:
+        UserError: it is not a table of numbers with a step in every row.
     """
     path = folder / "metrics.csv"
     check_regular(path)
@@ -94,7 +109,16 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
 
 
 def check_columns(folder: Path, rows: Sequence[dict[str, float]], *columns: str) -> None:
-    """Raise UserError that names a column which some of these rows of `metrics.csv` do not have."""
+    """Check that all rows have these columns.
+
+    Args:
+        folder: the run folder, for the message.
+        rows: rows of `metrics.csv`.
+        *columns: names of columns.
+
+    Raises:
+        UserError: a row lacks one; the message names it.
+    """
     for name in columns:
         if not all(name in row for row in rows):
             raise UserError(f"{folder / 'metrics.csv'}: not a table of metrics, a row has no {name}")

@@ -1,4 +1,4 @@
-"""Modes that last for a block: evaluation of a model, and defaults of new tensors."""
+"""Context managers: evaluation mode of a model, and defaults for new tensors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """While it lasts the model is in evaluation mode; then as before."""
+    """A context in which the model is in evaluation mode; its modes are restored afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -20,7 +20,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def float32_defaults(device: str = "cpu") -> Iterator[None]:
-    """While it lasts new tensors are float32 and on `device`, whatever PyTorch's defaults are; then as before."""
+    """A context in which new tensors are float32 and on `device`, whatever PyTorch's defaults are."""
     before = torch.get_default_dtype()
     if before is not torch.float32:
         torch.set_default_dtype(torch.float32)

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 
 def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Load a `state_dict` into an optimizer; fused kernels check no sizes, so everything is checked here.
+    """Load a `state_dict` into an optimizer after checking it, since fused kernels check no sizes.
 
     Args:
         optimizer: one with the same parameters, or its wrapper by Fabric.
@@ -16,7 +16,7 @@ def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
 
     Raises:
         ValueError: the groups, their settings, or the names, shapes or dtypes of the tensors are not those of this optimizer.
-        KeyError, TypeError, AttributeError: it is no state of an optimizer.
+        KeyError, TypeError, AttributeError: it is not the state of an optimizer.
     """
     inner: Optimizer = getattr(optimizer, "optimizer", optimizer)
     current = inner.state_dict()
@@ -51,7 +51,7 @@ def _alike(given: object, own: object) -> bool:
 
 
 def _state_names(optimizer: Optimizer) -> dict[str, bool]:
-    """The names of what this kind of optimizer keeps for a parameter, and whether it has the parameter's shape."""
+    """Names of the tensors that this optimizer keeps per parameter, and whether each has the parameter's shape."""
     parameter = nn.Parameter(torch.zeros(2, dtype=torch.float32, device="cpu"))
     parameter.grad = torch.zeros(2, dtype=torch.float32, device="cpu")
     probe = type(optimizer).__new__(type(optimizer))

@@ -1,4 +1,4 @@
-"""How far a run has come."""
+"""The progress of a run."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -18,24 +18,27 @@ class Progress:
     frames: int = 0
     """steps of all environments of all processes; 0 where there are no environments"""
     seconds: float = 0.0
-    """wall time of training so far, over all of its sessions"""
+    """wall-clock time of training so far, over all of its sessions"""
     cpu_seconds: float = 0.0
-    """CPU time of training so far, all threads of the process added up"""
+    """CPU time of training so far, summed over the threads of the process"""
     best: float = -1.0
     """best validation accuracy so far"""
     validations_since_best: int = 0
     """number of validations since the best one"""
     sums: dict[str, float] = field(default_factory=dict)
-    """by name, sums of the values since the last row of metrics"""
+    """sums of the metrics since the last logged row, by name"""
     count: int = 0
     """number of values in each sum"""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The progress of a checkpoint.
+        """Read the progress from a checkpoint.
 
         Args:
-            values: what `to_dict` returned, here or in an earlier version.
+            values: what `to_dict` returned, in this or an earlier version.
+
+        Returns:
+            The progress.
 
         Raises:
             TypeError: a field is unknown or has another type.
@@ -55,13 +58,13 @@ class Progress:
         return dataclasses.asdict(self)
 
     def add(self, values: dict[str, float]) -> None:
-        """Add one batch's or one update's values to the sums."""
+        """Add the metrics of one batch or update to the sums."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
 
     def pop_means(self) -> dict[str, float]:
-        """The means of the values added since the last call."""
+        """The means of the metrics since the last call."""
         means = {name: total / self.count for name, total in self.sums.items()}
         self.sums, self.count = {}, 0
         return means

@@ -1,4 +1,4 @@
-"""What every training loop does around its steps: budget, stop requests, clock, progress bar, log and checkpoints."""
+"""The shared part of training loops: budget, stop requests, clock, progress bar, log and checkpoints."""
 
 import sys
 import time
@@ -27,7 +27,7 @@ _REPORT_EVERY = 60.0
 
 
 class RunLoop:
-    """The frame of a training loop. Used as a context manager:
+    """The shared part of a training loop, used as a context manager:
 
         with RunLoop(...) as run:
             while run.next_step():
@@ -38,21 +38,21 @@ class RunLoop:
                 if run.stopping or run.is_due(checkpoint_every):
                     run.save(model, state)
 
-    Under `torchrun` every process has one; they agree on the budget and on stop requests, and the first one writes and prints.
+    Under `torchrun` every process has one. They synchronize budget and stop requests. Only rank 0 writes and prints.
 
     Attributes:
-        progress: the counters of the run; `next_step` and `end_step` bring the step and the times up to date.
-        spent: the share of the budget that is spent, from 0 to 1.
-        stopping: whether a process was asked to stop.
+        progress: the counters of the run; `next_step` and `end_step` update the step and the times.
+        spent: the fraction of the budget that is spent, from 0 to 1.
+        stopping: whether a process was requested to stop.
 
     Args:
         fabric: the processes.
         folder: the run folder.
         budget: when training ends.
-        progress: where the run begins, or goes on from.
-        unit: what the progress bar counts.
-        columns: of `metrics.csv`, beside the step and the times.
-        rate: what the speed counts, and how many of them one `unit` is.
+        progress: the counters at the beginning, or those of the checkpoint from which the run continues.
+        unit: the unit of the progress bar.
+        columns: the columns of `metrics.csv` besides the step and the times.
+        rate: the unit of the speed, and its number per `unit`.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class RunLoop:
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
-        """Open log and progress bar, and take stop requests from now on."""
+        """Open the log and the progress bar, and begin to handle stop requests."""
         is_rank_zero = self.fabric.is_global_zero
         if unknown := self.progress.sums.keys() - set(self._columns):
             raise UserError(f"{self.checkpoints.folder}: not the state of such a run (no column {', '.join(sorted(unknown))})")
@@ -109,11 +109,16 @@ class RunLoop:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Close them."""
+        """Close the log and the progress bar."""
         self._exit.__exit__(kind, error, trace)
 
     def announce(self, model: nn.Module, data: str) -> None:
-        """Print one line on the run: folder, device, threads, data, number of parameters, and budget."""
+        """Print one line about the run: folder, device, threads, data, number of parameters, and budget.
+
+        Args:
+            model: the model.
+            data: a description of the data.
+        """
         threads = torch.get_num_threads()
         parts = [
             f"device {self.fabric.device}",
@@ -127,7 +132,11 @@ class RunLoop:
         self.print(f"training in {self.folder}: {', '.join(parts)}")
 
     def next_step(self) -> bool:
-        """Begin another step: False where the budget is spent or a process was asked to stop."""
+        """Begin the next step.
+
+        Returns:
+            False if the budget is spent or a process was requested to stop.
+        """
         if self.spent >= 1 or self.stopping:
             return False
         if self._is_line_due():
@@ -136,18 +145,25 @@ class RunLoop:
         return True
 
     def end_step(self) -> None:
-        """Bring times, budget, stop requests and the progress bar up to date."""
+        """Update the times, the budget, stop requests and the progress bar."""
         self._clock.update()
         self._share_budget(self._stop.is_set())
         self._bar.update(self._position - self._bar.n)
 
     def end_validation(self) -> None:
-        """Bring times and budget up to date after a validation, which takes time and may lose the last patience."""
+        """Update the times and the budget after a validation, which takes time and may exhaust the patience."""
         self._clock.update()
         self._share_budget(self.stopping)
 
     def is_due(self, every: int) -> bool:
-        """Whether what is done every so many steps, and at the end of the budget, is due."""
+        """Whether an action that is repeated every few steps, and at the end of the budget, is due.
+
+        Args:
+            every: number of steps between two actions.
+
+        Returns:
+            True if it is due.
+        """
         return self.spent >= 1 or self.progress.step % every == 0
 
     def log(self, row: dict[str, float], text: str, *, report: bool = False) -> None:
@@ -155,8 +171,8 @@ class RunLoop:
 
         Args:
             row: the values by column; the step and the times are added.
-            text: the row in words, for the progress bar and the lines of output.
-            report: whether to print it now; the last row is always printed, and one a minute where there is no terminal.
+            text: a summary of the row, for the progress bar and printed lines.
+            report: print it now. Otherwise it is printed if it is the last row, or, without a terminal, once a minute.
         """
         self._text = text
         self._bar.set_postfix_str(text)
@@ -167,24 +183,32 @@ class RunLoop:
             self._log.write(self.progress.step, minutes=minutes, cpu_minutes=cpu_minutes, **row)
 
     def save(self, model: nn.Module, state: dict[str, Any]) -> None:
-        """Write a checkpoint. Raises UserError where it cannot be written."""
+        """Write a checkpoint.
+
+        Args:
+            model: the model.
+            state: everything else that a resumed run needs: tensors, numbers, strings, lists and dicts.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         if self.fabric.is_global_zero:
             self.checkpoints.save(self.progress.step, model, state)
 
     @property
     def speed(self) -> float:
-        """Of this session: what `rate` counts, per second."""
+        """The speed of this session, in units of `rate` per second."""
         return self._rate[1] * (self._position - self._first) / (time.monotonic() - self._session)
 
     def report(self, text: str) -> None:
-        """Print how far the run has come, and `text`."""
+        """Print the position of the run and `text`."""
         self._last_line = self.progress.seconds
         position = f"step {self.progress.step}" if self.unit == "steps" else f"{self.progress.frames:,} frames"
         minutes = self.progress.seconds / 60
         self.print(f"{position}, {minutes:.1f} min, {self.speed:.0f} {self._rate[0]}/s: {text}")
 
     def print(self, line: str) -> None:
-        """Print a line above the progress bar, at once; only the first process does."""
+        """Print a line above the progress bar; only rank 0 does."""
         if self.fabric.is_global_zero:
             tqdm.write(one_line(line))
             sys.stdout.flush()

@@ -27,15 +27,22 @@ BEST = "best.safetensors"
 
 
 def create_run(folder: Path, config: "DataclassInstance") -> None:
-    """Make a new run folder, with its configuration in it or not at all.
+    """Create a run folder with its configuration, or nothing at all.
 
-    Raises UserError where the folder is there already, unless it is empty, or cannot be made.
+    Args:
+        folder: the run folder.
+        config: the configuration.
+
+    Raises:
+        UserError: the folder exists and is not empty, or it cannot be created.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder} exists already; continue it with --resume, or name another run folder")
-        if folder.exists() and folder.samefile(Path.cwd()):  # another folder in its place would not be the one we are in
+        if folder.exists() and folder.samefile(
+            Path.cwd()
+        ):  # replacing the working folder would leave this process in a deleted one
             write_json(folder / "config.json", dataclasses.asdict(config))
             return
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
@@ -51,20 +58,21 @@ def create_run(folder: Path, config: "DataclassInstance") -> None:
 def open_run(
     fabric: "Fabric", folder: Path, config: "DataclassInstance", resume: bool, *, first_checkpoint: int
 ) -> Iterator[None]:
-    """Make the run folder, or with `resume` check that it is this run's and can go on; remove what a kill left.
+    """A context for training in a run folder, in which no other process can train there.
 
-    The first process does so, and is the only writer while it lasts.
+    Rank 0 creates the folder, or with `resume` checks that it has the same configuration and a checkpoint. It removes
+    temporary files of a killed process.
 
     Args:
         fabric: the processes of the run.
         folder: the run folder.
         config: the configuration of the run.
-        resume: whether the folder is there already.
+        resume: continue a run whose folder exists.
         first_checkpoint: the step of the first checkpoint.
 
     Raises:
-        UserError: as `create_run`, `check_same_config` and `only_writer`; or the checkpoint of a run is lost, or its folder is
-            a link.
+        UserError: as `create_run`, `check_same_config` and `only_writer`; or the checkpoint of the run is missing, or its
+            folder is a link.
     """
     if resume:
         check_same_config(folder, config)
@@ -85,12 +93,15 @@ def open_run(
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """While it lasts, no second process that asks may write in this run folder; a process that ends frees it.
+    """A context in which no other process can enter this context for the same folder. The lock ends with the process.
 
-    Where the system or its file system knows no locks, nothing is refused.
+    Where the system or its file system has no locks, nothing is refused.
+
+    Args:
+        folder: the run folder.
 
     Raises:
-        UserError: another process has it, or its file `.lock` is a link, a pipe or a device.
+        UserError: another process holds the lock, or the file `.lock` is a link, a pipe or a device.
     """
     descriptor = _open_lock(folder / ".lock")
     try:
@@ -104,9 +115,16 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 def check_same_config(folder: Path, config: "DataclassInstance") -> None:
-    """Raise UserError that names every field in which `config` differs from the one that the run began with.
+    """Check that a configuration equals the one of the run.
 
-    Fields that did not exist then had what is their default now; those of `NO_OUTCOME` may differ.
+    Fields that did not exist then count as their present defaults. Fields of `NO_OUTCOME` may differ.
+
+    Args:
+        folder: the run folder.
+        config: the configuration.
+
+    Raises:
+        UserError: a field differs; the message names all that do.
     """
     stored, given = (
         {entry.name: entry.value for entry in entries(each) if entry.decides and not entry.nested}
@@ -119,20 +137,23 @@ def check_same_config(folder: Path, config: "DataclassInstance") -> None:
 
 
 def read_config_of(folder: Path, kind: type[T]) -> T:
-    """The configuration of a run.
+    """Read the configuration of a run.
 
     Args:
         folder: the run folder.
-        kind: the dataclass of the configuration. Its table `FOREIGN_FIELDS`, if it has one, maps a field by which runs of other
-            commands are known to these commands.
+        kind: the dataclass of the configuration. Its optional table `FOREIGN_FIELDS` maps a field name that identifies runs of
+            other commands to these commands.
+
+    Returns:
+        The configuration.
 
     Raises:
-        UserError: the folder is not a run, or of another kind.
+        UserError: the folder is not a run folder, or is a run of other commands.
     """
     content = _read_config(folder)
     for name, commands in getattr(kind, "FOREIGN_FIELDS", {}).items():
         if name in content:
-            raise UserError(f"{folder} is a run of {commands}, which alone knows what to do with it")
+            raise UserError(f"{folder} is a run of {commands}; use those commands for it")
     try:
         return config_from_dict(kind, content)
     except (TypeError, ValueError, KeyError) as error:
@@ -140,12 +161,26 @@ def read_config_of(folder: Path, kind: type[T]) -> T:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file, atomically."""
+    """Write a JSON file atomically.
+
+    Args:
+        path: the file.
+        content: its content.
+    """
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def keep_result(path: Path, result: dict[str, Any], weights: Path) -> bool:
-    """Write a result as JSON, unless one over more episodes is there, made since `weights` were: a warning tells of that."""
+    """Write a result as JSON, unless the file has a result of the same weights over more episodes.
+
+    Args:
+        path: the file.
+        result: the result.
+        weights: the file of the weights; a result that is older than it is replaced.
+
+    Returns:
+        Whether it was written. A warning says so if not.
+    """
     try:
         is_current = path.is_file() and path.stat().st_mtime >= weights.stat().st_mtime
         before = json.loads(path.read_text()) if is_current else None
@@ -153,7 +188,7 @@ def keep_result(path: Path, result: dict[str, Any], weights: Path) -> bool:
         before = None
     if _episodes(before) > _episodes(result):
         warnings.warn(
-            f"not kept: {path} stays, which is over {_episodes(before)} episodes, and this over {_episodes(result)}",
+            f"not saved: {path} has a result over {_episodes(before)} episodes, this one is over {_episodes(result)}",
             stacklevel=2,
         )
         return False
@@ -162,7 +197,7 @@ def keep_result(path: Path, result: dict[str, Any], weights: Path) -> bool:
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
-    """Names that tell run folders apart: their last parts, as many as that takes."""
+    """Different names for run folders: the last parts of their paths, as many as needed."""
     paths = [folder.resolve() for folder in folders]
     most = max((len(path.parts) for path in paths), default=0)
     ends = ([str(Path(*path.parts[-count:])) for path in paths] for count in range(1, most + 1))
@@ -170,7 +205,7 @@ def short_names(folders: Sequence[Path]) -> list[str]:
 
 
 def _check_goes_on(folder: Path, first_checkpoint: int) -> None:
-    """A run goes past the first checkpoint's step only when that is written, and only the best weights may come before it."""
+    """Check that a run can be resumed: past the first checkpoint's step there must be a complete pair."""
     checkpoints = Checkpoints(folder / "checkpoints")
     if checkpoints.newest() is not None:
         return
@@ -178,15 +213,15 @@ def _check_goes_on(folder: Path, first_checkpoint: int) -> None:
     weights = {path.name for path in folder.glob("*.safetensors")}
     if weights - {BEST} or (weights and not steps) or any(step > first_checkpoint for step in steps):
         raise UserError(
-            f"{checkpoints.folder}: expected step-N.safetensors and step-N.state.pt, of a run that has got this far, and they "
-            "are not both there; put them back, or begin a new run in another folder"
+            f"{checkpoints.folder}: expected step-N.safetensors and step-N.state.pt, since this run has saved a checkpoint; "
+            "restore them, or begin a new run in another folder"
         )
     if steps:
-        warnings.warn(f"{folder} was ended before its first checkpoint and begins anew", stacklevel=2)
+        warnings.warn(f"{folder} was stopped before its first checkpoint and starts from the beginning", stacklevel=2)
 
 
 def _episodes(result: object) -> int:
-    """The largest number that a result, or a part of it, calls episodes."""
+    """The largest value under the key "episodes" in a result or in a part of it."""
     if not isinstance(result, dict):
         return 0
     own = result.get("episodes")
@@ -194,7 +229,7 @@ def _episodes(result: object) -> int:
 
 
 def _open_lock(path: Path) -> int:
-    """A descriptor of the file, made if it is missing; never through a link, and its content stays."""
+    """Open the file, created if missing; a link is not followed, and the content is kept."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         descriptor = os.open(path, flags, 0o666)

@@ -14,13 +14,16 @@ def learning_rate(schedule: ScheduleName, base: float, step: int, spent: float, 
     """The learning rate of a step.
 
     Args:
-        schedule: constant: base. paper-warmup: base * d_model^-0.5 * min(step^-0.5, step * 5000^-1.5), as in Irie et al. (2022)
-            with base 1. trapezoid: linear over 100 steps up to base, flat to half of the budget, linear to 2 % of base at its
-            end.
-        base: the largest learning rate of constant and trapezoid.
-        step: counted from 1.
-        spent: the share of the budget that is spent, from 0 to 1.
+        schedule: constant: base. paper-warmup: base * d_model^-0.5 * min(step^-0.5, step * 5000^-1.5), as in Irie et al.
+            (2022) with base 1. trapezoid: linear over 100 steps up to base, constant to half of the budget, linear to 2 % of
+            base at its end.
+        base: the largest learning rate of constant and trapezoid; a factor for paper-warmup.
+        step: the step, from 1.
+        spent: the fraction of the budget that is spent, from 0 to 1.
         d_model: width of the model.
+
+    Returns:
+        The learning rate.
     """
     match schedule:
         case "constant":

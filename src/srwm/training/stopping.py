@@ -1,4 +1,4 @@
-"""Requests to stop: Ctrl-C and SIGTERM."""
+"""Stop requests: Ctrl-C and SIGTERM."""
 
 import signal
 import threading
@@ -9,9 +9,9 @@ from types import FrameType
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """While it lasts, the first Ctrl-C or SIGTERM sets an event, and a second one acts as usual.
+    """A context in which the first Ctrl-C or SIGTERM sets an event; a second one has its usual effect.
 
-    Returns:
+    Yields:
         The event. Outside the main thread it is never set.
     """
     event = threading.Event()

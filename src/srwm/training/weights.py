@@ -1,4 +1,4 @@
-"""Weights of a model as a safetensors file, with a digest of what it holds."""
+"""Weights of a model as a safetensors file with a digest of its content."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from srwm.errors import UserError
 from srwm.files import check_regular, write_atomically
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)
-"""Of weights and buffers; int64 counts batches."""
+"""Dtypes of weights and buffers; int64 is that of BatchNorm's counter of batches."""
 _KEY, _DIGEST = "srwm", "digest"
 
 
@@ -25,13 +25,13 @@ def save_weights(path: Path, model: nn.Module, metadata: dict[str, int | str], d
     Args:
         path: the file.
         model: the model.
-        metadata: kept in the file, beside a digest of weights and metadata: JSON under the one key `srwm`, since safetensors
+        metadata: saved in the file with a digest of weights and metadata, as JSON under the one key `srwm`, since safetensors
             writes several keys in a random order.
-        dtype: what parameters are rounded to; None: as they are.
+        dtype: the dtype to which parameters are rounded; None: no rounding.
 
     Raises:
         UserError: the file cannot be written.
-        ValueError: weights are beyond the range of `dtype`.
+        ValueError: weights are out of the range of `dtype`.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     for name, _ in model.named_parameters() if dtype else ():
@@ -44,9 +44,14 @@ def save_weights(path: Path, model: nn.Module, metadata: dict[str, int | str], d
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Put the weights of a safetensors file into `model`.
+    """Load the weights of a safetensors file into a model.
 
-    Raises UserError where the file is missing, damaged, or does not fit the model.
+    Args:
+        path: the file.
+        model: the model.
+
+    Raises:
+        UserError: the file is missing, damaged, or does not fit the model.
     """
     tensors = read_weights(path)
     try:
@@ -57,10 +62,18 @@ def load_weights(path: Path, model: nn.Module) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; files of earlier versions, and of others, have no digest and are read without.
+    """The tensors of a safetensors file. A digest in the file is checked; files of earlier versions and of other programs have
+    none.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The tensors by name.
 
     Raises:
-        UserError: the file is missing, damaged, or holds other numbers than floats and int64.
+        UserError: the file is missing, damaged, or has tensors of other dtypes than float32, float64, float16, bfloat16 and
+            int64.
     """
     check_regular(path)
     try:
@@ -76,12 +89,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     metadata = read_metadata(path)
     digest = metadata.pop(_DIGEST, None)
     if digest is not None and digest != _digest(tensors, metadata):
-        raise UserError(f"{path}: not a readable checkpoint (damaged: its content is not what was written)")
+        raise UserError(f"{path}: not a readable checkpoint (damaged: its content has changed since it was written)")
     return tensors
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What `save_weights` kept beside the weights, the digest included; nothing in a file of other origin."""
+    """The metadata of a file that `save_weights` wrote, with the digest.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The metadata; empty for a file of another program.
+
+    Raises:
+        UserError: the file is not readable.
+    """
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = json.loads((file.metadata() or {}).get(_KEY, "{}"))
@@ -96,12 +119,20 @@ def content_digest(content: bytes) -> str:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file atomically, and the folder if it is missing. Raises UserError where it cannot be written."""
+    """Write a file atomically, and create its folder if it is missing.
+
+    Args:
+        path: the file.
+        content: its content.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     except OSError as error:
-        raise UserError(f"cannot save {path}: {error.strerror or error}; what was saved before is intact") from error
+        raise UserError(f"cannot save {path}: {error.strerror or error}; the previous file is intact") from error
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:

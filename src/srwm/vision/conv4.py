@@ -12,7 +12,7 @@ class Conv4(nn.Module):
     Images (N, in_channels, H, W) -> features (N, channels * (H // 16) * (W // 16)), channel-major.
 
     Args:
-        channels: of each convolution.
+        channels: channels of each convolution.
         in_channels: channels of the images.
         dropout: probability of dropout in each of the four stages.
     """
@@ -25,18 +25,33 @@ class Conv4(nn.Module):
         )
 
     def num_features(self, height: int, width: int) -> int:
-        """Number of features of an image of this size in pixels."""
+        """Number of features per image.
+
+        Args:
+            height: height of the images in pixels.
+            width: width of the images in pixels.
+
+        Returns:
+            F.
+        """
         return self.channels * (height // 16) * (width // 16)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features of each image by itself; in training BatchNorm uses the statistics of all of them."""
+        """Features of images. In training, BatchNorm uses the statistics of the batch.
+
+        Args:
+            images: (N, in_channels, H, W).
+
+        Returns:
+            (N, F).
+        """
         return torch.flatten(self.layers(images), 1)
 
 
 class _Stage(nn.Sequential):
-    """Convolution, BatchNorm, pool, dropout, ReLU; in training on a CPU one operation replaces the last four.
+    """Convolution, BatchNorm, pool, dropout, ReLU. In training on a CPU one fused operation computes the last four.
 
-    It does so only while the parts are those of Conv-4 and have no hooks.
+    It is used only if the modules are those of Conv-4 and have no hooks.
     """
 
     def forward(self, images: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ class ImpalaResNet(nn.Module):
     Images (N, in_channels, H, W) -> features (N, channels[-1] * h * w), channel-major, h = H halved once per stage, rounded up.
 
     Args:
-        channels: of the stages.
+        channels: channels of each stage.
         in_channels: channels of the images.
     """
 
@@ -23,13 +23,28 @@ class ImpalaResNet(nn.Module):
         self.layers = nn.Sequential(*(_stage(c, d) for c, d in zip(inputs, channels, strict=True)), nn.ReLU(inplace=True))
 
     def num_features(self, height: int, width: int) -> int:
-        """Number of features of an image of this size in pixels."""
+        """Number of features per image.
+
+        Args:
+            height: height of the images in pixels.
+            width: width of the images in pixels.
+
+        Returns:
+            F.
+        """
         for _ in self.channels:
             height, width = (height + 1) // 2, (width + 1) // 2
         return self.channels[-1] * height * width
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features of each image by itself."""
+        """Features of images.
+
+        Args:
+            images: (N, in_channels, H, W).
+
+        Returns:
+            (N, F).
+        """
         return torch.flatten(self.layers(images), 1)
 
 
@@ -43,7 +58,7 @@ def _stage(in_channels: int, channels: int) -> nn.Sequential:
 
 
 class _MaxPool(nn.Module):
-    """3x3, stride 2, padded by 1; on a CPU a kernel of this package, in bfloat16 some three times as fast as PyTorch's."""
+    """3x3, stride 2, padded by 1. On a CPU a kernel of this package is used, about 3 times as fast as PyTorch's in bfloat16."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return pooling.max_pool(maps)

@@ -13,14 +13,14 @@ class ResNet12(nn.Module):
     Images (N, in_channels, H, W), H and W at least 16, -> features (N, channels[3]).
 
     Args:
-        channels: of the four blocks. In use are (64, 96, 128, 256) and (64, 128, 256, 512).
+        channels: channels of the four blocks; common choices are (64, 96, 128, 256) and (64, 128, 256, 512).
         in_channels: channels of the images.
         dropout: probability of dropout.
         dropout_type: `base` drops once, at the end of a block, `in_block` also after its first two activations; `2d` and
             `2d_in_block` drop whole channels at the same places.
 
     Raises:
-        ValueError: there is no such dropout type.
+        ValueError: the dropout type is unknown.
     """
 
     def __init__(
@@ -41,11 +41,26 @@ class ResNet12(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="leaky_relu")
 
     def num_features(self, height: int, width: int) -> int:
-        """Number of features of an image, whatever its size in pixels."""
+        """Number of features per image, which does not depend on its size.
+
+        Args:
+            height: height of the images in pixels.
+            width: width of the images in pixels.
+
+        Returns:
+            F.
+        """
         return self.channels[-1]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features of each image by itself; in training BatchNorm uses the statistics of all of them."""
+        """Features of images. In training, BatchNorm uses the statistics of the batch.
+
+        Args:
+            images: (N, in_channels, H, W).
+
+        Returns:
+            (N, F).
+        """
         maps: Tensor = self.layers(images)
         return maps.mean((2, 3))
 

@@ -38,7 +38,7 @@ def test_runs_that_do_not_fit_together_are_told(tmp_path, config):
     create_run(tmp_path / "untested", config)
     with pytest.raises(UserError, match="other: tested on other streams than"):
         draw_adaptation([one, other], tmp_path / "figure.png")
-    with pytest.raises(UserError, match=r"adaptation.json: not there; srwm fewshot evaluate .*untested makes it"):
+    with pytest.raises(UserError, match=r"adaptation.json: no such file; srwm fewshot evaluate .*untested writes it"):
         draw_adaptation([one, tmp_path / "untested"], tmp_path / "figure.png")
     with pytest.raises(UserError, match="nosuch is not a run folder"):
         draw_adaptation([one, tmp_path / "nosuch"], tmp_path / "figure.png")

@@ -192,7 +192,9 @@ def test_a_run_that_was_not_validated_yet_has_curves_alone(tmp_path):
     (tmp_path / "run" / BEST).unlink()
     figures = draw_figures(tmp_path / "run", images_of(1))
     assert next(figures).name == "learning_curves.png"
-    with pytest.raises(UserError, match="run: not validated yet, so there are no best weights; go on training with --resume"):
+    with pytest.raises(
+        UserError, match="run: not validated yet, so there are no best weights; continue training with --resume"
+    ):
         next(figures)
 
 

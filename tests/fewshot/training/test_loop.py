@@ -234,7 +234,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew_and_says_
             train(config, splits, folder, accelerator="cpu")
     assert (folder / "best.safetensors").exists() == best
     assert read_metrics(folder)
-    with pytest.warns(UserWarning, match="run was ended before its first checkpoint and begins anew"):
+    with pytest.warns(UserWarning, match="run was stopped before its first checkpoint and starts from the beginning"):
         assert train(config, splits, folder, resume=True, accelerator="cpu")
     train(config, splits, tmp_path / "whole", accelerator="cpu")
     assert all(torch.equal(w, weights(folder, 12)[name]) for name, w in weights(tmp_path / "whole", 12).items())

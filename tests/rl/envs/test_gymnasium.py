@@ -313,7 +313,7 @@ def test_the_right_answer_earns_every_reward(name, delay):
     with build_env(config(name, num_envs=2), seed=0) as env:
         env.observe()
         for step in range(51):
-            right = env.right_actions()
+            right = env.correct_actions()
             assert (right == (None, None)) == (delay is not None and step < delay)
             env.act([0 if each is None else each for each in right])
             frame = env.observe()
@@ -327,7 +327,7 @@ def test_minigrid_s_actions_have_names():
     pytest.importorskip("minigrid", reason="the extra srwm[rl] is not installed")
     with build_env(config("MiniGrid-MemoryS7-v0", num_envs=1), seed=0) as env:
         assert env.action_names() == ("left", "right", "forward", "pickup", "drop", "toggle", "done")
-        assert env.right_actions() == (None,)
+        assert env.correct_actions() == (None,)
 
 
 def test_minigrid_is_seen_as_its_own_wrapper_encodes_it():

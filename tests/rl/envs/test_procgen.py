@@ -175,7 +175,7 @@ def test_an_edited_state_is_an_error_and_no_end_of_the_process(edit):
 def test_actions_have_the_names_of_their_keys():
     with build_env(EnvConfig(names=("maze",), num_envs=2), seed=0) as env:
         assert env.action_names()[:5] == ("left+down", "left", "left+up", "down", "nothing")
-        assert env.right_actions() == (None, None)
+        assert env.correct_actions() == (None, None)
 
 
 def test_games_and_levels_that_do_not_exist_are_refused():

@@ -1,4 +1,4 @@
-"""How fast a model adapts: accuracy at every step of streams that run through one task after the other."""
+"""Adaptation speed: accuracy at every step of streams that consist of one task after the other."""
 
 import csv
 import dataclasses
@@ -25,21 +25,21 @@ class TaskAccuracy:
     data: str
     total: Accuracy
     positions: tuple[Accuracy, ...]
-    """at its first step, its second step..."""
+    """at the first step of the task, the second step..."""
     shots: tuple[Accuracy, ...]
-    """where a class occurs for the first time in the task, for the second time..."""
+    """at the first occurrence of a class in the task, the second occurrence..."""
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """Accuracy over streams of some tasks in one order, each prediction made before its label is known."""
+    """Accuracy over streams of tasks in one order. Each prediction is made before the model gets its label."""
 
     tasks: tuple[TaskAccuracy, ...]
     total: Accuracy
 
     @property
     def name(self) -> str:
-        """Such as "omniglot-test, mini-imagenet-test"."""
+        """The tasks in order, such as "omniglot-test, mini-imagenet-test"."""
         return ", ".join(task.data for task in self.tasks)
 
 
@@ -50,6 +50,9 @@ def measure(correct: Tensor, labels: Tensor, names: Sequence[str]) -> Adaptation
         correct: whether each prediction is right, bool (n, T).
         labels: int64 (n, T).
         names: the names of the tasks, of T / len(names) steps each.
+
+    Returns:
+        The accuracies.
     """
     tasks = []
     for name, right, shown in zip(names, *(part.chunk(len(names), dim=1) for part in (correct.double(), labels)), strict=True):
@@ -67,7 +70,12 @@ def measure(correct: Tensor, labels: Tensor, names: Sequence[str]) -> Adaptation
 
 
 def write_adaptations(folder: Path, adaptations: Sequence[Adaptation]) -> None:
-    """Write `adaptation.json`, and the same numbers as a table in `adaptation.csv`."""
+    """Write `adaptation.json`, and the same numbers as a table in `adaptation.csv`.
+
+    Args:
+        folder: the run folder.
+        adaptations: the accuracies, one entry for each order of the tasks.
+    """
     write_json(folder / "adaptation.json", {"orders": [dataclasses.asdict(found) for found in adaptations]})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -77,13 +85,16 @@ def write_adaptations(folder: Path, adaptations: Sequence[Adaptation]) -> None:
 
 
 def read_adaptations(folder: Path) -> list[dict[str, Any]]:
-    """The orders of `adaptation.json`, as `write_adaptations` wrote them.
+    """Read `adaptation.json`.
 
     Args:
         folder: the run folder.
 
+    Returns:
+        The entries that `write_adaptations` wrote, one for each order of the tasks.
+
     Raises:
-        UserError: The file is not there or not readable.
+        UserError: the file is missing or not readable.
     """
     path = folder / "adaptation.json"
     try:
@@ -92,7 +103,7 @@ def read_adaptations(folder: Path) -> list[dict[str, Any]]:
         if not accuracies or not all(isinstance(at[part], float | int) for at in accuracies for part in ("mean", "interval")):
             raise ValueError("no accuracies")
     except FileNotFoundError as error:
-        raise UserError(f"{path}: not there; srwm fewshot evaluate {folder} makes it for a run on streams") from error
+        raise UserError(f"{path}: no such file; srwm fewshot evaluate {folder} writes it for a run on streams") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not readable ({error})") from error
     return orders

@@ -14,7 +14,7 @@ from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.prototypes import class_sums, prototype_logits
 
 Predict = Callable[[Episodes], Tensor]
-"""From B episodes to labels (B, Q)."""
+"""A function from B episodes to predicted labels (B, Q)."""
 
 NEAREST_PIXELS = "nearest pixels (Euclidean)"
 NEAREST_FEATURES = "nearest features (cosine)"
@@ -26,13 +26,32 @@ _NUMBERS_AT_ONCE = 2**25
 
 
 def nearest_neighbor(data: ImageClasses, shape: EpisodeShape, episodes: int = 10_000, seed: int = 0) -> Accuracy:
-    """Accuracy, on the episodes of `evaluate`, of the label of the support image with the nearest pixels (Euclidean)."""
+    """Accuracy of the label of the support image with the nearest pixels (Euclidean), on the episodes of `evaluate`.
+
+    Args:
+        data: the data set.
+        shape: the shape of an episode.
+        episodes: number of episodes.
+        seed: seed of the episodes.
+
+    Returns:
+        The accuracy.
+    """
     pixels = torch.from_numpy(data.images).flatten(1)
     return score(lambda drawn: nearest_labels(pixels, drawn), data, shape, episodes, seed)
 
 
 def nearest_labels(vectors: Tensor, episodes: Episodes, metric: Literal["euclidean", "cosine"] = "euclidean") -> Tensor:
-    """Labels (B, Q) of the nearest support images, by the vectors (P, F) of the images that the episodes point at."""
+    """Labels of the nearest support images.
+
+    Args:
+        vectors: a vector for each image, (P, F).
+        episodes: B episodes over these images.
+        metric: how distances are measured.
+
+    Returns:
+        Labels (B, Q).
+    """
     at_once = max(1, _NUMBERS_AT_ONCE // (vectors[0].numel() * (episodes.support.shape[1] + episodes.query.shape[1])))
     found = []
     for support, labels, query in zip(*(torch.split(part, at_once) for part in episodes[:3]), strict=True):
@@ -44,9 +63,14 @@ def nearest_labels(vectors: Tensor, episodes: Episodes, metric: Literal["euclide
 
 
 def prototype_labels(features: Sequence[Tensor], episodes: Episodes) -> Tensor:
-    """Labels (B, Q) of the nearest class means, by the features (P, F) of the images that the episodes point at.
+    """Labels of the nearest class means. Squared distances are summed over views.
 
-    Squared distances of several views of the images add up.
+    Args:
+        features: (P, F) for each view of the images.
+        episodes: B episodes over these images.
+
+    Returns:
+        Labels (B, Q).
     """
     ways = int(episodes.support_labels.max()) + 1
     total = torch.zeros((), dtype=torch.float32, device="cpu")
@@ -57,7 +81,15 @@ def prototype_labels(features: Sequence[Tensor], episodes: Episodes) -> Tensor:
 
 
 def predictors(model: EpisodeModel, features: Tensor) -> dict[str, Predict]:
-    """The baselines on the features (I, F) that a model's stem made of a data set, and the model under the name "model"."""
+    """The baselines on the features of a model's stem, and the model itself under the name "model".
+
+    Args:
+        model: the model.
+        features: (I, F) of a data set.
+
+    Returns:
+        The predictors by name.
+    """
 
     def predict(drawn: Episodes) -> Tensor:
         with torch.inference_mode():
@@ -67,10 +99,16 @@ def predictors(model: EpisodeModel, features: Tensor) -> dict[str, Predict]:
 
 
 def baselines(features: Sequence[Tensor]) -> dict[str, Predict]:
-    """Three baselines on features (I, F) of images seen through several views, which count as one long vector.
+    """Three baselines on features. The features of several views are concatenated.
 
-    A LayerNorm without weights comes first in the models' balanced input and in `NeighborLoss`. After it all features have the
-    same length, so with one example a class the nearest class mean is that of the largest cosine.
+    The LayerNorm without weights is the same as in the models' balanced input and in `NeighborLoss`. After it all features
+    have the same length, so with one example per class the nearest class mean is also the one with the largest cosine.
+
+    Args:
+        features: (I, F) for each view of the images.
+
+    Returns:
+        The predictors by name.
     """
     plain = [view.cpu() for view in features]
     joined = torch.cat(plain, dim=1)
@@ -97,17 +135,17 @@ def evaluate_baselines(
     Args:
         model: the model whose stem gives the features.
         data: the data set.
-        shape: what an episode is.
+        shape: the shape of an episode.
         episodes: number of episodes.
         seed: seed of the episodes.
         features: (I, F) for each view, as `embed_views` returns them for this data; None: they are computed.
-        tta_passes: the number of passes whose views the features are; pixels have no views.
+        tta_passes: number of test-time-augmented passes, one view each; the pixel baseline has no views.
 
     Returns:
         The accuracies by name.
 
     Raises:
-        UserError: The data has too few classes or images for such episodes.
+        UserError: the data has too few classes or images for such episodes.
     """
     known = baselines(embed_views(model, data, tta_passes) if features is None else features)
     pixels = nearest_neighbor(data, shape, episodes, seed)

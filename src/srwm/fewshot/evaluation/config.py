@@ -10,18 +10,18 @@ from srwm.ranges import AtLeast, Seed
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """Which episodes a trained model is evaluated on, and how often it reads each of them."""
+    """Episodes and test-time augmentation of an evaluation."""
 
     episodes: Annotated[int, AtLeast(2)] = 10_000
     """number of episodes"""
     queries: Annotated[int, AtLeast(1)] | None = None
     """queries per episode; None: as many as in the run's validations"""
     seed: Seed = 1
-    """seed of the episodes"""
+    """random seed of the episodes"""
     tta_passes: Annotated[int, AtLeast(1)] = 1
-    """number of test-time-augmented passes to average: each reads the labeled examples in another order and through another
-    view of the images; 1: no augmentation"""
+    """number of test-time-augmented passes to average, each with another order of the labeled examples and another view of the
+    images; 1: no augmentation"""
     data: DatasetName | None = None
-    """data set to evaluate on, resized to the model's images; None: the run's own"""
+    """data set to evaluate on, resized to the model's images; None: the run's own data set"""
     split: Split = "test"
-    """classes to evaluate on: those of the test, of validation (which chose the weights) or of training"""
+    """classes to evaluate on: test, val (used to select the best weights) or train"""

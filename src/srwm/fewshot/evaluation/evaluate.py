@@ -1,4 +1,4 @@
-"""Accuracy on new classes, with its confidence interval."""
+"""Accuracy over random episodes, with its confidence interval."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ class Accuracy:
 
     @classmethod
     def of(cls, per_episode: Tensor) -> "Accuracy":
-        """From one accuracy per episode, (n,): mean and 1.96 * std / sqrt(n)."""
+        """The mean and 1.96 * std / sqrt(n) of the accuracies of n episodes, (n,)."""
         spread = per_episode.std().item() if len(per_episode) > 1 else math.inf
         return cls(per_episode.mean().item(), 1.96 * spread / math.sqrt(len(per_episode)), len(per_episode))
 
@@ -47,22 +47,25 @@ def evaluate(
     features: Sequence[Tensor] | None = None,
     tta_passes: int = 1,
 ) -> Accuracy:
-    """Accuracy over random episodes. Each view of an image is embedded once; episodes use these features.
+    """Accuracy over random episodes. Each view of an image is embedded once for all episodes.
 
     With test-time augmentation the probabilities of several passes are averaged. The first pass reads the labeled examples in
-    their order; each other one in a random order and through the next view, as a `FewShotLearner` does.
+    their order. Each other pass reads them in a random order and uses the next view, as a `FewShotLearner` does.
 
     Args:
-        model: the model, which is in evaluation mode meanwhile.
+        model: the model; it is in evaluation mode during the call.
         data: the data set.
-        shape: what an episode is.
+        shape: the shape of an episode.
         episodes: number of episodes.
         seed: seed of the episodes and orders; the same seed gives the same episodes.
         features: (I, F) for each view, as `embed_views` returns them for this data; None: they are computed.
         tta_passes: number of passes; 1: no augmentation.
 
+    Returns:
+        The accuracy.
+
     Raises:
-        UserError: The data has too few classes or images for such episodes.
+        UserError: the data has too few classes or images for such episodes.
         ValueError: `tta_passes` is below 1.
     """
     _check_passes(tta_passes)
@@ -90,7 +93,18 @@ def _check_passes(tta_passes: int) -> None:
 
 
 def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: EpisodeShape, episodes: int, seed: int) -> Accuracy:
-    """Accuracy of a function from B episodes, positions among the data's images, to labels (B, Q)."""
+    """Accuracy of a predictor over random episodes.
+
+    Args:
+        predict: from B episodes to predicted labels (B, Q).
+        data: the data set.
+        shape: the shape of an episode.
+        episodes: number of episodes.
+        seed: seed of the episodes.
+
+    Returns:
+        The accuracy.
+    """
     offsets = torch.from_numpy(data.offsets)
     generator = torch.Generator().manual_seed(seed)
     correct = []
@@ -101,9 +115,18 @@ def score(predict: Callable[[Episodes], Tensor], data: ImageClasses, shape: Epis
 
 
 def embed_views(model: EpisodeModel, data: ImageClasses, tta_passes: int = 1) -> list[Tensor]:
-    """Features (I, F) as `embed_all` gives them, for each view of so many passes of test-time augmentation.
+    """Features of every image of a data set, for each view of test-time augmentation.
 
-    Raises ValueError where `tta_passes` is below 1.
+    Args:
+        model: the model; it is in evaluation mode during the call.
+        data: the data set.
+        tta_passes: number of passes.
+
+    Returns:
+        (I, F) for each view.
+
+    Raises:
+        ValueError: `tta_passes` is below 1.
     """
     _check_passes(tta_passes)
     return [embed_all(model, data, view=view) for view in views(model.config)[:tta_passes]]
@@ -111,9 +134,16 @@ def embed_views(model: EpisodeModel, data: ImageClasses, tta_passes: int = 1) ->
 
 @torch.no_grad()
 def embed_all(model: EpisodeModel, data: ImageClasses, index: Tensor | None = None, view: View | None = None) -> Tensor:
-    """Features (I, F) of every image of a data set, or of those at the positions `index` (I,), on the model's device.
+    """Features of the images of a data set.
 
-    The model is in evaluation mode meanwhile. `view` is what the images are seen through.
+    Args:
+        model: the model; it is in evaluation mode during the call.
+        data: the data set.
+        index: positions (I,) of the images; None: all.
+        view: a transformation that is applied to the images first; None: none.
+
+    Returns:
+        (I, F), on the model's device.
     """
     device = next(model.parameters()).device
     images = torch.from_numpy(data.images)
@@ -128,15 +158,18 @@ def embed_all(model: EpisodeModel, data: ImageClasses, index: Tensor | None = No
 
 
 def episode_logits(model: EpisodeModel, features: Tensor, episodes: Episodes) -> Tensor:
-    """Logits (B, Q, N) of the queries, each evaluated from the state after the support; labels without support get -inf.
+    """Logits of the queries, each evaluated from the state after the support. Labels that are not in the support get -inf.
 
     Args:
         model: the model.
-        features: (P, F), of the images that the episodes point at.
-        episodes: B episodes.
+        features: (P, F) of the images of the episodes.
+        episodes: B episodes over these images.
+
+    Returns:
+        (B, Q, N).
     """
     support, labels, query, _ = (part.to(features.device) for part in episodes)
-    embed = functional.embedding  # its gradient adds up in a fixed order, unlike that of plain indexing
+    embed = functional.embedding  # its gradient is summed in a fixed order; the gradient of indexing is not
     state = model.learn_features(embed(support, features), labels)
     logits = model.query_features(embed(query, features), state)
     shown = torch.zeros(len(support), logits.shape[2], dtype=torch.bool, device=logits.device).scatter_(1, labels, True)

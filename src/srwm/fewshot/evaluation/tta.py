@@ -10,17 +10,23 @@ from torch import Tensor
 from srwm.fewshot.models.config import ModelConfig
 
 View = Callable[[Tensor], Tensor]
-"""From images (P, C, H, W), one or more, to images of the same shape."""
+"""A function from images (P, C, H, W) to images of the same shape."""
 
 _NEARER, _FARTHER = 1.15, 0.85
 
 
 def views(config: ModelConfig) -> tuple[View, ...]:
-    """Ways to see a model's images, the first as they are.
+    """The views of a model's images for test-time augmentation. The first one is the identity.
 
-    Photographs, of three channels: as they are, 15 % larger and 15 % smaller, each also mirrored left to right. Drawings, of
-    any other number: rotated by quarters, or by half where they are not square, each also mirrored; a class that is rotated is
-    a class like any other. Numbers without a stem are seen as they are.
+    Photographs (three channels): original size, 15 % larger and 15 % smaller, each also flipped horizontally. Drawings (any
+    other number of channels): rotated by multiples of 90 degrees, or of 180 degrees if not square, each also flipped; a
+    consistently rotated class is still a class. Without a stem: the identity only.
+
+    Args:
+        config: the model.
+
+    Returns:
+        The views.
     """
     if config.stem == "none":
         return (_as_given,)
@@ -38,12 +44,12 @@ def _as_given(images: Tensor) -> Tensor:
 
 
 def _of_mirror(view: View) -> View:
-    """A view of the mirror images."""
+    """A view of the horizontally flipped images."""
     return lambda images: view(images.flip(3))
 
 
 def _zoomed(images: Tensor, by: float) -> Tensor:
-    """Larger or smaller around the center; what comes in from outside is the image mirrored at its edge."""
+    """Scale images around the center; pixels from outside are reflected at the border."""
     size = images.new_tensor([[1 / by, 0, 0], [0, 1 / by, 0]])
     grid = F.affine_grid(size.expand(len(images), 2, 3), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)

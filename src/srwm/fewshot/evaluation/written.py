@@ -1,4 +1,4 @@
-"""Where self-referential matrices write: how the change W - W_0 is spread over the blocks of columns."""
+"""Which columns of self-referential matrices change: shares of W - W_0 in the blocks of columns."""
 
 from typing import NamedTuple
 
@@ -13,18 +13,25 @@ COLUMNS = ("y", "q", "k", "beta")
 
 
 class Written(NamedTuple):
-    """What the matrices of one block hold after the support."""
+    """The change of the matrices of one block after the support."""
 
     block: int
-    """from 1"""
+    """number of the block, from 1"""
     change: float
-    """norm of W - W_0 over that of W_0"""
+    """ratio of the norms of W - W_0 and W_0"""
     shares: dict[str, float]
     """share of the squared norm of W - W_0 in each of `COLUMNS`"""
 
 
 def column_shares(change: Tensor) -> dict[str, float]:
-    """The share of the squared norm of W - W_0 (..., E, D + 2E + 4) in each of `COLUMNS`; all 0 where nothing changed."""
+    """Share of the squared norm of W - W_0 in each block of columns.
+
+    Args:
+        change: W - W_0, (..., E, D + 2E + 4).
+
+    Returns:
+        The share of each of `COLUMNS`; all 0 if nothing changed.
+    """
     inputs = change.shape[-2]
     square = change.detach().double().square()
     parts = torch.split(square, [square.shape[-1] - 2 * inputs - 4, inputs, inputs, 4], -1)
@@ -34,12 +41,12 @@ def column_shares(change: Tensor) -> dict[str, float]:
 
 @torch.inference_mode()
 def written_by_block(model: FewShotModel, features: Tensor, episodes: Episodes) -> list[Written]:
-    """Measure what each block has written after reading the support of episodes.
+    """Measure the change of each block's matrices after the support of episodes.
 
     Args:
-        model: In evaluation mode.
+        model: the model, in evaluation mode.
         features: (I, F) of a data set, as `embed_all` gives them.
-        episodes: Positions among the features.
+        episodes: episodes over these images.
 
     Returns:
         One entry for each block whose core is self-referential, summed over episodes and heads.

@@ -23,10 +23,10 @@ def draw_adaptation(runs: Sequence[Path], path: Path) -> None:
 
     Args:
         runs: run folders, evaluated on the same streams.
-        path: where the picture goes; its suffix is its format.
+        path: the file of the figure; its suffix is its format.
 
     Raises:
-        UserError: A run has not been evaluated on streams, or on others than the first run; there is no run; or as
+        UserError: a run has not been evaluated on streams, or on other streams than the first run; there is no run; or as
             `check_figure`.
     """
     check_figure(path)
@@ -52,7 +52,7 @@ def _check_same_streams(runs: Sequence[Path], measured: list[list[dict[str, Any]
     shapes = [[[(task["data"], len(task["positions"])) for task in order["tasks"]] for order in found] for found in measured]
     for folder, shape in zip(runs, shapes, strict=True):
         if shape != shapes[0]:
-            raise UserError(f"{folder}: tested on other streams than {runs[0]}; they do not go into one figure")
+            raise UserError(f"{folder}: tested on other streams than {runs[0]}, so both cannot be drawn in one figure")
 
 
 def _draw_order(axes: Axes, names: Sequence[str], orders: Sequence[dict[str, Any]]) -> None:

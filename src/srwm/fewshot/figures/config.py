@@ -1,4 +1,4 @@
-"""What the figures of a run show."""
+"""The options of a run's figures."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,7 +8,7 @@ from srwm.ranges import AtLeast, Seed
 
 @dataclass(frozen=True)
 class FiguresConfig:
-    """What the figures of a run show."""
+    """Options of a run's figures."""
 
     shots: Annotated[int, AtLeast(1)] | None = None
     """largest number of labeled examples per class; None: 5, or twice as many as in training, if the data has enough images"""

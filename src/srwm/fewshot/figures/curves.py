@@ -19,16 +19,22 @@ from srwm.training.runs import short_names
 
 _TICKS = (0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.5, 100)
 _MARGIN = 0.2
-"""What keeps log odds finite, in percent."""
+"""Distance from 0 and 100 %, in percent, at which accuracies are clipped so that log odds stay finite."""
 
 
 def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
-    """Draw accuracy and loss over minutes of training into a picture: a color for each run, chance marked.
+    """Draw accuracy and loss over minutes of training, with a color for each run and chance marked.
 
-    The axis of accuracy is one of log odds, on which 98 and 99 % are about as far apart as 68 and 80 %.
-    Minutes are of CPU time where the budget of every run is, of wall time elsewhere. A run that is named twice is drawn
-    once. Thin lines are training, points are validations with their 95 % intervals. Raises UserError where a folder is not a
-    run, or its metrics have no such columns, and as `check_figure`.
+    The axis of accuracy has a log-odds scale, on which 98 and 99 % are about as far apart as 68 and 80 %. Minutes are of CPU
+    time if every run has a budget in CPU time, else of wall-clock time. A run that is given twice is drawn once. Thin lines
+    are training metrics, points are validations with 95 % intervals.
+
+    Args:
+        folders: the run folders.
+        path: the file of the figure.
+
+    Raises:
+        UserError: a folder is not a run, its metrics lack a column, or as `check_figure`.
     """
     check_figure(path)
     folders = list({folder.resolve(): folder for folder in folders}.values())
@@ -64,14 +70,21 @@ def draw_learning_curves(folders: Sequence[Path], path: Path) -> None:
 
 
 def draw_learning_curve(folder: Path) -> Path:
-    """Draw the learning curves of one run into its folder, as `learning_curve.png`; returns the path."""
+    """Draw the learning curves of one run into its folder.
+
+    Args:
+        folder: the run folder.
+
+    Returns:
+        The path of the figure, `learning_curve.png`.
+    """
     path = folder / "learning_curve.png"
     draw_learning_curves([folder], path)
     return path
 
 
 def _log_odds(percent: Any) -> Any:
-    """Of a percentage, kept finite at 0 and 100; the end of an interval beyond these is as they are."""
+    """Log odds of a percentage, which is first clipped so that they are finite."""
     percent = np.clip(percent, 0, 100)
     return np.log((percent + _MARGIN) / (100 + _MARGIN - percent))
 

@@ -1,4 +1,4 @@
-"""A picture of one episode: what a model was shown, what it predicts, and how its matrix has changed."""
+"""A figure of one episode: labeled examples, queries with predictions, and the change of a matrix."""
 
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,15 @@ from srwm.fewshot.figures.trace import EpisodeTrace
 
 
 def draw_episode(trace: EpisodeTrace, path: Path, title: str) -> None:
-    """Draw an episode into a picture of the kind that the name says.
+    """Draw an episode.
 
-    Above: the support in the order in which the model read it, with its labels, and the queries with the model's predictions.
-    Below: the matrix of the traced head before and after reading the support, and the difference.
+    Above: the support in the order in which the model reads it, with its labels, and the queries with the model's predictions.
+    Below: the matrix of the traced head before and after the support, and the difference.
+
+    Args:
+        trace: the episode.
+        path: the file of the figure; its suffix is its format.
+        title: the title of the figure.
     """
     with figure_style():
         figure = Figure(figsize=(12, 8.4), layout="constrained")

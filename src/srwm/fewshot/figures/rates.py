@@ -1,4 +1,4 @@
-"""The learning rates that self-referential matrices choose for themselves, over the steps of an episode."""
+"""The learning rates of self-referential matrices over the steps of an episode."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,14 +18,20 @@ from srwm.fewshot.figures.trace import core_inputs
 from srwm.fewshot.models.base import EpisodeModel
 
 _LEAST_SPAN = 0.02
-"""The least range of an axis of rates: smaller differences are not worth a look."""
+"""The smallest range of an axis of learning rates, so that negligible differences are not magnified."""
 
 
 @torch.inference_mode()
 def mean_learning_rates(model: EpisodeModel, features: Tensor, episodes: Episodes) -> dict[int, NDArray[np.float32]]:
-    """Rates sigma(beta) at every labeled example, (S, H, 4), mean over episodes, by block of the stack counted from 1.
+    """Learning rates sigma(beta) at every labeled example, averaged over episodes.
 
-    features (I, F) are those of the images that the episodes point at. Empty where the model has no self-referential matrix.
+    Args:
+        model: the model, in evaluation mode.
+        features: (I, F) of the images of the episodes.
+        episodes: episodes over these images.
+
+    Returns:
+        (S, H, 4) for each block of the stack, counted from 1; empty if the model has no self-referential matrix.
     """
     support, labels = (part.to(features.device) for part in episodes[:2])
     read = core_inputs(model, features[support], labels)
@@ -38,10 +44,10 @@ def draw_learning_rates(rates: Mapping[int, NDArray[np.float32]], episodes: int,
     The range of each panel fits its lines; the heads with the lowest and the highest mean are named.
 
     Args:
-        rates: mean rates (S, H, 4) by block.
-        episodes: how many episodes the mean is over.
-        trained_support: labeled examples in the longest episode of training, marked where the lines are longer.
-        path: where the picture goes.
+        rates: mean learning rates (S, H, 4) by block.
+        episodes: number of episodes that were averaged.
+        trained_support: number of labeled examples in the longest training episode, marked if the lines are longer.
+        path: the file of the figure.
     """
     with figure_style():
         figure = Figure(figsize=(13, 3 * len(rates) + 1.6), layout="constrained")

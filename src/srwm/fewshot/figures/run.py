@@ -25,7 +25,7 @@ from srwm.fewshot.protocols.registry import protocol_of, read_config
 from srwm.fewshot.report import load_best
 
 MATRIX_FIGURES = ("weight_shift.png", "weight_shift.gif", "learning_rates.png")
-"""Those that a model without a self-referential matrix does not have."""
+"""The figures that need a self-referential matrix."""
 
 _QUERIES = 5
 _EPISODES_OF_RATES = 200
@@ -35,20 +35,19 @@ _DEFAULT = FiguresConfig()
 def draw_figures(folder: Path, data: ImageClasses, chosen: FiguresConfig = _DEFAULT) -> Iterator[Path]:
     """Draw the figures of a run's best weights into its folder `figures`.
 
-    They are `learning_curves.png`, `accuracy_per_shot.png`, and `MATRIX_FIGURES` for a model with self-referential matrices. A
-    run on streams has only the first.
+    They are `learning_curves.png`, `accuracy_per_shot.png`, and `MATRIX_FIGURES` for a model with self-referential matrices.
+    For a run on streams only the first is drawn.
 
     Args:
         folder: the run folder.
-        data: the data set whose classes the episodes have.
-        chosen: what the figures show.
+        data: the data set from which the episodes are drawn.
+        chosen: the options of the figures.
 
     Yields:
-        The path of each figure, when it is written.
+        The path of each figure after it has been written.
 
     Raises:
-        UserError: The folder is not a run, its weights do not fit, or the data is too small. Before anything is drawn: there
-            is no such layer or head.
+        UserError: the folder is not a run, its weights do not fit, the data is too small, or there is no such layer or head.
     """
     config = read_config(folder)
     check_place(config.model, chosen.layer, chosen.head)

@@ -1,4 +1,4 @@
-"""The shift W - W_0 of one head over an episode: as a picture and as an animation."""
+"""The shift W - W_0 of one head over an episode, as a figure and as an animation."""
 
 from pathlib import Path
 
@@ -25,7 +25,12 @@ _PANELS = 6
 
 
 def draw_shift(trace: EpisodeTrace, path: Path) -> None:
-    """Draw the shift before, during and after the labeled examples of an episode into a PNG, the image just read above it."""
+    """Draw the shift before, during and after the labeled examples of an episode, with the image just read above it.
+
+    Args:
+        trace: the episode.
+        path: the file of the figure, a PNG.
+    """
     steps = np.unique(np.linspace(0, trace.support, _PANELS).round().astype(int))
     limit = _limit(trace)
     with figure_style():
@@ -47,9 +52,13 @@ def draw_shift(trace: EpisodeTrace, path: Path) -> None:
 
 
 def animate_shift(trace: EpisodeTrace, path: Path) -> None:
-    """Animate an episode into a GIF: a frame before it, one for each labeled example, and one for each query.
+    """Animate an episode: a frame before it, one for each labeled example, and one for each query.
 
-    Each frame lasts a second and has the image that is shown, the shift, and the prediction.
+    Each frame lasts a second and shows the image, the shift, and the prediction.
+
+    Args:
+        trace: the episode.
+        path: the file of the animation, a GIF.
     """
     with figure_style():
         figure = Figure(figsize=(9.6, 4.6))
@@ -91,7 +100,7 @@ def _caption(trace: EpisodeTrace, frame: int) -> str:
     if frame <= trace.support:
         return f"Example {frame} of {trace.support}: labeled “{label}”. The matrix updates itself."
     guess = int(trace.probabilities[frame - 1].argmax())
-    verdict = "right" if guess == trace.labels[frame - 1] else f"wrong, it is {label}"
+    verdict = "correct" if guess == trace.labels[frame - 1] else f"wrong, it is {label}"
     query, queries = frame - trace.support, len(trace.labels) - trace.support
     return f"Query {query} of {queries}: predicted “{label_name(guess)}”, {verdict}."
 

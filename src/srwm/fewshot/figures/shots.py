@@ -25,10 +25,23 @@ _LINES = {
 def accuracy_per_shot(
     predict: Predict, data: ImageClasses, shape: EpisodeShape, episodes: int, seed: int = 0
 ) -> list[Accuracy]:
-    """Accuracy after 1, 2 ... `shape.k_shot` examples per class, always of the same episodes with the same queries.
+    """Accuracy after 1, 2 ... `shape.k_shot` examples per class, on the same episodes with the same queries.
 
-    Episodes are drawn with `k_shot` examples; with fewer, the later ones of each class are left out, so that what remains is
-    in random order too. Raises UserError where the data has too few classes or images.
+    Episodes are drawn with `k_shot` examples per class. For fewer, the later examples of each class are removed, so the rest
+    is in random order too.
+
+    Args:
+        predict: the predictor.
+        data: the data set.
+        shape: the shape of an episode.
+        episodes: number of episodes.
+        seed: seed of the episodes.
+
+    Returns:
+        The accuracy for each number of examples, from 1.
+
+    Raises:
+        UserError: the data has too few classes or images.
     """
 
     def knowing(shots: int) -> Predict:
@@ -40,9 +53,14 @@ def accuracy_per_shot(
 def draw_accuracy_per_shot(
     lines: Mapping[str, Sequence[Accuracy]], n_way: int, trained_shots: tuple[int, int], name: str, path: Path
 ) -> None:
-    """Draw lines of `accuracy_per_shot` with their 95 % intervals into a PNG; "model" goes by `name`.
+    """Draw lines of `accuracy_per_shot` with their 95 % intervals.
 
-    trained_shots: the fewest and the most examples per class in training.
+    Args:
+        lines: the accuracies by name of the predictor; "model" is shown as `name`.
+        n_way: number of classes of an episode.
+        trained_shots: smallest and largest number of examples per class in training.
+        name: the name of the model.
+        path: the file of the figure.
     """
     with figure_style():
         figure = Figure(figsize=(9, 5.6), layout="constrained")

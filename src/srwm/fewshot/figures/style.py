@@ -1,4 +1,4 @@
-"""What all figures share: sizes, colors that color-blind readers can tell apart, images, names of labels and columns."""
+"""The style of all figures: sizes, a palette for color-blind readers, images, names of labels and columns."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 """The palette of Okabe and Ito (2008)."""
 GREY = "#767676"
 CHANGES = "RdBu_r"
-"""The color map of what has a sign: blue below zero, white at zero, red above."""
+"""The color map of signed values: blue below zero, white at zero, red above."""
 COLUMNS = ("output y", "query q", "key k", "rates β")
 """The blocks of columns of a self-referential matrix."""
 
@@ -34,18 +34,23 @@ _SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """The settings under which every figure is drawn."""
+    """A context with the Matplotlib settings of all figures."""
     with matplotlib.rc_context(_SETTINGS):
         yield
 
 
 def label_name(label: int) -> str:
-    """A, B, C ... Z, then 27, 28 ..."""
+    """The displayed name of a label: A, B, C ... Z, then 27, 28 ..."""
     return chr(ord("A") + label) if label < 26 else str(label + 1)
 
 
 def show_image(axes: Axes, image: NDArray[np.uint8]) -> None:
-    """One image (C, H, W): colors where it has three channels, else its first channel, ink dark on white."""
+    """Show one image: in color if it has three channels, else its first channel, inverted to dark ink on white.
+
+    Args:
+        axes: where it is drawn.
+        image: (C, H, W) uint8.
+    """
     if len(image) == 3:
         axes.imshow(image.transpose(1, 2, 0))
     else:
@@ -55,7 +60,16 @@ def show_image(axes: Axes, image: NDArray[np.uint8]) -> None:
 
 
 def show_change(axes: Axes, shift: NDArray[np.float32], limit: float) -> Any:
-    """Heat map of a shift (E, D + 2E + 4), white at zero, from -limit to limit, its blocks of columns marked."""
+    """Draw a heat map of a shift, white at zero, with its blocks of columns marked.
+
+    Args:
+        axes: where it is drawn.
+        shift: W - W_0, (E, D + 2E + 4).
+        limit: the color scale goes from -limit to limit.
+
+    Returns:
+        Matplotlib's image, for a color bar.
+    """
     drawn = axes.imshow(shift, cmap=CHANGES, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
     inputs, columns = shift.shape
     outputs = columns - 2 * inputs - 4
@@ -74,7 +88,7 @@ def legend_below(figure: Figure, lines: Mapping[str, Any], title: str | None = N
 
     Args:
         figure: a figure with constrained layout.
-        lines: what is drawn, by its text.
+        lines: the lines by their text.
         title: the title of the legend.
         most: the largest number of columns.
     """
@@ -92,7 +106,13 @@ def legend_below(figure: Figure, lines: Mapping[str, Any], title: str | None = N
 
 
 def mark_chance(axes: Axes, chance: float, text: str) -> None:
-    """A dashed line at the level of guessing, named."""
+    """Draw a dashed, labeled line at chance.
+
+    Args:
+        axes: where it is drawn.
+        chance: the value.
+        text: the label.
+    """
     axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.2)
     axes.annotate(
         text,

@@ -1,4 +1,4 @@
-"""One episode, step by step: the images, the changes of a matrix, the predictions."""
+"""Traces of one episode: images, changes of a matrix and predictions at each step."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from srwm.training.modes import evaluation_mode
 
 
 class CoreInput(NamedTuple):
-    """What one self-referential matrix of a model read: its block, counted from 1, x (B, T, d_model) and resets."""
+    """The inputs of one self-referential core of a model: its block, counted from 1, x (B, T, d_model) and resets."""
 
     layer: int
     core: SelfReferential
@@ -40,9 +40,9 @@ class CoreInput(NamedTuple):
 class EpisodeTrace:
     """S labeled images, then Q queries, and one head of one block; S + Q = I.
 
-    Shapes: images (I, C, H, W) uint8, labels (I,) the truth, weight (E, M): W_0, shifts (S + 1, E, M): W - W_0 before the first
-    image and after each, probabilities (I, N): of each label, for an example right after it was learned, for a query after all
-    examples; 0 for labels that the episode does not have.
+    images are (I, C, H, W) uint8, labels (I,) the true labels, weight is W_0 (E, M). shifts (S + 1, E, M) are W - W_0 before
+    the first image and after each. probabilities (I, N) are those of an example right after it was learned, and of a query
+    after all examples; 0 for labels that are not in the episode.
     """
 
     images: NDArray[np.uint8]
@@ -55,19 +55,25 @@ class EpisodeTrace:
 
     @property
     def support(self) -> int:
-        """S."""
+        """Number of labeled images S."""
         return len(self.shifts) - 1
 
     def norm(self, step: int) -> float:
-        """Frobenius norm of the shift after `step` images."""
+        """Frobenius norm of the shift after a number of images."""
         return float(np.linalg.norm(self.shifts[step]))
 
 
 @torch.inference_mode()
 def core_inputs(model: EpisodeModel, features: Tensor, labels: Tensor) -> list[CoreInput]:
-    """What every self-referential matrix of a model reads over a sequence: features (B, T, F), labels (B, T).
+    """The inputs of every self-referential core of a model over a sequence.
 
-    Empty where the model has none.
+    Args:
+        model: the model.
+        features: (B, T, F).
+        labels: (B, T) int64.
+
+    Returns:
+        One entry per core, in the order of the blocks; empty if there is none.
     """
     read: list[CoreInput] = []
     if not isinstance(model, FewShotModel):
@@ -94,7 +100,16 @@ def core_inputs(model: EpisodeModel, features: Tensor, labels: Tensor) -> list[C
 
 
 def check_place(config: ModelConfig, layer: int | None, head: int | None) -> None:
-    """Raise UserError for a layer or head, counted from 1, where such a model has no self-referential matrix."""
+    """Check that a model has a self-referential matrix at a layer and head, counted from 1.
+
+    Args:
+        config: the model.
+        layer: the block, or None.
+        head: the head, or None.
+
+    Raises:
+        UserError: it has none there.
+    """
     referential = config.head == "memory" and issubclass(CORES.get(config.stack.core, NoMemory), SelfReferential)
     for name, chosen, count in (("layer", layer, config.stack.num_layers), ("head", head, config.stack.num_heads)):
         if chosen is not None and not referential:
@@ -107,10 +122,20 @@ def check_place(config: ModelConfig, layer: int | None, head: int | None) -> Non
 def trace_episode(
     model: EpisodeModel, data: ImageClasses, episode: Episodes, layer: int | None = None, head: int | None = None
 ) -> EpisodeTrace | None:
-    """Trace the first of `episode` over `data`; None where the model has no self-referential matrix.
+    """Trace an episode.
 
-    `layer` and `head` count from 1; None is the one that changed most by the end of the support, relative to W_0. The model
-    is in evaluation mode meanwhile. Raises UserError for a layer or head that the model does not have.
+    Args:
+        model: the model; it is in evaluation mode during the call.
+        data: the data set.
+        episode: episodes over its images, of which the first is traced.
+        layer: the block, from 1; None: the one that changes most over the support, relative to W_0.
+        head: the head, from 1; None: the one that changes most over the support, relative to W_0.
+
+    Returns:
+        The trace; None if the model has no self-referential matrix.
+
+    Raises:
+        UserError: the model has no such layer or head.
     """
     check_place(model.config, layer, head)
     with evaluation_mode(model):

@@ -1,4 +1,4 @@
-"""The one interface of few-shot models: an image stem, and a head that learns from its features."""
+"""The interface of few-shot models: an image stem, and a head that learns from its features."""
 
 from abc import ABC, abstractmethod
 from math import prod
@@ -16,15 +16,15 @@ from srwm.vision import Conv4, ResNet12
 
 
 class EpisodeModel(nn.Module, ABC):
-    """A stem, and a head that learns labeled images one after the other; the state is what it has learned so far.
+    """A few-shot model: an image stem, and a head that reads labeled images one by one into its state.
 
-    A head is a subclass with `_run`, `_learn` and `_query`, which are given features and labels that have been checked.
+    Subclasses implement the head: `_run`, `_learn` and `_query`, whose arguments have been checked.
 
     Args:
         config: the model.
 
     Raises:
-        ValueError: the configuration does not fit itself.
+        ValueError: the configuration is inconsistent.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -82,7 +82,7 @@ class EpisodeModel(nn.Module, ABC):
         Args:
             images: (B, T, C, H, W).
             labels: (B, T) int64, -1 (no label) to N - 1.
-            state: what was learned before; None is nothing.
+            state: the state to continue from; None is a fresh one.
             resets: (B, T) bool. True: the state is fresh before this step.
             mask: (B, T) bool. False: a padded step, which neither reads nor writes the state.
 
@@ -102,19 +102,36 @@ class EpisodeModel(nn.Module, ABC):
         resets: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """`forward` from features (B, T, F) that `embed` gave."""
+        """Logits at every step of a sequence of features.
+
+        Args:
+            features: (B, T, F), as `embed` returns them.
+            labels: (B, T) int64, -1 (no label) to N - 1.
+            state: the state to continue from; None is a fresh one.
+            resets: (B, T) bool. True: the state is fresh before this step.
+            mask: (B, T) bool. False: a padded step, which neither reads nor writes the state.
+
+        Returns:
+            Logits (B, T, N), and the state after the last step.
+
+        Raises:
+            ValueError: shapes, labels or the state do not fit.
+        """
         self._check_steps(features, labels)
         check_flags("resets", resets, features)
         check_flags("mask", mask, features)
         return self._run(features, labels, state, resets, mask)
 
     def learn_features(self, features: Tensor, labels: Tensor, state: State | None = None) -> State:
-        """The state that `forward_features` leaves, without its logits.
+        """The state after a sequence of labeled features: that of `forward_features`, without computing logits.
 
         Args:
-            features: (B, T, F) that `embed` gave.
+            features: (B, T, F), as `embed` returns them.
             labels: (B, T) int64, -1 (no label) to N - 1.
-            state: what was learned before; None is nothing.
+            state: the state to continue from; None is a fresh one.
+
+        Returns:
+            The state after the last step.
 
         Raises:
             ValueError: shapes, labels or the state do not fit.
@@ -123,11 +140,11 @@ class EpisodeModel(nn.Module, ABC):
         return self._learn(features, labels, state)
 
     def query(self, images: Tensor, state: State | None = None) -> Tensor:
-        """Logits of unlabeled images, each evaluated from the same state, which stays as it is.
+        """Logits of unlabeled images, each evaluated from the same state. The state does not change.
 
         Args:
             images: (B, Q, C, H, W).
-            state: what was learned before; None is nothing.
+            state: the state; None is a fresh one.
 
         Returns:
             Logits (B, Q, N).
@@ -138,7 +155,18 @@ class EpisodeModel(nn.Module, ABC):
         return self.query_features(self.embed(images), state)
 
     def query_features(self, features: Tensor, state: State | None = None) -> Tensor:
-        """`query` from features (B, Q, F) that `embed` gave."""
+        """Logits of unlabeled features, each evaluated from the same state. The state does not change.
+
+        Args:
+            features: (B, Q, F), as `embed` returns them.
+            state: the state; None is a fresh one.
+
+        Returns:
+            Logits (B, Q, N).
+
+        Raises:
+            ValueError: shapes or the state do not fit.
+        """
         self._check_features(features, "B, Q")
         return self._query(features, state)
 

@@ -10,16 +10,16 @@ from srwm.vision import DropoutType
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A few-shot model: stem, input and what learns."""
+    """A few-shot model: image stem, input encoding and head."""
 
     image_shape: tuple[Annotated[int, AtLeast(1)], ...] = (1, 28, 28)
     """Shape of one image, (C, H, W); any shape where there is no stem."""
 
     n_way: Annotated[int, AtLeast(2)] = 5
-    """Number of classes in an episode."""
+    """Number of classes N in an episode."""
 
     stem: Literal["conv4", "resnet12", "none"] = "conv4"
-    """What embeds an image; `none` takes its pixels as features."""
+    """Image stem; with `none` the pixels are the features."""
 
     stem_channels: Annotated[int | tuple[int, int, int, int], AtLeast(1)] = 64
     """Channels of Conv-4, or of the four blocks of ResNet-12."""
@@ -28,16 +28,18 @@ class ModelConfig:
     """Dropout in the stem."""
 
     stem_dropout_type: DropoutType = "base"
-    """Where ResNet-12 drops, and whether numbers or whole channels."""
+    """Dropout of ResNet-12: at the end of each block (`base`) or also within (`in_block`), of values or of channels (`2d`)."""
 
     input: Literal["paper", "balanced"] = "balanced"
-    """Features and one-hot label concatenated, as in the paper, or normalized features plus a label embedding."""
+    """Encoding of the input: features and one-hot label concatenated (`paper`), or normalized features plus a label embedding
+    (`balanced`)."""
 
     input_projection: bool = True
-    """Whether the paper's input is projected to d_model; the paper's LSTM reads it as it is."""
+    """Whether the `paper` input is projected to d_model; the paper's LSTM has no projection."""
 
     stack: StackConfig = field(default_factory=StackConfig)
-    """The memory."""
+    """The recurrent stack."""
 
     head: Literal["memory", "prototypes"] = "memory"
-    """What learns from the examples: input and stack, or the class means of a prototypical network, which has neither."""
+    """How the model learns from examples: with the recurrent stack (`memory`), or by class means, as a prototypical network,
+    without input encoding and stack (`prototypes`)."""

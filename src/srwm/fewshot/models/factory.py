@@ -11,17 +11,17 @@ from srwm.training.modes import float32_defaults
 
 
 def build_model(config: ModelConfig, device: str = "cpu") -> EpisodeModel:
-    """A model whose convolution kernels lie channels last in memory, the fastest order on CPUs.
+    """Build a model. Its convolution kernels are channels last in memory, the fastest format on CPUs.
 
     Args:
-        config: what is built.
-        device: where its tensors lie; on "meta" they have shapes and no numbers.
+        config: the model.
+        device: the device of its tensors; on "meta" they have no data.
 
     Returns:
         The model, float32, whatever PyTorch's defaults are.
 
     Raises:
-        UserError: the configuration does not fit itself.
+        UserError: the configuration is inconsistent.
     """
     try:
         with float32_defaults(device):

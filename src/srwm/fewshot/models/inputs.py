@@ -1,4 +1,4 @@
-"""How the features of an image and its label become one input of the stack."""
+"""Encodings of the features and the label of an image as an input of the stack."""
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +8,12 @@ NO_LABEL = -1
 
 
 class PaperInput(nn.Module):
-    """The paper's input: features and a one-hot label concatenated, then projected; no label is class 0.
+    """The paper's input: features and a one-hot label concatenated, then projected; a missing label is class 0.
 
     Args:
         num_features: number of features F.
         n_way: number of classes N.
-        d_model: width of the projection; None leaves the projection out, and the width is F + N.
+        d_model: width of the projection; None: no projection, and a width of F + N.
     """
 
     def __init__(self, num_features: int, n_way: int, d_model: int | None) -> None:
@@ -24,7 +24,15 @@ class PaperInput(nn.Module):
         self.width = width if d_model is None else d_model
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Encode each step by itself: features (B, T, F) and labels (B, T) -> (B, T, width)."""
+        """Encode each step.
+
+        Args:
+            features: (B, T, F).
+            labels: (B, T) int64, -1 (no label) to N - 1.
+
+        Returns:
+            (B, T, width).
+        """
         one_hot = F.one_hot(labels.clamp(min=0), self.n_way).to(features.dtype)
         encoded: Tensor = self.project(torch.cat([features, one_hot], dim=-1))
         return encoded
@@ -33,7 +41,7 @@ class PaperInput(nn.Module):
 class BalancedInput(nn.Module):
     """LayerNorm on the features, then their projection plus a learned label embedding of unit scale.
 
-    No label has an embedding of its own, at index N.
+    The embedding at index N stands for a missing label.
 
     Args:
         num_features: number of features F.
@@ -50,7 +58,15 @@ class BalancedInput(nn.Module):
         self.width = d_model
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Encode each step by itself: features (B, T, F) and labels (B, T) -> (B, T, width)."""
+        """Encode each step.
+
+        Args:
+            features: (B, T, F).
+            labels: (B, T) int64, -1 (no label) to N - 1.
+
+        Returns:
+            (B, T, d_model).
+        """
         labels = labels.masked_fill(labels == NO_LABEL, self.n_way)
         encoded: Tensor = self.project(self.norm(features)) + self.label_embedding(labels)
         return encoded

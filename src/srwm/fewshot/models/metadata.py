@@ -1,4 +1,4 @@
-"""What a checkpoint says about its weights."""
+"""The metadata of a checkpoint."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,16 +8,16 @@ Preprocess = Literal["ink", "none"]
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """Where weights come from and how their images are preprocessed.
+    """Training data, preprocessing and results of a checkpoint.
 
     Raises:
-        ValueError: there is no such `preprocess`, or a text is none.
+        ValueError: `preprocess` is unknown, or a value is not a string.
     """
 
     trained_on: str = ""
-    """the data, and what was done to it"""
+    """the training data and its preparation"""
     preprocess: Preprocess = "none"
-    """what every image goes through: `srwm.data.drawings.ink.normalize_ink`, or nothing"""
+    """preprocessing of every image: `srwm.data.drawings.ink.normalize_ink` (`ink`), or none (`none`)"""
     results: dict[str, str] = field(default_factory=dict)
     """measured results by name, as in {"Omniglot, 5-way 1-shot": "96.00 ± 0.12 %"}"""
 

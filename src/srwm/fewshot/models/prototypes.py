@@ -14,16 +14,16 @@ from srwm.ops.dispatch import without_autocast
 class PrototypicalNetwork(EpisodeModel):
     """Logits are the negative squared Euclidean distances of an image's features to the class means.
 
-    Its only weights are those of the stem; it uses neither `input` nor `stack` of the configuration. The state is the sum of
-    the features of each class, (B, N, F), and the number of its examples, (B, N), float32: so it learns one example at a time
-    like every other model, and classifies an image before it learns it. A class without an example has probability 0, unless
-    no class has one.
+    Only the stem has weights; `input` and `stack` of the configuration are not used. The state is the sum of the features of
+    each class (B, N, F) and the number of its examples (B, N), float32. So the model learns one example at a time, as every
+    other model does, and classifies an image before it learns it. A class without examples has probability 0, unless no class
+    has an example.
 
     Args:
         config: the model.
 
     Raises:
-        ValueError: the configuration does not fit itself.
+        ValueError: the configuration is inconsistent.
     """
 
     def _run(

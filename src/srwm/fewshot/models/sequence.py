@@ -1,4 +1,4 @@
-"""A few-shot model with a memory: image stem, input, stack of blocks, classifier."""
+"""A recurrent few-shot model: image stem, input encoding, stack of blocks, classifier."""
 
 from dataclasses import replace
 
@@ -12,15 +12,15 @@ from srwm.nn import Stack, State
 
 
 class FewShotModel(EpisodeModel):
-    """Reads labeled images one after the other and predicts the label of each from its features and what it read before.
+    """A recurrent few-shot model: it reads labeled images one by one and predicts labels from its state.
 
-    The state is the stack's.
+    The state is that of the stack.
 
     Args:
         config: the model.
 
     Raises:
-        ValueError: the configuration does not fit itself.
+        ValueError: the configuration is inconsistent.
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -1,1 +1,1 @@
-"""Protocols: what a training step draws, its loss, and how a model is evaluated."""
+"""Protocols: the episodes of a training step, its loss, and the evaluation of a model."""

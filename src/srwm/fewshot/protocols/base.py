@@ -1,4 +1,4 @@
-"""The interface of a protocol: what the training loop, validation and test need to know of it."""
+"""The interface of a protocol, as the training loop, validation and test use it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from srwm.fewshot.models.factory import build_model
 from srwm.fewshot.protocol_options import OPTIONS, ProtocolOptions
 
 Sets: TypeAlias = Sequence[ImageClasses]
-"""The data sets of a protocol, all of the same split."""
+"""The data sets of a protocol, all with the same split."""
 
 
 class Losses(NamedTuple):
-    """The results of one batch: the loss to minimize, (); accuracy in [0, 1], (); and terms of the loss by name, unweighted.
+    """The results of one batch: the loss to minimize (), the accuracy in [0, 1] (), and the unweighted terms of the loss.
 
     The term `train_loss` is the cross-entropy of the predictions.
     """
@@ -35,8 +35,8 @@ class Losses(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Accuracy over episodes; of streams also that at every step, for each order of the tasks; else the features of the images
-    through each view."""
+    """Accuracy over episodes. For streams also the accuracy at every step, for each order of the tasks; for other protocols
+    also the features of the images for each view."""
 
     accuracy: Accuracy
     adaptations: tuple[Adaptation, ...] = ()
@@ -46,29 +46,32 @@ class Evaluation(NamedTuple):
 class Protocol(nn.Module, ABC):
     """A protocol, as a module: the model, an auxiliary loss, and the loss of a training step.
 
-    A subclass sets the class attributes and writes `sampler`, `test_shape`, `evaluate` and `losses`.
+    A subclass sets the class attributes and implements `sampler`, `test_shape`, `evaluate` and `losses`.
 
-    With `precision="bfloat16"` convolutions, linear layers and LSTMs run under autocast, the recurrences of fast weights in
-    float32.
+    With `precision="bfloat16"` convolutions, linear layers and LSTMs run under autocast; fast-weight recurrences use float32.
+
+    Args:
+        config: the configuration of the run.
+        num_classes: number of training classes, for an auxiliary loss.
     """
 
     name: ClassVar[str]
-    """what `TrainConfig.protocol` calls it; a class with a name of its own adds itself to `PROTOCOLS`"""
+    """its name in `TrainConfig.protocol`; a class that defines a name is added to `PROTOCOLS`"""
     about: ClassVar[str] = ""
-    """one line for the list of protocols in `--help`"""
+    """one-line description in `--help`"""
     Options: ClassVar[type[ProtocolOptions]] = ProtocolOptions
     """the class of `TrainConfig.protocol_options`"""
     num_sets: ClassVar[int] = 1
-    """data sets that an episode is drawn from"""
+    """number of data sets that an episode is drawn from"""
     has_queries: ClassVar[bool] = True
-    """whether episodes have queries after the labeled examples; without them there are no baselines, no other number of
-    queries, no test-time augmentation, and tests are on the run's own data"""
+    """whether episodes have queries after the labeled examples; otherwise evaluation has no baselines, no option `queries`, no
+    test-time augmentation and no other data set"""
     variable_episodes: ClassVar[bool] = False
-    """whether numbers of classes and examples may vary: `min_ways`, `max_shots`, `validation_ways`"""
+    """whether numbers of classes and examples may vary (`min_ways`, `max_shots`, `validation_ways`)"""
     supports_prototypes: ClassVar[bool] = True
-    """whether a model without memory, a prototypical network, can be trained"""
+    """whether a prototypical network can be trained"""
     extra_terms: tuple[str, ...] = ()
-    """names of terms of the loss beside `train_loss`"""
+    """names of the loss terms other than `train_loss`"""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -85,18 +88,27 @@ class Protocol(nn.Module, ABC):
             self.extra_terms = (*self.extra_terms, "auxiliary_loss")
 
     def auxiliary_modules(self) -> nn.ModuleDict:
-        """What training alone has, beside the model."""
+        """Modules that are used in training only and are not part of the model."""
         return nn.ModuleDict({name: part for name, part in self.named_children() if part is not self.model})
 
     @classmethod
     @abstractmethod
     def sampler(cls, config: TrainConfig, data: Sets, generator: torch.Generator) -> Sampler[Any]:
-        """The sampler of training steps; `generator` is its state."""
+        """The sampler of training steps.
+
+        Args:
+            config: the configuration of the run.
+            data: the training classes of `num_sets` data sets.
+            generator: source of the random numbers, and the state of the sampler.
+
+        Returns:
+            The sampler.
+        """
 
     @classmethod
     @abstractmethod
     def test_shape(cls, config: TrainConfig) -> EpisodeShape:
-        """What a validation or test draws from each data set."""
+        """The shape of validation and test episodes, per data set."""
 
     @classmethod
     @abstractmethod
@@ -105,9 +117,12 @@ class Protocol(nn.Module, ABC):
 
         Args:
             config: the configuration of the run.
-            model: the model, which is in evaluation mode meanwhile.
+            model: the model; it is in evaluation mode during the call.
             data: `num_sets` data sets of the split to evaluate on.
             evaluation: number and seed of the episodes, and passes of test-time augmentation.
+
+        Returns:
+            The evaluation.
         """
 
     @abstractmethod
@@ -115,24 +130,42 @@ class Protocol(nn.Module, ABC):
         """The loss of one batch.
 
         Args:
-            features: (P, F), of the images of the step.
-            episodes: what the sampler drew, as positions among these images.
+            features: (P, F) of the images of the step.
+            episodes: the sampler's episodes over these images.
+
+        Returns:
+            The loss, the accuracy and the terms of the loss.
         """
 
     @classmethod
     def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:
-        """Raise UserError where the configuration does not fit the protocol or the data, of which there are `num_sets`."""
+        """Check that the configuration fits the protocol and the data.
+
+        Args:
+            config: the configuration of the run.
+            data: `num_sets` data sets by split.
+
+        Raises:
+            UserError: it does not.
+        """
         cls.sampler(config, data["train"], torch.Generator()).sample()
         for part in (*data["val"], *data["test"]):
             draw_episodes(torch.from_numpy(part.offsets), cls.test_shape(config), 1, torch.Generator())
 
     @classmethod
     def remedies(cls, config: TrainConfig) -> list[str]:
-        """Options of this protocol, not used yet, that help a run whose training accuracy stays at chance."""
+        """Options of this protocol that are not used yet and help a run whose training accuracy stays at chance."""
         return []
 
     def forward(self, step: Step[Any]) -> Losses:
-        """One batch: images in [0, 1], normalized here where the data is, each embedded once."""
+        """The loss of one batch. Images are converted to [0, 1], normalized if their data set is, and embedded once each.
+
+        Args:
+            step: the data of the batch.
+
+        Returns:
+            The loss, the accuracy and the terms of the loss.
+        """
         images = standardize(step.images, step.normalization)
         with torch.autocast(step.images.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             features = self.model.embed(images)
@@ -144,9 +177,17 @@ class Protocol(nn.Module, ABC):
 
 
 def accuracy_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Accuracy, (), of logits (..., N) for labels (...)."""
+    """Accuracy of predictions.
+
+    Args:
+        logits: (..., N).
+        labels: (...) int64.
+
+    Returns:
+        The mean accuracy, ().
+    """
     return (logits.argmax(-1) == labels).double().mean()
 
 
 PROTOCOLS: dict[str, type[Protocol]] = {}
-"""Every protocol by its name, as far as their modules are imported: `protocols.registry` imports all in this folder."""
+"""The protocols of imported modules by name; `protocols.registry` imports all modules of this folder."""

@@ -1,4 +1,4 @@
-"""Bootstrapped training: what the support taught learns from what more examples teach."""
+"""Bootstrapped training: predictions after the support are trained to match predictions after more examples."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -18,28 +18,27 @@ from srwm.ranges import AtLeast
 
 @dataclass(frozen=True)
 class BootstrapConfig(ProtocolOptions):
-    """Bootstrapped training: the state after the support learns from the state that more examples make of it."""
+    """Bootstrapped training: the target is the model's own state after more examples."""
 
     FORMER_FIELDS: ClassVar[tuple[str, ...]] = ("bootstrap",)
 
     future: Annotated[int, AtLeast(0)] = 10
-    """labeled examples after the support, spread over the classes as evenly as possible"""
+    """number of additional labeled examples after the support, spread over the classes as evenly as possible"""
     matching: Literal["output", "state"] = "output"
-    """what is pulled to its future value: the predictions, by Kullback-Leibler divergence, or the state, by mean squared
-    error"""
+    """matching loss: Kullback-Leibler divergence of the predictions (`output`), or mean squared error of the state (`state`)"""
     query_weight: Annotated[float, AtLeast(0)] = 1.0
-    """factor of the loss of the queries after the support"""
+    """weight of the loss of the queries after the support"""
     future_weight: Annotated[float, AtLeast(0)] = 10.0
-    """factor of the loss of the same queries after the future examples"""
+    """weight of the loss of the same queries after the additional examples"""
     matching_weight: Annotated[float, AtLeast(0)] = 1.0
-    """factor of the matching loss"""
+    """weight of the matching loss"""
 
 
 class Bootstrap(Synchronous):
-    """Support, queries, `future` more labeled examples from the state that the support left, and the same queries.
+    """Support, queries, `future` more labeled examples after the support, and the same queries again.
 
-    The loss is the cross-entropy of both rounds of predictions, plus a matching loss. It pulls the first predictions, or the
-    first state, to those after the future examples, through which no gradient flows. Evaluation is that of `Synchronous`.
+    The loss is the cross-entropy of both rounds of predictions, plus a matching loss between the predictions (or states) after
+    the support and those after the additional examples, which are a constant target. Evaluation is as in `Synchronous`.
     """
 
     name = "bootstrap"
@@ -50,18 +49,26 @@ class Bootstrap(Synchronous):
 
     @classmethod
     def train_shape(cls, config: TrainConfig) -> EpisodeShape:
-        """Episodes with the future examples in front of the queries, and room for examples of every class as often."""
+        """Episodes whose queries begin with the additional examples, the same number of each class."""
         return EpisodeShape(config.model.n_way, config.k_shot, _room(config) + config.queries)
 
     def losses(self, features: Tensor, episodes: Episodes) -> Losses:
-        """The loss after the support, after the future examples, and of matching the two."""
+        """The loss after the support, the loss after the additional examples, and the matching loss.
+
+        Args:
+            features: (P, F) of the images of the step.
+            episodes: the episodes over these images.
+
+        Returns:
+            The weighted loss, the accuracy and the terms of the loss.
+        """
         chosen = self.config.options(BootstrapConfig)
         support, labels, others, other_labels = episodes
         room = _room(self.config)
         (future, query), (future_labels, query_labels) = (
             (part[:, : chosen.future], part[:, room:]) for part in (others, other_labels)
         )
-        embed = F.embedding  # its gradient adds up in a fixed order, unlike that of plain indexing
+        embed = F.embedding  # its gradient is summed in a fixed order; the gradient of indexing is not
         queries = embed(query, features)
 
         state = self.model.learn_features(embed(support, features), labels)
@@ -80,18 +87,34 @@ class Bootstrap(Synchronous):
 
 
 def _room(config: TrainConfig) -> int:
-    """Of whole turns of the classes, so that the queries begin with a new one and are spread evenly by themselves."""
+    """Number of additional examples, rounded up to a multiple of the classes so that the queries are spread evenly."""
     return -(-config.options(BootstrapConfig).future // config.model.n_way) * config.model.n_way
 
 
 def match_outputs(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean KL divergence, (), in nats, of predictions from a constant target, logits (B, Q, N) each."""
+    """Mean Kullback-Leibler divergence of predictions from a constant target, in nats.
+
+    Args:
+        logits: (B, Q, N).
+        target: logits of the target, (B, Q, N).
+
+    Returns:
+        The divergence, ().
+    """
     log_p = target.detach().log_softmax(-1)
     return (log_p.exp() * (log_p - logits.log_softmax(-1))).sum(-1).mean()
 
 
 def match_states(state: State, target: State) -> Tensor:
-    """Mean squared difference, (), over all floating numbers of two states; the target is a constant."""
+    """Mean squared difference of two states, over all floating numbers; the target is a constant.
+
+    Args:
+        state: the state.
+        target: a state of the same structure.
+
+    Returns:
+        The mean, ().
+    """
     pairs = [(a, b.detach()) for a, b in zip(leaves(state), leaves(target), strict=True) if a.is_floating_point()]
     total = sum((F.mse_loss(a, b, reduction="sum") for a, b in pairs), torch.zeros((), dtype=torch.float32, device="cpu"))
     return total / max(1, sum(a.numel() for a, _ in pairs))

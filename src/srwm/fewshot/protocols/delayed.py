@@ -1,4 +1,4 @@
-"""Delayed labels: a stream of images, in which the label of each comes with the next one."""
+"""Delayed labels: a stream of images, in which the label of an image is given with the next image."""
 
 from dataclasses import dataclass
 from itertools import permutations
@@ -28,13 +28,13 @@ _STREAMS_AT_ONCE = 128
 
 @dataclass(frozen=True)
 class DelayedConfig(ProtocolOptions):
-    """Streams whose labels come one step late."""
+    """Streams whose labels are delayed by one step."""
 
     FORMER_FIELDS: ClassVar[tuple[str, ...]] = ("streams", "delayed")
 
     hint: Annotated[float, HalfOpen(0, 1)] = 0.0
-    """share of the training streams in which each label comes with the features of its own image too; streams of validation
-    and test have no hints. With 0.5, training leaves chance within minutes"""
+    """fraction of the training streams in which each label is given together with the features of its own image; validation
+    and test streams have no hints. With 0.5, accuracy rises above chance within minutes"""
 
 
 class Streams(NamedTuple):
@@ -49,7 +49,11 @@ class Streams(NamedTuple):
 
 
 class StreamSampler:
-    """The examples of random episodes as streams."""
+    """The examples of random episodes as streams.
+
+    Args:
+        episodes: the sampler of the episodes.
+    """
 
     def __init__(self, episodes: Sampler[Episodes]) -> None:
         self.episodes, self.generator = episodes, episodes.generator
@@ -62,15 +66,20 @@ class StreamSampler:
 
 
 class Delayed(Protocol):
-    """At each step the model gets an image and the label of the image before, and predicts the image's label: cross-entropy.
+    """At each step the model gets an image and the label of the previous image, and predicts the image's label.
 
-    The model must bind a label to the image of the step before, which takes long to learn. With `hint`, some training streams
-    show the features of that image beside its label (LayerNorm, then a linear layer of its own, added to the input). There the
-    memory can bind the two at once, and it learns to do without in the other streams.
+    The loss is the cross-entropy. The model must associate a label with the image of the previous step, which takes long to
+    learn. With `hint`, some training streams give the features of that image together with its label (LayerNorm, then a
+    separate linear layer, added to the input). There both are in one input, and the other streams train the model to do
+    without hints.
+
+    Args:
+        config: the configuration of the run.
+        num_classes: number of training classes, for an auxiliary loss.
     """
 
     name = "delayed"
-    about = "a stream of images; each label comes one step late, with the next image"
+    about = "a stream of images; the label of an image is given one step later, with the next image"
     Options = DelayedConfig
     has_queries = False
     supports_prototypes = False
@@ -89,13 +98,32 @@ class Delayed(Protocol):
 
     @classmethod
     def sampler(cls, config: TrainConfig, data: Sets, generator: torch.Generator) -> Sampler[Streams]:
-        """Streams from one data set."""
+        """The sampler of training streams.
+
+        Args:
+            config: the configuration of the run.
+            data: the training classes of one data set.
+            generator: source of the random numbers, and the state of the sampler.
+
+        Returns:
+            The sampler.
+        """
         return StreamSampler(build_sampler(config, cls.test_shape(config), data[0], generator))
 
     @classmethod
     @torch.inference_mode()
     def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, evaluation: EvaluationConfig) -> Evaluation:
-        """Accuracy over all steps of whole streams, through the data sets in every order; the images are the same ones."""
+        """Accuracy over all steps of whole streams, through the data sets in every order, with the same images.
+
+        Args:
+            config: the configuration of the run.
+            model: the model; it is in evaluation mode during the call.
+            data: `num_sets` data sets of the split to evaluate on.
+            evaluation: number and seed of the streams.
+
+        Returns:
+            The accuracy, in total and at every step.
+        """
         episodes, seed = evaluation.episodes, evaluation.seed
         with evaluation_mode(model):
             shape = cls.test_shape(config)
@@ -114,7 +142,15 @@ class Delayed(Protocol):
         return [] if config.options(DelayedConfig).hint else ["--protocol-options.hint 0.5"]
 
     def losses(self, features: Tensor, episodes: Streams) -> Losses:
-        """Cross-entropy over all steps of the streams; the accuracy is that of streams without hints."""
+        """Cross-entropy over all steps of the streams; the accuracy is over streams without hints.
+
+        Args:
+            features: (P, F) of the images of the step.
+            episodes: the streams over these images.
+
+        Returns:
+            The loss, the accuracy and the terms of the loss.
+        """
         images, labels, mask = episodes
         shown = F.embedding(images, features)
         hinted = min(round(self.config.options(DelayedConfig).hint * len(images)), len(images) - 1)
@@ -135,13 +171,23 @@ class Delayed(Protocol):
 
 
 def stream_logits(model: EpisodeModel, features: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Logits (B, T, N): at each step the model is given its features (B, T, F) and the label (B, T) of the step before."""
+    """Logits at every step of streams, from the features of the step and the label of the previous step.
+
+    Args:
+        model: the model.
+        features: (B, T, F).
+        labels: (B, T) int64.
+        mask: (B, T) bool, False after the end of a stream; None: all have T steps.
+
+    Returns:
+        (B, T, N).
+    """
     logits, _ = model.forward_features(features, labels_before(labels), mask=mask)
     return logits
 
 
 def labels_before(labels: Tensor) -> Tensor:
-    """The label of the step before at each step, none at the first: (B, T) -> (B, T)."""
+    """Shift labels (B, T) by one step; the first step has no label (-1)."""
     return F.pad(labels[:, :-1], (1, 0), value=NO_LABEL)
 
 
@@ -160,7 +206,7 @@ def _draw(shape: EpisodeShape, model: EpisodeModel, data: ImageClasses, streams:
 
 
 def _follow(model: EpisodeModel, segments: list[_Segment], labels: Tensor) -> Tensor:
-    """Whether each prediction is right, bool (n, T), on the CPU."""
+    """Whether each prediction is correct, bool (n, T), on the CPU."""
     correct = []
     for start in range(0, len(labels), _STREAMS_AT_ONCE):
         part = slice(start, start + _STREAMS_AT_ONCE)

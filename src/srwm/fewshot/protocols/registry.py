@@ -1,4 +1,4 @@
-"""The protocols by name, and the check of a whole configuration."""
+"""The protocols by name, and checks of whole configurations."""
 
 from importlib import import_module
 from pathlib import Path
@@ -20,21 +20,31 @@ for _module in iter_modules(protocols.__path__):  # every protocol adds itself t
 
 
 def protocol_of(config: TrainConfig) -> type[Protocol]:
-    """The protocol that a configuration names. Raises UserError where there is no such protocol."""
+    """The protocol of a configuration.
+
+    Args:
+        config: the configuration of the run.
+
+    Returns:
+        The class of the protocol.
+
+    Raises:
+        UserError: the protocol is unknown.
+    """
     if config.protocol not in PROTOCOLS:
         raise UserError(f"protocol: expected {' or '.join(PROTOCOLS)}, got {config.protocol!r}")
     return PROTOCOLS[config.protocol]
 
 
 def check_config(config: TrainConfig, splits: dict[Split, Sets]) -> None:
-    """Check a configuration before anything is trained.
+    """Check a configuration before training.
 
     Args:
         config: the configuration of the run.
         splits: one data set, or two, of each split.
 
     Raises:
-        UserError: The configuration does not fit itself, its protocol or the data.
+        UserError: the configuration is inconsistent, or does not fit its protocol or the data.
     """
     check_values(config)
     protocol = protocol_of(config)
@@ -74,15 +84,44 @@ def _check_data(config: TrainConfig, protocol: type[Protocol], train: Sets) -> N
 
 
 def read_config(folder: Path) -> TrainConfig:
-    """The configuration of a few-shot run. Raises UserError where the folder is not one."""
+    """Read the configuration of a few-shot run.
+
+    Args:
+        folder: the run folder.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        UserError: the folder is not a few-shot run.
+    """
     return read_config_of(folder, TrainConfig)
 
 
 def build_protocol(config: TrainConfig, train: Sets) -> Protocol:
-    """The protocol that the configuration names, for these training classes. Raises UserError where the model does not fit."""
+    """Build the protocol of a configuration, with its model.
+
+    Args:
+        config: the configuration of the run.
+        train: the training classes.
+
+    Returns:
+        The protocol.
+
+    Raises:
+        UserError: the configuration of the model is inconsistent.
+    """
     return protocol_of(config)(config, config.pool.count(sum(map(len, train))))
 
 
 def with_second(splits: dict[Split, ImageClasses], second: dict[Split, ImageClasses] | None) -> dict[Split, Sets]:
-    """One data set, or two, of each split."""
+    """Combine one or two data sets by split.
+
+    Args:
+        splits: a data set by split.
+        second: another one, or None.
+
+    Returns:
+        One or two data sets for each split.
+    """
     return {split: (data,) if second is None else (data, second[split]) for split, data in splits.items()}

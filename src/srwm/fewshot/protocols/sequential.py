@@ -1,4 +1,4 @@
-"""Sequential adaptation: a stream of one data set that goes on as a stream of another, with delayed labels."""
+"""Sequential adaptation: a stream of one data set that continues with another data set, with delayed labels."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -23,7 +23,7 @@ class SequentialConfig(DelayedConfig):
     FORMER_FIELDS: ClassVar[tuple[str, ...]] = (*DelayedConfig.FORMER_FIELDS, "sequential")
 
     trim: Annotated[int, AtLeast(0)] = 60
-    """most steps cut off the end of each task in training, uniform from 0; tests run over whole tasks"""
+    """in training, a random number of steps from 0 to `trim` is cut off the end of each task; tests use whole tasks"""
 
 
 class Sequential(Delayed):
@@ -33,13 +33,21 @@ class Sequential(Delayed):
     """
 
     name = "sequential"
-    about = "two such streams, of two data sets, in one sequence"
+    about = "two streams with delayed labels, of two data sets, in one sequence"
     Options = SequentialConfig
     num_sets = 2
 
     @classmethod
     def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:
-        """Raise UserError where the configuration does not fit the protocol or the data."""
+        """Check that the configuration fits the protocol and the data.
+
+        Args:
+            config: the configuration of the run.
+            data: two data sets by split.
+
+        Raises:
+            UserError: it does not.
+        """
         steps = cls.test_shape(config).support
         trim = config.options(SequentialConfig).trim
         if trim >= steps:
@@ -48,13 +56,29 @@ class Sequential(Delayed):
 
     @classmethod
     def sampler(cls, config: TrainConfig, data: Sets, generator: torch.Generator) -> Sampler[Streams]:
-        """Streams through both data sets."""
+        """The sampler of training streams through both data sets.
+
+        Args:
+            config: the configuration of the run.
+            data: the training classes of two data sets.
+            generator: source of the random numbers, and the state of the sampler.
+
+        Returns:
+            The sampler.
+        """
         first, second = (StreamSampler(build_sampler(config, cls.test_shape(config), part, generator)) for part in data)
         return TwoTaskSampler(first, second, config.pool.count(len(data[0])), config.options(SequentialConfig).trim)
 
 
 class TwoTaskSampler:
-    """Streams of one sampler that go on with those of another; classes of the second are counted after the first's."""
+    """Streams that continue with the streams of a second sampler. Its classes are numbered after those of the first.
+
+    Args:
+        first: the sampler of the first task.
+        second: the sampler of the second task.
+        first_classes: number of classes of the first data set.
+        trim: largest number of steps that are cut off the end of each task.
+    """
 
     def __init__(self, first: StreamSampler, second: StreamSampler, first_classes: int, trim: int) -> None:
         self.first, self.second, self.first_classes, self.trim = first, second, first_classes, trim
@@ -74,9 +98,18 @@ class TwoTaskSampler:
 
 
 def join(first: Step[Streams], second: Step[Streams], first_steps: Tensor, second_steps: Tensor) -> Step[Streams]:
-    """Streams of the first `first_steps` (B,) steps of one task and the first `second_steps` (B,) of another, without a gap.
+    """Streams of two tasks in one sequence, without a gap.
 
-    What is left over at the end is masked, and images that no stream shows are dropped.
+    Steps after the end of a stream are masked, and images that no stream uses are dropped.
+
+    Args:
+        first: streams of the first task.
+        second: streams of the second task.
+        first_steps: (B,), number of steps taken from each stream of the first task.
+        second_steps: (B,), the same for the second task.
+
+    Returns:
+        The joined streams.
     """
     (a, a_labels, _), (b, b_labels, _) = first.episodes, second.episodes
     lengths = (a.shape[1], first_steps), (b.shape[1], second_steps)

@@ -27,22 +27,41 @@ class Synchronous(Protocol):
 
     @classmethod
     def train_shape(cls, config: TrainConfig) -> EpisodeShape:
-        """What training draws."""
+        """The shape of training episodes."""
         return EpisodeShape(config.model.n_way, config.k_shot, config.queries)
 
     @classmethod
     def test_shape(cls, config: TrainConfig) -> EpisodeShape:
-        """Episodes as in training, with the number of queries of a validation."""
+        """The shape of validation and test episodes: as in training, with the number of queries of a validation."""
         return validation_shape(config)
 
     @classmethod
     def sampler(cls, config: TrainConfig, data: Sets, generator: torch.Generator) -> Sampler[Episodes]:
-        """Episodes from one data set."""
+        """The sampler of training episodes.
+
+        Args:
+            config: the configuration of the run.
+            data: the training classes of one data set.
+            generator: source of the random numbers, and the state of the sampler.
+
+        Returns:
+            The sampler.
+        """
         return build_sampler(config, cls.train_shape(config), data[0], generator)
 
     @classmethod
     def evaluate(cls, config: TrainConfig, model: EpisodeModel, data: Sets, evaluation: EvaluationConfig) -> Evaluation:
-        """Accuracy on the queries."""
+        """Accuracy on the queries.
+
+        Args:
+            config: the configuration of the run.
+            model: the model; it is in evaluation mode during the call.
+            data: one data set of the split to evaluate on.
+            evaluation: number and seed of the episodes, and passes of test-time augmentation.
+
+        Returns:
+            The accuracy, and the features for each view.
+        """
         features = embed_views(model, data[0], evaluation.tta_passes)
         shape = cls.test_shape(config)
         accuracy = evaluate(model, data[0], shape, evaluation.episodes, evaluation.seed, features, evaluation.tta_passes)
@@ -50,7 +69,15 @@ class Synchronous(Protocol):
 
     @classmethod
     def check(cls, config: TrainConfig, data: dict[Split, Sets]) -> None:
-        """Numbers of classes and of examples that change from step to step must fit, the largest ones too."""
+        """Check that the configuration fits the data, also with the largest numbers of classes and examples.
+
+        Args:
+            config: the configuration of the run.
+            data: one data set by split.
+
+        Raises:
+            UserError: it does not.
+        """
         n_way = config.model.n_way
         for name in ("min_ways", "validation_ways"):
             ways = getattr(config, name)
@@ -67,7 +94,15 @@ class Synchronous(Protocol):
             build_sampler(fixed, shape, data["train"][0], torch.Generator()).sample()
 
     def losses(self, features: Tensor, episodes: Episodes) -> Losses:
-        """Cross-entropy of all queries."""
+        """Cross-entropy of all queries.
+
+        Args:
+            features: (P, F) of the images of the step.
+            episodes: the episodes over these images.
+
+        Returns:
+            The loss, the accuracy and the terms of the loss.
+        """
         logits = episode_logits(self.model, features, episodes).float()
         loss = F.cross_entropy(logits.flatten(0, 1), episodes.query_labels.flatten())
         return Losses(loss, accuracy_of(logits, episodes.query_labels), {"train_loss": loss})

@@ -33,25 +33,26 @@ def train(
 ) -> bool:
     """Train in a run folder; the weights of the best validation are in its `best.safetensors`.
 
-    After the end of the budget, a stop request, or a kill at any moment, `resume=True` goes on from the last checkpoint as if
-    nothing had happened: with a budget in steps, to bit-identical weights. Under `torchrun` the processes share the batches of
-    each step (`accumulate`), and the first of them writes the folder.
+    A run that was stopped or killed at any moment continues with `resume=True` from its last checkpoint, as if it had not been
+    interrupted. With a budget in steps the final weights are bit-identical. Under `torchrun` the processes share the batches of
+    each step (`accumulate`), and rank 0 writes the folder.
 
     Args:
         config: the configuration.
         splits: the data set by split.
-        folder: the run folder, made here unless `resume`.
+        folder: the run folder, created here unless `resume`.
         second_splits: the data set `second_data` of the configuration, if there is one.
-        resume: go on from the last checkpoint.
+        resume: continue from the last checkpoint.
         accelerator: device, as Lightning Fabric names it.
 
     Returns:
-        True at the end of the budget, False where Ctrl-C or SIGTERM came before.
+        True at the end of the budget, False if Ctrl-C or SIGTERM stopped training before.
 
     Raises:
-        UserError: the folder exists (or, with `resume`, is no run, has another configuration or other data, or is being trained
-            in), a checkpoint is corrupt or cannot be saved, the configuration does not fit itself or the data, or the loss or
-            its gradient is not finite: before the weights have changed, and with the checkpoint before still there.
+        UserError: the folder exists (or, with `resume`, is not a run, has another configuration or other data, or is in use by
+            another process), a checkpoint is corrupt or cannot be saved, the configuration is inconsistent or does not fit the
+            data, or the loss or its gradient is not finite. In the last case the weights have not changed, and the last
+            checkpoint still exists.
     """
     data = with_second(splits, second_splits)
     check_config(config, data)
@@ -118,7 +119,7 @@ def _resume(trainer: Trainer, folder: Path) -> Progress:
 
 
 def _validate(trainer: Trainer, data: Sets, run: RunLoop) -> Accuracy:
-    """Accuracy on the validation classes; the weights are kept where it is the best so far."""
+    """Accuracy on the validation classes; the weights are saved if it is the best so far."""
     config, model, progress = trainer.config, trainer.validated_model, run.progress
     evaluation = EvaluationConfig(config.validation_episodes, seed=0, split="val")
     found = trainer.protocol.evaluate(config, model, data, evaluation).accuracy

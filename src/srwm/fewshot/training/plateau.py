@@ -1,4 +1,4 @@
-"""Noticing that the training accuracy stays at chance, and what to try then."""
+"""Warnings for runs whose training accuracy stays at chance, with suggestions."""
 
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.protocols.registry import protocol_of
@@ -8,7 +8,7 @@ _MARGIN = 0.02
 
 
 def suggestions(config: TrainConfig) -> list[str]:
-    """What a run that stays at chance has not tried yet, most effective first."""
+    """Options that a run at chance does not use yet, most effective first."""
     untried = {
         "--model.input balanced": config.model.head == "memory" and config.model.input != "balanced",
         "--auxiliary.kind neighbors": config.auxiliary.kind == "none",
@@ -20,12 +20,30 @@ def suggestions(config: TrainConfig) -> list[str]:
 
 
 def watch_accuracy(config: TrainConfig, patience: int = 500) -> ChanceWatch:
-    """A watch that warns where the training accuracy has been less than 2 points above guessing for `patience` steps."""
+    """A `ChanceWatch` for the training accuracy. Less than 2 points above chance counts as chance.
+
+    Args:
+        config: the configuration of the run.
+        patience: number of steps at chance before a warning.
+
+    Returns:
+        The watch.
+    """
     return ChanceWatch(config.chance + _MARGIN, patience)
 
 
 def describe_chance(config: TrainConfig, step: int, steps: float, accuracy: float) -> str:
-    """One line of warning: the training accuracy has been at chance for so many steps."""
+    """One line of warning that the training accuracy has been at chance.
+
+    Args:
+        config: the configuration of the run.
+        step: the present step.
+        steps: number of steps at chance.
+        accuracy: the mean accuracy over these steps, in [0, 1].
+
+    Returns:
+        The line.
+    """
     return (
         f"step {step}: training has been at chance for {steps:.0f} steps ({100 * accuracy:.1f} %, "
         f"chance {100 * config.chance:.1f} %); suggestions: {', '.join(suggestions(config))} "

@@ -1,4 +1,4 @@
-"""The fingerprint of a run's data, kept in its folder, so that a run is not resumed or tested on other data unnoticed."""
+"""The fingerprint of a run's data, saved in its folder, so that a run is not resumed or tested on other data by mistake."""
 
 import json
 from collections.abc import Mapping
@@ -15,9 +15,14 @@ _FILE = "data.json"
 
 
 def save_fingerprint(folder: Path, data: Mapping[Split, Sets]) -> None:
-    """Write into a run folder which classes each split has, with how many images; where that is there, check it.
+    """Save the classes and numbers of images of each split in a run folder; if they are saved already, check them.
 
-    Raises UserError as `check_fingerprint`.
+    Args:
+        folder: the run folder.
+        data: the data sets by split.
+
+    Raises:
+        UserError: as `check_fingerprint`.
     """
     if (folder / _FILE).exists():
         check_fingerprint(folder, data)
@@ -26,9 +31,14 @@ def save_fingerprint(folder: Path, data: Mapping[Split, Sets]) -> None:
 
 
 def check_fingerprint(folder: Path, data: Mapping[Split, Sets]) -> None:
-    """Raise UserError where a split has other classes, or other numbers of images, than when the run began.
+    """Check that the data is the same as at the beginning of the run. Runs of earlier versions have no fingerprint, and pass.
 
-    Runs of earlier versions have no fingerprint, and pass.
+    Args:
+        folder: the run folder.
+        data: the data sets by split.
+
+    Raises:
+        UserError: a split has other classes or other numbers of images.
     """
     try:
         check_regular(folder / _FILE)
@@ -44,7 +54,7 @@ def check_fingerprint(folder: Path, data: Mapping[Split, Sets]) -> None:
     for was, now, split in differing:
         raise UserError(
             f"{folder} was begun with other data: the {split} split was {was}, and is {now}; "
-            "give the folder of the data that it had"
+            "give the folder of the original data"
         )
 
 

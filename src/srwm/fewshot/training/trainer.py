@@ -21,16 +21,16 @@ _SUGGESTION = "try a smaller --optimizer.lr in another --run"
 
 
 class Trainer:
-    """A protocol with its optimizer, average of the weights, sampler and random state.
+    """A protocol with its optimizer, EMA, sampler and random state.
 
     Args:
         config: the configuration.
-        data: the data sets to train on.
-        protocol: the protocol, which holds the model.
+        data: the training classes.
+        protocol: the protocol, which contains the model.
         fabric: the processes that share the batches of a step.
 
     Raises:
-        UserError: the batches cannot be shared, or the optimizer or sampler does not take its settings.
+        UserError: the batches cannot be divided among the processes, or settings of the optimizer or sampler are invalid.
     """
 
     RENAMED: ClassVar = {"average": "ema", "aids": "auxiliary_modules"}
@@ -50,12 +50,12 @@ class Trainer:
 
     @property
     def validated_model(self) -> EpisodeModel:
-        """The model that is validated and kept: the average of the weights where there is one."""
+        """The model that is validated and saved: the EMA if there is one."""
         return self.model if self._ema is None else self._ema.model
 
     @property
     def batches_per_step(self) -> int:
-        """This process's batches of a step."""
+        """Number of batches per step in this process."""
         return len(range(self.config.accumulate)[self._batches])
 
     def step(self, number: int, lr: float) -> list[dict[str, float]]:
@@ -66,7 +66,7 @@ class Trainer:
             lr: its learning rate.
 
         Returns:
-            For each of this process's batches the terms of the loss, and `train_accuracy`.
+            The terms of the loss and `train_accuracy`, for each of this process's batches.
 
         Raises:
             UserError: the loss or the norm of the gradient is not finite; the weights have not changed then.
@@ -83,7 +83,7 @@ class Trainer:
         return values
 
     def get_state(self) -> dict[str, Any]:
-        """All that decides the steps to come, beside the model and the number of the step."""
+        """Everything that determines later steps, except the model and the number of the step."""
         return {
             "optimizer": self._optimizer.state_dict(),
             "seeds": self._seeds.get_state(),
@@ -92,7 +92,15 @@ class Trainer:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a `get_state`. Raises UserError, or what a state of another form raises."""
+        """Continue from a `get_state`.
+
+        Args:
+            state: what it returned, also in an earlier version.
+
+        Raises:
+            UserError: the state does not fit.
+            KeyError, TypeError, ValueError: it is malformed.
+        """
         state = {self.RENAMED.get(name, name): value for name, value in state.items()}
         load_optimizer(self._optimizer, state["optimizer"])
         self._seeds.set_state(state["seeds"])

@@ -1,4 +1,4 @@
-"""The compiled library: where it lies, which instruction set it runs, and its C functions."""
+"""The compiled library: its file, the instruction set in use, and its C functions."""
 
 import ctypes
 import os
@@ -30,10 +30,19 @@ _KERNELS = (
 
 
 class Library:
-    """The kernels. Arguments are dense and come in the order of the structures in api.h, where their types stand."""
+    """The compiled kernels. Arrays are contiguous, in the order of the structures in api.h, which also defines their types."""
 
     def __init__(self, path: Path):
-        """Load the library; SRWM_ISA names an instruction set to use instead of the best."""
+        """Load the library. The environment variable SRWM_ISA can select an instruction set other than the best.
+
+        Args:
+            path: the shared library.
+
+        Raises:
+            ImportError: it was built for another version of the interface.
+            OSError: it cannot be loaded.
+            ValueError: SRWM_ISA names an instruction set that this machine does not run.
+        """
         self._lib = ctypes.CDLL(str(path))
         if (version := self._lib.srwm_api_version()) != _API_VERSION:
             raise ImportError(
@@ -53,7 +62,7 @@ class Library:
 
     @property
     def isa_names(self) -> list[str]:
-        """The instruction sets that this machine runs, best first."""
+        """Names of the compiled instruction sets that this machine runs, best first."""
         names: bytes = self._lib.srwm_isa_names()
         return names.decode().split()
 
@@ -64,7 +73,10 @@ class Library:
         return name.decode()
 
     def select_isa(self, name: str) -> None:
-        """Use the kernels for the instruction set `name`. A backward pass needs those of its forward pass.
+        """Use the kernels of an instruction set. A backward pass needs the instruction set of its forward pass.
+
+        Args:
+            name: one of `isa_names`.
 
         Raises:
             ValueError: this machine does not run it, or it was not compiled.
@@ -73,20 +85,45 @@ class Library:
             raise ValueError(f"SRWM_ISA: expected one of {', '.join(self.isa_names)}, got {name!r}")
 
     def saved_floats(self, heads: int, e: int, d: int) -> int:
-        """Floats that a forward keeps of one step of a sequence for its backward, at most."""
+        """Upper bound on the floats that a forward pass saves for backward, per step of one sequence.
+
+        Args:
+            heads: number of heads H.
+            e: width E of a head's input.
+            d: width D of a head's output.
+
+        Returns:
+            Number of floats.
+        """
         size: int = self._lib.srwm_saved_floats(heads, e, d)
         return size
 
     def groups_heads(self, batch: int, heads: int, e: int, d: int, threads: int) -> bool:
-        """Whether a forward on so many threads takes the heads of a sequence in groups that fill vectors."""
+        """Whether a forward pass processes the heads of a sequence in groups that fill a vector register.
+
+        Args:
+            batch: number of sequences.
+            heads: number of heads H.
+            e: width E of a head's input.
+            d: width D of a head's output.
+            threads: number of threads.
+
+        Returns:
+            True if it does.
+        """
         return bool(self._lib.srwm_groups_heads(batch, heads, e, d, threads))
 
     def run(self, name: str, problem: bytes, arrays: Sequence[Tensor | None]) -> None:
-        """Run the function `name` of api.h on a packed problem and the tensors' memory.
+        """Run a C function of the library.
+
+        Args:
+            name: a function of api.h.
+            problem: the packed structure of sizes.
+            arrays: the tensors whose memory the function reads and writes; None becomes a null pointer.
 
         Raises:
             MemoryError: there was no memory for the working set of a thread.
-            RuntimeError: a backward runs with another instruction set than its forward.
+            RuntimeError: a backward pass runs with another instruction set than its forward pass.
         """
         status = self._kernels[name](problem, struct.pack(f"{len(arrays)}P", *map(pointer, arrays)))
         if status == _OTHER_INSTRUCTION_SET:
@@ -96,12 +133,19 @@ class Library:
 
 
 def pointer(tensor: Tensor | None) -> int:
-    """Where the tensor's memory begins; 0 for None."""
+    """Address of a tensor's memory; 0 for None."""
     return 0 if tensor is None else tensor.data_ptr()
 
 
 def load(path: Path) -> tuple[Library | None, str]:
-    """The compiled library, or None and why there is none: it was not built, or cannot be loaded here."""
+    """Load the compiled library.
+
+    Args:
+        path: the shared library.
+
+    Returns:
+        The library and an empty text, or None and the reason: it was not built, or cannot be loaded.
+    """
     if not path.exists():
         return None, "srwm was installed without its compiled library"
     try:
@@ -112,7 +156,7 @@ def load(path: Path) -> tuple[Library | None, str]:
 
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 LIBRARY, MISSING = load(Path(__file__).with_name(f"libsrwm_native{_SUFFIX}"))
-"""The compiled library, or None; and why, where there is none."""
+"""The compiled library, or None and the reason."""
 
 
 def compiled() -> Library:

@@ -1,4 +1,4 @@
-"""Memory for large results and for what backward keeps: wanted again at the next call, and every fresh page costs time."""
+"""A pool of memory for large results and for tensors saved for backward: reused pages are faster than new ones."""
 
 import ctypes
 import math
@@ -10,25 +10,38 @@ import torch
 from torch import Tensor
 
 _SMALLEST = 2**18
-"""Bytes; less comes from PyTorch."""
+"""Bytes; PyTorch allocates smaller tensors."""
 _PAGE = 2**21
 """Bytes of a huge page. Blocks are multiples of it, or of an eighth where they are smaller."""
 
 
 class Pool:
-    """Blocks that come back when the tensors on them are gone; up to `limit` bytes of them wait for the next call.
+    """Memory blocks that are reused once no tensor refers to them. Up to `limit` bytes of free blocks are kept.
 
-    Needs no lock: each change of the list is one operation, and a block that another thread took first is passed over.
+    No lock is needed: each change of the list is one atomic operation, and a block that another thread took first is skipped.
+
+    Args:
+        limit: bytes of free blocks that are kept.
     """
 
     def __init__(self, limit: int):
         self._limit = limit
-        self._free: list[mmap.mmap] = []  # the one that came back last stands last
+        self._free: list[mmap.mmap] = []  # most recently freed last
 
     def empty(
         self, shape: Sequence[int], dtype: torch.dtype = torch.float32, layout: torch.memory_format = torch.contiguous_format
     ) -> Tensor:
-        """Memory of any content, on the CPU. It is nobody's view, so that a result on it can be changed in place."""
+        """An uninitialized tensor on the CPU. It is no view of another tensor, so operators may return it and change it in
+        place.
+
+        Args:
+            shape: the tensor's shape.
+            dtype: its dtype.
+            layout: its memory format.
+
+        Returns:
+            The tensor. Its memory comes from the pool if it is large, else from PyTorch.
+        """
         count = math.prod(shape)
         size = dtype.itemsize * count
         if size < _SMALLEST or not hasattr(mmap, "MAP_PRIVATE"):
@@ -60,7 +73,7 @@ class Pool:
 
 
 POOL = Pool(limit=2**28)
-"""The memory of all operators of this process."""
+"""The pool of all operators in this process."""
 
 
 def empty(
@@ -69,7 +82,17 @@ def empty(
     dtype: torch.dtype = torch.float32,
     layout: torch.memory_format = torch.contiguous_format,
 ) -> Tensor:
-    """Memory for a result of an operator on `like`, of any content."""
+    """An uninitialized tensor for a result of an operator.
+
+    Args:
+        like: an input of the operator.
+        shape: the result's shape.
+        dtype: its dtype.
+        layout: its memory format.
+
+    Returns:
+        The tensor, from the pool on the CPU; while a compiler traces, a tensor of the kind of `like`.
+    """
     if type(like) is not Tensor or not like.is_cpu:  # while tracing
         return like.new_empty(shape, dtype=dtype).contiguous(memory_format=layout)
     return POOL.empty(shape, dtype, layout)

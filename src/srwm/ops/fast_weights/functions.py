@@ -1,4 +1,4 @@
-"""Fast weights: arguments checked, backend chosen, dtypes converted."""
+"""Public functions of fast weights. They check arguments, choose the backend and convert dtypes."""
 
 import torch
 from torch import Tensor
@@ -26,23 +26,24 @@ def delta_rule(
     """Fast weights under the delta rule: state += beta k (v - k state), then y = q state (Schlag et al. 2021).
 
     Args:
-        q: queries (B, T, H, E), already through their activation.
-        k: keys (B, T, H, E), likewise.
+        q: queries (B, T, H, E), activation already applied.
+        k: keys (B, T, H, E), activation already applied.
         v: values (B, T, H, D).
-        beta: learning rates (B, T, H), already through the sigmoid.
-        state: carried in (B, H, E, D); None is zeros.
-        resets: (B, T) bool; True where the state is zero before this step.
-        mask: (B, T) bool; False where a step is padding, as in `srwm`.
-        backend: as in `srwm`.
+        beta: learning rates (B, T, H), from 0 to 1, sigmoid already applied.
+        state: initial state (B, H, E, D); None is zeros.
+        resets: (B, T) bool; True: the state is zero before this step.
+        mask: (B, T) bool; False: a padded step, which neither reads nor writes; its y is 0. A reset there still resets.
+        backend: "auto", "native" (compiled, CPU, float32) or "reference" (plain PyTorch). A named backend never falls back.
 
     Returns:
-        y (B, T, H, D) in q's dtype, read after each step's write, and the state after the last step, float32 (or float64).
+        y (B, T, H, D) in q's dtype, read after each step's write, and the state (B, H, E, D) after the last step, float32
+            (float64 when all inputs are).
 
     Raises:
         ValueError: a shape, dtype or device does not fit; the message names it.
         RuntimeError: backend "native" where the library was not compiled.
     """
-    if beta is None:  # the same call as that of linear attention, from here on
+    if beta is None:  # None would mean linear attention below
         raise ValueError("beta: expected (B, T, H), got None")
     return _fast_weights(q, k, v, beta, state, resets, mask, backend)
 
@@ -59,20 +60,36 @@ def linear_attention(
 ) -> tuple[Tensor, Tensor]:
     """Additive fast weights: state += k v, then y = q state (linear attention without a normalizer).
 
-    Arguments, results and errors are those of `delta_rule`, without beta.
+
+    Args:
+        q: queries (B, T, H, E), activation already applied.
+        k: keys (B, T, H, E), activation already applied.
+        v: values (B, T, H, D).
+        state: initial state (B, H, E, D); None is zeros.
+        resets: (B, T) bool; True: the state is zero before this step.
+        mask: (B, T) bool; False: a padded step, which neither reads nor writes; its y is 0. A reset there still resets.
+        backend: as in `delta_rule`.
+
+    Returns:
+        y (B, T, H, D) in q's dtype, read after each step's write, and the state (B, H, E, D) after the last step, float32
+            (float64 when all inputs are).
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit; the message names it.
+        RuntimeError: backend "native" where the library was not compiled.
     """
     return _fast_weights(q, k, v, None, state, resets, mask, backend)
 
 
 def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor) -> Tensor:
-    """The outputs of one next step of `delta_rule` for Q independent queries; the state stays as it is.
+    """The outputs of one next step of `delta_rule` for Q independent queries. The state does not change.
 
     Args:
-        q: (B, Q, H, E), already through its activation.
-        k: (B, Q, H, E), likewise.
-        v: (B, Q, H, D).
-        beta: (B, Q, H), already through the sigmoid.
-        state: (B, H, E, D).
+        q: queries (B, Q, H, E), activation already applied.
+        k: keys (B, Q, H, E), activation already applied.
+        v: values (B, Q, H, D).
+        beta: learning rates (B, Q, H), sigmoid already applied.
+        state: the state (B, H, E, D).
 
     Returns:
         y (B, Q, H, D) in q's dtype: equal to the y of Q separate one-step calls of `delta_rule`.
@@ -88,7 +105,20 @@ def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tenso
 
 
 def linear_attention_query(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> Tensor:
-    """The outputs of one next step of `linear_attention` for Q independent queries; as `delta_rule_query`, without beta."""
+    """The outputs of one next step of `linear_attention` for Q independent queries. The state does not change.
+
+    Args:
+        q: queries (B, Q, H, E), activation already applied.
+        k: keys (B, Q, H, E), activation already applied.
+        v: values (B, Q, H, D).
+        state: the state (B, H, E, D).
+
+    Returns:
+        y (B, Q, H, D) in q's dtype: equal to the y of Q separate one-step calls of `linear_attention`.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit; the message names it.
+    """
     dtype = _check(q, k, v, None, state, "Q")
     check_rank("state", state, "(B, H, E, D)")
     with without_autocast(q):

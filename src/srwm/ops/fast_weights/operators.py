@@ -1,4 +1,4 @@
-"""`delta_rule` and `linear_attention` (the one without beta) as operators: inference, training, backward."""
+"""`delta_rule` and, without beta, `linear_attention` as operators: inference, training, backward."""
 
 from typing import Any
 

@@ -20,8 +20,18 @@ def fast_weights(
 ) -> tuple[Tensor, Tensor]:
     """Delta rule: state += beta k (v - k state), then y = q state. Without beta, linear attention: state += k v.
 
-    Shapes: q, k (B, T, H, E), v (B, T, H, D), beta (B, T, H), state (B, H, E, D), resets and mask (B, T) bool.
-    Returns y (B, T, H, D) and the state after the last step.
+
+    Args:
+        q: queries (B, T, H, E).
+        k: keys (B, T, H, E).
+        v: values (B, T, H, D).
+        beta: learning rates (B, T, H); None: linear attention.
+        state: initial state (B, H, E, D); None is zeros.
+        resets: (B, T) bool, or None.
+        mask: (B, T) bool, or None.
+
+    Returns:
+        y (B, T, H, D) and the state after the last step.
     """
     batch, steps, heads, e = q.shape
     d = v.shape[-1]
@@ -45,10 +55,31 @@ def fast_weights(
 
 
 def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor) -> Tensor:
-    """What one next step of `delta_rule` would answer, for Q independent queries: (B, Q, H, D)."""
+    """The output of one next step of `delta_rule` for each of Q independent queries.
+
+    Args:
+        q: queries (B, Q, H, E).
+        k: keys (B, Q, H, E).
+        v: values (B, Q, H, D).
+        beta: learning rates (B, Q, H).
+        state: the state (B, H, E, D).
+
+    Returns:
+        y (B, Q, H, D).
+    """
     return read(q, state) + ((q * k).sum(-1) * beta)[..., None] * (v - read(k, state))
 
 
 def linear_attention_query(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> Tensor:
-    """What one next step of `linear_attention` would answer, for Q independent queries: (B, Q, H, D)."""
+    """The output of one next step of `linear_attention` for each of Q independent queries.
+
+    Args:
+        q: queries (B, Q, H, E).
+        k: keys (B, Q, H, E).
+        v: values (B, Q, H, D).
+        state: the state (B, H, E, D).
+
+    Returns:
+        y (B, Q, H, D).
+    """
     return read(q, state) + (q * k).sum(-1, keepdim=True) * v

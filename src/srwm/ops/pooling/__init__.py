@@ -1,4 +1,4 @@
-"""Pools of image stems: by kernels where they take the images, else by PyTorch's operations."""
+"""Pooling for image stems: by native kernels where they support the images, else by PyTorch's operations."""
 
 from srwm.ops.pooling.functions import max_pool, norm_pool
 

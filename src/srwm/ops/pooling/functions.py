@@ -1,4 +1,4 @@
-"""The pools: arguments checked, backend chosen, PyTorch's operations where that is not the kernels."""
+"""Public functions for pooling. They check arguments and choose between native kernels and PyTorch's operations."""
 
 import torch
 from torch import Tensor
@@ -17,19 +17,18 @@ from srwm.ops.transforms import traced
 def max_pool(images: Tensor, *, backend: str = "auto") -> Tensor:
     """Max-pool by windows of 3x3, stride 2, padded by 1: `torch.nn.functional.max_pool2d(images, 3, 2, 1)`.
 
-    In the kernels -0 is less than 0, and the gradient of a window goes to the first of its largest pixels, or to one that is
-    NaN.
+    In the kernels -0 is less than 0. The gradient of a window goes to its first maximum, or to a NaN if there is one.
 
     Args:
-        images: (N, C, H, W), best channels last. Kernels take float32 and bfloat16 on the CPU where C is a multiple of 16.
-        backend: "auto" (kernels where they take the images, but not while a compiler traces), "native" (kernels, or an error)
-            or "reference" (PyTorch).
+        images: (N, C, H, W), fastest with channels last. Kernels support float32 and bfloat16 on the CPU, C a multiple of 16.
+        backend: "auto" (kernels where they support the images, but not while a compiler traces), "native" (kernels, or an
+            error) or "reference" (PyTorch).
 
     Returns:
         (N, C, (H + 1) // 2, (W + 1) // 2) of the same type; channels last from the kernels.
 
     Raises:
-        ValueError: backend "native" where the kernels do not take the images.
+        ValueError: backend "native" where the kernels do not support the images.
         RuntimeError: backend "native" where the library was not compiled, or under torch.func.
     """
     fit = _seen(backend, images) and fits("max_pool_training", images)
@@ -62,22 +61,22 @@ def norm_pool(
     """ReLU(dropout(max_pool(batch_norm(images)))) in training: the batch's own statistics, 2x2 pools.
 
     Args:
-        images: (N, C, H, W), best channels last. Kernels take float32 and bfloat16 on the CPU where C is a multiple of 16 and H
-            and W are 2 or more.
+        images: (N, C, H, W), fastest with channels last. Kernels support float32 and bfloat16 on the CPU, C a multiple of 16,
+            H and W 2 or more.
         weight: (C,), float32 for the kernels.
         bias: (C,), likewise.
-        running_mean: (C,), moved towards the mean of the images, in place; None: not kept.
-        running_var: (C,), moved towards their unbiased variance; None: not kept.
-        momentum: the share by which both are moved.
+        running_mean: (C,), updated in place with the mean of the images; None: no running mean.
+        running_var: (C,), updated in place with their unbiased variance; None: no running variance.
+        momentum: weight of the batch in both updates, as in `torch.nn.BatchNorm2d`.
         eps: added to the variance.
-        dropout: the probability that an output is zeroed, from 0 up to, not with, 1 in the kernels.
+        dropout: the probability that an output is zeroed; the kernels support 0 <= dropout < 1.
         backend: as in `max_pool`.
 
     Returns:
         (N, C, H // 2, W // 2) of the images' type; channels last from the kernels.
 
     Raises:
-        ValueError: backend "native" where the kernels do not take the images, weight, bias or dropout.
+        ValueError: backend "native" where the kernels do not support the images, weight, bias or dropout.
         RuntimeError: backend "native" where the library was not compiled, or under torch.func.
     """
     fit = _seen(backend, images) and _norm_pool_fits(images, weight, bias, dropout)
@@ -85,7 +84,7 @@ def norm_pool(
         given = ", ".join(f"{a.dtype} {tuple(a.shape)} on {a.device}" for a in (images, weight, bias))
         raise ValueError(
             f"images, weight, bias: expected float32 or bfloat16 (N, C, H, W) and float32 (C,), C a multiple of {CHANNELS}, "
-            f"H and W 2 or more, on the CPU, and dropout from 0 up to, not with, 1; got {given} and {dropout}"
+            f"H and W 2 or more, on the CPU, and 0 <= dropout < 1; got {given} and {dropout}"
         )
     if not takes_kernels(backend, fit):
         y = functional.batch_norm(images, running_mean, running_var, weight, bias, True, momentum, eps)
@@ -102,7 +101,7 @@ def norm_pool(
 
 
 def _seen(backend: str, images: Tensor) -> bool:
-    """Whether the kernels are considered: compilers and exporters know PyTorch's own operations better."""
+    """Whether the kernels are considered: compilers and exporters work better with PyTorch's own operations."""
     return backend == "native" or not traced(images)
 
 

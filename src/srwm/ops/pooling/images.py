@@ -1,4 +1,4 @@
-"""What the operators on images share: which images the kernels take, and how those lie in memory."""
+"""Shared code of the operators on images: which images the kernels support, and their memory format."""
 
 import torch
 from torch import Tensor
@@ -7,11 +7,20 @@ from srwm.ops.cpu.memory_pool import empty
 from srwm.ops.operators import devices
 
 CHANNELS = 16
-"""The kernels take multiples of so many channels."""
+"""The kernels support multiples of this number of channels."""
 
 
 def fits(operator: str, images: Tensor) -> bool:
-    """Whether the kernels take images (N, C, H, W): dense, not empty, float32 or bfloat16, C a multiple of 16."""
+    """Whether the kernels support these images: contiguous or channels last, not empty, float32 or bfloat16, C a multiple of
+    16.
+
+    Args:
+        operator: the operator's name in `torch.library`, without `srwm::`.
+        images: (N, C, H, W).
+
+    Returns:
+        True if they do.
+    """
     return (
         images.dim() == 4
         and images.layout == torch.strided
@@ -23,5 +32,14 @@ def fits(operator: str, images: Tensor) -> bool:
 
 
 def channels_last(like: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Memory for images (N, C, H, W) of any content, channels last."""
+    """An uninitialized tensor for images, channels last.
+
+    Args:
+        like: an input of the operator.
+        shape: (N, C, H, W).
+        dtype: the dtype.
+
+    Returns:
+        The tensor.
+    """
     return empty(like, shape, dtype, torch.channels_last)

@@ -75,7 +75,7 @@ def _keep_for_second(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _differentiate_twice(ctx: Any, grad_grad_x: Tensor) -> tuple[Tensor, None, None, None]:
-    """The pool of what is linear in each pixel: what lies in the places of the largest."""
+    """The second derivative: max-pool is linear given the places of the maxima, so they are gathered."""
     (places,) = ctx.saved_tensors
     count, channels, rows, columns = places.shape
     places = places.long()

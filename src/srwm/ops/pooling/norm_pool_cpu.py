@@ -61,7 +61,7 @@ def _backward(
 
 
 def _reference(x: Tensor, weight: Tensor, bias: Tensor, places: Tensor, eps: float, dropout: float) -> tuple[Tensor]:
-    """The output by PyTorch's operations, given which pixels were the largest and what was dropped."""
+    """The output by PyTorch's operations, given the places of the maxima and what was dropped."""
     dtype, (height, width) = x.dtype, places.shape[2:]
     x = x.float()
     scale = weight * (x.var((0, 2, 3), unbiased=False) + eps).rsqrt()

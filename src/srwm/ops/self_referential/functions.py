@@ -1,4 +1,4 @@
-"""The self-referential weight matrix: arguments checked, backend chosen, dtypes converted."""
+"""Public functions of the self-referential weight matrix. They check arguments, choose the backend and convert dtypes."""
 
 import torch
 from torch import Tensor
@@ -26,14 +26,15 @@ def srwm(
     Args:
         x: inputs (B, T, H, E).
         weight: W_0 (H, E, D + 2E + 4), used as x @ W_0; columns are [y | q | k | beta].
-        state: the shift W - W_0 carried in (B, H, E, D + 2E + 4); None is zeros.
-        resets: (B, T) bool; True where an episode begins: the shift is zero before this step's x is read.
-        mask: (B, T) bool; False where a step is padding: it neither reads nor writes, its y is 0. A reset there still resets.
+        state: initial state, the shift W - W_0 (B, H, E, D + 2E + 4); None is zeros.
+        resets: (B, T) bool; True: an episode begins, and the shift is zero before this step's x is read.
+        mask: (B, T) bool; False: a padded step, which neither reads nor writes; its y is 0. A reset there still resets.
         backend: "auto", "native" (compiled, CPU, float32) or "reference" (plain PyTorch). A named backend never falls back.
 
     Returns:
         y (B, T, H, D) in x's dtype, read before each step's write, and the shift after the last step, float32 (float64 when x
-        and weight are). Both are differentiable in x, weight and state, twice and more. ‖W‖ is not bounded: watch it.
+        and weight are). Both are differentiable in x, weight and state, any number of times. ‖W‖ is not bounded: monitor it
+        over long sequences.
 
     Raises:
         ValueError: a shape, dtype or device does not fit; the message names it.
@@ -61,7 +62,7 @@ def srwm(
 
 
 def srwm_query(x: Tensor, weight: Tensor, state: Tensor) -> Tensor:
-    """The outputs of W_0 + state for Q independent queries; the state stays as it is.
+    """The outputs of W_0 + state for Q independent queries. The state does not change.
 
     Args:
         x: queries (B, Q, H, E).

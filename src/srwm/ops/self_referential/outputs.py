@@ -1,6 +1,6 @@
-"""What the operators of the self-referential weight matrix return: memory for kernels, shapes for tracing.
+"""Result tensors of the operators of the self-referential weight matrix: uninitialized for kernels, fake while tracing.
 
-Sizes may be symbolic: what is asked of the library depends on H, E and D alone, which are constants of a model.
+B and T may be symbolic: the library is called only with H, E and D, which are constants of a model.
 """
 
 from torch import Tensor
@@ -11,24 +11,52 @@ from srwm.ops.cpu.recurrence import rows
 
 
 def checkpoint_interval(e: int) -> int:
-    """Steps between two saved copies of W: rebuilding W backwards drifts with their number, a copy costs memory."""
+    """Steps between two saved copies of W. Backward rebuilds W from a copy: rounding errors grow with the interval, and each
+    copy takes memory.
+    """
     return max(256, 4 * e)
 
 
 def sizes(x: Tensor, weight: Tensor) -> tuple[int, int, int, int, int]:
-    """Batch, steps, heads, E, D."""
+    """The sizes of a call.
+
+    Args:
+        x: inputs (B, T, H, E).
+        weight: W_0 (H, E, D + 2E + 4).
+
+    Returns:
+        Batch, steps, heads, E, D.
+    """
     batch, steps, heads, e = x.shape
     return batch, steps, heads, e, weight.shape[2] - 2 * e - 4
 
 
 def results(x: Tensor, weight: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """y and the state after the last step."""
+    """Tensors for y and for the state after the last step.
+
+    Args:
+        x: inputs (B, T, H, E).
+        weight: W_0 (H, E, D + 2E + 4).
+        mask: (B, T) bool, or None.
+
+    Returns:
+        (B, T, H, D) and (B, H, E, D + 2E + 4).
+    """
     batch, steps, heads, e, d = sizes(x, weight)
     return rows(x, (batch, steps, heads, d), mask), empty(x, (batch, heads, e, weight.shape[2]))
 
 
 def saved(x: Tensor, weight: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What the backward needs of each step, behind a header, and copies of W."""
+    """Tensors that the backward pass needs.
+
+    Args:
+        x: inputs (B, T, H, E).
+        weight: W_0 (H, E, D + 2E + 4).
+        mask: (B, T) bool, or None.
+
+    Returns:
+        A flat tensor of a header and the saved floats of each step, and the copies of W, (B, H, copies, E, D + 2E + 4).
+    """
     batch, steps, heads, e, d = sizes(x, weight)
     copies = max(steps - 1, 0) // checkpoint_interval(e)
     floats = SAVED_HEADER + batch * steps * compiled().saved_floats(int(heads), int(e), int(d))
@@ -38,6 +66,17 @@ def saved(x: Tensor, weight: Tensor, mask: Tensor | None) -> tuple[Tensor, Tenso
 def grads(
     x: Tensor, weight: Tensor, state: Tensor | None, mask: Tensor | None, of_state: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x, weight and state; the last is empty where it is not wanted."""
+    """Tensors for the gradients of x, weight and state.
+
+    Args:
+        x: inputs (B, T, H, E).
+        weight: W_0 (H, E, D + 2E + 4).
+        state: the initial state, or None.
+        mask: (B, T) bool, or None.
+        of_state: whether the gradient of the state is needed.
+
+    Returns:
+        A tensor of the shape of each; the last is empty where it is not needed.
+    """
     grad_state = x.new_empty(0) if state is None or not of_state else empty(x, state.shape)
     return rows(x, x.shape, mask), x.new_empty(weight.shape), grad_state

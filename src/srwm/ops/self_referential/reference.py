@@ -17,10 +17,17 @@ def srwm(
     resets: Tensor | None = None,
     mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Self-referential weight matrix, equations 5 to 8 of Irie et al. (2022), one step after the other.
+    """The self-referential weight matrix, equations 5 to 8 of Irie et al. (2022), as a loop over the steps.
 
-    Shapes: x (B, T, H, E), weight (H, E, D + 2E + 4), state, the shift W - W_0 (B, H, E, D + 2E + 4), resets and mask (B, T)
-    bool. Returns y (B, T, H, D) and the shift after the last step.
+    Args:
+        x: inputs (B, T, H, E).
+        weight: W_0 (H, E, D + 2E + 4).
+        state: initial state, the shift W - W_0 (B, H, E, D + 2E + 4); None is zeros.
+        resets: (B, T) bool, or None.
+        mask: (B, T) bool, or None.
+
+    Returns:
+        y (B, T, H, D) and the shift after the last step.
     """
     batch, steps, heads, e = x.shape
     rows = weight.shape[2]
@@ -48,7 +55,16 @@ def srwm(
 
 
 def srwm_query(x: Tensor, weight: Tensor, state: Tensor) -> Tensor:
-    """Read the y columns of weight + state: x (B, Q, H, E) -> (B, Q, H, D)."""
+    """Outputs of weight + state for Q independent queries.
+
+    Args:
+        x: queries (B, Q, H, E).
+        weight: W_0 (H, E, D + 2E + 4).
+        state: the shift W - W_0 (B, H, E, D + 2E + 4).
+
+    Returns:
+        y (B, Q, H, D).
+    """
     e, rows = weight.shape[1:]
     d = rows - 2 * e - 4
     return read(x, weight[..., :d] + state[..., :d])

@@ -1,4 +1,4 @@
-"""Many environments behind one vector interface; knows nothing of agents."""
+"""Vector environments with one interface, independent of agents."""
 
 from srwm.rl.envs.config import EnvConfig, build_env
 from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Episode, Frame, Truncation, VectorEnv

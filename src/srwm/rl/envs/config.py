@@ -18,25 +18,28 @@ class EnvConfig:
     """Environments of one or more tasks: environment i has the task names[i % len(names)]."""
 
     kind: Literal["procgen", "gymnasium"] = "procgen"
-    """where the tasks come from"""
+    """library of the environments"""
     names: tuple[str, ...] = ("bigfish", "fruitbot", "maze", "leaper", "plunder", "starpilot")
-    """ProcGen games; or gymnasium ids, also of POPGym and MiniGrid, and `module:id` for those that a module registers"""
+    """tasks: ProcGen games; or gymnasium ids, also of POPGym and MiniGrid, or `module:id` for ids that a module registers"""
     num_envs: Annotated[int, AtLeast(1)] = 48
     """number of environments, at least one for each task"""
     procgen: ProcgenConfig = field(default_factory=ProcgenConfig)
     """levels of the ProcGen games"""
     workers: Annotated[int, AtLeast(0)] = field(default=0, metadata=NO_OUTCOME)
-    """processes that step gymnasium environments; 0: this process"""
+    """number of worker processes that step gymnasium environments; 0: they run in the training process"""
 
 
 def build_env(config: EnvConfig, seed: int, resumed_at: int = 0) -> VectorEnv:
     """Build the environments of a configuration.
 
     Args:
-        config: The tasks.
-        seed: Equal seeds give equal environments, whatever the number of workers or threads.
-        resumed_at: Step of the checkpoint that training continues from: environments that cannot continue from a state begin
-            other episodes then than at the start.
+        config: the configuration.
+        seed: random seed; equal seeds give equal environments, whatever the number of workers or threads.
+        resumed_at: step of the checkpoint that training continues from. Environments whose state cannot be saved then begin
+            other episodes than at the start of training.
+
+    Returns:
+        The environments.
 
     Raises:
         UserError: a number is out of its range, a package is missing, a task is unknown, or tasks differ in their EnvSpec.

@@ -1,4 +1,4 @@
-"""gymnasium environments, stepped in this process."""
+"""gymnasium environments in this process, and the conversion of their observation and action spaces."""
 
 import traceback
 from collections.abc import Sequence
@@ -19,14 +19,15 @@ _PACKAGE_OF = {"popgym-": "popgym", "MiniGrid-": "minigrid", "BabyAI-": "minigri
 
 
 class LocalEnv(SteppedEnv):
-    """One environment per id, stepped one after the other when they are observed. Ids: `CartPole-v1`, `module:Name-v0`.
+    """gymnasium environments in this process, stepped one after the other when they are observed.
 
-    Each has its own seed, used once, so it does not depend on the others. Observations of MiniGrid are its symbols, one-hot.
-    Where a POPGym task needs it, the previous action follows the observation (one-hot, zeros at the first step of an episode).
+    Each environment has its own seed, so it does not depend on the others. Observations of MiniGrid are one-hot symbols. For
+    POPGym tasks that need it, the previous action is appended to the observation (one-hot, zeros at the first step of an
+    episode).
 
     Args:
-        names: Task of each environment.
-        seeds: One for each environment.
+        names: task of each environment, such as `CartPole-v1` or `module:Name-v0`.
+        seeds: random seed of each environment.
 
     Raises:
         UserError: an id is unknown, actions are not discrete, or the environments differ in their EnvSpec.
@@ -65,12 +66,12 @@ class LocalEnv(SteppedEnv):
         return frame._replace(truncation=Truncation(np.array(list(cut_off)), finals))
 
     def action_names(self) -> tuple[str, ...]:
-        """The names that the environment gives, as MiniGrid and Atari do."""
+        """Names of the actions, if the environment defines them, as MiniGrid and Atari do."""
         return _action_names(self._tasks[0].env.unwrapped, self.spec.num_actions)
 
-    def right_actions(self) -> tuple[int | None, ...]:
-        """Known in POPGym's RepeatFirst and RepeatPrevious."""
-        return tuple(_right_action(task.env.unwrapped) for task in self._tasks)
+    def correct_actions(self) -> tuple[int | None, ...]:
+        """The correct actions, known in POPGym's RepeatFirst and RepeatPrevious."""
+        return tuple(_correct_action(task.env.unwrapped) for task in self._tasks)
 
     def _shut(self) -> None:
         failed = None
@@ -135,7 +136,7 @@ def _action_names(env: Any, count: int) -> tuple[str, ...]:
     return tuple(names) if len(names) == count else ()
 
 
-def _right_action(env: Any) -> int | None:
+def _correct_action(env: Any) -> int | None:
     if not type(env).__module__.startswith("popgym."):
         return None
     from popgym.envs.repeat_first import RepeatFirst
@@ -173,7 +174,7 @@ def _make(name: str) -> gymnasium.Env[Any, Any]:
 
 
 def _missing(error: ModuleNotFoundError, name: str, package: str | None) -> str:
-    """What a task cannot be made without."""
+    """Why a task cannot be created: the missing module."""
     cause = error.__cause__  # gymnasium raises another error, without the module's name
     missing = error.name or (cause.name if isinstance(cause, ImportError) else None)
     module, _, own = name.rpartition(":")

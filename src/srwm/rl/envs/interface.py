@@ -23,33 +23,41 @@ class EnvSpec:
 
 
 class Truncation(NamedTuple):
-    """The N of B episodes that a time limit cut off in a step."""
+    """The N of B episodes that were truncated by a time limit in a step."""
 
     rows: NDArray[np.int64]
-    """(N,), ascending: their environments"""
+    """(N,), indices of their environments, ascending"""
     observation: NDArray[Any]
     """(N, *observation_shape): the final observation of each, before the reset"""
 
 
 class Frame(NamedTuple):
-    """What B environments show after a step. The caller owns the arrays."""
+    """Observations, rewards and episode starts of B environments after a step. The caller owns the arrays."""
 
     observation: NDArray[Any]
     """(B, *observation_shape)"""
     reward: NDArray[np.float32]
-    """(B,), of the action before; where `first` is True, the last reward of the episode before (0 at the very first frame)"""
+    """(B,), reward of the previous action; where `first` is True, the last reward of the previous episode (0 at the very first
+    frame)"""
     first: NDArray[np.bool_]
-    """(B,): an episode begins with this observation"""
+    """(B,), True: an episode begins with this observation"""
     truncation: Truncation | None = None
-    """the episodes that did not end by themselves; None where there are none, or the library does not report them"""
+    """the truncated episodes; None if there are none, or the library does not report them"""
 
     @property
     def arrays(self) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_]]:
-        """Observation, reward and first: what an agent reads."""
+        """Observation, reward and first: the inputs of an agent."""
         return self.observation, self.reward, self.first
 
     def select(self, rows: NDArray[np.int64]) -> "Frame":
-        """What an agent reads of some environments."""
+        """The frame of some environments, without truncation.
+
+        Args:
+            rows: indices of the environments.
+
+        Returns:
+            The frame.
+        """
         return Frame(self.observation[rows], self.reward[rows], self.first[rows])
 
 
@@ -58,11 +66,11 @@ class Episode:
     """An episode that has ended."""
 
     task: str
-    """name of its environment"""
+    """task of its environment"""
     return_: float
     """sum of its rewards, neither clipped nor discounted"""
     length: int
-    """its number of actions"""
+    """number of its actions"""
 
 
 class EnvCrashError(RuntimeError):
@@ -72,17 +80,20 @@ class EnvCrashError(RuntimeError):
 class VectorEnv(ABC):
     """B environments that step together: `observe`, `act`, `observe`, `act`, ...
 
-    An environment whose episode ends begins the next one in the same step. As a context manager it closes at the end.
+    When an episode ends, the environment begins the next one in the same step. As a context manager, it is closed at the end.
     """
 
     spec: EnvSpec
     num_envs: int
     names: tuple[str, ...]
-    """task of each environment (row)"""
+    """task of each environment"""
 
     @abstractmethod
     def observe(self) -> Frame:
         """Wait for the step in progress and return its frame. Until the next `act`, further calls return the same frame.
+
+        Returns:
+            The frame.
 
         Raises:
             EnvCrashError: an environment failed.
@@ -93,36 +104,39 @@ class VectorEnv(ABC):
         """Start a step and return without waiting for it.
 
         Args:
-            actions: (B,) int64.
+            actions: (B,) int64, the action of each environment.
 
         Raises:
             ValueError: shape, type or range of the actions is wrong.
-            RuntimeError: the step before has not been observed.
+            RuntimeError: the previous step has not been observed.
         """
 
     @abstractmethod
     def episodes(self) -> list[Episode]:
-        """The observed episodes that ended since the last call."""
+        """The observed episodes that have ended since the last call."""
 
     @abstractmethod
     def get_state(self) -> bytes | None:
-        """What determines later frames, after the step in progress; None where the library does not expose it."""
+        """Everything that determines later frames, after the step in progress; None if the library does not expose it."""
 
     @abstractmethod
     def set_state(self, state: bytes) -> None:
-        """Continue from `get_state` of an environment with the same configuration.
+        """Continue from the `get_state` of an environment with the same configuration.
+
+        Args:
+            state: what it returned.
 
         Raises:
-            ValueError: the state is of another one, damaged or edited.
+            ValueError: the state is from another configuration, damaged or edited.
             RuntimeError: the library cannot continue from a state.
         """
 
     def action_names(self) -> tuple[str, ...]:
-        """A name for each action; () where the library has none."""
+        """A name for each action; () if the library has no names."""
         return ()
 
-    def right_actions(self) -> tuple[int | None, ...]:
-        """The action that each environment's task asks for at this frame; None where the environment does not expose it."""
+    def correct_actions(self) -> tuple[int | None, ...]:
+        """The correct action of each environment's task at this frame; None where the environment does not expose it."""
         return (None,) * self.num_envs
 
     @abstractmethod

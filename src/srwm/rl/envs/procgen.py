@@ -1,4 +1,4 @@
-"""ProcGen: one game, B environments stepped by the library's own threads."""
+"""ProcGen: B environments of one game, stepped by the library's threads."""
 
 import contextlib
 import io
@@ -41,28 +41,28 @@ class ProcgenConfig:
     """The levels of ProcGen games."""
 
     distribution_mode: Literal["easy", "hard", "extreme", "memory"] = "easy"
-    """distribution of the levels; extreme and memory exist for some games only"""
+    """distribution of the levels; extreme and memory exist only for some games"""
     num_levels: Annotated[int, HalfOpen(0, 2**31)] = 200
-    """number of levels, drawn with equal probability; 0: all 2^31 - 1"""
+    """number of training levels, drawn with equal probability; 0: all 2^31 - 1"""
     start_level: Annotated[int, HalfOpen(0, 2**31)] = 0
-    """number of the first level; unused where num_levels is 0"""
+    """number of the first level; unused if num_levels is 0"""
     threads: Annotated[int, HalfOpen(1, 2**31)] = field(default=1, metadata=NO_OUTCOME)
-    """threads that step the environments of one game; the games step at the same time"""
+    """number of threads that step the environments of one game; all games are stepped at the same time"""
 
 
 class ProcgenEnv(SteppedEnv):
-    """B environments of one game. Observations are (B, 3, 64, 64) uint8, channels last in memory; states are exact.
+    """B environments of one ProcGen game. Observations are (B, 3, 64, 64) uint8, channels last in memory; states are exact.
 
-    The library does not distinguish a time limit from an end, so frames have no truncation.
+    The library does not distinguish time limits from other ends of episodes, so frames have no truncation.
 
     Args:
-        game: One of `GAMES`.
-        num_envs: B.
-        config: The levels.
-        seed: Of the order in which levels come.
+        game: one of `GAMES`.
+        num_envs: number of environments B.
+        config: the levels.
+        seed: random seed of the order of levels.
 
     Raises:
-        UserError: the package is missing, or the game or its levels do not exist.
+        UserError: the package is not installed, or the game or its levels do not exist.
     """
 
     def __init__(self, game: str, num_envs: int, config: ProcgenConfig, seed: int) -> None:
@@ -82,11 +82,11 @@ class ProcgenEnv(SteppedEnv):
         self._library.close()
 
     def action_names(self) -> tuple[str, ...]:
-        """The keys of each action."""
+        """The keys that each action presses."""
         return tuple("+".join(keys).lower() or "nothing" for keys in self._library.combos)
 
     def get_state(self) -> bytes:
-        """The state of every game, bit by bit, and the returns and lengths of the episodes in progress."""
+        """The exact state of every environment, and the returns and lengths of the episodes in progress."""
         frame, states = self.observe(), self._library.get_state()
         return pack(
             {
@@ -103,19 +103,22 @@ class ProcgenEnv(SteppedEnv):
     def set_state(self, state: bytes) -> None:
         """Continue from a `get_state`.
 
+        Args:
+            state: what it returned.
+
         Raises:
-            ValueError: its game, levels or number of environments are others, or it was edited.
+            ValueError: it is of another game, other levels or another number of environments, or was edited.
         """
         saved = unpack(state)
         if "identity" not in saved or str(saved["identity"]) != self._identity:
-            raise ValueError(f"state: expected that of {self._identity}, got that of {saved.get('identity', 'another kind')}")
+            raise ValueError(f"state: expected a state of {self._identity}, got one of {saved.get('identity', 'another kind')}")
         self.observe()
         self._library.set_state(self._games(saved))
         self._log.returns, self._log.lengths = saved["returns"], saved["lengths"]
         self._frame = Frame(_channels_first(self._library.image()), saved["reward"], saved["first"])
 
     def _games(self, saved: dict[str, NDArray[Any]]) -> list[bytes]:
-        """The library's state of each environment, checked: the library ends the process where it cannot read one."""
+        """The library's state of each environment, checked first, since the library aborts the process on an invalid one."""
         own = self._library.get_state()[0]
         head, end = own[: _HEAD + len(self.names[0])], own[-_END:]
         size = self.num_envs
@@ -217,7 +220,7 @@ def _load_library(game: str, num_envs: int, config: ProcgenConfig, seed: int) ->
 
 
 def _import_quietly(name: str) -> ModuleType:
-    """`procgen` imports the unmaintained gym, which says so on stderr at every start."""
+    """Import without output: `procgen` imports the unmaintained gym, which prints a notice on stderr."""
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         return import_module(name)

@@ -1,4 +1,4 @@
-"""gymnasium environments, stepped in a process of their own."""
+"""gymnasium environments in a worker process."""
 
 import contextlib
 import multiprocessing.process
@@ -20,15 +20,15 @@ from srwm.rl.envs.vector import SteppedEnv
 
 
 class RemoteEnv(SteppedEnv):
-    """A LocalEnv in another process.
+    """A LocalEnv in a worker process.
 
     Args:
-        names: Task of each environment.
-        seeds: One for each environment.
-        timeout: Longest wait for a frame, in seconds; may be changed later.
+        names: task of each environment.
+        seeds: random seed of each environment.
+        timeout: longest wait for a frame, in seconds; can be changed later.
 
     Raises:
-        UserError: see LocalEnv.
+        UserError: as `LocalEnv`.
         EnvCrashError: the process died or did not respond.
     """
 
@@ -39,7 +39,7 @@ class RemoteEnv(SteppedEnv):
         self._process = context.Process(target=_serve, args=(far_end, tuple(names), tuple(seeds)), daemon=True)
         self._process.start()
         far_end.close()
-        # by `close`, where the environment is dropped, or at exit before multiprocessing waits for processes that wait for us
+        # runs in `close`, when the object is collected, or at exit, before multiprocessing joins its processes
         self._end = multiprocessing.util.Finalize(self, _end, (self._pipe, self._process), exitpriority=10)
         super().__init__(EnvSpec((), "float32", 0), names)
         try:
@@ -59,7 +59,7 @@ class RemoteEnv(SteppedEnv):
     def _receive(self) -> Any:
         try:
             if not self._pipe.poll(self.timeout):
-                raise EnvCrashError(f"the process of {self._tasks()} was silent for {self.timeout:g} s")
+                raise EnvCrashError(f"the process of {self._tasks()} did not respond for {self.timeout:g} s")
             reply = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join()
@@ -85,11 +85,11 @@ def _end(pipe: Connection, process: multiprocessing.process.BaseProcess) -> None
 
 
 def _serve(pipe: Connection, names: tuple[str, ...], seeds: tuple[int, ...]) -> None:
-    """Send the EnvSpec, the first frame, and a frame for every array of actions, until the other end is closed."""
+    """Send the EnvSpec, the first frame, and a frame for every array of actions, until the pipe is closed."""
     parent = os.getppid()
 
     def leave_to_parent(number: int, frame: object) -> None:
-        """A signal to all processes: the parent handles it and closes the pipe, if it lives."""
+        """Ignore a signal to the process group: the parent handles it and closes the pipe."""
         if os.getppid() != parent:
             os._exit(128 + number)
 

@@ -32,9 +32,17 @@ class Actions:
 
 
 def observations_of(space: spaces.Space[Any], name: str) -> Observations:
-    """uint8 images (H, W), (H, W, C) or (C, H, W) of 1, 3 or 4 channels become (C, H, W) uint8.
+    """The conversion of the observations of a space.
 
-    All else becomes one float32 vector: values as they are, discrete parts one-hot. A Dict with an `image` is read as that.
+    uint8 images (H, W), (H, W, C) or (C, H, W) of 1, 3 or 4 channels become (C, H, W) uint8. All other observations become one
+    float32 vector, in which discrete parts are one-hot. Of a Dict with an `image`, only the image is used.
+
+    Args:
+        space: the observation space.
+        name: the task, for messages.
+
+    Returns:
+        Shape, dtype and conversion.
 
     Raises:
         UserError: the space has no fixed size.
@@ -57,10 +65,17 @@ def observations_of(space: spaces.Space[Any], name: str) -> Observations:
 
 
 def actions_of(space: spaces.Space[Any], name: str) -> Actions:
-    """Discrete actions by number, those of a MultiDiscrete by the number of their combination.
+    """The conversion of action numbers to actions of a space: Discrete, or MultiDiscrete by the number of the combination.
+
+    Args:
+        space: the action space.
+        name: the task, for messages.
+
+    Returns:
+        Number of actions and conversion.
 
     Raises:
-        UserError: another space.
+        UserError: it is another kind of space.
     """
     if isinstance(space, spaces.Discrete):
         start = int(space.start)
@@ -97,7 +112,7 @@ def _checked_image(space: spaces.Box, seen: Any) -> NDArray[np.uint8]:
 
 
 def _check_observation(space: spaces.Space[Any], seen: Any) -> None:
-    """Raise ValueError where an observation has not the shape of its space, or is not made of real numbers in its range."""
+    """Raise ValueError if an observation does not have the shape of its space, or real numbers in its range."""
     if isinstance(space, spaces.Dict):
         for name, part in space.spaces.items():
             _check_observation(part, seen[name])
@@ -115,9 +130,17 @@ def _check_observation(space: spaces.Space[Any], seen: Any) -> None:
 
 
 def symbols_of(space: spaces.Dict, name: str) -> Observations:
-    """The `image` (H, W, 3) of objects, colors and states as a float32 vector, one-hot: (H, W, their numbers), flattened.
+    """The conversion of MiniGrid observations.
 
-    The mission, a text, is not seen; a warning says so where episodes differ in it.
+    The `image` (H, W, 3) of objects, colors and states becomes a float32 vector: one-hot (H, W, number of symbols), flattened.
+    The mission, a text, is not part of it; a warning says so if episodes differ in their missions.
+
+    Args:
+        space: the observation space.
+        name: the task, for messages.
+
+    Returns:
+        Shape, dtype and conversion.
     """
     from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
     from minigrid.core.mission import MissionSpace

@@ -1,4 +1,4 @@
-"""Vector environments: what those that step as one share, and several of them as one."""
+"""Base class and composition of vector environments."""
 
 import io
 import zipfile
@@ -18,9 +18,13 @@ _DIGEST = "digest"
 
 
 class EpisodeLog:
-    """Returns and lengths of every environment's episodes.
+    """Returns and lengths of the episodes of B environments.
 
-    `returns` (B,) float64 and `lengths` (B,) int64 are those of the episodes in progress; `started`: a frame was added.
+    `returns` (B,) float64 and `lengths` (B,) int64 belong to the episodes in progress. `started` is True once a frame was
+    added.
+
+    Args:
+        names: task of each environment.
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
@@ -31,7 +35,7 @@ class EpisodeLog:
         self._ended: list[Episode] = []
 
     def add(self, frame: Frame) -> None:
-        """Add the next frame; the very first one ends no episode."""
+        """Add the next frame. The very first frame ends no episode."""
         if self.started:
             self.returns += frame.reward
             self.lengths += 1
@@ -47,7 +51,12 @@ class EpisodeLog:
 
 
 class SteppedEnv(VectorEnv):
-    """A VectorEnv whose environments step as one: subclasses start a step, wait for its frame and shut down."""
+    """Base class of a VectorEnv whose environments step together. Subclasses start a step, wait for its frame and shut down.
+
+    Args:
+        spec: shapes of observations and actions.
+        names: task of each environment.
+    """
 
     def __init__(self, spec: EnvSpec, names: Sequence[str]) -> None:
         self.spec, self.num_envs, self.names = spec, len(names), tuple(names)
@@ -66,7 +75,14 @@ class SteppedEnv(VectorEnv):
     def _shut(self) -> None: ...
 
     def observe(self) -> Frame:
-        """The frame of the step in progress, or the last one again."""
+        """The frame of the step in progress, or the last frame again.
+
+        Returns:
+            The frame.
+
+        Raises:
+            EnvCrashError: an environment failed.
+        """
         self._check_open()
         if self._failure is not None:
             raise self._failure
@@ -80,11 +96,19 @@ class SteppedEnv(VectorEnv):
         return self._frame
 
     def act(self, actions: NDArray[np.int64] | Sequence[int]) -> None:
-        """Start a step."""
+        """Start a step.
+
+        Args:
+            actions: (B,) int64.
+
+        Raises:
+            ValueError: shape, type or range of the actions is wrong.
+            RuntimeError: the previous step has not been observed.
+        """
         self._check_open()
         checked = checked_actions(actions, self.num_envs, self.spec.num_actions)
         if self._frame is None:
-            raise RuntimeError("act: the frame before has not been observed")
+            raise RuntimeError("act: the previous frame has not been observed")
         self._frame = None
         self._start(checked)
 
@@ -93,12 +117,12 @@ class SteppedEnv(VectorEnv):
         return self._log.take()
 
     def get_state(self) -> bytes | None:
-        """None: the library does not expose it."""
+        """None: the library does not expose its state."""
         self.observe()
         return None
 
     def set_state(self, state: bytes) -> None:
-        """Not possible.
+        """Not supported.
 
         Raises:
             RuntimeError: always.
@@ -117,14 +141,14 @@ class SteppedEnv(VectorEnv):
 
 
 class RoundRobin(VectorEnv):
-    """K vector environments as one: the k-th owns rows k, k + K, k + 2K, ... All step, then all are observed.
+    """K vector environments as one. The k-th has the rows k, k + K, k + 2K, ... All step at the same time.
 
     Args:
-        parts: The K vector environments, of equal spec.
+        parts: the K vector environments, of equal spec.
 
     Raises:
         UserError: their specs differ.
-        ValueError: their numbers of rows do not interleave.
+        ValueError: their numbers of environments do not interleave.
     """
 
     def __init__(self, parts: Sequence[VectorEnv]) -> None:
@@ -138,7 +162,7 @@ class RoundRobin(VectorEnv):
         self.names = tuple(parts[row % len(parts)].names[row // len(parts)] for row in range(self.num_envs))
 
     def observe(self) -> Frame:
-        """The frames of all, with the memory layout of the first one's."""
+        """The frames of all parts as one, in the memory format of the first part."""
         frames = [part.observe() for part in self.parts]
         whole = [np.empty_like(array, shape=(self.num_envs, *array.shape[1:])) for array in frames[0].arrays]
         for k, frame in enumerate(frames):
@@ -148,47 +172,55 @@ class RoundRobin(VectorEnv):
         return Frame(observation, reward, first, _interleave([frame.truncation for frame in frames]))
 
     def act(self, actions: NDArray[np.int64] | Sequence[int]) -> None:
-        """Start a step of all."""
+        """Start a step of all parts."""
         checked = checked_actions(actions, self.num_envs, self.spec.num_actions)
         for k, part in enumerate(self.parts):
             part.act(checked[k :: len(self.parts)])
 
     def episodes(self) -> list[Episode]:
-        """The episodes that have ended since the last call, part after part."""
+        """The episodes that have ended since the last call, in the order of the parts."""
         return [episode for part in self.parts for episode in part.episodes()]
 
     def action_names(self) -> tuple[str, ...]:
-        """Those of the first one."""
+        """The action names of the first part."""
         return self.parts[0].action_names()
 
-    def right_actions(self) -> tuple[int | None, ...]:
-        """Those of all."""
-        actions = [part.right_actions() for part in self.parts]
+    def correct_actions(self) -> tuple[int | None, ...]:
+        """The correct actions of all environments."""
+        actions = [part.correct_actions() for part in self.parts]
         return tuple(actions[row % len(self.parts)][row // len(self.parts)] for row in range(self.num_envs))
 
     def get_state(self) -> bytes | None:
-        """The states of all, or None where one has none."""
+        """The states of all parts, or None if a part does not expose its state."""
         states = [part.get_state() for part in self.parts]
         if any(state is None for state in states):
             return None
         return pack({str(k): np.frombuffer(state or b"", np.uint8) for k, state in enumerate(states)})
 
     def set_state(self, state: bytes) -> None:
-        """Continue all from a `get_state`."""
+        """Continue all parts from a `get_state`.
+
+        Args:
+            state: what it returned.
+
+        Raises:
+            ValueError: it has another number of parts, or a part's state does not fit.
+            RuntimeError: a library cannot continue from a state.
+        """
         states = unpack(state)
         if set(states) != {str(k) for k in range(len(self.parts))}:
-            raise ValueError(f"state: expected that of {len(self.parts)} parts, got {len(states)}")
+            raise ValueError(f"state: expected the states of {len(self.parts)} parts, got {len(states)}")
         for k, part in enumerate(self.parts):
             part.set_state(states[str(k)].tobytes())
 
     def close(self) -> None:
-        """Close all."""
+        """Close all parts."""
         for part in self.parts:
             part.close()
 
 
 def _interleave(parts: Sequence[Truncation | None]) -> Truncation | None:
-    """Truncations of K parts that own every K-th row, as one."""
+    """Combine the truncations of K parts, whose rows are interleaved."""
     found = [(part.rows * len(parts) + k, part.observation) for k, part in enumerate(parts) if part is not None]
     if not found:
         return None
@@ -198,7 +230,15 @@ def _interleave(parts: Sequence[Truncation | None]) -> Truncation | None:
 
 
 def checked_actions(actions: NDArray[np.int64] | Sequence[int], num_envs: int, num_actions: int) -> NDArray[np.int64]:
-    """The actions as (num_envs,) int64.
+    """Check actions, and convert them to an array.
+
+    Args:
+        actions: (num_envs,) integers.
+        num_envs: number of environments.
+        num_actions: number of actions.
+
+    Returns:
+        (num_envs,) int64.
 
     Raises:
         ValueError: shape, type or range is wrong.
@@ -212,10 +252,16 @@ def checked_actions(actions: NDArray[np.int64] | Sequence[int], num_envs: int, n
 
 
 def common_spec(specs: Sequence[tuple[str, EnvSpec]]) -> EnvSpec:
-    """The EnvSpec that all the named ones share.
+    """The EnvSpec that all environments share.
+
+    Args:
+        specs: task and spec of each environment.
+
+    Returns:
+        The spec.
 
     Raises:
-        UserError: two differ.
+        UserError: two specs differ.
     """
     first_name, first = specs[0]
     for name, spec in specs:
@@ -225,14 +271,20 @@ def common_spec(specs: Sequence[tuple[str, EnvSpec]]) -> EnvSpec:
 
 
 def pack(arrays: dict[str, NDArray[Any]]) -> bytes:
-    """The arrays as one archive, with a digest."""
+    """Write arrays into one archive with a digest."""
     file = io.BytesIO()
     np.savez(file, **arrays, **{_DIGEST: _digest(arrays)})
     return file.getvalue()
 
 
 def unpack(state: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of `pack`, read without executing anything.
+    """Read the arrays of `pack`. Nothing in them is executed.
+
+    Args:
+        state: what `pack` returned.
+
+    Returns:
+        The arrays by name.
 
     Raises:
         ValueError: the bytes are damaged, edited or something else.
