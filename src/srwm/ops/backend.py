@@ -33,14 +33,14 @@ def runs_native(backend: str, operator: str, x: Tensor, dtype: torch.dtype) -> b
     fits = dtype is torch.float32 and x.device.type in devices(operator)
     if backend == "native" and not fits:
         raise ValueError(f"backend: 'native' computes float32 on the CPU, got {dtype} on {x.device}")
-    chosen = takes_kernels(backend, fits)
-    if fits and backend == "auto" and library.LIBRARY is None and not transforming():
+    chosen = takes_kernels(backend, fits, x.device.type)
+    if fits and backend == "auto" and not _has_library(x.device.type) and not transforming():
         _warn_once()
     return chosen
 
 
-def takes_kernels(backend: str, fits: bool) -> bool:
-    """Whether a call that the kernels can compute (`fits`) goes to them.
+def takes_kernels(backend: str, fits: bool, device: str) -> bool:
+    """Whether a call that the kernels of this type of device can compute (`fits`) goes to them.
 
     Raises:
         ValueError: an unknown backend.
@@ -48,11 +48,17 @@ def takes_kernels(backend: str, fits: bool) -> bool:
     """
     check_backend(backend)
     if backend != "native":
-        return backend == "auto" and fits and library.LIBRARY is not None and not transforming()
-    library.compiled()
+        return backend == "auto" and fits and _has_library(device) and not transforming()
+    if device == "cpu":
+        library.compiled()
     if transforming():
         raise RuntimeError("backend: 'native' takes no part in torch.func and forward-mode derivatives; use 'auto'")
     return True
+
+
+def _has_library(device: str) -> bool:
+    """Whether what the kernels of this type of device are compiled into is there: only those of the CPU need the library."""
+    return device != "cpu" or library.LIBRARY is not None
 
 
 @functools.cache
