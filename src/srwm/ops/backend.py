@@ -29,14 +29,15 @@ def runs_native(backend: str, operator: str, x: Tensor, dtype: torch.dtype) -> b
         ValueError: an unknown backend, or "native" for another device or for float64.
         RuntimeError: "native" where there is no library, or under such a transform.
     """
-    check_backend(backend)
-    fits = dtype is torch.float32 and x.device.type in devices(operator)
+    device = x.device.type
+    fits = dtype is torch.float32 and device in devices(operator)
     if backend == "native" and not fits:
         raise ValueError(f"backend: 'native' computes float32 on the CPU, got {dtype} on {x.device}")
-    chosen = takes_kernels(backend, fits, x.device.type)
-    if fits and backend == "auto" and not _has_library(x.device.type) and not transforming():
+    if takes_kernels(backend, fits, device):
+        return True
+    if fits and backend == "auto" and not _has_library(device) and not transforming():
         _warn_once()
-    return chosen
+    return False
 
 
 def takes_kernels(backend: str, fits: bool, device: str) -> bool:
