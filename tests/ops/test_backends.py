@@ -123,3 +123,12 @@ def test_an_unknown_instruction_set() -> None:
     with pytest.raises(ValueError, match=r"^SRWM_ISA: expected one of .*baseline, got 'mmx'$"):
         library.LIBRARY.select_isa("mmx")
     assert library.LIBRARY.selected_isa == before
+
+
+@pytest.mark.usefixtures("no_library")
+def test_kernels_of_another_device_do_without_the_library_of_the_cpu() -> None:
+    assert backends.takes_kernels("auto", True, "cuda")
+    assert backends.takes_kernels("native", True, "cuda")
+    assert not backends.takes_kernels("auto", True, "cpu")
+    with pytest.raises(RuntimeError, match="needs the compiled library"):
+        backends.takes_kernels("native", True, "cpu")

@@ -43,22 +43,24 @@ def runs_native(backend: str, operator: str, x: Tensor, dtype: torch.dtype) -> b
         ValueError: an unknown backend, or "native" for another device or for float64.
         RuntimeError: "native" where there is no library, or under such a transform.
     """
-    check_backend(backend)
-    fits = dtype is torch.float32 and x.device.type in devices(operator)
+    device = x.device.type
+    fits = dtype is torch.float32 and device in devices(operator)
     if backend == "native" and not fits:
         raise ValueError(f"backend: 'native' computes float32 on the CPU, got {dtype} on {x.device}")
-    chosen = takes_kernels(backend, fits)
-    if fits and backend == "auto" and library.LIBRARY is None and not transforming():
+    if takes_kernels(backend, fits, device):
+        return True
+    if fits and backend == "auto" and not _has_library(device) and not transforming():
         _warn_once()
-    return chosen
+    return False
 
 
-def takes_kernels(backend: str, fits: bool) -> bool:
+def takes_kernels(backend: str, fits: bool, device: str) -> bool:
     """Whether the native kernels compute a call.
 
     Args:
         backend: "auto", "native" or "reference".
         fits: whether the kernels support this call's device, dtypes and shapes.
+        device: type of the call's device.
 
     Returns:
         True for the kernels, False for PyTorch's operations.
@@ -69,11 +71,17 @@ def takes_kernels(backend: str, fits: bool) -> bool:
     """
     check_backend(backend)
     if backend != "native":
-        return backend == "auto" and fits and library.LIBRARY is not None and not transforming()
-    library.compiled()
+        return backend == "auto" and fits and _has_library(device) and not transforming()
+    if device == "cpu":
+        library.compiled()
     if transforming():
         raise RuntimeError("backend: 'native' does not support torch.func and forward-mode differentiation; use 'auto'")
     return True
+
+
+def _has_library(device: str) -> bool:
+    """Whether what the kernels of this type of device are compiled into is there: only those of the CPU need the library."""
+    return device != "cpu" or library.LIBRARY is not None
 
 
 @functools.cache

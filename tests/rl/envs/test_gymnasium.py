@@ -11,18 +11,7 @@ from gymnasium import spaces  # noqa: E402
 from srwm.errors import UserError  # noqa: E402
 from srwm.rl.envs import EnvConfig, EnvCrashError, EnvSpec, build_env  # noqa: E402
 
-
-def config(*names, num_envs=2, workers=0):
-    return EnvConfig("gymnasium", names, num_envs, workers=workers)
-
-
-def frames(env, steps, seed=0):
-    """The first frame and one after each of random actions."""
-    random = np.random.default_rng(seed)
-    yield env.observe()
-    for _ in range(steps):
-        env.act(random.integers(env.spec.num_actions, size=env.num_envs))
-        yield env.observe()
+from .random_play import config, frames  # noqa: E402
 
 
 def test_no_reset_is_lost():

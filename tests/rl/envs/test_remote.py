@@ -12,8 +12,10 @@ import pytest
 
 pytest.importorskip("gymnasium", reason="the extra srwm[rl] is not installed")
 
-from srwm.rl.envs import EnvConfig, EnvCrashError, EnvSpec, build_env
+from srwm.rl.envs import EnvCrashError, EnvSpec, build_env
 from srwm.rl.envs.remote import RemoteEnv
+
+from .random_play import config, frames
 
 STARTING = """
 import subprocess
@@ -34,19 +36,6 @@ class Starting(gymnasium.Env):
 
 gymnasium.register("Starting-v0", Starting)
 """
-
-
-def config(*names, num_envs=2, workers=0):
-    return EnvConfig("gymnasium", names, num_envs, workers=workers)
-
-
-def frames(env, steps, seed=0):
-    """The first frame and one after each of random actions."""
-    random = np.random.default_rng(seed)
-    yield env.observe()
-    for _ in range(steps):
-        env.act(random.integers(env.spec.num_actions, size=env.num_envs))
-        yield env.observe()
 
 
 def test_processes_show_what_one_process_shows():

@@ -37,7 +37,7 @@ def max_pool(images: Tensor, *, backend: str = "auto") -> Tensor:
             f"images: expected float32 or bfloat16 (N, C, H, W), C a multiple of {CHANNELS}, on the CPU, "
             f"got {images.dtype} {tuple(images.shape)} on {images.device}"
         )
-    if not takes_kernels(backend, fit):
+    if not takes_kernels(backend, fit, images.device.type):
         return functional.max_pool2d(images, 3, 2, 1)
     if needs_grad((images,)):
         y: Tensor = torch.ops.srwm.max_pool_training(images)[0]
@@ -86,7 +86,7 @@ def norm_pool(
             f"images, weight, bias: expected float32 or bfloat16 (N, C, H, W) and float32 (C,), C a multiple of {CHANNELS}, "
             f"H and W 2 or more, on the CPU, and 0 <= dropout < 1; got {given} and {dropout}"
         )
-    if not takes_kernels(backend, fit):
+    if not takes_kernels(backend, fit, images.device.type):
         y = functional.batch_norm(images, running_mean, running_var, weight, bias, True, momentum, eps)
         return functional.relu(functional.dropout(functional.max_pool2d(y, 2), dropout))
     seed = int(torch.randint(2**62, (), dtype=torch.int64, device="cpu")) if dropout else 0

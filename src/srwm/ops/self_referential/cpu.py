@@ -9,12 +9,15 @@ from srwm.ops.self_referential import (
     outputs,
 )
 
+_FORWARD = "srwm_self_referential_forward"
+
 
 def _inference(
     x: Tensor, weight: Tensor, state: Tensor | None, resets: Tensor | None, mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     results = outputs.results(x, weight, mask)
-    _forward(x, weight, state, resets, mask, (*results, None, None))
+    interval = outputs.checkpoint_interval(x.shape[3])
+    run(_FORWARD, outputs.sizes(x, weight), interval, resets, mask, (x, weight, state), (*results, None, None))
     return results
 
 
@@ -22,20 +25,9 @@ def _training(
     x: Tensor, weight: Tensor, state: Tensor | None, resets: Tensor | None, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     results = *outputs.results(x, weight, mask), *outputs.saved(x, weight, mask)
-    _forward(x, weight, state, resets, mask, results)
-    return results
-
-
-def _forward(
-    x: Tensor,
-    weight: Tensor,
-    state: Tensor | None,
-    resets: Tensor | None,
-    mask: Tensor | None,
-    results: tuple[Tensor | None, ...],
-) -> None:
     interval = outputs.checkpoint_interval(x.shape[3])
-    run("srwm_self_referential_forward", outputs.sizes(x, weight), interval, resets, mask, (x, weight, state), results)
+    run(_FORWARD, outputs.sizes(x, weight), interval, resets, mask, (x, weight, state), results)
+    return results
 
 
 def _backward(
