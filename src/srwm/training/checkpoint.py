@@ -64,6 +64,11 @@ class Checkpoints:
         """The step of the newest complete pair; None if there is none."""
         return max((step for step in self._steps() if self._weights(step).exists()), default=None)
 
+    def newest_weights(self) -> Path | None:
+        """The weights of the newest complete pair; None if there is none."""
+        step = self.newest()
+        return None if step is None else self._weights(step)
+
     def remove_older(self) -> None:
         """Remove what a process that was killed between writing and removing left beside the newest complete pair."""
         newest = self.newest()
