@@ -26,16 +26,25 @@ from srwm.data import ImageClasses
 from srwm.data.drawings.glyphs import GlyphDrawer
 from srwm.fewshot.augment import AugmentationConfig, augment
 from srwm.fewshot.models.factory import build_model
-from srwm.fewshot.config import BootstrapConfig, PoolConfig, TrainConfig
+from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
-from srwm.fewshot.episodes import EpisodeSampler, EpisodeShape, PooledSampler
+from srwm.fewshot.episodes import EpisodeSampler, EpisodeShape, PoolConfig, PooledSampler
 from srwm.fewshot.evaluation.baselines import evaluate_baselines
 from srwm.fewshot.evaluation.evaluate import evaluate
 from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.protocols.bootstrap import BootstrapConfig
 from srwm.fewshot.training.loop import train
 from srwm.nn import StackConfig
-from srwm.training.checkpoint import read_weights
+from srwm.rl import train as rl
+from srwm.rl.agent import AgentConfig
+from srwm.rl.chance import measure_chance
+from srwm.rl.config import TrainConfig as RLConfig
+from srwm.rl.envs import EnvConfig, build_env
+from srwm.rl.evaluate import play
+from srwm.rl.record import record
+from srwm.rl.report import load_agent
 from srwm.training.runs import BEST
+from srwm.training.weights import read_weights
 
 STACK = StackConfig(d_model=16, num_heads=2, num_layers=1)
 CONFIG = ModelConfig((1, 16, 16), 3, stem_channels=4, stem_dropout=0.1, stack=STACK)
@@ -76,8 +85,9 @@ def drawn():
 
 def sampled():
     shape, images, found = EpisodeShape(3, 2, 3, slots=4), data("a", 8, 0), []
-    pool = {"classes": 6, "images_per_class": 6, "min_ways": 2, "max_shots": 2, "rotated": 0.5}
-    for sampler in (EpisodeSampler(images, shape, 4, seeded()), PooledSampler(images, shape, 4, seeded(), **pool)):
+    pool = PoolConfig(classes=6, images_per_class=6, rotated=0.5)
+    pooled = PooledSampler(images, shape, 4, seeded(), pool, min_ways=2, max_shots=2)
+    for sampler in (EpisodeSampler(images, shape, 4, seeded()), pooled):
         step = sampler.sample()
         found += [step.images, step.classes, *step.episodes]
     return digest(*found)
@@ -108,15 +118,30 @@ def trained(**changes):
 
 def trained_by(protocol):
     if protocol == "bootstrap":
-        return trained(protocol=protocol, bootstrap=BootstrapConfig(future=3))
+        return trained(protocol=protocol, protocol_options=BootstrapConfig(future=3))
     if protocol == "prototypes":
         return trained(model=replace(CONFIG, head="prototypes"), auxiliary=AuxiliaryConfig("classes"))
     return trained(protocol=protocol, auxiliary=AuxiliaryConfig("classes" if protocol == "synchronous" else "neighbors"))
 
 
+def acted_by(algorithm):
+    config = RLConfig(
+        algorithm=algorithm, env=EnvConfig(kind="gymnasium", names=("CartPole-v1",), num_envs=4, workers=0),
+        agent=AgentConfig(features=8, stack=STACK), unroll_length=5, batch_size=4, frames=60,
+    )
+    with tempfile.TemporaryDirectory() as folder, build_env(config.env, 0) as env:
+        run = Path(folder) / "run"
+        rl.train(config, env, run, accelerator="cpu", measure_chance=lambda: measure_chance(config.env, 0))
+        agent = load_agent(run, env.spec)
+        returns, film = play(agent, env, 4, greedy=False), record(agent, env, greedy=False)
+        return digest(*read_weights(run / rl.WEIGHTS).items(), *returns["CartPole-v1"], *film.actions, *film.values)
+
+
 CASES = {case.__name__: case for case in (loaded, learned, drawn, sampled, augmented, evaluated)}
 for name in ("synchronous", "delayed", "bootstrap", "prototypes"):
     CASES[name] = lambda name=name: trained_by(name)
+for name in ("impala", "ppo"):
+    CASES[name] = lambda name=name: acted_by(name)
 results = {}
 for name, case in CASES.items():
     try:
@@ -127,10 +152,8 @@ print(json.dumps(results))
 """
 CASES = (
     *("loaded", "learned", "drawn", "sampled", "augmented", "evaluated"),
-    *("synchronous", "delayed", "bootstrap", "prototypes"),
+    *("synchronous", "delayed", "bootstrap", "prototypes", "impala", "ppo"),
 )
-PACKAGES = ("cli", "data", "fewshot", "interop", "learner", "training")
-"""Those that make tensors of their own; layers and stems follow PyTorch's defaults, as its modules do."""
 OF_ANY_DTYPE = {"arange", "randint", "randperm"}
 FACTORIES = OF_ANY_DTYPE | {
     "empty",
@@ -165,11 +188,14 @@ def test_defaults_of_the_process_change_nothing(results, case, default) -> None:
 
 
 def test_tensors_are_made_with_dtype_and_device() -> None:
+    """All but the parameters of layers, which follow PyTorch's defaults, as those of its modules do."""
     root = Path(srwm.__file__).parent
     missing = []
-    for path in sorted(path for package in PACKAGES for path in (root / package).rglob("*.py")):
-        for call in ast.walk(ast.parse(path.read_text())):
-            if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
+    for path in sorted(root.rglob("*.py")):
+        calls = [call for call in ast.walk(ast.parse(path.read_text())) if isinstance(call, ast.Call)]
+        parameters = [call.args[0] for call in calls if ast.unparse(call.func) == "nn.Parameter"]
+        for call in calls:
+            if call in parameters or not isinstance(call.func, ast.Attribute):
                 continue
             if ast.unparse(call.func.value) != "torch" or call.func.attr not in FACTORIES:
                 continue

@@ -9,7 +9,10 @@ from srwm.rl import report
 from srwm.rl.agent import Agent
 from srwm.rl.evaluate import play
 from srwm.rl.report import load_agent
+from srwm.rl.train import WEIGHTS
+from srwm.training.checkpoint import Checkpoints
 from srwm.training.runs import create_run
+from srwm.training.weights import save_weights
 
 
 def test_all_level_sets_are_played_with_the_same_weights(env, config, tmp_path, monkeypatch) -> None:
@@ -35,9 +38,28 @@ def test_all_level_sets_are_played_with_the_same_weights(env, config, tmp_path, 
 )
 def test_impossible_values_in_a_run_are_told(env, config, tmp_path, part, name, value, message) -> None:
     create_run(tmp_path / "run", config)
+    save_weights(tmp_path / "run" / WEIGHTS, Agent(config.agent, env.spec), {})
     path = tmp_path / "run" / "config.json"
     content = json.loads(path.read_text())
     content[part][name] = value
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=message):
+        load_agent(tmp_path / "run", env.spec)
+
+
+@pytest.mark.parametrize("changes", [{"num_layers": 10**9}, {"d_model": 10**6, "num_heads": 1}])
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_configuration_of_another_size_than_the_weights_takes_no_memory(env, config, tmp_path, changes, ended) -> None:
+    create_run(tmp_path / "run", config)
+    agent = Agent(config.agent, env.spec)
+    if ended:
+        save_weights(tmp_path / "run" / WEIGHTS, agent, {})
+    else:
+        Checkpoints(tmp_path / "run" / "checkpoints").save(3, agent, {})
+    assert load_agent(tmp_path / "run", env.spec).state_dict().keys() == agent.state_dict().keys()
+    path = tmp_path / "run" / "config.json"
+    content = json.loads(path.read_text())
+    content["agent"]["stack"] |= changes
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="the weights do not fit this model"):
         load_agent(tmp_path / "run", env.spec)

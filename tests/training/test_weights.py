@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from srwm.errors import UserError
-from srwm.training.weights import load_weights, read_metadata, read_weights, save_weights
+from srwm.training.weights import check_shapes, load_weights, read_metadata, read_weights, save_weights
 
 
 def model(seed: int = 0) -> nn.Module:
@@ -96,3 +96,14 @@ def test_a_pipe_in_place_of_weights_is_refused(tmp_path):
     os.mkfifo(tmp_path / "weights")
     with pytest.raises(UserError, match="expected a file"):
         read_weights(tmp_path / "weights")
+
+
+def test_shapes_are_compared_before_a_model_is_made(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, model(), {})
+    check_shapes(path, 1, model)
+    check_shapes(tmp_path / "missing", 1, model)
+    for num_layers, other in [(1, nn.Conv2d(2, 4, 3)), (1, nn.Sequential(model(), nn.Linear(1, 1))), (10**9, None)]:
+        with pytest.raises(UserError, match=r"weights\.safetensors: the weights do not fit this model") as caught:
+            check_shapes(path, num_layers, lambda made=other: made)
+        assert "\n" not in str(caught.value)

@@ -24,7 +24,7 @@ from srwm.fewshot.protocols.registry import protocol_of, read_config
 from srwm.fewshot.training.run_data import check_fingerprint
 from srwm.training.configuration import check_values
 from srwm.training.runs import BEST, keep_result
-from srwm.training.weights import load_weights
+from srwm.training.weights import check_shapes, load_weights
 
 _DEFAULT = EvaluationConfig()
 
@@ -44,6 +44,7 @@ def load_best(folder: Path) -> EpisodeModel:
     config = read_config(folder)
     if not (folder / BEST).exists():
         raise UserError(f"{folder}: not validated yet, so there are no best weights; continue training with --resume")
+    check_shapes(folder / BEST, config.model.stack.num_layers, lambda: build_model(config.model, "meta"))
     model = build_model(config.model)
     load_weights(folder / BEST, model)
     return model.eval()

@@ -113,7 +113,7 @@ def play(
         tqdm(total=int(left.sum()), unit=" episodes", leave=False, disable=None, dynamic_ncols=True) as bar,
     ):
         while left.any():
-            policy = torch.ones(env.num_envs, env.spec.num_actions)
+            policy = torch.ones(env.num_envs, env.spec.num_actions, dtype=torch.float32, device="cpu")
             if not chance:
                 go_on = left[playing] > 0
                 if not go_on.all():

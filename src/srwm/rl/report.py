@@ -12,7 +12,7 @@ from srwm.rl.seeds import evaluation_seed
 from srwm.rl.train import WEIGHTS, build_agent
 from srwm.training.checkpoint import Checkpoints
 from srwm.training.runs import keep_result, read_config_of
-from srwm.training.weights import load_weights
+from srwm.training.weights import check_shapes, load_weights
 
 
 def load_agent(folder: Path, spec: EnvSpec) -> Agent:
@@ -28,11 +28,17 @@ def load_agent(folder: Path, spec: EnvSpec) -> Agent:
     Raises:
         UserError: the folder is not a run, or its weights are missing, corrupt or of another agent.
     """
-    agent = build_agent(read_config_of(folder, TrainConfig).agent, spec)
+    config = read_config_of(folder, TrainConfig).agent
+    checkpoints = Checkpoints(folder / "checkpoints")
+    weights = folder / WEIGHTS if (folder / WEIGHTS).exists() else checkpoints.newest_weights()
+    if weights is None:
+        raise UserError(f"{folder} holds no weights yet")
+    check_shapes(weights, config.stack.num_layers, lambda: build_agent(config, spec, "meta"))
+    agent = build_agent(config, spec)
     if (folder / WEIGHTS).exists():
         load_weights(folder / WEIGHTS, agent)
-    elif Checkpoints(folder / "checkpoints").load(agent) is None:
-        raise UserError(f"{folder} holds no weights yet")
+    else:
+        checkpoints.load(agent)
     return agent.eval()
 
 

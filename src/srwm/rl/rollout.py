@@ -83,13 +83,13 @@ class Actor:
         """
         env, steps = self.env, self.unroll_length
         state, frame = self.state, self.frame
-        observations = _empty_observations(torch.from_numpy(frame.observation), steps + 1)
-        rewards = torch.empty(env.num_envs, steps + 1)
-        firsts = torch.empty(env.num_envs, steps + 1, dtype=torch.bool)
-        actions = torch.empty(env.num_envs, steps, dtype=torch.long)
-        log_probs = torch.empty(env.num_envs, steps)
-        values = torch.empty(env.num_envs, steps + 1)
-        final_values = torch.zeros(env.num_envs, steps)
+        observations = _observation_buffer(torch.from_numpy(frame.observation), steps + 1)
+        rewards = _zeros(env.num_envs, steps + 1)
+        firsts = _zeros(env.num_envs, steps + 1, dtype=torch.bool)
+        actions = _zeros(env.num_envs, steps, dtype=torch.int64)
+        log_probs = _zeros(env.num_envs, steps)
+        values = _zeros(env.num_envs, steps + 1)
+        final_values = _zeros(env.num_envs, steps)
         before = state
         for t in range(steps + 1):
             for kept, shown in zip((observations, rewards, firsts), frame.arrays, strict=True):
@@ -310,13 +310,18 @@ def frame_tensors(frame: Frame, device: torch.device) -> tuple[Tensor, Tensor, T
     return observations, rewards, firsts
 
 
-def _empty_observations(shown: Tensor, frames: int) -> Tensor:
-    """An empty (B, frames, *observation_shape), channels last in memory where observations are."""
+def _observation_buffer(shown: Tensor, frames: int) -> Tensor:
+    """Zeros (B, frames, *observation_shape), channels last in memory where observations are."""
     size = (len(shown), frames, *shown.shape[1:])
     if shown.dim() == 4 and shown.is_contiguous(memory_format=torch.channels_last):
         order = (0, 1, 3, 4, 2)
-        return torch.empty([size[axis] for axis in order], dtype=shown.dtype).permute(0, 1, 4, 2, 3)
-    return torch.empty(size, dtype=shown.dtype)
+        return _zeros(*(size[axis] for axis in order), dtype=shown.dtype).permute(0, 1, 4, 2, 3)
+    return _zeros(*size, dtype=shown.dtype)
+
+
+def _zeros(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Where unrolls are collected, whatever PyTorch's defaults are."""
+    return torch.zeros(size, dtype=dtype, device="cpu")
 
 
 def _join(parts: Any) -> Any:

@@ -24,6 +24,7 @@ from srwm.training.checkpoint import Checkpoints, reading_state
 from srwm.training.configuration import check_values
 from srwm.training.distributed import build_fabric, mean_over_processes
 from srwm.training.finite import NotFiniteError
+from srwm.training.modes import float32_defaults
 from srwm.training.optimizer import load_optimizer
 from srwm.training.progress import Progress
 from srwm.training.run_loop import RunLoop
@@ -131,21 +132,23 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool, chance:
     return run.spent >= 1
 
 
-def build_agent(config: AgentConfig, spec: EnvSpec) -> Agent:
+def build_agent(config: AgentConfig, spec: EnvSpec, device: str = "cpu") -> Agent:
     """Build an agent for environments.
 
     Args:
         config: the configuration.
         spec: shapes of observations and actions.
+        device: the device of its tensors; on "meta" they have shapes but no values.
 
     Returns:
-        The agent.
+        The agent, in float32 whatever PyTorch's defaults are.
 
     Raises:
         UserError: the configuration is inconsistent.
     """
     try:
-        return Agent(config, spec)
+        with float32_defaults(device):
+            return Agent(config, spec)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"agent: {error}") from error
 

@@ -82,7 +82,7 @@ class Learner:
         targets, advantages = generalized_advantages(*self._outcomes(unrolls), *values, lambda_=settings.lambda_)
         advantages = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
         for _ in range(settings.epochs):
-            order = torch.randperm(len(targets)).to(targets.device)
+            order = torch.randperm(len(targets), device="cpu").to(targets.device)
             for which in order.tensor_split(settings.minibatches):
                 part, returns = unrolls.select(which), Returns(targets[which], advantages[which])
                 logits, values = self.forward_pass(part)

@@ -74,6 +74,11 @@ class Checkpoints:
         """The step of the newest complete pair, or None."""
         return max((step for step in self._steps() if self._weights(step).exists()), default=None)
 
+    def newest_weights(self) -> Path | None:
+        """The weights of the newest complete pair; None if there is none."""
+        step = self.newest()
+        return None if step is None else self._weights(step)
+
     def remove_older(self) -> None:
         """Remove all files but the newest complete pair. A process that was killed while it saved may have left some."""
         newest = self.newest()

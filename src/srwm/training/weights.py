@@ -1,7 +1,7 @@
 """Weights of a model as a safetensors file with a digest of its content."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from srwm.files import check_regular, write_atomically
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)
 """Dtypes of weights and buffers; int64 is that of BatchNorm's counter of batches."""
+_FEW = 64
+"""Blocks without tensors of their own that a model may have."""
 _KEY, _DIGEST = "srwm", "digest"
 
 
@@ -59,6 +61,36 @@ def load_weights(path: Path, model: nn.Module) -> None:
         model.load_state_dict(tensors)
     except (RuntimeError, TypeError) as error:
         raise UserError(f"{path}: the weights do not fit this model ({error})") from error
+
+
+def check_shapes(path: Path, num_layers: int, build: Callable[[], nn.Module]) -> None:
+    """Compare names and shapes in a file's header with those of a model, before a model of that size is made.
+
+    A configuration beside the file may name any size, and a model of it would take memory and time without end.
+
+    Args:
+        path: a safetensors file; a missing one passes.
+        num_layers: blocks of the model by its configuration.
+        build: makes the model on the device "meta".
+
+    Raises:
+        UserError: the file is damaged, or holds the weights of another model.
+    """
+    check_regular(path)
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}: {error})") from error
+    if num_layers > max(_FEW, len(shapes)):
+        raise UserError(f"{path}: the weights do not fit this model (num_layers: {num_layers} for {len(shapes)} tensors)")
+    expected = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
+    for name in sorted(expected.keys() | shapes.keys()):
+        if expected.get(name) != shapes.get(name):
+            wanted = f"expected {expected.get(name, 'no such tensor')}, got {shapes.get(name, 'no such tensor')}"
+            raise UserError(f"{path}: the weights do not fit this model ({name}: {wanted})")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
