@@ -88,9 +88,9 @@ def test_a_run_is_tested_on_another_data_set_beside_its_own(folder, tmp_path, ca
     assert main(["fewshot", "evaluate", str(run), "--episodes", "5", "--data", f"folder:{folder}"]) == 0
     assert json.loads((run / "test.json").read_text())["episodes"] == 5, "its own data set by its name"
     kept = {name: (run / name).read_text() for name in ("test.json", "baselines.json")}
-    with pytest.warns(UserWarning, match=r"not saved: .*json has a result over 5 episodes, this one is over 3") as told:
+    with pytest.warns(UserWarning, match=r"not saved: .*json has a result over 5 episodes, this one is over 3") as warned:
         assert main(["fewshot", "evaluate", str(run), "--episodes", "3"]) == 0
-    assert len(told) == 2
+    assert len(warned) == 2
     assert kept == {name: (run / name).read_text() for name in kept}
     assert main(["fewshot", "evaluate", str(run), "--data", "imagenet"]) == 1
     assert "expected omniglot, " in capsys.readouterr().err

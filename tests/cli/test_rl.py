@@ -21,8 +21,8 @@ SMALL = [
 
 def test_presets_and_cores_are_listed(capsys) -> None:
     assert main(["rl", "train"]) == 0
-    told = capsys.readouterr().out
-    assert all(name in told for name in (*PRESETS, *CORES))
+    output = capsys.readouterr().out
+    assert all(name in output for name in (*PRESETS, *CORES))
 
 
 @pytest.mark.parametrize("words", [["quicker-memory"], ["quick-memory", "--core", "gru"]])
@@ -51,9 +51,9 @@ def test_train_evaluate_watch(tmp_path, capsys) -> None:
 def test_the_decay_of_ppo_is_an_option_without_an_underscore(capsys) -> None:
     with pytest.raises(SystemExit):
         main(["rl", "train", "quick-memory", "--help"])
-    told = capsys.readouterr().out
-    assert "--ppo.lambda " in told
-    assert "lambda_" not in told
+    output = capsys.readouterr().out
+    assert "--ppo.lambda " in output
+    assert "lambda_" not in output
 
 
 def test_a_preset_may_be_given_as_an_option_and_help_names_the_cores(capsys) -> None:
@@ -77,9 +77,9 @@ def test_an_environment_that_cannot_be_made_is_told_in_a_line(tmp_path, capsys) 
         assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--env.names", "spoilt_env:Spoilt-v0"]) == 1
     finally:
         sys.path.remove(str(tmp_path))
-    told = capsys.readouterr().err
-    assert "spoilt_env:Spoilt-v0: " in told
-    assert "Traceback" not in told
+    output = capsys.readouterr().err
+    assert "spoilt_env:Spoilt-v0: " in output
+    assert "Traceback" not in output
     assert not run.exists()
 
 
@@ -169,9 +169,9 @@ def test_a_crash_says_whether_there_is_a_checkpoint(tmp_path, capsys, monkeypatc
     monkeypatch.setattr(LocalEnv, "_start", crash)
     monkeypatch.setattr("srwm.cli.rl.measure_chance", lambda config, seed: {})
     assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--checkpoint-every", "1"]) == 1
-    told = capsys.readouterr().err
-    assert (f"--resume continues from update 2 in {run}" in told) == resumed
-    assert ("there was no checkpoint yet" in told) != resumed
+    output = capsys.readouterr().err
+    assert (f"--resume continues from update 2 in {run}" in output) == resumed
+    assert ("there was no checkpoint yet" in output) != resumed
 
 
 @pytest.mark.parametrize("command", ["evaluate", "watch"])
@@ -189,9 +189,9 @@ def test_a_crash_while_a_run_is_shown_is_told_in_a_line(tmp_path, capsys, monkey
     monkeypatch.setattr(LocalEnv, "_start", crash)
     video = ["--video", str(tmp_path / "episode.gif")] if command == "watch" else []
     assert main(["rl", command, str(run), *video]) == 1
-    told = capsys.readouterr().err
-    assert "environment 0 has its own traceback" in told
-    assert told.endswith("srwm: an environment failed\n")
+    output = capsys.readouterr().err
+    assert "environment 0 has its own traceback" in output
+    assert output.endswith("srwm: an environment failed\n")
 
 
 def test_scores_of_both_kinds_of_actions_and_a_curve_of_something_else(tmp_path, capsys) -> None:

@@ -30,7 +30,7 @@ from srwm.training.weights import save_weights
 CONFIG = ModelConfig(
     n_way=4, stem_channels=4, stack=StackConfig(d_model=16, num_heads=2, num_layers=1, ff_factor=1, unroll_length=None)
 )
-FACTS = ModelMetadata("letters", "ink", {"test, 5-way 1-shot": "90.00 ± 0.10 %"})
+METADATA = ModelMetadata("letters", "ink", {"test, 5-way 1-shot": "90.00 ± 0.10 %"})
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def model() -> FewShotModel:
     torch.manual_seed(0)
     model = FewShotModel(CONFIG)
     model(torch.rand(2, 5, 1, 28, 28), torch.zeros(2, 5, dtype=torch.long))  # batch statistics that are not the initial ones
-    model.metadata = FACTS
+    model.metadata = METADATA
     return model.eval()
 
 
@@ -76,7 +76,7 @@ def drop_digest(folder: Path) -> None:
 def test_a_model_comes_back_as_it_was(model: FewShotModel, folder: Path) -> None:
     loaded = load_model(folder)
     assert same(model, loaded)
-    assert (loaded.config, loaded.metadata, loaded.training) == (CONFIG, FACTS, False)
+    assert (loaded.config, loaded.metadata, loaded.training) == (CONFIG, METADATA, False)
     assert sorted(os.listdir(folder)) == ["README.md", "config.json", "model.safetensors"]
     card = (folder / "README.md").read_text()
     assert "Trained on: letters" in card

@@ -20,7 +20,7 @@ def test_each_task_plays_as_many_episodes(env, config, greedy) -> None:
 
 
 def test_chance_does_not_ask_the_agent(env, config) -> None:
-    """An agent that would always take action 0 against one symbol; at random half of the answers are right."""
+    """An agent that would always take action 0 against one symbol; at random half of the actions are correct."""
     env.generator = SimpleNamespace(integers=lambda count, size: np.ones(size, int))
     env.symbol[:] = 1
     agent = Agent(config.agent, env.spec)

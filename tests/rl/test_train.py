@@ -1,4 +1,4 @@
-"""A training run: it learns, ends, and goes on as if it had not been interrupted."""
+"""A training run learns, ends, and continues as if it had not been interrupted."""
 
 import math
 import os

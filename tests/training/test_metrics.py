@@ -1,4 +1,4 @@
-"""Metrics of a run are rows of a table, and go on where the run does."""
+"""Metrics of a run are rows of a table, and continue where the run does."""
 
 import csv
 

@@ -208,7 +208,7 @@ ODD = (
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "message"),
     [
         ("image_data", np.zeros((9, 32, 32, 3), np.uint8), "expected uint8"),
         ("image_data", np.zeros((9, 84, 84, 3), np.float32), "expected uint8"),
@@ -222,12 +222,12 @@ ODD = (
         (None, None, "KeyError"),
     ],
 )
-def test_a_pickle_of_another_form_is_told(tmp_path, field, value, told):
+def test_a_pickle_of_another_form_is_an_error(tmp_path, field, value, message):
     root = with_pickles(tmp_path / "mini", 4, "cache")
     path = root / "mini-imagenet-cache-train.pkl"
     content = {} if field is None else {**pickle.loads(path.read_bytes()), field: value}
     path.write_bytes(pickle.dumps(content))
-    with pytest.raises(UserError, match=rf"mini-imagenet-cache-train\.pkl: not a known form .*{told}"):
+    with pytest.raises(UserError, match=rf"mini-imagenet-cache-train\.pkl: not a known form .*{message}"):
         load_mini_imagenet(root)
 
 

@@ -56,11 +56,11 @@ def test_an_ensemble_is_the_mean_of_readings_in_other_orders_through_other_views
     torch.manual_seed(0)
     model = build_model(config.model).eval()
     for parameter in (*model.input.parameters(), *model.stack.parameters(), *model.out_layer.parameters()):
-        torch.nn.init.normal_(parameter)  # so that answers differ
-    data, shape, readings = splits["test"], EpisodeShape(3, 2, 2, slots=3), 5
+        torch.nn.init.normal_(parameter)  # so that predictions differ
+    data, shape, passes = splits["test"], EpisodeShape(3, 2, 2, slots=3), 5
     drawn = draw_episodes(torch.from_numpy(data.offsets), shape, 200, torch.Generator().manual_seed(5))
     generator = torch.Generator().manual_seed(5)
-    orders = [torch.arange(6), *(torch.randperm(6, generator=generator) for _ in range(readings - 1))]
+    orders = [torch.arange(6), *(torch.randperm(6, generator=generator) for _ in range(passes - 1))]
     features = list(torch.randn(3, len(data.images), model.num_features))
     with torch.no_grad():
         total = torch.zeros(())
@@ -70,9 +70,9 @@ def test_an_ensemble_is_the_mean_of_readings_in_other_orders_through_other_views
             total = total + model.query_features(view[drawn.query], state).double().softmax(-1)
         one = score(lambda drawn: episode_logits(model, features[0], drawn).argmax(-1), data, shape, 200, 5)
     expected = Accuracy.of((total.argmax(-1) == drawn.query_labels).double().mean(1))
-    assert evaluate(model, data, shape, 200, 5, features, readings) == expected
+    assert evaluate(model, data, shape, 200, 5, features, passes) == expected
     assert evaluate(model, data, shape, 200, 5, features) == one
-    assert len({expected, one, evaluate(model, data, shape, 200, 5, features[:1], readings)}) == 3, "views and orders count"
+    assert len({expected, one, evaluate(model, data, shape, 200, 5, features[:1], passes)}) == 3, "views and orders count"
     assert evaluate(model, data, shape, 9, tta_passes=3) == evaluate(model, data, shape, 9, 0, embed_views(model, data, 3), 3)
     with pytest.raises(ValueError, match="tta_passes: expected 1 or more, got 0"):
         evaluate(model, data, shape, 200, tta_passes=0)
@@ -96,9 +96,9 @@ def test_labels_without_an_example_are_never_answered(config, splits):
     with torch.no_grad():
         logits = episode_logits(model, embed_all(model, splits["test"]), drawn)
     for support_labels, of_episode in zip(drawn.support_labels, logits, strict=True):
-        answered = of_episode > -torch.inf
-        assert answered.all(0).nonzero().flatten().tolist() == sorted(support_labels.tolist())
-        assert torch.equal(answered.any(0), answered.all(0))
+        possible = of_episode > -torch.inf
+        assert possible.all(0).nonzero().flatten().tolist() == sorted(support_labels.tolist())
+        assert torch.equal(possible.any(0), possible.all(0))
 
 
 def test_evaluation_leaves_the_model_as_it_was(config, splits):

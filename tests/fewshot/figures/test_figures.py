@@ -289,8 +289,8 @@ def test_learning_curves_show_every_run_and_chance(tmp_path, monkeypatch):
     for axes, chance in ((accuracy, 100 / 3), (loss, math.log(3))):
         levels = [line.get_ydata() for line in axes.lines if line.get_linestyle() == "--"]
         assert levels == [[pytest.approx(chance)] * 2]
-    told = [text.get_text() for text in figures[0].legends[0].get_texts()]
-    assert told[:3] == ["one, 2 steps, best 50.0 %", "two, 2 steps, best 75.0 %", "empty, 0 steps"]
+    texts = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    assert texts[:3] == ["one, 2 steps, best 50.0 %", "two, 2 steps, best 75.0 %", "empty, 0 steps"]
 
 
 @pytest.mark.parametrize("best", [1.0, 0.5])

@@ -69,9 +69,9 @@ def test_logits_and_queries(model: FewShotModel) -> None:
     logits, state = model(images, labels)
     assert logits.shape == (2, 5, 3)
     queries = torch.randn(2, 4, *model.config.image_shape)
-    answers = model.query(queries, state)
+    queried = model.query(queries, state)
     separate = [model(queries[:, i : i + 1], torch.full((2, 1), -1), state)[0] for i in range(4)]
-    assert_close(answers, torch.cat(separate, 1), rtol=1e-4, atol=1e-5)
+    assert_close(queried, torch.cat(separate, 1), rtol=1e-4, atol=1e-5)
 
 
 def test_features_may_be_computed_beforehand(model: FewShotModel) -> None:

@@ -90,10 +90,10 @@ def test_a_killed_worker_ends_the_run_and_a_restart_goes_on(tmp_path, alone):
         time.sleep(0.02)
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(workers[-1]), signal.SIGKILL)
-    told = process.communicate(timeout=100)[1]
+    output = process.communicate(timeout=100)[1]
     assert process.returncode != 0
-    assert "srwm: another process of this run has ended" in told, told
-    assert "[rank0]: Traceback" not in told
+    assert "srwm: another process of this run has ended" in output, output
+    assert "[rank0]: Traceback" not in output
     assert not (folder / "test.json").exists()
     done = run(folder, "--resume", processes=2)
     assert done.returncode == 0, done.stderr
