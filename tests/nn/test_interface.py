@@ -82,7 +82,7 @@ def test_a_reset_at_a_masked_step_still_resets(carrying_layer: Layer) -> None:
     assert_close(state, carrying_layer.initial_state(3), rtol=0, atol=0)
 
 
-def test_query_answers_like_separate_steps(layer: Layer) -> None:
+def test_query_equals_separate_steps(layer: Layer) -> None:
     queries = torch.randn(3, 4, 6)
     for state in (None, a_state(layer)):
         separate = [layer(queries[:, i : i + 1], state)[0] for i in range(4)]

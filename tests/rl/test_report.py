@@ -33,7 +33,7 @@ def test_all_level_sets_are_played_with_the_same_weights(env, config, tmp_path, 
         ("env", "names", [3], "env: names: expected str, got 3"),
     ],
 )
-def test_impossible_values_in_a_run_are_told(env, config, tmp_path, part, name, value, message) -> None:
+def test_impossible_values_in_a_run_are_reported(env, config, tmp_path, part, name, value, message) -> None:
     create_run(tmp_path / "run", config)
     path = tmp_path / "run" / "config.json"
     content = json.loads(path.read_text())

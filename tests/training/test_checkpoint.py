@@ -160,7 +160,7 @@ def test_a_pipe_in_place_of_a_file_is_refused(tmp_path, suffix):
         checkpoints.load(model())
 
 
-def test_errors_of_a_state_are_told_apart_from_others(tmp_path):
+def test_errors_of_a_state_are_distinguished_from_others(tmp_path):
     with pytest.raises(UserError, match="not the state of such a run \\(IndexError: too"), reading_state(tmp_path):
         raise IndexError("too many indices")
     with pytest.raises(OverflowError), reading_state(tmp_path, OverflowError):

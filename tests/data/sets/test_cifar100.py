@@ -185,7 +185,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, archive, monke
 
 
 @pytest.mark.parametrize("damage", [b"", b"not an archive", None])
-def test_a_damaged_archive_is_told(archive, damage):
+def test_a_damaged_archive_is_reported(archive, damage):
     archive.write_bytes(archive.read_bytes()[:-200] if damage is None else damage)
     with pytest.raises(UserError, match=r"cifar-100-python\.tar\.gz: cannot be unpacked"):
         load_fc100(archive)

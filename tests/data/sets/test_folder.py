@@ -85,7 +85,7 @@ def test_two_classes_cannot_be_split(tmp_path):
         load_folder(fill(tmp_path, NAMES[:2]))
 
 
-def test_other_files_are_told_and_hidden_ones_passed_over(tmp_path):
+def test_other_files_are_reported_and_hidden_ones_passed_over(tmp_path):
     root = fill(tmp_path)
     for path in (root / "notes.txt", root / NAMES[0] / "Thumbs.db", root / NAMES[1] / ".DS_Store", root / ".git" / "x"):
         path.parent.mkdir(exist_ok=True)
@@ -128,7 +128,7 @@ def test_a_corrupt_image_is_named(tmp_path, content):
         load_folder(tmp_path)
 
 
-def test_a_folder_of_another_form_is_told(tmp_path):
+def test_a_folder_of_another_form_is_reported(tmp_path):
     with pytest.raises(UserError, match="none: no such folder"):
         load_folder(tmp_path / "none")
     with pytest.raises(UserError, match="expected one folder of images for each class, found none"):

@@ -104,13 +104,13 @@ def test_an_alphabet_that_is_not_utf_8_is_read(tiny_omniglot):
     assert decode(tiny_omniglot).class_names[0] == r"images_background/Gre\xe9k/character01"
 
 
-def test_a_missing_image_is_told(tiny_omniglot):
+def test_a_missing_image_is_reported(tiny_omniglot):
     (tiny_omniglot / "images_background" / "Greek" / "character02" / "0002_07.png").unlink()
     with pytest.raises(UserError, match=r"Greek/character02: expected 20 images, found 19"):
         decode(tiny_omniglot)
 
 
-def test_a_missing_character_is_told(tiny_omniglot):
+def test_a_missing_character_is_reported(tiny_omniglot):
     with pytest.raises(UserError, match=r"images_background/Alphabet_of_the_Magi/character01: .* missing"):
         load_omniglot(tiny_omniglot)
 

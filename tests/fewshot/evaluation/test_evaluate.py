@@ -37,7 +37,7 @@ def test_nearest_neighbor_solves_what_pixels_tell(splits):
     assert abs(chance.mean - 1 / 3) < 2 * chance.interval
 
 
-def test_evaluation_is_what_reading_the_episode_image_by_image_gives(config, splits):
+def test_evaluation_equals_reading_the_episode_image_by_image(config, splits):
     torch.manual_seed(0)
     model = build_model(config.model).eval()
     data = splits["test"]
@@ -52,7 +52,7 @@ def test_evaluation_is_what_reading_the_episode_image_by_image_gives(config, spl
             assert torch.allclose(logits[b], one_by_one[:, -1], atol=1e-5)
 
 
-def test_an_ensemble_is_the_mean_of_readings_in_other_orders_through_other_views(config, splits):
+def test_augmentation_averages_passes_with_other_orders_and_views(config, splits):
     torch.manual_seed(0)
     model = build_model(config.model).eval()
     for parameter in (*model.input.parameters(), *model.stack.parameters(), *model.out_layer.parameters()):
@@ -78,7 +78,7 @@ def test_an_ensemble_is_the_mean_of_readings_in_other_orders_through_other_views
         evaluate(model, data, shape, 200, tta_passes=0)
 
 
-def test_an_ensemble_corrects_errors_of_single_readings(config, splits):
+def test_augmentation_corrects_errors_of_single_passes(config, splits):
     """A model whose memory is its stem's features, with noise in each view: the mean of the views is right more often."""
     generator = torch.Generator().manual_seed(0)
     model = build_model(replace(config.model, head="prototypes")).eval()
@@ -90,7 +90,7 @@ def test_an_ensemble_corrects_errors_of_single_readings(config, splits):
     assert all_views.mean > one.mean + 0.1
 
 
-def test_labels_without_an_example_are_never_answered(config, splits):
+def test_labels_without_an_example_are_never_predicted(config, splits):
     model = build_model(config.model).eval()
     drawn = draw_episodes(torch.from_numpy(splits["test"].offsets), EpisodeShape(2, 1, 3, slots=3), 20)
     with torch.no_grad():
@@ -110,6 +110,6 @@ def test_evaluation_leaves_the_model_as_it_was(config, splits):
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_too_few_images_for_the_queries_are_told(config, splits):
+def test_too_few_images_for_the_queries_are_reported(config, splits):
     with pytest.raises(UserError, match="with 30 queries need 3 classes of 11 images, got 8 classes of at least 6"):
         evaluate(build_model(config.model), splits["test"], EpisodeShape(3, 1, 30))

@@ -107,7 +107,7 @@ UNFIT = [
     ("method", "unfit", "message"),
     [(method, *case) for method in TAKES for case in UNFIT if case[0].keys() <= set(TAKES[method])],
 )
-def test_what_does_not_fit_is_an_error_and_no_answer(method, unfit, message):
+def test_what_does_not_fit_is_an_error(method, unfit, message):
     call = getattr(PrototypicalNetwork(VECTORS), method)
     call(**{name: FITTING[name] for name in TAKES[method]})
     with pytest.raises(ValueError, match=message):

@@ -137,12 +137,12 @@ def test_mask_and_resets_reach_the_memory(model: FewShotModel) -> None:
         ),
     ],
 )
-def test_a_mistake_is_told_in_one_line(call: Callable[[FewShotModel], object], message: str) -> None:
+def test_a_mistake_is_reported_in_one_line(call: Callable[[FewShotModel], object], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         call(FewShotModel(CONFIGS["conv4"]))
     assert "\n" not in str(caught.value)
 
 
-def test_an_impossible_size_of_a_stored_configuration_is_told() -> None:
+def test_an_impossible_size_of_a_stored_configuration_is_reported() -> None:
     with pytest.raises(UserError, match=r"model: .*negative"):
         build_model(ModelConfig(n_way=-1))

@@ -108,7 +108,7 @@ def test_a_killed_run_resumes_to_the_same_bits_even_after_a_full_disk(tmp_path, 
     assert "test accuracy" in capsys.readouterr().out
 
 
-def test_a_run_that_is_asked_to_stop_saves_where_it_is(tmp_path, uninterrupted):
+def test_a_run_that_is_requested_to_stop_saves_where_it_is(tmp_path, uninterrupted):
     folder = tmp_path / "run"
     code, output = interrupt(folder, signal.SIGTERM)
     assert code == 130

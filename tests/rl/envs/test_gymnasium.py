@@ -353,7 +353,7 @@ def test_missions_that_are_not_observed_cause_a_warning(name, message):
         pass
 
 
-def test_a_missing_package_of_tasks_is_told(monkeypatch):
+def test_a_missing_package_of_tasks_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "popgym", None)
     with pytest.raises(UserError, match=r"RepeatFirstEasy-v0: popgym is not installed: pip install 'srwm\[rl\]'"):
         build_env(config("popgym-RepeatFirstEasy-v0"), seed=0)
@@ -399,7 +399,7 @@ def test_combined_actions_are_numbered():
     assert [actions_of(spaces.Discrete(3, start=-1), "task").decode(k) for k in range(3)] == [-1, 0, 1]
 
 
-def test_environments_that_cannot_go_on_from_a_state_have_other_episodes_after_a_resume() -> None:
+def test_environments_that_cannot_continue_from_a_state_have_other_episodes_after_a_resume() -> None:
     config = EnvConfig(kind="gymnasium", names=("CartPole-v1",), num_envs=2)
     shown = []
     for resumed_at in (0, 5, 5, 9):
