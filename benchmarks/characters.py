@@ -66,9 +66,9 @@ def main(options: Options) -> None:
             features = embed_views(model, data, options.tta_passes)
         for ways in options.ways:
             shape = EpisodeShape(ways, 1, queries=10, slots=model.config.n_way)
-            asked = (shape, options.episodes, options.seed, features, options.tta_passes)
-            accuracy = evaluate(model, data, *asked)
-            baselines = evaluate_baselines(model, data, *asked)
+            arguments = (shape, options.episodes, options.seed, features, options.tta_passes)
+            accuracy = evaluate(model, data, *arguments)
+            baselines = evaluate_baselines(model, data, *arguments)
             print(
                 "|", " | ".join([name, str(len(data)), str(ways), *map(str, (accuracy, *baselines.values()))]), "|", flush=True
             )

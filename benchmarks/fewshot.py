@@ -78,7 +78,7 @@ class Options:
     long_runs: tuple[Path, ...] = ()
     """run folders of longer trainings, for what early stopping would have done to them"""
     markdown: Path | None = None
-    """page whose section on this preset is written anew, besides the terminal"""
+    """page whose section on this preset is rewritten, besides the terminal"""
 
 
 def main(options: Options) -> None:

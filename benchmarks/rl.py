@@ -215,7 +215,7 @@ def seconds(run: Callable[[], None], times: int = 3) -> float:
 
 
 def plain_agent(config: Any, spec: Any) -> Any:
-    """The same agent as one would write it with PyTorch alone: images as they are, all frames at once, a loop over time."""
+    """The same agent as one would write it with PyTorch alone: images unchanged, all frames at once, a loop over time."""
     import torch
 
     from plain import use_pytorchs_pools

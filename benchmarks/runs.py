@@ -1,4 +1,4 @@
-"""Runs of the program, made once each (what has ended is not repeated, what was cut off goes on), and comparisons of them."""
+"""Runs of the program, made once each (finished runs are not repeated, interrupted ones continue), and their comparison."""
 
 import json
 import subprocess
@@ -40,7 +40,7 @@ class Options:
     json: Path | None = None
     """where to write every figure"""
     markdown: Path | None = None
-    """page whose section on this preset is written anew, with a figure beside it, besides the terminal"""
+    """page whose section on this preset is rewritten, with a figure beside it, besides the terminal"""
 
 
 def compare(
@@ -58,7 +58,7 @@ def compare(
 ) -> None:
     """Make the runs that have not been made yet, then print the section and write what is wanted.
 
-    `make_one` makes the run of a variant and a seed, `result` reads a variant's, `section` tells all of them, and `draw` draws
+    `make_one` makes the run of a variant and a seed, `result` reads a variant's, `section` prints all of them, and `draw` draws
     them to a path and says what the figure shows, each by the options; `title` opens a new page. In the JSON the results are
     called `kind`, and `metadata` stand beside them.
     """

@@ -67,9 +67,9 @@ def _text(where: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     lines = [head, ["---"] * len(head)]
     for row in rows:
         spreads = [row["seconds"][name] for name in COMPETITORS]
-        told = [f"{1e3 * s['median']:.0f} [{1e3 * s['low']:.0f}, {1e3 * s['high']:.0f}]" for s in spreads]
+        cells = [f"{1e3 * s['median']:.0f} [{1e3 * s['low']:.0f}, {1e3 * s['high']:.0f}]" for s in spreads]
         ratios = [f"{s['median'] / spreads[0]['median']:.2f}" for s in spreads[1:]]
-        lines.append([f"{row['batch']} {tuple(row['images'])}", row["precision"], *told, *ratios])
+        lines.append([f"{row['batch']} {tuple(row['images'])}", row["precision"], *cells, *ratios])
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return (
         "# Image stems in training\n\nMade by `python benchmarks/stem.py --json docs/benchmarks-stem.json --markdown "

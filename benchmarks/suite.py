@@ -1,4 +1,4 @@
-"""Every measurement: which competitors run at which sizes, and what is asked of them."""
+"""Every measurement: which competitors run at which sizes, and which operations are measured."""
 
 import math
 import sys

@@ -48,7 +48,7 @@ def test_a_model_without_a_matrix_is_tested_all_the_same(tmp_path, save_model, c
     assert not picture.exists()
 
 
-def test_mistakes_are_told_before_anything_is_drawn(tmp_path, save_model, capsys):
+def test_mistakes_are_reported_before_anything_is_drawn(tmp_path, save_model, capsys):
     assert main(["demo", "--figure", str(tmp_path / "nowhere" / "picture.png")]) == 1
     assert "nowhere: there is no such folder" in capsys.readouterr().err
     assert main(["demo", "--figure", str(tmp_path / "picture.xyz")]) == 1

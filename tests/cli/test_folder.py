@@ -45,13 +45,13 @@ def folder(tmp_path):
     return fill(tmp_path / "photos", 20)
 
 
-def test_a_folder_of_ones_own_takes_one_argument(folder, tmp_path, capsys):
+def test_a_folder_of_user_images_takes_one_argument(folder, tmp_path, capsys):
     run = tmp_path / "run"
     quick = [f"--{name}={value}" for name, value in QUICK.items()]
     assert main(["fewshot", "train", "cpu-omniglot-1shot", "--run", str(run), *quick, "--data", f"folder:{folder}"]) == 0
     shown = capsys.readouterr()
     assert f"(95 % interval, 4 episodes, {folder}-test)" in shown.out
-    assert "srwm: the pool of a step is 12 classes of 4 images; the data has no more\n" in shown.err
+    assert "srwm: the pool of a step is reduced to 12 classes of 4 images; the data has no more\n" in shown.err
     assert read_config(run).model.image_shape == (3, 84, 84)
     small = ["--data", f"folder:{folder}", "--model.image-shape", "1", "28", "28"]
     assert main(["fewshot", "train", "cpu-omniglot-1shot", "--run", str(tmp_path / "small"), *quick, *small]) == 0
@@ -59,7 +59,7 @@ def test_a_folder_of_ones_own_takes_one_argument(folder, tmp_path, capsys):
     assert main(["fewshot", "evaluate", str(run), "--episodes", "4"]) == 0
 
 
-def test_a_folder_that_is_too_small_is_told_in_one_line(tmp_path, capsys):
+def test_a_folder_that_is_too_small_is_reported_in_one_line(tmp_path, capsys):
     quick = [f"--{name}={value}" for name, value in QUICK.items()]
     given = ["--run", str(tmp_path / "run"), "--data", f"folder:{fill(tmp_path / 'photos', 3)}"]
     assert main(["fewshot", "train", "cpu-omniglot-1shot", *quick, *given]) == 1
@@ -88,15 +88,15 @@ def test_a_run_is_tested_on_another_data_set_beside_its_own(folder, tmp_path, ca
     assert main(["fewshot", "evaluate", str(run), "--episodes", "5", "--data", f"folder:{folder}"]) == 0
     assert json.loads((run / "test.json").read_text())["episodes"] == 5, "its own data set by its name"
     kept = {name: (run / name).read_text() for name in ("test.json", "baselines.json")}
-    with pytest.warns(UserWarning, match=r"not saved: .*json has a result over 5 episodes, this one is over 3") as told:
+    with pytest.warns(UserWarning, match=r"not saved: .*json has a result over 5 episodes, this one is over 3") as warned:
         assert main(["fewshot", "evaluate", str(run), "--episodes", "3"]) == 0
-    assert len(told) == 2
+    assert len(warned) == 2
     assert kept == {name: (run / name).read_text() for name in kept}
     assert main(["fewshot", "evaluate", str(run), "--data", "imagenet"]) == 1
     assert "expected omniglot, " in capsys.readouterr().err
 
 
-def test_a_run_is_asked_for_the_classes_that_trained_it_or_chose_its_weights(folder, tmp_path, capsys):
+def test_a_run_is_evaluated_on_the_classes_that_trained_it_or_chose_its_weights(folder, tmp_path, capsys):
     run = tmp_path / "run"
     quick = [f"--{name}={value}" for name, value in QUICK.items()]
     assert main(["fewshot", "train", "cpu-omniglot-1shot", "--run", str(run), *quick, "--data", f"folder:{folder}"]) == 0
@@ -114,7 +114,7 @@ def test_a_run_is_asked_for_the_classes_that_trained_it_or_chose_its_weights(fol
     assert not (run / "baselines.json").exists()
 
 
-def test_the_result_of_an_ensemble_lies_beside_that_of_one_reading(folder, tmp_path, capsys):
+def test_the_result_with_augmentation_does_not_replace_that_without(folder, tmp_path, capsys):
     run = tmp_path / "run"
     quick = [f"--{name}={value}" for name, value in QUICK.items()]
     assert main(["fewshot", "train", "cpu-omniglot-1shot", "--run", str(run), *quick, "--data", f"folder:{folder}"]) == 0
@@ -162,11 +162,11 @@ def test_two_folders_share_the_smaller_pool_and_keep_their_names(folder, tmp_pat
     sets = ["--data", f"folder:{folder}", "--second-data", f"folder:{other}"]
     preset = "cpu-sequential-omniglot-mini-imagenet"
     assert main(["fewshot", "train", preset, "--run", str(run), "--normalize", *quick, *sets]) == 0
-    assert "srwm: the pool of a step is 9 classes of 4 images; the data has no more\n" in capsys.readouterr().err
+    assert "srwm: the pool of a step is reduced to 9 classes of 4 images; the data has no more\n" in capsys.readouterr().err
     assert json.loads((run / "test.json").read_text())["data"] == f"{folder}-test, {other}-test"
 
 
-def test_an_unknown_data_set_is_told(tmp_path, capsys):
+def test_an_unknown_data_set_is_reported(tmp_path, capsys):
     assert main(["fewshot", "train", "cpu-omniglot-1shot", "--run", str(tmp_path / "run"), "--data", "imagenet"]) == 1
     assert "expected omniglot, " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -32,7 +32,7 @@ def test_help_of_a_group_names_its_commands_alone(capsys):
     assert "srwm demo" not in shown
 
 
-def test_the_version_is_told(capsys):
+def test_the_version_is_reported(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"srwm {srwm.__version__}\n"
 
@@ -46,7 +46,7 @@ def test_a_figure_of_no_runs_is_wrong_usage(command, capsys):
 
 
 @pytest.mark.parametrize("command", ["fewshot adaptation", "fewshot curves", "rl curves"])
-def test_a_figure_without_an_ending_is_told(tmp_path, command, capsys):
+def test_a_figure_without_an_ending_is_reported(tmp_path, command, capsys):
     assert main([*command.split(), str(tmp_path), "--figure", str(tmp_path / "figure")]) == 1
     assert "figure: expected a name that ends in .png" in one_line(capsys)
 
@@ -86,13 +86,13 @@ def test_a_wrong_preset_is_wrong_usage(capsys):
     assert f"no preset 'cpu-imagenet'; there are {', '.join(PRESETS)}" in one_line(capsys)
 
 
-def test_a_missing_data_folder_is_told(tmp_path, capsys):
+def test_a_missing_data_folder_is_reported(tmp_path, capsys):
     assert main(["fewshot", "train", PRESET, "--run", str(tmp_path / "run"), "--data-dir", str(tmp_path / "nowhere")]) == 1
     assert "nowhere: no Omniglot here" in one_line(capsys)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_corrupt_image_is_told(tmp_path, capsys):
+def test_a_corrupt_image_is_reported(tmp_path, capsys):
     for part in ("images_background", "images_evaluation"):
         folder = tmp_path / "omniglot" / part / "Greek" / "character01"
         folder.mkdir(parents=True)
@@ -102,7 +102,7 @@ def test_a_corrupt_image_is_told(tmp_path, capsys):
     assert "images_background/Greek/character01/0001_01.png: not a readable image" in one_line(capsys)
 
 
-def test_an_existing_run_folder_is_told(tmp_path, capsys):
+def test_an_existing_run_folder_is_reported(tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
     assert main(["fewshot", "train", PRESET, "--run", str(tmp_path), "--data", "glyphs", "--pool.images-per-class", "4"]) == 1
     assert "exists already; continue it with --resume" in one_line(capsys)
@@ -118,7 +118,7 @@ def test_an_existing_run_folder_is_told(tmp_path, capsys):
         (["--data", "folder:~nobody-of-this-name/x"], "data: ~nobody-of-this-name/x: "),
     ],
 )
-def test_a_wrong_number_or_device_is_told_before_the_run_begins(tmp_path, capsys, option, message):
+def test_a_wrong_number_or_device_is_reported_before_the_run_begins(tmp_path, capsys, option, message):
     words = ["fewshot", "train", PRESET, "--run", str(tmp_path / "run"), "--data", "glyphs", "--pool.images-per-class", "4"]
     assert main([*words, *option]) == 1
     assert message in one_line(capsys)
@@ -126,7 +126,7 @@ def test_a_wrong_number_or_device_is_told_before_the_run_begins(tmp_path, capsys
 
 
 @pytest.mark.parametrize(("made", "message"), [(False, "is not a run folder"), (True, "not a readable checkpoint")])
-def test_evaluating_what_is_no_run_is_told(tmp_path, capsys, made, message):
+def test_evaluating_what_is_no_run_is_reported(tmp_path, capsys, made, message):
     if made:
         from srwm.training.runs import create_run
 
@@ -139,7 +139,7 @@ def test_evaluating_what_is_no_run_is_told(tmp_path, capsys, made, message):
 
 
 @pytest.mark.parametrize("command", ["evaluate", "figures"])
-def test_a_seed_out_of_range_is_told(tmp_path, capsys, command):
+def test_a_seed_out_of_range_is_reported(tmp_path, capsys, command):
     assert main(["fewshot", command, str(tmp_path), "--seed", str(2**70)]) == 1
     assert "seed: expected a number from 0" in one_line(capsys)
 
@@ -199,6 +199,6 @@ def test_a_run_on_a_stream_has_figures_of_its_own(tmp_path, capsys):
     assert main(["fewshot", "figures", str(tmp_path / "run")]) == 0
     assert main(["fewshot", "adaptation", str(tmp_path / "run"), "--figure", str(tmp_path / "adaptation.png")]) == 0
     shown = capsys.readouterr().out
-    assert "left out, since a stream has no queries" in shown
+    assert "left out, since streams have no queries" in shown
     assert [path.name for path in (tmp_path / "run" / "figures").iterdir()] == ["learning_curves.png"]
     assert (tmp_path / "adaptation.png").exists()

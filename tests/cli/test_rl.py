@@ -21,12 +21,12 @@ SMALL = [
 
 def test_presets_and_cores_are_listed(capsys) -> None:
     assert main(["rl", "train"]) == 0
-    told = capsys.readouterr().out
-    assert all(name in told for name in (*PRESETS, *CORES))
+    output = capsys.readouterr().out
+    assert all(name in output for name in (*PRESETS, *CORES))
 
 
 @pytest.mark.parametrize("words", [["quicker-memory"], ["quick-memory", "--core", "gru"]])
-def test_an_unknown_preset_or_core_is_told(words, capsys) -> None:
+def test_an_unknown_preset_or_core_is_reported(words, capsys) -> None:
     with pytest.raises(SystemExit) as error:
         main(["rl", "train", *words])
     assert error.value.code == 2
@@ -51,9 +51,9 @@ def test_train_evaluate_watch(tmp_path, capsys) -> None:
 def test_the_decay_of_ppo_is_an_option_without_an_underscore(capsys) -> None:
     with pytest.raises(SystemExit):
         main(["rl", "train", "quick-memory", "--help"])
-    told = capsys.readouterr().out
-    assert "--ppo.lambda " in told
-    assert "lambda_" not in told
+    output = capsys.readouterr().out
+    assert "--ppo.lambda " in output
+    assert "lambda_" not in output
 
 
 def test_a_preset_may_be_given_as_an_option_and_help_names_the_cores(capsys) -> None:
@@ -64,7 +64,7 @@ def test_a_preset_may_be_given_as_an_option_and_help_names_the_cores(capsys) -> 
         assert "--core CORE" in capsys.readouterr().out
 
 
-def test_an_environment_that_cannot_be_made_is_told_in_a_line(tmp_path, capsys) -> None:
+def test_an_environment_that_cannot_be_made_is_reported_in_a_line(tmp_path, capsys) -> None:
     pytest.importorskip("gymnasium", exc_type=ImportError)
     (tmp_path / "spoilt_env.py").write_text(
         "import gymnasium\n"
@@ -77,9 +77,9 @@ def test_an_environment_that_cannot_be_made_is_told_in_a_line(tmp_path, capsys) 
         assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--env.names", "spoilt_env:Spoilt-v0"]) == 1
     finally:
         sys.path.remove(str(tmp_path))
-    told = capsys.readouterr().err
-    assert "spoilt_env:Spoilt-v0: " in told
-    assert "Traceback" not in told
+    output = capsys.readouterr().err
+    assert "spoilt_env:Spoilt-v0: " in output
+    assert "Traceback" not in output
     assert not run.exists()
 
 
@@ -169,13 +169,13 @@ def test_a_crash_says_whether_there_is_a_checkpoint(tmp_path, capsys, monkeypatc
     monkeypatch.setattr(LocalEnv, "_start", crash)
     monkeypatch.setattr("srwm.cli.rl.measure_chance", lambda config, seed: {})
     assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL, "--checkpoint-every", "1"]) == 1
-    told = capsys.readouterr().err
-    assert (f"--resume continues from update 2 in {run}" in told) == resumed
-    assert ("there was no checkpoint yet" in told) != resumed
+    output = capsys.readouterr().err
+    assert (f"--resume continues from update 2 in {run}" in output) == resumed
+    assert ("there was no checkpoint yet" in output) != resumed
 
 
 @pytest.mark.parametrize("command", ["evaluate", "watch"])
-def test_a_crash_while_a_run_is_shown_is_told_in_a_line(tmp_path, capsys, monkeypatch, command) -> None:
+def test_a_crash_while_a_run_is_shown_is_reported_in_a_line(tmp_path, capsys, monkeypatch, command) -> None:
     pytest.importorskip("popgym", exc_type=ImportError)
     from srwm.rl.envs import EnvCrashError
     from srwm.rl.envs.gymnasium import LocalEnv
@@ -189,9 +189,9 @@ def test_a_crash_while_a_run_is_shown_is_told_in_a_line(tmp_path, capsys, monkey
     monkeypatch.setattr(LocalEnv, "_start", crash)
     video = ["--video", str(tmp_path / "episode.gif")] if command == "watch" else []
     assert main(["rl", command, str(run), *video]) == 1
-    told = capsys.readouterr().err
-    assert "environment 0 has its own traceback" in told
-    assert told.endswith("srwm: an environment failed\n")
+    output = capsys.readouterr().err
+    assert "environment 0 has its own traceback" in output
+    assert output.endswith("srwm: an environment failed\n")
 
 
 def test_scores_of_both_kinds_of_actions_and_a_curve_of_something_else(tmp_path, capsys) -> None:
@@ -214,12 +214,12 @@ def test_scores_of_both_kinds_of_actions_and_a_curve_of_something_else(tmp_path,
 
 @pytest.mark.parametrize("command", ["evaluate", "watch"])
 @pytest.mark.parametrize("seed", [-1, 2**63])
-def test_a_seed_out_of_range_is_told(tmp_path, capsys, command, seed) -> None:
+def test_a_seed_out_of_range_is_reported(tmp_path, capsys, command, seed) -> None:
     assert main(["rl", command, str(tmp_path), "--seed", str(seed)]) == 1
     assert f"seed: expected a number from 0 below 2**63, got {seed}" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_no_run_is_told(tmp_path, capsys) -> None:
+def test_a_folder_that_is_no_run_is_reported(tmp_path, capsys) -> None:
     for command in ("evaluate", "curves"):
         assert main(["rl", command, str(tmp_path)]) == 1
         assert "not a run folder" in capsys.readouterr().err

@@ -30,6 +30,6 @@ def test_a_channel_that_is_the_same_everywhere_keeps_its_scale():
     assert statistics[:, 1] == pytest.approx([0.2, 1.0])
 
 
-def test_statistics_that_do_not_fit_are_told():
+def test_statistics_that_do_not_fit_are_reported():
     with pytest.raises(ValueError, match=r"normalization: expected \(2, 3\), got \(2, 1\)"):
         dataclasses.replace(noise(0), normalization=np.ones((2, 1), np.float32))

@@ -59,6 +59,6 @@ def test_it_is_computed_once(monkeypatch):
 
 
 @pytest.mark.parametrize("wanted", [(2, 8, 8), (3, 8), (1, 0, 8)])
-def test_impossible_shapes_are_told(wanted):
+def test_impossible_shapes_are_reported(wanted):
     with pytest.raises(UserError, match=r"model.image_shape: some has \(1, 8, 9\), which cannot become"):
         resized({"val": classes(1, 8, 9)}, wanted)

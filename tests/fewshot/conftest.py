@@ -18,7 +18,7 @@ def subprocess_environment(shared_cache):
 
 
 def blobs(name: str, classes: int, instances: int, seed: int) -> ImageClasses:
-    """Classes that are easily told apart: one random 16x16 picture each, with a little noise per instance."""
+    """Classes that are easy to distinguish: one random 16x16 picture each, with a little noise per instance."""
     generator = np.random.default_rng(seed)
     centers = generator.integers(0, 200, (classes, 1, 1, 16, 16))
     images = (centers + generator.integers(0, 20, (classes, instances, 1, 16, 16))).astype(np.uint8)

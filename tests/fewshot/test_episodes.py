@@ -131,7 +131,7 @@ def test_the_generator_is_all_of_the_state(which):
 
 
 @pytest.mark.parametrize("counts", [[9, 9, 9], [9, 9, 9, 3], []])
-def test_too_little_data_is_told(counts):
+def test_too_little_data_is_reported(counts):
     offsets = torch.tensor([0, *np.cumsum(counts)], dtype=torch.long)
     with pytest.raises(UserError, match=r"4-way 2-shot episodes with 6 queries need 4 classes of 4 images"):
         draw_episodes(offsets, SHAPE, 1)

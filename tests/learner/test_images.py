@@ -117,7 +117,7 @@ def test_color_models_read_color() -> None:
         ([None], "images: expected an array or a list of images, got NoneType"),
     ],
 )
-def test_what_is_no_image_is_told(drawn, images, preprocess, given, message) -> None:
+def test_what_is_no_image_is_reported(drawn, images, preprocess, given, message) -> None:
     learner = FewShotLearner(drawn, preprocess).fit(images, LABELS)
     before = learner.predict_proba(images)
     for call in (lambda: learner.predict(given), lambda: learner.learn(given, ["a", "b"])):
@@ -129,7 +129,7 @@ def test_what_is_no_image_is_told(drawn, images, preprocess, given, message) -> 
 @pytest.mark.parametrize("preprocess", ["ink", "none"])
 @pytest.mark.parametrize("many", [False, True])
 @pytest.mark.filterwarnings("ignore:.*quantized tensor|.*nested tensors")
-def test_tensors_without_numbers_of_their_own_are_told(drawn, images, preprocess, many) -> None:
+def test_tensors_without_numbers_of_their_own_are_reported(drawn, images, preprocess, many) -> None:
     learner = FewShotLearner(drawn, preprocess).fit(images, LABELS)
     floats = torch.from_numpy(images).float() / 255
     given = [
@@ -163,7 +163,7 @@ def test_deep_pictures_are_scaled(drawn, images, preprocess) -> None:
 
 
 @pytest.mark.parametrize("preprocess", ["ink", "none"])
-def test_a_closed_picture_is_told(drawn, images, preprocess) -> None:
+def test_a_closed_picture_is_reported(drawn, images, preprocess) -> None:
     image = pytest.importorskip("PIL.Image")
     learner, picture = FewShotLearner(drawn, preprocess).fit(images, LABELS), image.fromarray(images[0])
     picture.close()

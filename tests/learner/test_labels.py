@@ -50,7 +50,7 @@ def test_labels_come_back_as_they_were(trained, labels) -> None:
     ],
     ids=str,
 )
-def test_labels_that_are_none_are_told(trained, labels, message) -> None:
+def test_labels_that_are_none_are_reported(trained, labels, message) -> None:
     x, _ = points(3, 1, 0)
     with pytest.raises(ValueError, match=message):
         FewShotLearner(trained).learn(x, labels)
@@ -91,7 +91,7 @@ def test_labels_of_another_kind_or_undeclared_are_refused(trained) -> None:
 @pytest.mark.parametrize(
     "setting", [{"tta_passes": 0}, {"tta_passes": 1.5}, {"tta_passes": True}, {"preprocess": "magic"}], ids=str
 )
-def test_wrong_settings_are_told_when_they_are_used(trained, setting) -> None:
+def test_wrong_settings_are_reported_when_they_are_used(trained, setting) -> None:
     x, y = points(3, 2, 0)
     learner = FewShotLearner(trained, **setting)
     with pytest.raises(ValueError, match=f"^{next(iter(setting))}: expected"):
@@ -146,6 +146,6 @@ def test_large_labels_are_kept_apart(trained) -> None:
 @pytest.mark.parametrize(
     "labels", [torch.arange(3, device="meta"), torch.arange(3).to_sparse(), torch.ones(3, dtype=torch.complex64)], ids=str
 )
-def test_tensors_that_are_no_labels_are_told(trained, labels) -> None:
+def test_tensors_that_are_no_labels_are_reported(trained, labels) -> None:
     with pytest.raises(ValueError, match=r"^labels: "):
         FewShotLearner(trained).learn(points(3, 1, 0)[0], labels)

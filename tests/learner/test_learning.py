@@ -1,4 +1,4 @@
-"""What the learner learns and answers, and that it does so whole."""
+"""Learning and predictions of the learner, and that each call takes effect as a whole or not at all."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -30,7 +30,7 @@ from srwm.training.weights import save_weights
 CONFIG = ModelConfig(
     n_way=4, stem_channels=4, stack=StackConfig(d_model=16, num_heads=2, num_layers=1, ff_factor=1, unroll_length=None)
 )
-FACTS = ModelMetadata("letters", "ink", {"test, 5-way 1-shot": "90.00 ± 0.10 %"})
+METADATA = ModelMetadata("letters", "ink", {"test, 5-way 1-shot": "90.00 ± 0.10 %"})
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def model() -> FewShotModel:
     torch.manual_seed(0)
     model = FewShotModel(CONFIG)
     model(torch.rand(2, 5, 1, 28, 28), torch.zeros(2, 5, dtype=torch.long))  # batch statistics that are not the initial ones
-    model.metadata = FACTS
+    model.metadata = METADATA
     return model.eval()
 
 
@@ -76,7 +76,7 @@ def drop_digest(folder: Path) -> None:
 def test_a_model_comes_back_as_it_was(model: FewShotModel, folder: Path) -> None:
     loaded = load_model(folder)
     assert same(model, loaded)
-    assert (loaded.config, loaded.metadata, loaded.training) == (CONFIG, FACTS, False)
+    assert (loaded.config, loaded.metadata, loaded.training) == (CONFIG, METADATA, False)
     assert sorted(os.listdir(folder)) == ["README.md", "config.json", "model.safetensors"]
     card = (folder / "README.md").read_text()
     assert "Trained on: letters" in card
@@ -285,7 +285,7 @@ def test_what_is_pushed_is_what_is_saved(model, tmp_path, monkeypatch) -> None:
     ],
     ids=repr,
 )
-def test_odd_replies_of_the_hub_are_told_in_one_line(model, monkeypatch, error) -> None:
+def test_odd_replies_of_the_hub_are_reported_in_one_line(model, monkeypatch, error) -> None:
     hub = pytest.importorskip("huggingface_hub")
 
     def fail(*arguments: object, **options: object) -> None:
@@ -299,7 +299,7 @@ def test_odd_replies_of_the_hub_are_told_in_one_line(model, monkeypatch, error) 
         push_model(model, "user/letters")
 
 
-def test_a_name_that_the_hub_does_not_take_is_told(model, no_network) -> None:
+def test_a_name_that_the_hub_does_not_take_is_reported(model, no_network) -> None:
     pytest.importorskip("huggingface_hub")
     with pytest.raises(UserError, match="bad name: the upload to the Hugging Face Hub failed"):
         push_model(model, "bad name")
@@ -351,14 +351,14 @@ def test_a_pickle_is_refused_and_not_executed(folder, tmp_path, monkeypatch) -> 
         ({"metadata": []}, "not a configuration of this version"),
     ],
 )
-def test_a_configuration_that_does_not_fit_is_told(folder, changes, message) -> None:
+def test_a_configuration_that_does_not_fit_is_reported(folder, changes, message) -> None:
     edit(folder, **changes)
     with pytest.raises(UserError, match=message):
         load_model(folder)
 
 
 @pytest.mark.parametrize("text", ["", "null", "[1]", "{", "[" * 100_000, "\udcff"])
-def test_a_configuration_that_is_none_is_told(folder, text) -> None:
+def test_a_configuration_that_is_none_is_reported(folder, text) -> None:
     (folder / "config.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=r"config\.json: not (readable|a configuration)"):
         load_model(folder)
@@ -408,7 +408,7 @@ def test_double_weights_are_read_as_float32(model, folder) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"digest": 3}, {"digest": "0" * 64}, {"digest": [""]}])
-def test_a_digest_that_does_not_fit_is_told(folder, changes) -> None:
+def test_a_digest_that_does_not_fit_is_reported(folder, changes) -> None:
     edit(folder, **changes)
     with pytest.raises(UserError, match=r"damaged|digest: expected text"):
         load_model(folder)
@@ -453,7 +453,7 @@ def test_metadata_may_be_edited(folder) -> None:
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_a_pipe_or_a_folder_instead_of_a_file_is_told(folder, name) -> None:
+def test_a_pipe_or_a_folder_instead_of_a_file_is_reported(folder, name) -> None:
     (folder / name).unlink()
     (folder / name).mkdir()
     with pytest.raises(UserError, match=rf"{name}: expected a file"):
@@ -474,7 +474,7 @@ def test_names_that_are_not_utf_8(model, tmp_path) -> None:
         load_model(folder)
 
 
-def test_weights_that_are_no_numbers_are_told(model, tmp_path) -> None:
+def test_weights_that_are_no_numbers_are_reported(model, tmp_path) -> None:
     with torch.no_grad():
         model.out_layer.weight[0, 0] = torch.nan
     save_model(model, tmp_path / "saved")
@@ -482,7 +482,7 @@ def test_weights_that_are_no_numbers_are_told(model, tmp_path) -> None:
         load_model(tmp_path / "saved")
 
 
-def test_a_folder_that_cannot_be_written_is_told(model, tmp_path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(model, tmp_path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot save"):
         save_model(model, tmp_path / "file")

@@ -21,7 +21,7 @@ from srwm.learner.fingerprint import digest, fingerprint, former_fingerprint
 from .conftest import LABELS, STACK, WAYS, WIDTH, points
 
 
-def test_a_saved_state_goes_on_where_it_was(trained, tmp_path) -> None:
+def test_a_saved_state_continues_where_it_was(trained, tmp_path) -> None:
     x, y = points(WAYS, 6, 0)
     names = np.array(["ä", "b", "c", "d"])[y]
     learner = FewShotLearner(trained, tta_passes=3).partial_fit(x[:9], names[:9], classes=["ä", "b", "c", "d"])
@@ -36,7 +36,7 @@ def test_a_saved_state_goes_on_where_it_was(trained, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("channels", "tta_passes"), [(1, 9), (3, 7)])
-def test_an_ensemble_on_images_goes_on_where_it_was(tmp_path, channels, tta_passes) -> None:
+def test_an_ensemble_on_images_continues_where_it_was(tmp_path, channels, tta_passes) -> None:
     torch.manual_seed(2)
     config = ModelConfig(image_shape=(channels, 16, 20), n_way=3, stem_channels=4, stack=STACK)
     model = FewShotModel(config)

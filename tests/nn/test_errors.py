@@ -1,4 +1,4 @@
-"""A mistake is told in one line: the argument, what was wanted, what came."""
+"""Errors of arguments are one line: the argument, what was expected, what was given."""
 
 import math
 import re

@@ -82,7 +82,7 @@ def test_a_reset_at_a_masked_step_still_resets(carrying_layer: Layer) -> None:
     assert_close(state, carrying_layer.initial_state(3), rtol=0, atol=0)
 
 
-def test_query_answers_like_separate_steps(layer: Layer) -> None:
+def test_query_equals_separate_steps(layer: Layer) -> None:
     queries = torch.randn(3, 4, 6)
     for state in (None, a_state(layer)):
         separate = [layer(queries[:, i : i + 1], state)[0] for i in range(4)]
@@ -210,8 +210,8 @@ def test_no_batch_and_no_steps(layer: Layer) -> None:
 def test_a_core_tells_how_it_was_built(name: str, make_layer: MakeLayer) -> None:
     core = make_layer(name)
     for argument in ("d_model", "num_heads", "backend"):
-        told = f"{argument}={getattr(core, argument, None)!r}" in repr(core)
-        assert told == hasattr(core, argument)
+        shown = f"{argument}={getattr(core, argument, None)!r}" in repr(core)
+        assert shown == hasattr(core, argument)
 
 
 @pytest.mark.parametrize("autocast", [True, False], ids=["autocast", "module"])
@@ -223,9 +223,9 @@ def test_bfloat16_keeps_a_float32_state(layer: Layer, autocast: bool) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         _, state = layer(x[:, :3])
         low_y, after = layer(x[:, 3:], state)
-        answers = layer.query(x[:, 3:], state)
+        queried = layer.query(x[:, 3:], state)
     assert all(leaf.dtype in (torch.float32, torch.long) for leaf in [*leaves(state), *leaves(after)])
-    for low in (low_y, answers):
+    for low in (low_y, queried):
         assert (low.float() - y[:, 3:]).norm() < 0.05 * y[:, 3:].norm()
 
 

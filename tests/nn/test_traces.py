@@ -69,6 +69,6 @@ def test_no_steps_give_no_rates_and_the_shift_that_came_in(core):
     assert torch.equal(shifts_over_time(core, x), torch.zeros(B, 1, *core.weight.shape).double())
 
 
-def test_a_wrong_width_is_told(core):
+def test_a_wrong_width_is_reported(core):
     with pytest.raises(ValueError, match=r"x: expected"):
         learning_rates(core, torch.zeros(B, T, D_MODEL + 1).double())

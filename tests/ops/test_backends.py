@@ -1,4 +1,4 @@
-"""Which backend runs: "auto" chooses, a named one runs or raises, and a missing library is told once."""
+"""Which backend runs: "auto" chooses, a named one runs or raises, and a missing library causes one warning."""
 
 import re
 import warnings

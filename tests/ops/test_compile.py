@@ -24,8 +24,8 @@ def model(recurrence: Recurrence, backend: str) -> Callable[[Inputs, Inputs], tu
     def run(inputs: Inputs, flags: Inputs) -> tuple[Tensor, ...]:
         y, state = recurrence.run(**inputs, **flags, backend=backend)
         second, state = recurrence.run(**inputs | {"state": state.tanh()}, backend=backend)
-        answers = recurrence.query(**inputs | {"state": state})
-        return torch.cat((y, second.sigmoid()), 1), state, answers
+        queried = recurrence.query(**inputs | {"state": state})
+        return torch.cat((y, second.sigmoid()), 1), state, queried
 
     return run
 

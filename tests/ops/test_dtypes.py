@@ -58,7 +58,7 @@ def test_y_has_the_dtype_of_the_first_input(recurrence: Recurrence, backend: str
 
 @pytest.mark.parametrize("dtype", SMALL)
 def test_autocast_changes_nothing(recurrence: Recurrence, backend: str, dtype: torch.dtype) -> None:
-    """Outputs, answers and their gradients have the bits and dtypes that they have without."""
+    """Outputs of steps and queries and their gradients have the bits and dtypes that they have without."""
     inputs = {name: a.requires_grad_() for name, a in draw(recurrence, SIZES).items()}
 
     def outputs() -> tuple[torch.Tensor, ...]:

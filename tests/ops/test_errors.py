@@ -1,4 +1,4 @@
-"""A mistake is told at the door in one line: the argument, what was wanted, what came."""
+"""Errors of arguments are one line: the argument, what was expected, what was given."""
 
 import re
 from typing import Any

@@ -97,7 +97,7 @@ def test_a_matrix_of_one_input_never_changes(backend: str) -> None:
 
 
 def test_the_delta_rule_replaces_what_it_stored(backend: str) -> None:
-    """Orthogonal keys written with rate 1 are answered with the last value of each."""
+    """Orthogonal keys written with rate 1 return the last value of each."""
     k = torch.eye(3)[[0, 1, 0, 2]].reshape(1, 4, 1, 3)
     v = torch.tensor([[1.0, 2], [3, 4], [5, 6], [7, 8]]).reshape(1, 4, 1, 2)
     y, state = ops.delta_rule(k, k, v, torch.ones(1, 4, 1), backend=backend)

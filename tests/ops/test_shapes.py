@@ -41,14 +41,14 @@ def test_any_size(
 @given(st.sampled_from(list(RECURRENCES.values())), SIZES, st.integers(0, 99))
 @anything
 def test_any_number_of_questions(recurrence: Recurrence, sizes: Sizes, seed: int) -> None:
-    """Each of the Q answers is what a one-step call from the same state gives, and the state stays."""
+    """Each of the Q outputs is what a one-step call from the same state gives, and the state stays."""
     inputs = draw(recurrence, sizes, seed)
     before = inputs["state"].clone()
-    answers = recurrence.query(**inputs)
-    assert answers.shape == (sizes.batch, sizes.steps, sizes.heads, sizes.d)
+    queried = recurrence.query(**inputs)
+    assert queried.shape == (sizes.batch, sizes.steps, sizes.heads, sizes.d)
     for i in range(sizes.steps):
         y, _ = recurrence.run(**piece(recurrence, inputs, slice(i, i + 1)), backend="native" if NATIVE else "reference")
-        torch.testing.assert_close(answers[:, i : i + 1], y, rtol=1e-5, atol=2e-6)
+        torch.testing.assert_close(queried[:, i : i + 1], y, rtol=1e-5, atol=2e-6)
     assert torch.equal(inputs["state"], before)
 
 
@@ -133,7 +133,7 @@ def test_nothing_passed_in_is_changed_or_given_back(recurrence: Recurrence, back
     given = [a.requires_grad_() for a in inputs.values()] + list(flags.values())
     copies = [a.detach().clone() for a in given]
     y, state = recurrence.run(**inputs, **flags, backend=backend)
-    answers = recurrence.query(**inputs)
+    queried = recurrence.query(**inputs)
     outputs = [a for a in (y, state) if a.requires_grad]
     weights = [torch.ones_like(a) for a in outputs]
     grads = torch.autograd.grad(outputs, list(inputs.values()), weights, materialize_grads=True)
@@ -141,6 +141,6 @@ def test_nothing_passed_in_is_changed_or_given_back(recurrence: Recurrence, back
     for before, now in zip(copies, given, strict=True):
         assert torch.equal(before, now)
         assert now._version == 0
-    results = [a for a in (y, state, answers, *grads) if a.numel()]
+    results = [a for a in (y, state, queried, *grads) if a.numel()]
     places = [a.untyped_storage().data_ptr() for a in (*results, *given) if a.numel()]
     assert len(set(places)) == len(places)

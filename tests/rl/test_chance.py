@@ -1,4 +1,4 @@
-"""The return of random actions is that of guessing, and measuring it leaves the training as it is."""
+"""The return of random actions equals the return of guessing, and measuring it does not change training."""
 
 import random
 

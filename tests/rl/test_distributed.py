@@ -79,7 +79,7 @@ def test_parameters_stay_identical(whole) -> None:
 
 
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
-def test_a_run_of_two_processes_goes_on_as_if_nothing_had_happened(whole, tmp_path, outcome, end) -> None:
+def test_a_run_of_two_processes_continues_as_if_nothing_had_happened(whole, tmp_path, outcome, end) -> None:
     """SIGTERM of one process stops both after an update; SIGKILL of one ends both at once."""
     assert (run(tmp_path, end) != 0) == (end == "SIGKILL")
     assert not (tmp_path / "run" / WEIGHTS).exists()

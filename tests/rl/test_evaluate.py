@@ -20,7 +20,7 @@ def test_each_task_plays_as_many_episodes(env, config, greedy) -> None:
 
 
 def test_chance_does_not_ask_the_agent(env, config) -> None:
-    """An agent that would always take action 0 against one symbol; at random half of the answers are right."""
+    """An agent that would always take action 0 against one symbol; at random half of the actions are correct."""
     env.generator = SimpleNamespace(integers=lambda count, size: np.ones(size, int))
     env.symbol[:] = 1
     agent = Agent(config.agent, env.spec)
@@ -141,6 +141,6 @@ def test_levels_of_training_are_no_test(start, count, left) -> None:
     assert len(level_sets(config, 10)) == 1 + left
 
 
-def test_levels_that_are_no_test_are_told() -> None:
+def test_levels_that_are_no_test_are_reported() -> None:
     with pytest.warns(UserWarning, match="no test on levels 1000 to 1199, 1200 to 1399: training has levels 1100 to 1299"):
         level_sets(EnvConfig(procgen=ProcgenConfig(num_levels=200, start_level=1100)), 10)

@@ -43,13 +43,13 @@ def test_diagnostics_by_hand() -> None:
     logits, actions = torch.tensor([[[math.log(3), 0.0]] * 4]), torch.tensor([[0, 1, 0, 1]])
     targets = Returns(torch.tensor([[1.0, 3.0, 1.0, 3.0]]), torch.zeros(1, 4))
     behavior = torch.full((1, 4), math.log(0.5))
-    told = diagnostics(logits, torch.tensor([[1.0, 2.0, 1.0, 2.0]]), actions, targets, behavior, clip=0.6)
-    assert told["explained_variance"] == pytest.approx(1 - 0.25 / 1)
-    assert told["approx_kl"] == pytest.approx((0.5 - math.log(1.5) - 0.5 - math.log(0.5)) / 2, abs=1e-6)
-    assert told["approx_kl"] == pytest.approx(0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25), abs=1e-6)
-    assert told["clip_fraction"] == 0
-    told = diagnostics(logits, torch.zeros(1, 4), actions, targets, behavior - 0.1, clip=0.6)
-    assert told["explained_variance"] == pytest.approx(0)
-    assert told["clip_fraction"] == 0.5
+    metrics = diagnostics(logits, torch.tensor([[1.0, 2.0, 1.0, 2.0]]), actions, targets, behavior, clip=0.6)
+    assert metrics["explained_variance"] == pytest.approx(1 - 0.25 / 1)
+    assert metrics["approx_kl"] == pytest.approx((0.5 - math.log(1.5) - 0.5 - math.log(0.5)) / 2, abs=1e-6)
+    assert metrics["approx_kl"] == pytest.approx(0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25), abs=1e-6)
+    assert metrics["clip_fraction"] == 0
+    metrics = diagnostics(logits, torch.zeros(1, 4), actions, targets, behavior - 0.1, clip=0.6)
+    assert metrics["explained_variance"] == pytest.approx(0)
+    assert metrics["clip_fraction"] == 0.5
     constant = Returns(torch.ones(1, 4), torch.zeros(1, 4))
     assert diagnostics(logits, torch.zeros(1, 4), actions, constant, behavior, clip=0.6)["explained_variance"] == 0

@@ -80,7 +80,7 @@ def test_a_film_may_be_an_mp4(env, config, tmp_path) -> None:
     assert b"ftyp" in (tmp_path / "episode.mp4").read_bytes()[:16]
 
 
-def test_a_film_that_cannot_be_written_is_told(env, config, tmp_path, monkeypatch) -> None:
+def test_a_film_that_cannot_be_written_is_reported(env, config, tmp_path, monkeypatch) -> None:
     def fail(self) -> None:
         raise subprocess.CalledProcessError(1, "ffmpeg")
 

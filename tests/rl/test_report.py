@@ -36,7 +36,7 @@ def test_all_level_sets_are_played_with_the_same_weights(env, config, tmp_path, 
         ("env", "names", [3], "env: names: expected str, got 3"),
     ],
 )
-def test_impossible_values_in_a_run_are_told(env, config, tmp_path, part, name, value, message) -> None:
+def test_impossible_values_in_a_run_are_reported(env, config, tmp_path, part, name, value, message) -> None:
     create_run(tmp_path / "run", config)
     save_weights(tmp_path / "run" / WEIGHTS, Agent(config.agent, env.spec), {})
     path = tmp_path / "run" / "config.json"

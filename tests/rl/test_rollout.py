@@ -112,7 +112,7 @@ def test_a_crash_beside_learning_is_raised_after_it(agent, env) -> None:
     assert learned
 
 
-def test_what_waits_goes_on_where_the_agent_is(agent, env) -> None:
+def test_what_waits_continues_where_the_agent_is(agent, env) -> None:
     """Frames and actions are on the CPU wherever the agent is; the core's states are with it. `meta` is any other device."""
     meta = torch.device("meta")
     with build(agent, env, overlap=False) as rollout:

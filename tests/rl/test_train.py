@@ -1,4 +1,4 @@
-"""A training run: it learns, ends, and goes on as if it had not been interrupted."""
+"""A training run learns, ends, and continues as if it had not been interrupted."""
 
 import math
 import os
@@ -48,7 +48,7 @@ def at_step(env, step: int, happens) -> None:
     env.observe = lambda: happens(observe()) if count == step else observe()
 
 
-def test_the_mean_over_tasks_is_told_where_all_of_them_are_in_it() -> None:
+def test_the_mean_over_tasks_is_reported_where_all_of_them_are_in_it() -> None:
     parts = [{"a": [1.0, 2.0]}, {"a": [6.0], "b": [5.0]}]
     assert mean_returns(parts, {"a", "b"}) == {"return": 4.0, "episodes": 4.0, "return_a": 3.0, "return_b": 5.0}
     assert mean_returns(parts[:1], {"a", "b"}) == {"episodes": 2.0, "return_a": 1.5}
@@ -66,7 +66,9 @@ def test_a_run_learns_to_remember(env, config, tmp_path, algorithm, lr, frames) 
 
 
 @pytest.mark.parametrize("overlap", [False, True])
-def test_a_run_that_is_killed_at_any_moment_goes_on_as_if_nothing_had_happened(env, config, tmp_path, outcome, overlap) -> None:
+def test_a_run_that_is_killed_at_any_moment_continues_as_if_nothing_had_happened(
+    env, config, tmp_path, outcome, overlap
+) -> None:
     config = replace(config, overlap=overlap)
     assert train(config, env, tmp_path / "whole", accelerator="cpu")
     for step in (3, 30, 61):
@@ -89,7 +91,7 @@ def test_a_run_whose_checkpoint_is_lost_does_not_begin_anew(env, config, tmp_pat
         train(config, type(env)(), tmp_path / "run", resume=True, accelerator="cpu")
 
 
-def test_a_run_that_is_asked_to_stop_goes_on_as_if_nothing_had_happened(env, config, tmp_path, outcome) -> None:
+def test_a_run_that_is_requested_to_stop_continues_as_if_nothing_had_happened(env, config, tmp_path, outcome) -> None:
     assert train(config, type(env)(), tmp_path / "whole", accelerator="cpu")
 
     def ask(frame):
@@ -202,7 +204,7 @@ def test_a_run_that_has_ended_is_left_as_it_is(env, config, tmp_path) -> None:
     assert weights.exists()
 
 
-def test_a_run_goes_on_with_other_workers_and_threads(env, config, tmp_path) -> None:
+def test_a_run_continues_with_other_workers_and_threads(env, config, tmp_path) -> None:
     def ask(frame):
         os.kill(os.getpid(), signal.SIGTERM)
         return frame
@@ -334,7 +336,7 @@ def test_a_checkpoint_without_the_state_of_such_a_run_is_refused(env, config, tm
         train(config, env, tmp_path / "run", resume=True, accelerator="cpu")
 
 
-def test_a_checkpoint_of_the_version_before_goes_on(env, config, tmp_path, outcome) -> None:
+def test_a_checkpoint_of_the_version_before_continues(env, config, tmp_path, outcome) -> None:
     """Returns were part of the progress, the number of updates had another name, and there were no digests."""
 
     def earlier(state):

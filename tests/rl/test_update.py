@@ -88,17 +88,17 @@ def test_an_update_tells_how_it_goes(env, config, algorithm) -> None:
     config = replace(config, algorithm=algorithm, ppo=PPOConfig(epochs=1, minibatches=1))
     learner = Learner(agent, config, Fabric(accelerator="cpu", devices=1))
     unrolls, _ = Actor(agent, env, 7, torch.Generator().manual_seed(0)).unroll()
-    told = learner.update(unrolls, 1e-2)
-    assert told["approx_kl"] == pytest.approx(0, abs=1e-6)
+    metrics = learner.update(unrolls, 1e-2)
+    assert metrics["approx_kl"] == pytest.approx(0, abs=1e-6)
     rewards, discounts = unrolls.rewards[:, 1:].clamp(-1, 1), 0.99 * (~unrolls.firsts[:, 1:]).float()
     values, last = unrolls.values[:, :-1], unrolls.values[:, -1]
     if algorithm == "ppo":
         targets = generalized_advantages(rewards, discounts, values, last, lambda_=0.95).targets
-        assert told["clip_fraction"] == 0
+        assert metrics["clip_fraction"] == 0
     else:
         targets = vtrace(torch.zeros_like(rewards), rewards, discounts, values, last).targets
-        assert "clip_fraction" not in told
-    assert told["explained_variance"] == pytest.approx(1 - float((targets - values).var() / targets.var()), abs=1e-4)
+        assert "clip_fraction" not in metrics
+    assert metrics["explained_variance"] == pytest.approx(1 - float((targets - values).var() / targets.var()), abs=1e-4)
     assert learner.update(unrolls, 1e-2)["approx_kl"] > 1e-6
 
 
@@ -186,11 +186,11 @@ def test_long_gradients_are_shortened(env, config) -> None:
     for limit in (1e6, 0.5):
         torch.manual_seed(0)
         learner, unrolls = build(type(env)(), replace(config, optimizer=replace(config.optimizer, clip_norm=limit)))
-        told = learner.update(unrolls, 1e-3)["gradient_norm"]
+        metrics = learner.update(unrolls, 1e-3)["gradient_norm"]
         used = torch.nn.utils.get_total_norm([p.grad for p in learner.agent.parameters()]).item()
-        lengths.append((told, used))
-    (whole, unclipped), (told, clipped) = lengths
-    assert whole == pytest.approx(told) == pytest.approx(unclipped)
+        lengths.append((metrics, used))
+    (whole, unclipped), (metrics, clipped) = lengths
+    assert whole == pytest.approx(metrics) == pytest.approx(unclipped)
     assert whole > 1
     assert clipped == pytest.approx(0.5, rel=1e-4)
 

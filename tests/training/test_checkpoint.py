@@ -160,7 +160,7 @@ def test_a_pipe_in_place_of_a_file_is_refused(tmp_path, suffix):
         checkpoints.load(model())
 
 
-def test_errors_of_a_state_are_told_apart_from_others(tmp_path):
+def test_errors_of_a_state_are_distinguished_from_others(tmp_path):
     with pytest.raises(UserError, match="not the state of such a run \\(IndexError: too"), reading_state(tmp_path):
         raise IndexError("too many indices")
     with pytest.raises(OverflowError), reading_state(tmp_path, OverflowError):
@@ -168,8 +168,8 @@ def test_errors_of_a_state_are_told_apart_from_others(tmp_path):
 
 
 def test_a_byte_that_has_changed_is_no_traceback(tmp_path):
-    """Loaded or told: whatever the damaged instructions in the file do."""
-    checkpoints, told = Checkpoints(tmp_path), 0
+    """Loaded or refused: whatever the damaged instructions in the file do."""
+    checkpoints, refused = Checkpoints(tmp_path), 0
     checkpoints.save(3, model(1), STATE)
     path = tmp_path / "step-3.state.pt"
     whole = path.read_bytes()
@@ -178,5 +178,5 @@ def test_a_byte_that_has_changed_is_no_traceback(tmp_path):
         try:
             checkpoints.load(model())
         except UserError:
-            told += 1
-    assert told
+            refused += 1
+    assert refused

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from srwm.training.clock import Clock
 
 
-def test_sleep_takes_wall_time_alone_and_both_go_on_from_what_was_spent():
+def test_sleep_takes_wall_time_alone_and_both_continue_from_what_was_spent():
     times = SimpleNamespace(seconds=100.0, cpu_seconds=50.0)
     clock = Clock(times)
     time.sleep(0.2)

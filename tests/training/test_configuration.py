@@ -59,7 +59,7 @@ def test_elements_of_tuples_are_as_their_type_says(values, message):
 @pytest.mark.parametrize(
     ("value", "name"), [(Inner(weight=math.nan), "value.weight"), (math.nan, "value"), ((1.0, math.nan), "value")]
 )
-def test_nan_is_told_by_name_wherever_it_is(value, name):
+def test_nan_is_reported_by_name_wherever_it_is(value, name):
     @dataclass(frozen=True)
     class Holder:
         value: object

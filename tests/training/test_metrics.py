@@ -1,4 +1,4 @@
-"""Metrics of a run are rows of a table, and go on where the run does."""
+"""Metrics of a run are rows of a table, and continue where the run does."""
 
 import csv
 
@@ -36,7 +36,7 @@ def test_metrics_are_in_tensorboard_too(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"step,minutes\n1,a\n", b"\xff\xfe\n\n", b"garbage\n1\n", b"step\n1,2,3\n"])
-def test_metrics_that_are_no_table_are_told(tmp_path, content):
+def test_metrics_that_are_no_table_are_reported(tmp_path, content):
     (tmp_path / "metrics.csv").write_bytes(content)
     with pytest.raises(UserError, match=r"metrics\.csv: not a table of"):
         read_metrics(tmp_path)

@@ -34,7 +34,7 @@ def step(model, optimizer):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_training_goes_on_bit_by_bit(tmp_path, kind, wrapped):
+def test_training_continues_bit_by_bit(tmp_path, kind, wrapped):
     model, optimizer = trained(kind)
     torch.save(optimizer.state_dict(), tmp_path / "state")
     other = KINDS[kind](copy.deepcopy(model).parameters())

@@ -51,7 +51,7 @@ def test_a_run_goes_to_the_end_of_its_budget(tmp_path, capsys) -> None:
     assert re.fullmatch(r"step 5, 0\.0 min, \d+ episodes/s: loss 5\.0", end)
 
 
-def test_a_run_that_is_asked_to_stop_ends_its_step_and_saves(tmp_path, capsys) -> None:
+def test_a_run_that_is_requested_to_stop_ends_its_step_and_saves(tmp_path, capsys) -> None:
     stopped = run(tmp_path, Budget(steps=50), stop_at=4)
     assert stopped.stopping
     assert stopped.spent < 1

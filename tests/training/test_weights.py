@@ -29,7 +29,7 @@ def test_equal_weights_make_equal_files(tmp_path):
         assert kept == metadata
 
 
-def test_weights_that_do_not_fit_are_told(tmp_path):
+def test_weights_that_do_not_fit_are_reported(tmp_path):
     save_weights(tmp_path / "weights.safetensors", nn.Linear(2, 3), {})
     with pytest.raises(UserError, match=r"weights\.safetensors: the weights do not fit this model .*weight"):
         load_weights(tmp_path / "weights.safetensors", nn.Linear(3, 3))

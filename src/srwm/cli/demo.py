@@ -34,8 +34,7 @@ class DemoOptions:
     """Test a trained model on letters of unseen scripts, one labeled example of each, and draw one episode."""
 
     model: str = "characters"
-    """name of a bundled checkpoint, a run folder or a folder with a checkpoint; the model must read 28x28 images with bright
-    ink on black"""
+    """bundled checkpoint, run folder or folder with a checkpoint, of a model for 28x28 images with bright ink on black"""
     figure: Path = Path("srwm-demo.png")
     """file to write the figure to"""
     episodes: int = 10_000

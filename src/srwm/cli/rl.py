@@ -51,8 +51,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Measure the mean returns of a run's agent, with 95 % intervals. ProcGen agents play the training levels and three sets
-    of test levels."""
+    """Measure the mean returns of a run's agent, with 95 % intervals; for ProcGen on training levels and on test levels."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm rl train`"""

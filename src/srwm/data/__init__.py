@@ -1,4 +1,4 @@
-"""Images and their splits as arrays; knows nothing of models."""
+"""Images and their splits as arrays, independent of models."""
 
 from srwm.data.images import ImageClasses, Split, with_rotations
 

@@ -1,4 +1,4 @@
-"""Labeled images in memory: the one form in which samplers see every data set."""
+"""Labeled images in memory, the common format of all data sets."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +53,16 @@ class ImageClasses:
 
     @classmethod
     def from_groups(cls, name: str, groups: Sequence[NDArray[np.uint8]], class_names: Sequence[str]) -> "ImageClasses":
-        """Join one array (instances, C, H, W) uint8 per class."""
+        """Build from one array per class.
+
+        Args:
+            name: the name of the data set and split.
+            groups: (instances, C, H, W) uint8 for each class.
+            class_names: one name per class.
+
+        Returns:
+            The data set.
+        """
         offsets = np.cumsum([0, *(len(group) for group in groups)], dtype=np.int64)
         return cls(name, np.concatenate(groups), offsets, tuple(class_names))
 
@@ -77,12 +86,20 @@ class ImageClasses:
         return self.images[self.offsets[index] : self.offsets[index + 1]]
 
     def select(self, classes: Sequence[int], name: str) -> "ImageClasses":
-        """The given classes, in the given order, under a new name."""
+        """The given classes, in the given order.
+
+        Args:
+            classes: indices of the classes.
+            name: the name of the result.
+
+        Returns:
+            The data set.
+        """
         return ImageClasses.from_groups(name, [self.of_class(c) for c in classes], [self.class_names[c] for c in classes])
 
 
 def with_rotations(data: ImageClasses) -> ImageClasses:
-    """Every class four times: as it is, and rotated counter-clockwise by 90, 180 and 270 degrees as classes of their own."""
+    """Every class four times: unchanged, and rotated counter-clockwise by 90, 180 and 270 degrees as separate classes."""
     count = len(data.images)
     rotated = np.concatenate([np.rot90(data.images, turn, axes=(2, 3)) for turn in range(4)])
     offsets = np.concatenate([data.offsets[:-1] + turn * count for turn in range(4)] + [np.array([4 * count])])
@@ -91,7 +108,15 @@ def with_rotations(data: ImageClasses) -> ImageClasses:
 
 
 def check_apart(root: Path, splits: Mapping[Split, Iterable[str]]) -> None:
-    """Raise UserError where a class name is in two splits: test classes must be unseen in training."""
+    """Check that no class is in two splits: test classes must be unseen in training.
+
+    Args:
+        root: the folder of the data, for the message.
+        splits: the class names of each split.
+
+    Raises:
+        UserError: a class is in two splits.
+    """
     seen = [name for names in splits.values() for name in names]
     if len(set(seen)) < len(seen):
         raise UserError(

@@ -1,4 +1,4 @@
-"""Data sets at another image size: all images of a run have the shape that its model takes."""
+"""Resizing of data sets to the image shape of a model."""
 
 import dataclasses
 import hashlib
@@ -18,7 +18,7 @@ _AT_ONCE = 4096
 def resized(splits: dict[Split, ImageClasses], image_shape: tuple[int, ...]) -> dict[Split, ImageClasses]:
     """The splits with every image resized by antialiased Lanczos; gray becomes three equal channels.
 
-    Images that have the shape already stay as they are. Others are computed once and then mapped from the cache.
+    Images that have the shape already are unchanged. Others are computed once and then mapped from the cache.
 
     Args:
         splits: the data set.

@@ -1,4 +1,4 @@
-"""The data sets by name: the one place that knows them."""
+"""The registry of data sets by name."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,12 +18,12 @@ from srwm.errors import UserError
 
 
 class DataSet(NamedTuple):
-    """A data set: how it is loaded, and the form of its images."""
+    """A data set: its loader, and whether its images are centered ink."""
 
     load: Callable[[Path | None], dict[Split, ImageClasses]]
-    """the splits from a folder of data; None: from `$SRWM_DATA` or the cache"""
+    """loads the splits from a folder; None: from `$SRWM_DATA` or the cache"""
     centered: bool = False
-    """whether images are centered ink, as `srwm.data.drawings.ink.normalize_ink` makes of any image"""
+    """whether images are centered ink, as `srwm.data.drawings.ink.normalize_ink` returns it"""
 
 
 def _glyphs(data_dir: Path | None) -> dict[Split, ImageClasses]:
@@ -42,7 +42,7 @@ DATA_SETS = {
 FOLDER = "folder:"
 CENTERED = tuple(name for name, data_set in DATA_SETS.items() if data_set.centered)
 """Names of the data sets of centered ink."""
-DatasetName: TypeAlias = Annotated[str, Doc(f"{', '.join(DATA_SETS)}, or {FOLDER}PATH for class folders of one's own")]
+DatasetName: TypeAlias = Annotated[str, Doc(f"{', '.join(DATA_SETS)}, or {FOLDER}PATH for your own class folders")]
 """A key of `DATA_SETS`, or folder:PATH."""
 
 
@@ -50,17 +50,17 @@ def load_splits(name: DatasetName, data_dir: Path | None = None) -> dict[Split, 
     """Training, validation and test classes of a data set.
 
     Images are uint8; models see them divided by 255, and normalized where `srwm.data.normalize` is applied to the splits.
-    `glyphs` has 8 drawings of each letter, quickly made; in the mixture it is 20, as in Omniglot.
+    `glyphs` has 8 drawings of each letter; in the mixture there are 20, as in Omniglot.
 
     Args:
-        name: a key of `DATA_SETS`, or folder:PATH for class folders of one's own.
+        name: a key of `DATA_SETS`, or folder:PATH for your own class folders.
         data_dir: the folder of the data, as in the loader of the data set; None: `$SRWM_DATA`, else the cache.
 
     Returns:
         The classes of "train", "val" and "test".
 
     Raises:
-        UserError: the name is another one, or as the loader raises.
+        UserError: the name is unknown, or as the loader.
     """
     if name.startswith(FOLDER):
         return load_folder(_path(name.removeprefix(FOLDER)))

@@ -78,8 +78,7 @@ class TrainConfig:
     pool: PoolConfig = field(default_factory=PoolConfig)
     """the pool of the pooled sampler"""
     normalize: bool = False
-    """normalize the channels of each data set to mean 0 and standard deviation 1 over its training images; otherwise images are
-    in [0, 1]"""
+    """normalize channels to mean 0 and standard deviation 1 over the training images; otherwise images are in [0, 1]"""
     augment: bool = False
     """apply random data augmentation to every training image"""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
@@ -99,8 +98,7 @@ class TrainConfig:
     minutes: Annotated[float, Above(0)] | None = None
     """budget in minutes of wall-clock time, validation included; training ends when the first budget is spent"""
     cpu_minutes: Annotated[float, Above(0)] | None = None
-    """budget in minutes of CPU time, summed over all threads, validation included; independent of other programs on the
-    machine"""
+    """budget in minutes of CPU time, summed over threads, validation included; other programs on the machine do not count"""
     patience: Annotated[int, Above(0)] | None = None
     """early stopping: number of consecutive validations without a new best; None: no early stopping"""
     log_every: Annotated[int, AtLeast(1)] = 20

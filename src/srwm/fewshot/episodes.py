@@ -46,8 +46,7 @@ class PoolConfig:
     images_per_class: Annotated[int, AtLeast(1)] = 6
     """images of each class in the pool"""
     rotated: Annotated[float, Between(0, 1)] = 0.0
-    """fraction of the pool's classes that are rotated by 90, 180 or 270 degrees and count as new classes; not for data sets
-    that contain rotated classes already, such as Omniglot"""
+    """fraction of classes rotated by 90, 180 or 270 degrees, as new classes; not for data with rotated classes (Omniglot)"""
 
     def count(self, classes: int) -> int:
         """Number of training classes with rotations, for a number of classes in the data set."""

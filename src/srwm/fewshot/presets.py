@@ -39,7 +39,7 @@ def _paper(
     steps: int = 600_000,
     resnet12: DropoutType | None = None,
 ) -> TrainConfig:
-    """A row of the paper's table: dropout of the memory and of the stem; lr None is the warm-up schedule."""
+    """A row of the paper's table of settings: dropout of the stack and of the stem; lr None is the warm-up schedule."""
     model = ModelConfig(
         image_shape=_PHOTOGRAPHS[data],
         stem="conv4" if resnet12 is None else "resnet12",
@@ -177,13 +177,13 @@ _CPU_BOOTSTRAP = replace(
     _CPU_OMNIGLOT,
     protocol="bootstrap",
     protocol_options=BootstrapConfig(future=10),
-    # as much beside cross-entropies of weights 1 and 10 as in plain training beside one
+    # the same share as in plain training, where the only cross-entropy has weight 1; here the weights are 1 and 10
     auxiliary=replace(_CPU_OMNIGLOT.auxiliary, weight=11 * _CPU_OMNIGLOT.auxiliary.weight),
 )
 
 PRESETS: dict[str, tuple[str, TrainConfig]] = {
     "paper-omniglot-1shot": (
-        "5-way 1-shot Omniglot as published (Irie et al., 2022): 300,000 steps, images of its own for every episode",
+        "5-way 1-shot Omniglot as published (Irie et al., 2022): 300,000 steps, separate images for every episode",
         _PAPER_OMNIGLOT,
     ),
     "cpu-characters": (
@@ -227,7 +227,7 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
         _paper("fc100", 5, "deltanet", layers=3, ff=8, dropout=(0.0, 0.2), lr=None),
     ),
     "paper-sequential-omniglot-mini-imagenet": (
-        "one sequence through Omniglot and Mini-ImageNet with delayed labels, as published: 500,000 steps",
+        "one sequence of Omniglot and Mini-ImageNet with delayed labels, as published: 500,000 steps",
         _paper_sequential("srwm"),
     ),
     "paper-sequential-omniglot-mini-imagenet-deltanet": (
@@ -252,13 +252,13 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
         replace(_CPU_CIFARFS, data="fc100", k_shot=5, pool=PoolConfig(classes=40, images_per_class=10)),
     ),
     "cpu-cifarfs-1shot": ("5-way 1-shot CIFAR-FS for a desktop CPU, 60 minutes", _CPU_CIFARFS),
-    "cpu-omniglot-delayed": ("5-way streams of Omniglot whose labels come one step late, 30 minutes", _CPU_DELAYED),
+    "cpu-omniglot-delayed": ("5-way streams of Omniglot with delayed labels for a desktop CPU, 30 minutes", _CPU_DELAYED),
     "cpu-sequential-omniglot-mini-imagenet": (
-        "one sequence through Omniglot and Mini-ImageNet at 32x32 with delayed labels, 30 minutes",
+        "one sequence of Omniglot and Mini-ImageNet at 32x32 with delayed labels, 30 minutes",
         _CPU_SEQUENTIAL,
     ),
     "cpu-bootstrap-omniglot": (
-        "cpu-omniglot-1shot with bootstrapped training: 10 more examples teach the first 5",
+        "cpu-omniglot-1shot with bootstrapped training: the target is the model after 10 more examples",
         _CPU_BOOTSTRAP,
     ),
     "cpu-omniglot-1shot-prototypes": (

@@ -33,17 +33,17 @@ class StackConfig:
     """Dropout on the core's output and within the feed-forward sub-layer."""
 
     residual: Residual = "norm"
-    """Residual connection of a block with input h.
+    """Residual connection of a block with input h; `none`: the core alone, without norm and residual connection.
 
-    The input of self-referential cores is h: `norm` adds LayerNorm(h) to the core's output, `input` adds h. The input of all
-    other cores is LayerNorm(h), and both settings add h. `none` is the core alone, without norm and residual connection."""
+    Self-referential cores read h: `norm` adds LayerNorm(h) to their output, `input` adds h.
+
+    All other cores read LayerNorm(h), and both `norm` and `input` add h."""
 
     core_options: dict[str, Option] = field(default_factory=dict)
     """Options of the core by name, such as query_init_std 0.01; options that are not given have the core's defaults."""
 
     carry: Carry = "always"
-    """When the state is carried to the next step: `always`, `never` (an ablation: reset before each step), or `unroll` (reset
-    every unroll_length steps)."""
+    """When the state is kept between steps: `always`, `never` (an ablation), or `unroll` (reset every unroll_length steps)."""
 
     unroll_length: Annotated[int, AtLeast(1)] | None = None
     """For `carry="unroll"`: number of steps between two resets of the state; the step count is part of the state."""

@@ -52,8 +52,7 @@ class TrainConfig:
     agent: AgentConfig = field(default_factory=AgentConfig)
     """the agent"""
     algorithm: Literal["impala", "ppo"] = "impala"
-    """impala: V-trace, one gradient step per batch, losses summed over steps; ppo: clipped ratios, several gradient steps per
-    batch, losses averaged over steps"""
+    """impala: V-trace, summed losses, one gradient step per batch; ppo: clipped ratios, mean losses, several gradient steps"""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     """settings of PPO"""
     unroll_length: Annotated[int, AtLeast(1)] = 50

@@ -68,7 +68,7 @@ def test_a_full_disk_is_a_warning(monkeypatch, fails_at):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.warns(UserWarning, match="not kept for the next time"):
+    with pytest.warns(UserWarning, match="cannot be cached"):
         data = cached_classes("set", "key", decode)
     assert np.array_equal(data.images, IMAGES)
     assert not list(cache_dir().glob("*.npy"))

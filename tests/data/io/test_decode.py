@@ -128,7 +128,7 @@ def test_a_bomb_in_the_text_of_a_png_is_refused(tmp_path):
         b"RIFF\x10\0\0\0WEBPVP8 " + bytes(20),
     ],
 )
-def test_damage_is_told(tmp_path, content):
+def test_damage_is_reported(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.png: (not a readable image|refused)"):
         read_image(str(tmp_path / "a.png"), RGB)
@@ -204,7 +204,7 @@ def test_a_palette_of_grays_is_gray():
     assert np.array_equal(picture_to_array(palette, GRAY)[0], np.asarray(gray))
 
 
-def test_what_is_no_image_is_told(tmp_path):
+def test_what_is_no_image_is_reported(tmp_path):
     image = Image.open(save(tmp_path / "a.png", Image.new("L", (9, 9))))
     image.close()
     with pytest.raises(ImageError, match="not a readable image"):
@@ -226,7 +226,7 @@ def test_a_pipe_is_refused(tmp_path):
         read_image(str(tmp_path / "pipe.png"), GRAY)
 
 
-def test_gray_is_told_from_color_by_the_header(tmp_path):
+def test_gray_is_distinguished_from_color_by_the_header(tmp_path):
     gray = [save(tmp_path / f"{mode}.png", Image.new(mode, (9, 9))) for mode in ("1", "L", "LA")]
     assert all_gray(gray)
     assert not all_gray([*gray, save(tmp_path / "c.png", Image.new("RGB", (9, 9)))])

@@ -154,7 +154,7 @@ def test_a_hand_made_array_is_read(read):
         b"\x80\x02]q\x00" + b"(" * 10 + b"l" * 12 + b".",
     ],
 )
-def test_damage_is_told(read, content):
+def test_damage_is_reported(read, content):
     with pytest.raises(UserError, match=r"file\.pkl: not a readable pickle"):
         read(content)
 
@@ -165,7 +165,7 @@ def test_a_state_cannot_change_the_reader(read):
     assert read(pickle.dumps(np.arange(2))).tolist() == [0, 1]
 
 
-def test_depth_is_told(read):
+def test_depth_is_reported(read):
     with pytest.raises(UserError, match="too large"):
         read(b"]" * 5000 + b"a" * 4999 + b".")
 
@@ -274,6 +274,6 @@ def test_a_pipe_is_refused(tmp_path):
         load_pickle(tmp_path / "pipe.pkl")
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(UserError, match="not a readable pickle"):
         load_pickle(tmp_path / "none.pkl")

@@ -152,7 +152,7 @@ def link(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
 
 
 @pytest.mark.parametrize(
-    ("members", "more", "told"),
+    ("members", "more", "message"),
     [
         ({"../outside": b"x"}, [], r"unsafe path .*\.\./outside"),
         ({"cifar-100-python/../../outside": b"x"}, [], "unsafe path"),
@@ -164,14 +164,14 @@ def link(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
         ({"elsewhere/train": b"x"}, [], "holds no cifar-100-python"),
     ],
 )
-def test_a_hostile_archive_is_refused_before_anything_is_written(tmp_path, monkeypatch, members, more, told):
+def test_a_hostile_archive_is_refused_before_anything_is_written(tmp_path, monkeypatch, members, more, message):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     written = []
-    if told.startswith(("unsafe", "neither")):
+    if message.startswith(("unsafe", "neither")):
         monkeypatch.setattr("shutil.copyfileobj", lambda *_: written.append(_))
     path = pack(tmp_path / "cifar-100-python.tar.gz", {"cifar-100-python/meta": b"x", **members}, *more)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         load_fc100(path)
     assert written == []
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["cifar-100-python.tar.gz", "temporary"]
@@ -185,7 +185,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, archive, monke
 
 
 @pytest.mark.parametrize("damage", [b"", b"not an archive", None])
-def test_a_damaged_archive_is_told(archive, damage):
+def test_a_damaged_archive_is_reported(archive, damage):
     archive.write_bytes(archive.read_bytes()[:-200] if damage is None else damage)
     with pytest.raises(UserError, match=r"cifar-100-python\.tar\.gz: cannot be unpacked"):
         load_fc100(archive)
@@ -225,7 +225,7 @@ ODD = (
 
 
 @pytest.mark.parametrize(
-    ("file", "change", "told"),
+    ("file", "change", "message"),
     [
         ("train", {"data": np.zeros((300, 100), np.uint8)}, "not the known form"),
         ("train", {"data": np.zeros((300, 3072), np.float32)}, "expected uint8"),
@@ -244,9 +244,9 @@ ODD = (
         ("meta", [], "not the known form"),
     ],
 )
-def test_another_form_is_told(folder, python2_pickle, file, change, told):
+def test_another_form_is_an_error(folder, python2_pickle, file, change, message):
     changed = {**contents()[file], **change} if isinstance(change, dict) else change
     (folder / file).write_bytes(python2_pickle(changed))
-    with pytest.raises(UserError, match=told):
-        load_cifarfs(folder) if "cifar-fs" in told else load_fc100(folder)
+    with pytest.raises(UserError, match=message):
+        load_cifarfs(folder) if "cifar-fs" in message else load_fc100(folder)
     assert not list(cache_dir().glob("*train*.npy"))

@@ -85,7 +85,7 @@ def test_two_classes_cannot_be_split(tmp_path):
         load_folder(fill(tmp_path, NAMES[:2]))
 
 
-def test_other_files_are_told_and_hidden_ones_passed_over(tmp_path):
+def test_other_files_are_reported_and_hidden_ones_passed_over(tmp_path):
     root = fill(tmp_path)
     for path in (root / "notes.txt", root / NAMES[0] / "Thumbs.db", root / NAMES[1] / ".DS_Store", root / ".git" / "x"):
         path.parent.mkdir(exist_ok=True)
@@ -93,7 +93,7 @@ def test_other_files_are_told_and_hidden_ones_passed_over(tmp_path):
     (root / NAMES[2] / "folder.png").mkdir()
     os.mkfifo(root / NAMES[3] / "pipe.png")
     (root / NAMES[4] / "broken.png").symlink_to(root / "nowhere")
-    with pytest.warns(UserWarning, match=r"left out what is no image: .* and 4 more$"):
+    with pytest.warns(UserWarning, match=r"skipped files that are not images: .* and 4 more$"):
         splits = load_folder(root)
     assert sum(len(data.images) for data in splits.values()) == 30
 
@@ -111,7 +111,7 @@ def test_links_to_images_and_classes_are_followed(tmp_path):
 def test_a_class_linked_to_its_own_folder_ends(tmp_path):
     root = fill(tmp_path)
     (root / NAMES[0] / "loop").symlink_to(root)
-    with pytest.warns(UserWarning, match=r"left out what is no image: .*loop$"):
+    with pytest.warns(UserWarning, match=r"skipped files that are not images: .*loop$"):
         assert sum(len(data) for data in load_folder(root).values()) == 10
 
 
@@ -128,7 +128,7 @@ def test_a_corrupt_image_is_named(tmp_path, content):
         load_folder(tmp_path)
 
 
-def test_a_folder_of_another_form_is_told(tmp_path):
+def test_a_folder_of_another_form_is_reported(tmp_path):
     with pytest.raises(UserError, match="none: no such folder"):
         load_folder(tmp_path / "none")
     with pytest.raises(UserError, match="expected one folder of images for each class, found none"):
@@ -151,7 +151,7 @@ def test_names_that_are_not_utf_8_are_read_and_escaped(tmp_path):
         path.rename(path.with_name(os.fsdecode(b"\xfe.png")))
     os.mkdir(os.fsencode(root) + b"/\xff0\x1b/\xfd")
     for _ in range(2):
-        with pytest.warns(UserWarning, match=r"caf\\xe9: left out what is no image: .*caf\\xe9/\\xff0\\x1b/\\xfd$"):
+        with pytest.warns(UserWarning, match=r"caf\\xe9: skipped files that are not images: .*caf\\xe9/\\xff0\\x1b/\\xfd$"):
             splits = load_splits(f"folder:{root}")
         assert sorted(name for data in splits.values() for name in data.class_names) == [rf"\xff{i}\x1b" for i in range(3)]
         assert splits["test"].name == rf"{tmp_path}/caf\xe9-test"

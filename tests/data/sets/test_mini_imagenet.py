@@ -162,13 +162,13 @@ def test_a_table_that_points_elsewhere_is_refused(root, row):
 
 
 @pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"filename,label\nalone.jpg\n", b"\xff\xfe\x00"])
-def test_a_table_of_another_form_is_told(root, content):
+def test_a_table_of_another_form_is_reported(root, content):
     (root / "train.csv").write_bytes(content)
     with pytest.raises(UserError, match=r"train\.csv: expected"):
         load_mini_imagenet(root)
 
 
-def test_an_incomplete_set_is_told(tmp_path):
+def test_an_incomplete_set_is_reported(tmp_path):
     root = with_folders(tmp_path / "mini")
     (root / "val" / "n02" / "0.png").unlink()
     with pytest.raises(UserError, match=r"expected 2 classes of 3 images to val, got 2 classes of 2 to 3; .* incomplete"):
@@ -179,7 +179,7 @@ def test_an_incomplete_set_is_told(tmp_path):
         load_mini_imagenet(root)
 
 
-def test_a_class_in_two_splits_is_told(tmp_path):
+def test_a_class_in_two_splits_is_reported(tmp_path):
     root = with_folders(tmp_path / "mini")
     os.rename(root / "test" / "n05", root / "test" / "n01")
     with pytest.raises(UserError, match="class n01 is in two splits"):
@@ -208,7 +208,7 @@ ODD = (
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "message"),
     [
         ("image_data", np.zeros((9, 32, 32, 3), np.uint8), "expected uint8"),
         ("image_data", np.zeros((9, 84, 84, 3), np.float32), "expected uint8"),
@@ -222,17 +222,17 @@ ODD = (
         (None, None, "KeyError"),
     ],
 )
-def test_a_pickle_of_another_form_is_told(tmp_path, field, value, told):
+def test_a_pickle_of_another_form_is_an_error(tmp_path, field, value, message):
     root = with_pickles(tmp_path / "mini", 4, "cache")
     path = root / "mini-imagenet-cache-train.pkl"
     content = {} if field is None else {**pickle.loads(path.read_bytes()), field: value}
     path.write_bytes(pickle.dumps(content))
-    with pytest.raises(UserError, match=rf"mini-imagenet-cache-train\.pkl: not a known form .*{told}"):
+    with pytest.raises(UserError, match=rf"mini-imagenet-cache-train\.pkl: not a known form .*{message}"):
         load_mini_imagenet(root)
 
 
 @pytest.mark.parametrize("labels", [*ODD, [0] * 8, [1000] * 9])
-def test_labels_of_another_form_are_told(tmp_path, labels):
+def test_labels_of_another_form_are_reported(tmp_path, labels):
     root = with_pickles(tmp_path / "mini", 4, "category")
     path = root / "miniImageNet_category_split_val.pickle"
     path.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), "labels": labels}))

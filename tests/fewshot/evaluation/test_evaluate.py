@@ -37,7 +37,7 @@ def test_nearest_neighbor_solves_what_pixels_tell(splits):
     assert abs(chance.mean - 1 / 3) < 2 * chance.interval
 
 
-def test_evaluation_is_what_reading_the_episode_image_by_image_gives(config, splits):
+def test_evaluation_equals_reading_the_episode_image_by_image(config, splits):
     torch.manual_seed(0)
     model = build_model(config.model).eval()
     data = splits["test"]
@@ -52,15 +52,15 @@ def test_evaluation_is_what_reading_the_episode_image_by_image_gives(config, spl
             assert torch.allclose(logits[b], one_by_one[:, -1], atol=1e-5)
 
 
-def test_an_ensemble_is_the_mean_of_readings_in_other_orders_through_other_views(config, splits):
+def test_augmentation_averages_passes_with_other_orders_and_views(config, splits):
     torch.manual_seed(0)
     model = build_model(config.model).eval()
     for parameter in (*model.input.parameters(), *model.stack.parameters(), *model.out_layer.parameters()):
-        torch.nn.init.normal_(parameter)  # so that answers differ
-    data, shape, readings = splits["test"], EpisodeShape(3, 2, 2, slots=3), 5
+        torch.nn.init.normal_(parameter)  # so that predictions differ
+    data, shape, passes = splits["test"], EpisodeShape(3, 2, 2, slots=3), 5
     drawn = draw_episodes(torch.from_numpy(data.offsets), shape, 200, torch.Generator().manual_seed(5))
     generator = torch.Generator().manual_seed(5)
-    orders = [torch.arange(6), *(torch.randperm(6, generator=generator) for _ in range(readings - 1))]
+    orders = [torch.arange(6), *(torch.randperm(6, generator=generator) for _ in range(passes - 1))]
     features = list(torch.randn(3, len(data.images), model.num_features))
     with torch.no_grad():
         total = torch.zeros(())
@@ -70,15 +70,15 @@ def test_an_ensemble_is_the_mean_of_readings_in_other_orders_through_other_views
             total = total + model.query_features(view[drawn.query], state).double().softmax(-1)
         one = score(lambda drawn: episode_logits(model, features[0], drawn).argmax(-1), data, shape, 200, 5)
     expected = Accuracy.of((total.argmax(-1) == drawn.query_labels).double().mean(1))
-    assert evaluate(model, data, shape, 200, 5, features, readings) == expected
+    assert evaluate(model, data, shape, 200, 5, features, passes) == expected
     assert evaluate(model, data, shape, 200, 5, features) == one
-    assert len({expected, one, evaluate(model, data, shape, 200, 5, features[:1], readings)}) == 3, "views and orders count"
+    assert len({expected, one, evaluate(model, data, shape, 200, 5, features[:1], passes)}) == 3, "views and orders count"
     assert evaluate(model, data, shape, 9, tta_passes=3) == evaluate(model, data, shape, 9, 0, embed_views(model, data, 3), 3)
     with pytest.raises(ValueError, match="tta_passes: expected 1 or more, got 0"):
         evaluate(model, data, shape, 200, tta_passes=0)
 
 
-def test_an_ensemble_corrects_errors_of_single_readings(config, splits):
+def test_augmentation_corrects_errors_of_single_passes(config, splits):
     """A model whose memory is its stem's features, with noise in each view: the mean of the views is right more often."""
     generator = torch.Generator().manual_seed(0)
     model = build_model(replace(config.model, head="prototypes")).eval()
@@ -90,15 +90,15 @@ def test_an_ensemble_corrects_errors_of_single_readings(config, splits):
     assert all_views.mean > one.mean + 0.1
 
 
-def test_labels_without_an_example_are_never_answered(config, splits):
+def test_labels_without_an_example_are_never_predicted(config, splits):
     model = build_model(config.model).eval()
     drawn = draw_episodes(torch.from_numpy(splits["test"].offsets), EpisodeShape(2, 1, 3, slots=3), 20)
     with torch.no_grad():
         logits = episode_logits(model, embed_all(model, splits["test"]), drawn)
     for support_labels, of_episode in zip(drawn.support_labels, logits, strict=True):
-        answered = of_episode > -torch.inf
-        assert answered.all(0).nonzero().flatten().tolist() == sorted(support_labels.tolist())
-        assert torch.equal(answered.any(0), answered.all(0))
+        possible = of_episode > -torch.inf
+        assert possible.all(0).nonzero().flatten().tolist() == sorted(support_labels.tolist())
+        assert torch.equal(possible.any(0), possible.all(0))
 
 
 def test_evaluation_leaves_the_model_as_it_was(config, splits):
@@ -110,6 +110,6 @@ def test_evaluation_leaves_the_model_as_it_was(config, splits):
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_too_few_images_for_the_queries_are_told(config, splits):
+def test_too_few_images_for_the_queries_are_reported(config, splits):
     with pytest.raises(UserError, match="with 30 queries need 3 classes of 11 images, got 8 classes of at least 6"):
         evaluate(build_model(config.model), splits["test"], EpisodeShape(3, 1, 30))

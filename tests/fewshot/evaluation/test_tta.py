@@ -1,4 +1,4 @@
-"""What the readings of test-time augmentation look through."""
+"""The views of test-time augmentation."""
 
 import pytest
 import torch

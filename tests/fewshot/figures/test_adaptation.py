@@ -33,7 +33,7 @@ def test_several_runs_are_drawn_into_one_figure_with_chance(tmp_path, config, mo
         assert levels == [[pytest.approx(100 / 3)] * 2]
 
 
-def test_runs_that_do_not_fit_together_are_told(tmp_path, config):
+def test_runs_that_do_not_fit_together_are_reported(tmp_path, config):
     one, other = (make_tested(tmp_path / name, config, "letters", name) for name in ("one", "other"))
     create_run(tmp_path / "untested", config)
     with pytest.raises(UserError, match="other: tested on other streams than"):
@@ -46,14 +46,14 @@ def test_runs_that_do_not_fit_together_are_told(tmp_path, config):
 
 
 @pytest.mark.parametrize("content", ['{"orders": [1]}', '{"orders": []}', '{"orders": [{"total": {}, "tasks": []}]}', "{"])
-def test_what_is_no_measurement_is_told(tmp_path, config, content):
+def test_what_is_no_measurement_is_reported(tmp_path, config, content):
     run = make_tested(tmp_path / "run", config, "letters", "digits")
     (run / "adaptation.json").write_text(content)
     with pytest.raises(UserError, match=r"adaptation\.json: not readable"):
         draw_adaptation([run], tmp_path / "figure.png")
 
 
-def test_an_unknown_kind_of_picture_is_told(tmp_path, config):
+def test_an_unknown_kind_of_picture_is_reported(tmp_path, config):
     run = make_tested(tmp_path / "run", config, "letters", "digits")
     with pytest.raises(UserError, match=r"figure\.abc: "):
         draw_adaptation([run], tmp_path / "figure.abc")

@@ -168,7 +168,7 @@ def test_without_a_choice_the_trace_is_of_the_matrix_that_changes_most(model):
         ({"head": 3}, "got 3"),
     ],
 )
-def test_a_matrix_that_is_not_there_is_told(model, place, message):
+def test_a_matrix_that_is_not_there_is_reported(model, place, message):
     with pytest.raises(UserError, match=message):
         trace_episode(model, images_of(1), one_episode(images_of(1)), **place)
 
@@ -180,7 +180,7 @@ def test_a_matrix_that_is_not_there_is_told(model, place, message):
         ("lstm", {"head": 1}, "head: expected none for a model without a self-referential matrix, got 1"),
     ],
 )
-def test_a_matrix_that_is_not_there_is_told_before_anything_is_drawn(tmp_path, core, place, message):
+def test_a_matrix_that_is_not_there_is_reported_before_anything_is_drawn(tmp_path, core, place, message):
     make_run(tmp_path / "run", small(core))
     with pytest.raises(UserError, match=message):
         list(draw_figures(tmp_path / "run", images_of(1), FiguresConfig(**place)))
@@ -289,12 +289,12 @@ def test_learning_curves_show_every_run_and_chance(tmp_path, monkeypatch):
     for axes, chance in ((accuracy, 100 / 3), (loss, math.log(3))):
         levels = [line.get_ydata() for line in axes.lines if line.get_linestyle() == "--"]
         assert levels == [[pytest.approx(chance)] * 2]
-    told = [text.get_text() for text in figures[0].legends[0].get_texts()]
-    assert told[:3] == ["one, 2 steps, best 50.0 %", "two, 2 steps, best 75.0 %", "empty, 0 steps"]
+    texts = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    assert texts[:3] == ["one, 2 steps, best 50.0 %", "two, 2 steps, best 75.0 %", "empty, 0 steps"]
 
 
 @pytest.mark.parametrize("best", [1.0, 0.5])
-def test_accuracies_near_all_and_nothing_are_told_apart_and_within_the_axis(tmp_path, monkeypatch, best):
+def test_accuracies_near_all_and_nothing_are_distinguished_and_within_the_axis(tmp_path, monkeypatch, best):
     figures = []
     monkeypatch.setattr(Figure, "savefig", lambda self, path: figures.append(self))
     create_run(tmp_path / "run", small())
@@ -378,7 +378,7 @@ def test_the_curve_of_shots_is_the_evaluation_of_the_run(tmp_path, monkeypatch, 
     assert [len(line) for line in kept.values()] == [2, 2, 2, 2]
 
 
-def test_more_shots_than_there_are_images_are_told(tmp_path):
+def test_more_shots_than_there_are_images_are_reported(tmp_path):
     make_run(tmp_path / "run", small())
     with pytest.raises(UserError, match="shots: expected at most 5, so that random has images left for queries, got 6"):
         list(draw_figures(tmp_path / "run", images_of(1), FiguresConfig(shots=6)))

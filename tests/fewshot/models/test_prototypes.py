@@ -39,11 +39,11 @@ def test_a_hand_made_episode():
     logits, state = model(support, labels)
     assert_close(state[0], torch.tensor([[[2.0, 0.0], [8.0, 2.0], [0.0, 0.0]]]))
     assert_close(state[1], torch.tensor([[2.0, 2.0, 0.0]]))
-    asked = model.query(torch.tensor([[[1.0, 0.0], [4.0, 2.0]]]), state)
-    assert_close(asked[0, :, :2], torch.tensor([[0.0, -10.0], [-13.0, -1.0]]))
-    assert_close(asked.softmax(-1)[..., 2], torch.zeros(1, 2))
+    query = model.query(torch.tensor([[[1.0, 0.0], [4.0, 2.0]]]), state)
+    assert_close(query[0, :, :2], torch.tensor([[0.0, -10.0], [-13.0, -1.0]]))
+    assert_close(query.softmax(-1)[..., 2], torch.zeros(1, 2))
     assert_close(logits[0, 0].softmax(-1), torch.full((3,), 1 / 3), msg="nothing is known yet")
-    assert_close(logits[0, 1].softmax(-1), torch.tensor([1.0, 0.0, 0.0]), msg="answered before it is learned")
+    assert_close(logits[0, 1].softmax(-1), torch.tensor([1.0, 0.0, 0.0]), msg="predicted before it is learned")
 
 
 def test_a_sequence_in_pieces_with_resets_and_padding_is_the_whole():
@@ -107,7 +107,7 @@ UNFIT = [
     ("method", "unfit", "message"),
     [(method, *case) for method in TAKES for case in UNFIT if case[0].keys() <= set(TAKES[method])],
 )
-def test_what_does_not_fit_is_an_error_and_no_answer(method, unfit, message):
+def test_what_does_not_fit_is_an_error(method, unfit, message):
     call = getattr(PrototypicalNetwork(VECTORS), method)
     call(**{name: FITTING[name] for name in TAKES[method]})
     with pytest.raises(ValueError, match=message):
@@ -160,15 +160,15 @@ def test_baselines_answer_the_episodes_of_the_model(config, splits):
         assert torch.equal(known["model"](drawn), episode_logits(model, features, drawn).argmax(-1))
         for b in range(20):
             for q in range(4):
-                asked = features[drawn.query[b, q]]
+                query = features[drawn.query[b, q]]
                 shown = features[drawn.support[b]]
-                cosine = torch.nn.functional.cosine_similarity(shown, asked[None])
+                cosine = torch.nn.functional.cosine_similarity(shown, query[None])
                 assert known[NEAREST_FEATURES](drawn)[b, q] == drawn.support_labels[b, cosine.argmax()]
                 means = torch.stack([shown[drawn.support_labels[b] == c].mean(0) for c in range(3)])
-                assert known[PROTOTYPES](drawn)[b, q] == (means - asked).norm(dim=1).argmin()
-                shown, asked = (torch.nn.functional.layer_norm(part, part.shape[-1:]) for part in (shown, asked))
+                assert known[PROTOTYPES](drawn)[b, q] == (means - query).norm(dim=1).argmin()
+                shown, query = (torch.nn.functional.layer_norm(part, part.shape[-1:]) for part in (shown, query))
                 means = torch.stack([shown[drawn.support_labels[b] == c].mean(0) for c in range(3)])
-                assert known[PROTOTYPES_NORMALIZED](drawn)[b, q] == (means - asked).norm(dim=1).argmin()
+                assert known[PROTOTYPES_NORMALIZED](drawn)[b, q] == (means - query).norm(dim=1).argmin()
     scores = evaluate_baselines(model, data, shape, 50, seed=3)
     assert tuple(scores) == BASELINES
     assert all(accuracy.episodes == 50 for accuracy in scores.values())

@@ -69,9 +69,9 @@ def test_logits_and_queries(model: FewShotModel) -> None:
     logits, state = model(images, labels)
     assert logits.shape == (2, 5, 3)
     queries = torch.randn(2, 4, *model.config.image_shape)
-    answers = model.query(queries, state)
+    queried = model.query(queries, state)
     separate = [model(queries[:, i : i + 1], torch.full((2, 1), -1), state)[0] for i in range(4)]
-    assert_close(answers, torch.cat(separate, 1), rtol=1e-4, atol=1e-5)
+    assert_close(queried, torch.cat(separate, 1), rtol=1e-4, atol=1e-5)
 
 
 def test_features_may_be_computed_beforehand(model: FewShotModel) -> None:
@@ -140,12 +140,12 @@ def test_mask_and_resets_reach_the_memory(model: FewShotModel) -> None:
         ),
     ],
 )
-def test_a_mistake_is_told_in_one_line(call: Callable[[FewShotModel], object], message: str) -> None:
+def test_a_mistake_is_reported_in_one_line(call: Callable[[FewShotModel], object], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         call(FewShotModel(CONFIGS["conv4"]))
     assert "\n" not in str(caught.value)
 
 
-def test_an_impossible_size_of_a_stored_configuration_is_told() -> None:
+def test_an_impossible_size_of_a_stored_configuration_is_reported() -> None:
     with pytest.raises(UserError, match="model: n_way: expected 2 or more, got -1"):
         build_model(ModelConfig(n_way=-1))

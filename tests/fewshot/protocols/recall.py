@@ -1,11 +1,11 @@
-"""A stand-in for a model, whose answers are known beforehand."""
+"""A stand-in for a model, whose predictions are known beforehand."""
 
 import torch
 from torch import nn
 
 
 class Recall(nn.Module):
-    """Answers each image with the label that came with the next step when the same features were seen last; else with none.
+    """Predicts for each image the label that came with the next step when the same features were seen last; else with none.
 
     Features are the numbers of the images. What it was given is kept in `seen`.
     """

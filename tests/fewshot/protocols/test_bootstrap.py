@@ -119,7 +119,7 @@ def test_future_examples_and_questions_are_spread_evenly_each(config, splits, mo
         assert (counts.amax(1) - counts.amin(1) <= 1).all()
 
 
-def test_what_does_not_fit_is_told(config, splits):
+def test_what_does_not_fit_is_reported(config, splits):
     _, config = bootstrapped(config, future=-1)
     with pytest.raises(UserError, match=r"protocol_options\.future: expected 0 or more, got -1"):
         check_config(config, with_second(splits, None))

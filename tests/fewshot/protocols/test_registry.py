@@ -68,6 +68,6 @@ def test_bfloat16_and_an_auxiliary_loss(config, splits, protocol):
     assert train_a_little(dataclasses.replace(config, precision="bfloat16", auxiliary=auxiliary), splits) == set()
 
 
-def test_an_unknown_protocol_is_told(config, splits):
+def test_an_unknown_protocol_is_reported(config, splits):
     with pytest.raises(UserError, match=r"protocol: expected (\w+ or )+\w+, got 'other'"):
         check_config(dataclasses.replace(config, protocol="other"), with_second(splits, None))

@@ -125,7 +125,7 @@ def test_the_same_data_set_twice_gives_two_different_tasks(config):
         ({"trim": 12}, None, "second_data: expected the name of a second data set with protocol 'sequential'"),
     ],
 )
-def test_what_does_not_fit_is_told(config, changes, second, message):
+def test_what_does_not_fit_is_reported(config, changes, second, message):
     config = dataclasses.replace(config, protocol_options=dataclasses.replace(config.protocol_options, **changes))
     splits = (dict.fromkeys(("train", "val", "test"), data) if data else None for data in (LETTERS, second))
     with pytest.raises(UserError, match=message):

@@ -82,7 +82,7 @@ def test_two_processes_learn_what_one_does(tmp_path, alone):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the worker in /proc")
-def test_a_killed_worker_ends_the_run_and_a_restart_goes_on(tmp_path, alone):
+def test_a_killed_worker_ends_the_run_and_a_restart_continues(tmp_path, alone):
     folder = tmp_path / "run"
     process = subprocess.Popen(command(folder, processes=2), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while not list(folder.glob("checkpoints/step-*.state.pt")):
@@ -90,10 +90,10 @@ def test_a_killed_worker_ends_the_run_and_a_restart_goes_on(tmp_path, alone):
         time.sleep(0.02)
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(workers[-1]), signal.SIGKILL)
-    told = process.communicate(timeout=100)[1]
+    output = process.communicate(timeout=100)[1]
     assert process.returncode != 0
-    assert "srwm: another process of this run has ended" in told, told
-    assert "[rank0]: Traceback" not in told
+    assert "srwm: another process of this run has ended" in output, output
+    assert "[rank0]: Traceback" not in output
     assert not (folder / "test.json").exists()
     done = run(folder, "--resume", processes=2)
     assert done.returncode == 0, done.stderr
@@ -102,7 +102,7 @@ def test_a_killed_worker_ends_the_run_and_a_restart_goes_on(tmp_path, alone):
     assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-4
 
 
-def test_batches_that_cannot_be_shared_are_told():
+def test_batches_that_cannot_be_shared_are_reported():
     @dataclasses.dataclass
     class Three:
         world_size: int = 3

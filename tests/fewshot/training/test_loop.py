@@ -452,7 +452,7 @@ def test_a_checkpoint_without_the_state_of_such_a_run_is_refused(tmp_path, confi
         train(config, splits, tmp_path / "run", resume=True, accelerator="cpu")
 
 
-def test_a_checkpoint_of_the_version_before_goes_on(tmp_path, config, splits, monkeypatch):
+def test_a_checkpoint_of_the_version_before_continues(tmp_path, config, splits, monkeypatch):
     """Parts of the state and of the progress had other names, and there were no digests."""
 
     def earlier(state):

@@ -58,7 +58,7 @@ def test_features_of_a_test_are_those_of_normalized_images(config, splits):
         torch.testing.assert_close(embed_all(model, data), model.embed(images))
 
 
-def test_a_configuration_and_data_that_disagree_are_told(tmp_path, config, splits):
+def test_a_configuration_and_data_that_disagree_are_reported(tmp_path, config, splits):
     with pytest.raises(UserError, match="normalize is True, and train has no normalization"):
         train(dataclasses.replace(config, normalize=True), splits, tmp_path / "run")
     with pytest.raises(UserError, match="normalize is False, and train has a normalization"):

@@ -1,4 +1,4 @@
-"""A run that is ended from outside goes on as if nothing had happened."""
+"""A run that is ended from outside continues as if it had not been interrupted."""
 
 import csv
 import os
@@ -108,11 +108,11 @@ def test_a_killed_run_resumes_to_the_same_bits_even_after_a_full_disk(tmp_path, 
     assert "test accuracy" in capsys.readouterr().out
 
 
-def test_a_run_that_is_asked_to_stop_saves_where_it_is(tmp_path, uninterrupted):
+def test_a_run_that_is_requested_to_stop_saves_where_it_is(tmp_path, uninterrupted):
     folder = tmp_path / "run"
-    code, told = interrupt(folder, signal.SIGTERM)
+    code, output = interrupt(folder, signal.SIGTERM)
     assert code == 130
-    assert "the same command with --resume goes on" in told
+    assert "the same command with --resume continues" in output
     assert main(command(folder, "--resume")[3:]) == 0
     assert outcome(folder) == outcome(uninterrupted)
 

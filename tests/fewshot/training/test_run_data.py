@@ -40,7 +40,7 @@ def test_a_run_is_not_tested_on_other_data_as_on_its_own(run, splits):
     assert {path.name for path in run.glob("test*.json")} == {"test.json", "test-omniglot.json"}
 
 
-def test_a_run_of_before_is_trusted_and_a_damaged_file_is_told(run, config, splits):
+def test_a_run_of_before_is_trusted_and_a_damaged_file_is_reported(run, config, splits):
     (run / "data.json").unlink()
     score_run(run, [blobs("other", 8, 6, 2)], EvaluationConfig(20))
     for content in ("{", json.dumps({"train": 3}), json.dumps({"train": [{"digest": "x"}], "val": []})):

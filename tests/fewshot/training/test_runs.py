@@ -19,7 +19,7 @@ def test_configurations_come_back_equal(tmp_path, config):
         check_same_config(tmp_path / name, given)
 
 
-def test_a_run_of_before_a_field_was_there_goes_on_with_its_default(tmp_path, config):
+def test_a_run_of_before_a_field_was_there_continues_with_its_default(tmp_path, config):
     create_run(tmp_path / "run", config)
     path = tmp_path / "run" / "config.json"
     stored = json.loads(path.read_text())
@@ -95,7 +95,7 @@ def test_every_differing_field_is_named(tmp_path, config):
         ('{"protocol": "zzz"}', "protocol: expected .*synchronous.*, got 'zzz'"),
     ],
 )
-def test_a_folder_that_is_no_run_is_told(tmp_path, content, message):
+def test_a_folder_that_is_no_run_is_reported(tmp_path, content, message):
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(UserError, match=message):
@@ -123,7 +123,7 @@ def test_a_result_over_fewer_episodes_does_not_replace_one_of_the_same_weights(t
     assert ("seed" in json.loads(path.read_text())) == kept
 
 
-def test_a_configuration_of_endless_depth_is_told(tmp_path):
+def test_a_configuration_of_endless_depth_is_reported(tmp_path):
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match=r"config\.json: not readable"):
         read_config(tmp_path)

@@ -139,7 +139,7 @@ def test_an_environment_that_exits_does_not_end_the_program(faulty, workers):
 
 
 def build_given(space, seen, reward=0.0, ended=False):
-    """An environment of a module's own that gives what it is told."""
+    """An environment of a module's own that returns what it is configured to."""
 
     class Given(gymnasium.Env):
         observation_space, action_space = space, spaces.Discrete(2)
@@ -331,23 +331,23 @@ def test_minigrid_is_seen_as_its_own_wrapper_encodes_it():
             np.testing.assert_array_equal(env.observe().observation[0], by_hand.step(action)[0]["image"].ravel())
 
 
-@pytest.mark.parametrize(("name", "told"), [("MiniGrid-GoToDoor-5x5-v0", True), ("MiniGrid-MemoryS7-v0", False)])
-def test_missions_that_are_not_seen_are_told(name, told):
+@pytest.mark.parametrize(("name", "message"), [("MiniGrid-GoToDoor-5x5-v0", True), ("MiniGrid-MemoryS7-v0", False)])
+def test_missions_that_are_not_observed_cause_a_warning(name, message):
     pytest.importorskip("minigrid", reason="the extra srwm[rl] is not installed")
     seen = (
-        pytest.warns(UserWarning, match=f"{name}: its episodes differ in their mission") if told else nullcontext()
+        pytest.warns(UserWarning, match=f"{name}: its episodes differ in their mission") if message else nullcontext()
     )  # where a warning is an error
     with seen, build_env(config(name, num_envs=1), seed=0):
         pass
 
 
-def test_a_missing_package_of_tasks_is_told(monkeypatch):
+def test_a_missing_package_of_tasks_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "popgym", None)
     with pytest.raises(UserError, match=r"RepeatFirstEasy-v0: popgym is not installed: pip install 'srwm\[rl\]'"):
         build_env(config("popgym-RepeatFirstEasy-v0"), seed=0)
 
 
-def test_environments_that_cannot_go_on_from_a_state_have_other_episodes_after_a_resume() -> None:
+def test_environments_that_cannot_continue_from_a_state_have_other_episodes_after_a_resume() -> None:
     config = EnvConfig(kind="gymnasium", names=("CartPole-v1",), num_envs=2)
     shown = []
     for resumed_at in (0, 5, 5, 9):

@@ -140,7 +140,7 @@ def test_numbers_of_rows_that_do_not_go_round_are_refused():
         RoundRobin([CountingEnv(["a"], [0], 1), CountingEnv(["b", "b"], [1, 3], 1)])
 
 
-def test_a_crash_is_told_again_and_nothing_steps_after_it():
+def test_a_crash_is_reported_again_and_nothing_steps_after_it():
     env = CrashingEnv(["a"], [0], 1)
     for _ in range(2):
         with pytest.raises(EnvCrashError, match="attempt 1"):

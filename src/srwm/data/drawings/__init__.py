@@ -1,1 +1,1 @@
-"""Drawings: glyphs and letters that are made here, and the normalization of ink."""
+"""Drawings: rendered glyphs and letters, and the normalization of ink."""

@@ -26,16 +26,16 @@ _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Handwriting:
-    """How far drawers differ; every number is uniform in plus or minus its limit unless it says otherwise."""
+    """Variation of the drawings. Each amount is uniform between plus and minus its limit unless stated otherwise."""
 
     pen: float = 0.5
-    """share of letters drawn with a pen along the middle of their strokes; the others keep their face's outline"""
+    """fraction of letters drawn with a pen along the middle of their strokes; the others keep the outline of the font"""
     thinnest: float = 0.7
     """least width of a pen's stroke, in pixels of 28; the logarithm of the width is uniform"""
     thickest: float = 4.5
     """greatest width of a pen's stroke, in pixels of 28"""
     weight: float = 0.7
-    """how far an outline is moved outwards, in pixels of 28"""
+    """outward offset of the outline, in pixels of 28"""
     degrees: float = 10.0
     """rotation"""
     shear: float = 0.2
@@ -45,7 +45,7 @@ class Handwriting:
     waves: float = 0.028
     """elastic augmentation, standard deviation as a fraction of the letter's side"""
     blur: float = 0.8
-    """greatest softness of an edge beyond the sharpest, in pixels of 28; from 0"""
+    """largest blur of an edge, uniform from 0, in pixels of 28"""
 
 
 PRINTED = Handwriting(pen=0, weight=0, degrees=0, shear=0, stretch=0, waves=0, blur=0)
@@ -53,14 +53,28 @@ PRINTED = Handwriting(pen=0, weight=0, degrees=0, shear=0, stretch=0, waves=0, b
 
 
 class GlyphDrawer:
-    """Draws any number of instances of every letter; the same seed gives the same images."""
+    """Draws any number of instances of every letter; the same seed gives the same images.
+
+    Args:
+        letters: the letters; None: those of `load_letters`.
+        handwriting: the variation of the drawings; None: the defaults.
+    """
 
     def __init__(self, letters: Letters | None = None, handwriting: Handwriting | None = None) -> None:
         self.letters = load_letters() if letters is None else letters
         self.handwriting = Handwriting() if handwriting is None else handwriting
 
     def draw(self, split: Split, seed: int, instances: int) -> ImageClasses:
-        """Images of every class of a split, `instances` per class, each with a random face and augmentation."""
+        """Draw images of every class of a split, each in a random font with random augmentation.
+
+        Args:
+            split: the split.
+            seed: random seed.
+            instances: number of images per class.
+
+        Returns:
+            The images as a data set.
+        """
         classes = torch.from_numpy(self.letters.classes[split]).repeat_interleave(instances, 0)
         generator = torch.Generator().manual_seed(seed)
         images = np.empty((len(classes), 1, SIDE, SIDE), np.uint8)
@@ -72,12 +86,20 @@ class GlyphDrawer:
         return self.classes_of(split, images)
 
     def classes_of(self, split: Split, images: NDArray[np.uint8]) -> ImageClasses:
-        """Images (classes * instances, 1, 28, 28) of every class of a split, in their order, as a data set."""
+        """Combine images of a split to a data set.
+
+        Args:
+            split: the split.
+            images: (classes * instances, 1, 28, 28) of every class, in the order of the classes.
+
+        Returns:
+            The data set.
+        """
         offsets = np.linspace(0, len(images), len(self.letters.classes[split]) + 1).astype(np.int64)
         return ImageClasses(f"glyphs-{split}", images, offsets, self._names(split))
 
     def printed(self, split: Split) -> ImageClasses:
-        """Every letter once in each of its faces, undistorted; letters of a single face are left out."""
+        """Every letter once in each of its fonts, without augmentation; letters with a single font are left out."""
         faces_of = np.diff(self.letters.offsets)[self.letters.classes[split][:, 0]]
         kept = np.flatnonzero(faces_of > 1)
         classes = torch.from_numpy(self.letters.classes[split][kept])

@@ -1,4 +1,4 @@
-"""Drawings and photographs of letters brought to one form: ink bright on 0, centered, of one size, whatever they were."""
+"""Normalization of drawings and photographs of letters: bright ink on black, centered, of one size."""
 
 from typing import TYPE_CHECKING
 

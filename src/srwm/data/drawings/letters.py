@@ -1,4 +1,4 @@
-"""Letters of many scripts as distance fields, made once from the fonts that come with Matplotlib."""
+"""Letters of many scripts as distance fields, computed from the fonts that come with Matplotlib."""
 
 import hashlib
 import unicodedata

@@ -19,11 +19,11 @@ from srwm.errors import printable
 from srwm.files import remove_leftovers, write_atomically, write_blocks_atomically
 
 Decoded = tuple[dict[str, int], Iterable[NDArray[np.uint8]]]
-"""Images per class name, and the images (n, C, H, W) in blocks, sorted by class in the same order."""
+"""The number of images by class name, and blocks of images (n, C, H, W), sorted by class in the same order."""
 
 
 def cached_classes(name: str, key: str, decode: Callable[[], Decoded]) -> ImageClasses:
-    """Decoded classes, from the cache if they were decoded before under this name and key.
+    """Decoded classes, from the cache if it has them under this name and key.
 
     The images are mapped copy-on-write from a file: writing to them changes neither the file nor other readers. Several
     processes may call at once. Where nothing can be written, a warning says so and the images are in memory.
@@ -47,23 +47,23 @@ def cached_classes(name: str, key: str, decode: Callable[[], Decoded]) -> ImageC
         write_atomically(path.with_suffix(".json"), json.dumps(counts).encode())
         write_blocks_atomically(path, _npy(sum(counts.values()), blocks))
     except OSError as error:
-        warnings.warn(f"decoded images are not kept for the next time: {error}", stacklevel=3)
+        warnings.warn(f"decoded images cannot be cached: {error}", stacklevel=3)
         counts, blocks = decode()
         return _classes(name, np.concatenate(list(blocks)), counts)
     written = _read(name, path)
     if written is None:
-        raise OSError(f"{path}: vanished while it was read")
+        raise OSError(f"{path}: was deleted while it was read")
     return written
 
 
 def files_key(form: str, root: Path, paths: Iterable[str]) -> str:
     """A key of the cache that changes whenever a file is changed, renamed or replaced.
 
-    The inode and the time of its last change tell a file from another of equal size and modification time, as `cp -p` and
-    `rsync -t` make them.
+    The inode and the time of its last change distinguish files of equal size and modification time, as `cp -p` and `rsync -t`
+    create them.
 
     Args:
-        form: what the decoded images depend on beside the files.
+        form: a description of the decoding, on which the decoded images depend too.
         root: the folder below which names are compared.
         paths: the files, in order.
 
@@ -83,7 +83,14 @@ def files_key(form: str, root: Path, paths: Iterable[str]) -> str:
 
 
 def read_cache(path: Path) -> dict[str, NDArray[Any]] | None:
-    """The arrays that `write_cache` kept at `path`, by name; None if there are none or they cannot be read."""
+    """Read arrays that `write_cache` wrote.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The arrays by name; None if they are missing or cannot be read.
+    """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
@@ -92,7 +99,12 @@ def read_cache(path: Path) -> dict[str, NDArray[Any]] | None:
 
 
 def write_cache(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Keep arrays at `path` for the next time; a warning says where that cannot be done."""
+    """Write arrays to the cache. A warning says so if that is not possible.
+
+    Args:
+        path: the file.
+        arrays: the arrays by name.
+    """
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     try:
@@ -100,7 +112,7 @@ def write_cache(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         remove_leftovers(path.parent, older_than=3600)
         write_atomically(path, buffer.getvalue())
     except OSError as error:
-        warnings.warn(f"{path.name} is not kept for the next time: {error}", stacklevel=4)
+        warnings.warn(f"{path.name} cannot be cached: {error}", stacklevel=4)
 
 
 def _read(name: str, path: Path) -> ImageClasses | None:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class ImageError(ValueError):
-    """What is wrong with an image, without its name: callers put the name of the file or the argument before it."""
+    """An image is not accepted. Callers put the name of the file or the argument before the message."""
 
 
 def read_images(paths: Sequence[str], image_shape: tuple[int, int, int], what: str) -> Iterator[NDArray[np.uint8]]:
@@ -94,7 +94,17 @@ def read_gray(path: str, most: int) -> NDArray[np.uint8]:
 
 
 def all_gray(paths: Sequence[str]) -> bool:
-    """Whether all files hold grayscale images, by their headers. Raises UserError as `read_image`, save for damaged pixels."""
+    """Whether all image files are grayscale, by their headers.
+
+    Args:
+        paths: the files.
+
+    Returns:
+        True if they are.
+
+    Raises:
+        UserError: as `read_image`, except for damaged pixels.
+    """
 
     def is_gray(path: str) -> bool:
         return _of_file(path, lambda image: image.mode in _GRAY)
@@ -104,7 +114,7 @@ def all_gray(paths: Sequence[str]) -> bool:
 
 
 def picture_to_array(picture: "PillowImage", image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """A Pillow image as a model of a folder of images reads it.
+    """Convert a Pillow image to an array, as for data sets of image folders.
 
     It is made upright (`upright`), put on white where it is transparent, converted to gray or RGB, and resized by antialiased
     Lanczos, whatever the ratio of its sides.
@@ -159,7 +169,15 @@ def upright(picture: "PillowImage") -> "PillowImage":
 
 
 def fitted(picture: "PillowImage", image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """An opaque image converted to gray or RGB and resized by antialiased Lanczos to (C, H, W) uint8, C = 1 or 3."""
+    """Convert an opaque image to gray or RGB, and resize it by antialiased Lanczos.
+
+    Args:
+        picture: the image.
+        image_shape: (C, H, W), C = 1 or 3.
+
+    Returns:
+        (C, H, W) uint8.
+    """
     from PIL import Image
 
     channels, height, width = image_shape
@@ -198,7 +216,7 @@ def _check_header(picture: "PillowImage") -> None:
 
 
 def _opaque(picture: "PillowImage") -> "PillowImage":
-    """The picture upright and on white."""
+    """The image upright, and composed on white."""
     from PIL import Image
 
     turned = upright(picture)

@@ -54,7 +54,17 @@ class Machine:
         raise ValueError(f"more than {MAX_OPCODES} opcodes")
 
     def read(self, count: int) -> bytes:
-        """The next bytes of the file."""
+        """The next bytes of the file.
+
+        Args:
+            count: number of bytes.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            ValueError: the file has fewer.
+        """
         if not 0 <= count <= self.left:
             raise ValueError("cut off")
         content = self._file.read(count)
@@ -72,7 +82,18 @@ class Machine:
         return line[:-1]
 
     def number(self, count: int, signed: bool = False) -> int:
-        """A whole number of `count` bytes, the lowest first."""
+        """A little-endian whole number.
+
+        Args:
+            count: number of bytes.
+            signed: whether it is signed.
+
+        Returns:
+            The number.
+
+        Raises:
+            ValueError: it is too large.
+        """
         if count > _LONGEST_NUMBER:
             raise ValueError(f"a number of {count} bytes")
         return int.from_bytes(self.read(count), "little", signed=signed)
@@ -130,7 +151,15 @@ class Machine:
         top.update(_checked_keys(items))
 
     def push_global(self, module: object, name: object) -> None:
-        """Push what stands for a global."""
+        """Push the function that stands for a global.
+
+        Args:
+            module: the global's module.
+            name: the global's name.
+
+        Raises:
+            ValueError: they are not strings.
+        """
         if not isinstance(module, str) or not isinstance(name, str):
             raise ValueError("a global without a name")
         self.stack.append(self._find(module, name))

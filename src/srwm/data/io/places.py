@@ -1,4 +1,4 @@
-"""Where data lie on this machine."""
+"""The folders of data and of the cache."""
 
 import os
 from pathlib import Path
@@ -11,5 +11,12 @@ def cache_dir() -> Path:
 
 
 def named_folder(data_dir: Path | None) -> Path | None:
-    """The folder that the user names for data: `data_dir`, else `$SRWM_DATA`; None where neither does."""
+    """The folder that the user names for data.
+
+    Args:
+        data_dir: the folder, or None.
+
+    Returns:
+        `data_dir`, else `$SRWM_DATA`, else None.
+    """
     return data_dir or (Path(os.environ["SRWM_DATA"]) if os.environ.get("SRWM_DATA") else None)

@@ -1,4 +1,4 @@
-"""Opening files that other people named: regular files alone, never a pipe or a device that would not end."""
+"""Opening files with untrusted names: regular files only, since reading a pipe or a device may never end."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """A regular file, open for reading as bytes.
+    """Open a regular file for reading bytes.
 
     Args:
         path: the file; a link is followed.

@@ -28,10 +28,10 @@ _LONGEST_MESSAGE = 200
 
 
 def load_pickle(path: Path) -> Any:
-    """The one object in the file.
+    """Load the object in a pickle file.
 
-    Strings of Python 2 come as bytes; every mapping comes as dict. Keys are texts or whole numbers, and numbers have at most 72
-    bits. The memory is that of the file, of its arrays once, and at most 500 MB of containers.
+    Strings of Python 2 become bytes, and every mapping becomes a dict. Keys are strings or whole numbers, and numbers have at
+    most 72 bits. Memory is limited to the size of the file, a copy of its arrays, and 500 MB of containers.
 
     Args:
         path: a regular file.
@@ -54,7 +54,17 @@ def load_pickle(path: Path) -> Any:
 
 
 def text(value: object) -> str:
-    """A string of Python 2 or 3 as str. Raises ValueError for anything else."""
+    """A string of Python 2 or 3 as str.
+
+    Args:
+        value: a string or bytes.
+
+    Returns:
+        The string.
+
+    Raises:
+        ValueError: it is something else.
+    """
     if isinstance(value, bytes):
         return value.decode("latin1")
     if not isinstance(value, str):

@@ -77,8 +77,17 @@ def load_fc100(data_dir: Path | None = None) -> dict[Split, ImageClasses]:
 def load_cifarfs(data_dir: Path | None = None) -> dict[Split, ImageClasses]:
     """64 / 16 / 20 classes of 600 images (3, 32, 32), split at random by Bertinetto et al. (2019), R2-D2.
 
-    The lists of classes are those in pytorch-meta (torchmeta/datasets/assets/cifar100/cifar-fs), equal in other repositories.
-    Args, Returns and Raises as in `load_fc100`.
+    The lists of classes are those of pytorch-meta (torchmeta/datasets/assets/cifar100/cifar-fs), equal in other repositories.
+    Decoded once and mapped from the cache.
+
+    Args:
+        data_dir: as in `load_fc100`.
+
+    Returns:
+        The classes by split.
+
+    Raises:
+        UserError: as `load_fc100`.
     """
 
     def split_of(name: str, superclass: int) -> Split:

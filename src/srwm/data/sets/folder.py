@@ -84,12 +84,22 @@ def class_folders(root: Path) -> dict[str, list[str]]:
         raise UserError(f"{root}: expected one folder of images for each class, found none")
     if others:
         more = f" and {len(others) - 1} more" if others[1:] else ""
-        warnings.warn(printable(f"{root}: left out what is no image: {others[0]}{more}"), stacklevel=2)
+        warnings.warn(printable(f"{root}: skipped files that are not images: {others[0]}{more}"), stacklevel=2)
     return classes
 
 
 def split_classes(classes: dict[str, list[str]]) -> dict[Split, dict[str, list[str]]]:
-    """60 / 20 / 20 of the classes, at least one each, by a hash of their names. Raises UserError for fewer than 3 classes."""
+    """Split classes 60 / 20 / 20, at least one each, by a hash of their names.
+
+    Args:
+        classes: image files by class name.
+
+    Returns:
+        Image files by class name, for each split.
+
+    Raises:
+        UserError: there are fewer than 3 classes.
+    """
     if len(classes) < len(SPLITS):
         raise UserError(f"expected {len(SPLITS)} or more class folders to split into {', '.join(SPLITS)}, got {len(classes)}")
     order = sorted(classes, key=lambda name: hashlib.blake2b(os.fsencode(name)).digest())

@@ -36,7 +36,9 @@ def load_tests(data_dir: Path | None = None, instances: int = 20, seed: int = 0)
     Serto: Estrangelo). Validation, which chooses the weights, has Armenian and Mkhedruli drawn by hand.
 
     Args:
-        data_dir, instances, seed: as in `load_mixture`.
+        data_dir: as in `load_mixture`.
+        instances: as in `load_mixture`.
+        seed: as in `load_mixture`.
 
     Returns:
         "omniglot", "glyphs" and "printed".
@@ -53,7 +55,15 @@ def load_tests(data_dir: Path | None = None, instances: int = 20, seed: int = 0)
 
 
 def join(name: str, parts: Sequence[ImageClasses]) -> ImageClasses:
-    """The classes of several data sets of equal image shape, one after the other."""
+    """Concatenate the classes of data sets of equal image shape.
+
+    Args:
+        name: the name of the result.
+        parts: the data sets.
+
+    Returns:
+        The data set.
+    """
     starts = np.cumsum([0, *(len(part.images) for part in parts)])
     offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts[:-1], strict=True)]
     names = tuple(class_name for part in parts for class_name in part.class_names)

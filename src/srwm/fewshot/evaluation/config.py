@@ -19,8 +19,7 @@ class EvaluationConfig:
     seed: Seed = 1
     """random seed of the episodes"""
     tta_passes: Annotated[int, AtLeast(1)] = 1
-    """number of test-time-augmented passes to average, each with another order of the labeled examples and another view of the
-    images; 1: no augmentation"""
+    """test-time-augmented passes to average, each with another order of examples and view of images; 1: no augmentation"""
     data: DatasetName | None = None
     """data set to evaluate on, resized to the model's images; None: the run's own data set"""
     split: Split = "test"

@@ -31,8 +31,7 @@ class ModelConfig:
     """Dropout of ResNet-12: at the end of each block (`base`) or also within (`in_block`), of values or of channels (`2d`)."""
 
     input: Literal["paper", "balanced"] = "balanced"
-    """Encoding of the input: features and one-hot label concatenated (`paper`), or normalized features plus a label embedding
-    (`balanced`)."""
+    """`paper`: features and one-hot label concatenated; `balanced`: normalized features plus a label embedding."""
 
     input_projection: bool = True
     """Whether the `paper` input is projected to d_model; the paper's LSTM has no projection."""
@@ -41,5 +40,4 @@ class ModelConfig:
     """The recurrent stack."""
 
     head: Literal["memory", "prototypes"] = "memory"
-    """How the model learns from examples: with the recurrent stack (`memory`), or by class means, as a prototypical network,
-    without input encoding and stack (`prototypes`)."""
+    """`memory`: the recurrent stack learns from examples; `prototypes`: a prototypical network, without input and stack."""

@@ -33,8 +33,8 @@ class DelayedConfig(ProtocolOptions):
     FORMER_FIELDS: ClassVar[tuple[str, ...]] = ("streams", "delayed")
 
     hint: Annotated[float, HalfOpen(0, 1)] = 0.0
-    """fraction of the training streams in which each label is given together with the features of its own image; validation
-    and test streams have no hints. With 0.5, accuracy rises above chance within minutes"""
+    """fraction of training streams in which each label comes with the features of its image, so that training leaves chance
+    earlier (0.5: within minutes)"""
 
 
 class Streams(NamedTuple):
