@@ -1,4 +1,4 @@
-"""The command line: one typed command over each laboratory."""
+"""The command line: typed commands over all parts of the package."""
 
 import os
 import sys
@@ -108,7 +108,7 @@ def _overview(group: str) -> str:
     commands = {name: command for name, command in COMMANDS.items() if name.startswith(group)}
     width = max(map(len, commands))
     rows = "\n".join(f"  srwm {name:<{width}}  {command.about}" for name, command in commands.items())
-    return f"Self-referential weight matrices: a laboratory.\n\n{rows}\n\nEach command explains itself with --help."
+    return f"Self-referential weight matrices for PyTorch.\n\n{rows}\n\nEach command explains itself with --help."
 
 
 def _fail(message: object, code: int) -> int:

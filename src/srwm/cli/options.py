@@ -1,4 +1,4 @@
-"""Checks of options that the commands of every laboratory share."""
+"""Checks of options that several commands share."""
 
 import sys
 from collections.abc import Sequence
