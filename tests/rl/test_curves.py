@@ -134,7 +134,7 @@ def test_a_column_that_is_missing_is_named(config, tmp_path, name) -> None:
             call()
 
 
-def test_a_run_of_the_other_laboratory_is_reported(tmp_path) -> None:
+def test_a_few_shot_run_is_refused(tmp_path) -> None:
     (tmp_path / "config.json").write_text('{"k_shot": 1, "seed": 0}')
-    with pytest.raises(UserError, match="is a run of srwm fewshot, which alone"):
+    with pytest.raises(UserError, match="is a run of srwm fewshot; use the commands"):
         draw_comparison({"run": [tmp_path]}, tmp_path / "curves.png")

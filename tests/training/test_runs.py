@@ -100,7 +100,7 @@ def test_a_pipe_in_place_of_a_file_is_refused(run, name) -> None:
 
 def test_a_run_of_other_commands_is_named(tmp_path) -> None:
     (tmp_path / "config.json").write_text('{"strange": 1, "seed": 0}')
-    with pytest.raises(UserError, match="is a run of srwm elsewhere; use those commands for it"):
+    with pytest.raises(UserError, match="is a run of srwm elsewhere; use the commands of srwm elsewhere for it"):
         read_config_of(tmp_path, Config)
 
 

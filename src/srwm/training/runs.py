@@ -153,7 +153,7 @@ def read_config_of(folder: Path, kind: type[T]) -> T:
     content = _read_config(folder)
     for name, commands in getattr(kind, "FOREIGN_FIELDS", {}).items():
         if name in content:
-            raise UserError(f"{folder} is a run of {commands}; use those commands for it")
+            raise UserError(f"{folder} is a run of {commands}; use the commands of {commands} for it")
     try:
         return config_from_dict(kind, content)
     except (TypeError, ValueError, KeyError) as error:

@@ -87,7 +87,7 @@ def test_every_differing_field_is_named(tmp_path, config):
         ("{", "not readable"),
         ("[]", "not a configuration"),
         ('{"color": 1}', "unknown field color"),
-        ('{"env": {}, "seed": 0}', "is a run of srwm rl, which alone"),
+        ('{"env": {}, "seed": 0}', "is a run of srwm rl; use the commands"),
         ('{"k_shot": "a"}', "k_shot: expected .*int.*, got 'a'"),
         ('{"k_shot": true}', "k_shot: expected .*int.*, got True"),
         ('{"model": "x"}', "model: expected .*ModelConfig.*, got 'x'"),
