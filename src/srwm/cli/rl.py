@@ -12,10 +12,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from srwm.cli.options import check_least, check_runs, refuse, set_threads
+from srwm.cli.options import check_runs, refuse, set_threads
 from srwm.cli.stack_flags import with_all_options, without_default_options
 from srwm.errors import UserError
 from srwm.nn import StackConfig
+from srwm.ranges import AtLeast, Seed
 from srwm.rl.chance import measure_chance
 from srwm.rl.config import TrainConfig
 from srwm.rl.curves import draw_comparison, draw_learning_curve
@@ -28,7 +29,7 @@ from srwm.rl.seeds import evaluation_seed, process_seed
 from srwm.rl.train import check_config
 from srwm.rl.train import train as train_run
 from srwm.training.checkpoint import Checkpoints
-from srwm.training.configuration import check_seed
+from srwm.training.configuration import check_values
 from srwm.training.distributed import is_rank_zero, shutdown
 from srwm.training.runs import read_config_of, short_names
 
@@ -43,7 +44,7 @@ class TrainOptions:
     """the configuration"""
     resume: bool = False
     """continue from the last checkpoint of the run folder"""
-    threads: int | None = None
+    threads: Annotated[int, AtLeast(1)] | None = None
     """number of PyTorch threads; None: PyTorch's default"""
     accelerator: str = "auto"
     """device to train on, as Lightning Fabric names it: cpu, cuda, mps or auto"""
@@ -55,15 +56,15 @@ class EvaluateOptions:
 
     run: Annotated[Path, tyro.conf.Positional]
     """run folder of `srwm rl train`"""
-    episodes: int = 200
+    episodes: Annotated[int, AtLeast(2)] = 200
     """episodes per task and level set; results over fewer episodes than saved ones are printed, but not saved"""
     greedy: bool = True
     """take the most probable action; --no-greedy: sample actions from the policy"""
     chance: bool = False
     """play random actions (uniform) instead of the agent's, for comparison"""
-    seed: int = 1
+    seed: Seed = 1
     """random seed of environments and actions; training never uses the same random numbers, whatever its seed"""
-    threads: int | None = None
+    threads: Annotated[int, AtLeast(1)] | None = None
     """number of PyTorch threads; None: PyTorch's default"""
 
 
@@ -81,9 +82,9 @@ class WatchOptions:
     """one of the level sets of `srwm rl evaluate`, such as `test from 1000`; None: the first"""
     greedy: bool = True
     """take the most probable action; --no-greedy: sample actions from the policy"""
-    max_frames: int = 1000
+    max_frames: Annotated[int, AtLeast(1)] = 1000
     """largest number of frames in the video"""
-    seed: int = 1
+    seed: Seed = 1
     """random seed of environment and actions; training never uses the same random numbers, whatever its seed"""
 
 
@@ -135,6 +136,7 @@ def train(arguments: Sequence[str]) -> None:
         config=(tyro.conf.AvoidSubcommands,),
     )
     options = replace(options, config=_with_stack(options.config, without_default_options(options.config.agent.stack)))
+    check_values(options, nested=False)
     set_threads(options.threads)
     _find_own_modules()
     check_config(options.config)
@@ -170,8 +172,7 @@ def _with_stack(config: TrainConfig, stack: StackConfig) -> TrainConfig:
 def evaluate(arguments: Sequence[str]) -> None:
     """Measure the returns of a trained run."""
     options = tyro.cli(EvaluateOptions, prog="srwm rl evaluate", args=list(arguments))
-    check_least(2, episodes=options.episodes)
-    check_seed(options.seed)
+    check_values(options, nested=False)
     set_threads(options.threads)
     _find_own_modules()
     with _report_crash():
@@ -197,8 +198,7 @@ def watch(arguments: Sequence[str]) -> None:
         UserError: there is no such task or level set, or the video cannot be written.
     """
     options = tyro.cli(WatchOptions, prog="srwm rl watch", args=list(arguments))
-    check_least(1, max_frames=options.max_frames)
-    check_seed(options.seed)
+    check_values(options, nested=False)
     video_writer(options.video)
     _find_own_modules()
     sets = level_sets(read_config_of(options.run, TrainConfig).env, episodes=1)

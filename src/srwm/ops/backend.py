@@ -27,8 +27,7 @@ def runs_native(backend: str, operator: str, x: Tensor, dtype: torch.dtype) -> b
     """Whether the native kernel of a recurrence computes a call; otherwise the reference does.
 
     "auto" chooses the kernel for float32 on a device that has one, except under transforms of torch.func and under
-    forward-mode
-    differentiation, which kernels do not support. A backend that is named runs or raises.
+    forward-mode differentiation, which kernels do not support. A backend that is named runs or raises.
 
     Args:
         backend: "auto", "native" or "reference".
