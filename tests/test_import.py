@@ -43,3 +43,10 @@ def test_the_learner_needs_pytorch_numpy_and_safetensors_alone() -> None:
         "print(*FewShotLearner.from_pretrained().learn(images, ['|', '-']).predict(images))"
     )
     assert printed(program) == "| -\n"
+
+
+def test_the_package_itself_imports_no_large_module() -> None:
+    """The program handles Ctrl-C only once it has been imported."""
+    root = str(Path(srwm.__file__).parents[1])
+    code = f"import sys; sys.path.insert(0, {root!r}); import srwm; sys.exit('typing' in sys.modules)"
+    assert subprocess.run([sys.executable, "-S", "-c", code], check=False).returncode == 0

@@ -4,9 +4,9 @@ Subpackages are imported on first use, so that the command line can configure it
 """
 
 from importlib import import_module as _import_module
-from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-if _TYPE_CHECKING:
+TYPE_CHECKING = False  # type checkers take it for True; importing it would delay the handler of Ctrl-C
+if TYPE_CHECKING:
     from typing import Any as _Any
 
     from srwm.learner import FewShotLearner, load_model, push_model, save_model

@@ -201,7 +201,7 @@ def test_a_time_limit_is_no_end(endless, config, algorithm, truncates) -> None:
     """A reward of 1 at every step is worth 1 / (1 - 0.8) = 5, a time limit or not; where episodes end, at most 1 + 0.8."""
     torch.manual_seed(0)
     optimizer = OptimizerConfig("adam", eps=1e-5, clip_norm=None)
-    stack = StackConfig(core="none", d_model=8, num_layers=1, ff_factor=0, style="plain")
+    stack = StackConfig(core="none", d_model=8, num_layers=1, ff_factor=0, residual="none")
     ppo = PPOConfig(epochs=1, minibatches=1)
     config = replace(config, algorithm=algorithm, discount=0.8, value_cost=1.0, optimizer=optimizer, ppo=ppo)
     env = endless(num_envs=2, length=2, truncates=truncates, final=1.0)
