@@ -109,5 +109,5 @@ def test_a_name_that_is_not_utf8_is_a_folder_as_any_other(tmp_path) -> None:
     create_run(folder, Config())
     opened(folder)
     assert read_config_of(folder, Config) == Config()
-    with pytest.raises(UserError, match=r"run-\\udcff exists already"):
+    with pytest.raises(UserError, match=r"run-\\xff exists already"):
         create_run(folder, Config())
