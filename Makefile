@@ -21,10 +21,11 @@ test-slow: $(VENV)/.installed
 test-isas: $(VENV)/.installed
 	$(BIN)/python -m pytest -m 'all_isas and not slow' tests/ops || test $$? -eq 5 # 5: the machine runs no more than two
 
-# Tests of the operations over kernels that AddressSanitizer and UndefinedBehaviorSanitizer watch: a copy of the package with them.
+# Tests of the operations over kernels that AddressSanitizer and UndefinedBehaviorSanitizer watch: a copy of the package with them, of
+# the instruction sets that this machine runs.
 SANITIZED := build/sanitizers
 test-sanitizers: $(VENV)/.installed
-	$(BIN)/cmake -S . -B $(SANITIZED)/build -DSRWM_SANITIZE=ON
+	$(BIN)/cmake -S . -B $(SANITIZED)/build -DSRWM_SANITIZE=ON -DSRWM_AVX512=$$(grep -q avx512f /proc/cpuinfo && echo ON || echo OFF)
 	$(BIN)/cmake --build $(SANITIZED)/build --target srwm_native --parallel
 	mkdir -p $(SANITIZED)/site && cp -r src/srwm $(SANITIZED)/site
 	$(BIN)/cmake --install $(SANITIZED)/build --prefix $(SANITIZED)/site

@@ -31,10 +31,12 @@ inline bool splits_512_bits() {
 inline std::vector<const Kernels*> find_kernels() {
     __builtin_cpu_init();
     std::vector<const Kernels*> found;
+#if defined(SRWM_AVX512)
     if (runs_avx512()) {
         found = {&avx512_kernels, &avx512vl_kernels};
         if (splits_512_bits()) std::swap(found[0], found[1]);
     }
+#endif
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&avx2_kernels);
     found.push_back(&baseline_kernels);
     return found;
