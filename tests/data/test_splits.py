@@ -12,7 +12,7 @@ def test_the_help_names_every_data_set(capsys):
     with pytest.raises(SystemExit):
         main(["fewshot", "train", "cpu-omniglot-1shot", "--help"])
     shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
-    assert f"--data STR {', '.join(DATA_SETS)}, or folder:PATH for class folders" in shown
+    assert f"--data STR {', '.join(DATA_SETS)}, or folder:PATH for your own class folders" in shown
 
 
 def test_the_user_guide_names_every_data_set():

@@ -20,7 +20,7 @@ PROTOCOL = {
     "sequential": {"k_shot": 3, "second_data": "glyphs", "protocol_options": SequentialConfig(trim=5)},
     "bootstrap": {"protocol_options": BootstrapConfig(future=3)},
 }
-STEMS = {"none": 0, "conv4": 4, "resnet12": (2, 3, 4, 5)}
+STEMS = {"none": 64, "conv4": 4, "resnet12": (2, 3, 4, 5)}
 
 
 def train_a_little(config, splits, steps=2):

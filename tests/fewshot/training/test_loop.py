@@ -148,7 +148,7 @@ def test_every_protocol_trains_tests_and_resumes(tmp_path, config, splits, proto
     if protocol != "bootstrap":
         draw_adaptation([tmp_path / "run", tmp_path / "run"], tmp_path / "figure.png")
         return
-    with pytest.raises(UserError, match=r"adaptation\.json: not there"):
+    with pytest.raises(UserError, match=r"adaptation\.json: no such file"):
         draw_adaptation([tmp_path / "run"], tmp_path / "figure.png")
 
 

@@ -118,7 +118,7 @@ def test_a_result_over_fewer_episodes_does_not_replace_one_of_the_same_weights(t
     if before is not None:
         path.write_text(before)
         os.utime(path, (0, weights.stat().st_mtime + (-1 if older else 1)))
-    with nullcontext() if kept else pytest.warns(UserWarning, match="over 11 episodes, and this over 10"):
+    with nullcontext() if kept else pytest.warns(UserWarning, match="over 11 episodes, this one is over 10"):
         assert keep_result(path, {"episodes": 10, "seed": 3}, weights) == kept
     assert ("seed" in json.loads(path.read_text())) == kept
 

@@ -62,7 +62,7 @@ def test_a_dead_process_is_reported(faulty):
 def test_a_silent_process_is_reported(faulty):
     env = RemoteEnv([faulty("hang")], [0])
     env.timeout = 0.2
-    with pytest.raises(EnvCrashError, match=r"silent for 0\.2 s"):
+    with pytest.raises(EnvCrashError, match=r"did not respond for 0\.2 s"):
         list(frames(env, 5))
     env._process.kill()
     env.close()
