@@ -6,13 +6,17 @@ CXX_SOURCES := $(shell find src benchmarks tests -name '*.[ch]pp' -o -name '*.h'
 SANITIZED_TESTS := tests/ops/test_shapes.py tests/ops/test_episodes.py tests/ops/self_referential/test_checkpoints.py tests/ops/pooling
 SOURCES := $(shell find src -name '*.py' -o -name '*.[ch]pp' -o -name '*.h' -o -name '*.json' -o -name '*.safetensors')
 
-.PHONY: demo test test-slow test-isas test-sanitizers lint bench clean
+.PHONY: demo test test-results test-slow test-isas test-sanitizers lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/srwm demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m 'not slow and not all_isas' -n auto --dist loadfile
+	$(BIN)/python -m pytest -m 'not slow and not all_isas and not results' -n auto --dist loadfile
+
+# The pages of docs/results beside the logs of their runs.
+test-results: $(VENV)/.installed
+	$(BIN)/python -m pytest -m results -n auto --dist worksteal tests/docs
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow

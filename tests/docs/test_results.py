@@ -14,6 +14,8 @@ from srwm.training.metrics import read_metrics
 from .logs import LOGS
 from .pages import CORES, OVERVIEW, PAGES, RESULTS, ROOT, cells, overview, page_of, percent, read, row, table_cells
 
+pytestmark = pytest.mark.results
+
 RUNS = sorted(path.parent for path in LOGS.rglob("config.json"))
 NAMES = [str(run.relative_to(LOGS)) for run in RUNS]
 QUESTIONS = [run for run in RUNS if (run / "test.json").exists() and not (run / "adaptation.json").exists()]

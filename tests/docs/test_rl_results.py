@@ -8,10 +8,12 @@ from statistics import fmean
 
 import pytest
 
-from srwm.training.runs import read_metrics
+from srwm.training.metrics import read_metrics
 
 from .logs import LOGS
 from .pages import CORES, PAGES, RESULTS, ROOT, cells, first_row, overview, page_of, read, row
+
+pytestmark = pytest.mark.results
 
 PROCGEN_SCORES = sorted(path for path in LOGS.glob("procgen/*/*.json") if path.stem != "config")
 STARPILOT_ROWS = {
