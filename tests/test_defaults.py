@@ -180,6 +180,7 @@ def results() -> dict[str, dict[str, str]]:
     return found
 
 
+@pytest.mark.slow  # together, since each case is a process
 @pytest.mark.parametrize("default", ["float64", "meta"])
 @pytest.mark.parametrize("case", CASES)
 def test_defaults_of_the_process_change_nothing(results, case, default) -> None:
