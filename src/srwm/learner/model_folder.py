@@ -12,6 +12,7 @@ from torch import Tensor
 
 from srwm.data.splits import CENTERED
 from srwm.errors import UserError
+from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.factory import build_model
 from srwm.fewshot.models.metadata import ModelMetadata
@@ -19,7 +20,7 @@ from srwm.fewshot.models.sequence import FewShotModel
 from srwm.files import write_atomically
 from srwm.learner.card import model_card
 from srwm.learner.safe_file import read_file, read_header, read_tensors
-from srwm.training.configuration import config_from_dict
+from srwm.training.configuration import config_from_dict, present_names
 from srwm.training.runs import BEST, write_json
 from srwm.training.weights import save_weights
 
@@ -167,6 +168,8 @@ def _read_config(folder: Path) -> _Contents:
     of_run = "format" not in content
     if not of_run and content["format"] != _FORMAT:
         raise UserError(f"{path}: expected format {_FORMAT}, got {content['format']!r}; another version of srwm wrote it")
+    if of_run:
+        content = present_names(TrainConfig, content)
     if of_run and content.get("normalize"):
         raise UserError(f"{folder}: trained on normalized images, and FewShotLearner does not normalize its images")
     data = str(content.get("data", ""))

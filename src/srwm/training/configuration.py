@@ -57,7 +57,7 @@ def config_from_dict(kind: type[T], values: dict[str, Any]) -> T:
     hints = {name: hint for name, hint in typing.get_type_hints(kind).items() if typing.get_origin(hint) is not typing.ClassVar}
     from_earlier = getattr(kind, "from_earlier", None)
     values = values if from_earlier is None else from_earlier(values)
-    values = _with_present_names(kind, values)
+    values = present_names(kind, values)
     unknown = values.keys() - hints.keys()
     if unknown:
         raise TypeError(f"unknown field {', '.join(sorted(unknown))}")
@@ -155,7 +155,19 @@ def _shown_name(entry: Entry) -> str:
     return entry.name.removesuffix("_")  # a field that would be a keyword of Python
 
 
-def _with_present_names(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
+def present_names(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a configuration under the names and with the values of this version.
+
+    Args:
+        kind: the dataclass with the tables `RENAMED` and `RENAMED_VALUES`.
+        values: its fields, of this or an earlier version.
+
+    Returns:
+        The fields of this version; nested configurations are not changed.
+
+    Raises:
+        TypeError: A field has both its earlier and its present name.
+    """
     renamed, renamed_values = getattr(kind, "RENAMED", {}), getattr(kind, "RENAMED_VALUES", {})
     present: dict[str, Any] = {name: value for name, value in values.items() if name not in renamed}
     for name, value in values.items():
