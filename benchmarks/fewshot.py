@@ -22,7 +22,7 @@ import runs
 from pages import write_section
 from srwm.data.splits import load_splits
 from srwm.fewshot.augment import augment
-from srwm.fewshot.build import build_optimizer
+from srwm.training.optimizer import build_optimizer
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from srwm.data import ImageClasses, Split
-from srwm.fewshot.config import OptimizerConfig, TrainConfig
+from srwm.fewshot.config import TrainConfig
+from srwm.training.optimizer import OptimizerConfig
 from srwm.fewshot.episodes import PoolConfig
 from srwm.fewshot.models.config import ModelConfig
 from srwm.nn import StackConfig

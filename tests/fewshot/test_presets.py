@@ -6,7 +6,7 @@ import torch
 
 from srwm.data import ImageClasses
 from srwm.data.normalize import normalized
-from srwm.fewshot.build import build_optimizer
+from srwm.training.optimizer import build_optimizer
 from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols.registry import PROTOCOLS, build_protocol, check_config

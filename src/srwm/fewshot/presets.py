@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
-from srwm.fewshot.config import OptimizerConfig, TrainConfig
+from srwm.fewshot.config import TrainConfig
+from srwm.training.optimizer import OptimizerConfig
 from srwm.fewshot.episodes import PoolConfig
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.protocols.bootstrap import BootstrapConfig

@@ -14,6 +14,8 @@ from srwm.ops.backend import check_backend
 class FastWeights(Core):
     """Base class of layers whose slow network programs fast matrices (B, H, E, E).
 
+    For `forward_with_queries`, reads that write nothing alternate with the steps in one longer sequence.
+
     Args:
         d_model: width of input and output.
         num_heads: number of heads H; E = d_model / H is the width of a head.
@@ -24,6 +26,8 @@ class FastWeights(Core):
     Raises:
         ValueError: num_heads does not divide d_model, or there is no such backend.
     """
+
+    queries_in_parallel = True
 
     def __init__(self, d_model: int, num_heads: int, slow_width: int, *, eps: float, backend: str) -> None:
         super().__init__(d_model)
@@ -45,6 +49,10 @@ class FastWeights(Core):
         slow: Tensor = self.slow_net(x)
         slow = slow.to(torch.promote_types(slow.dtype, torch.float32))  # the recurrence computes in it
         return slow.view(*x.shape[:2], self.num_heads, self.slow_width)
+
+    def _out(self, y: Tensor, x: Tensor) -> Tensor:
+        out: Tensor = self.out_linear(y.flatten(2).to(x.dtype))
+        return out
 
     def _phi(self, z: Tensor) -> Tensor:
         positive = F.elu(z.contiguous()) + 1  # elementwise operations are several times slower on a slice
@@ -77,11 +85,29 @@ class DeltaNet(FastWeights):
 
     def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         y, fast = ops.delta_rule(*self._project(x), state, resets, mask, backend=self.backend)
-        return self.out_linear(y.flatten(2).to(x.dtype)), fast
+        return self._out(y, x), fast
+
+    def _run_with_queries(
+        self, x: Tensor, queries: Tensor, state: State | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, State]:
+        q, k, v, beta = self._project(x)
+        own_q, own_k, own_v, own_beta = self._project(queries)
+        y, fast = ops.delta_rule(
+            _alternate(own_q, own_k, q),  # two reads, with q and with k of the query, then the step
+            _alternate(own_k, own_k, k),
+            _alternate(own_v, own_v, v),
+            _alternate(torch.zeros_like(beta), torch.zeros_like(beta), beta),
+            state,
+            mask=None if mask is None else _alternate(torch.ones_like(mask), torch.ones_like(mask), mask),
+            backend=self.backend,
+        )
+        read, before, y = y.unflatten(1, (-1, 3)).unbind(2)
+        write = own_beta.to(read.dtype) * (own_q * own_k).sum(-1)
+        answers = read + write[..., None] * (own_v - before)
+        return self._out(y, x), self._out(answers, x), fast
 
     def _query(self, x: Tensor, state: State) -> Tensor:
-        y: Tensor = self.out_linear(ops.delta_rule_query(*self._project(x), state).flatten(2).to(x.dtype))
-        return y
+        return self._out(ops.delta_rule_query(*self._project(x), state), x)
 
 
 class LinearTransformer(FastWeights):
@@ -107,8 +133,30 @@ class LinearTransformer(FastWeights):
 
     def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         y, fast = ops.linear_attention(*self._project(x), state, resets, mask, backend=self.backend)
-        return self.out_linear(y.flatten(2).to(x.dtype)), fast
+        return self._out(y, x), fast
+
+    def _run_with_queries(
+        self, x: Tensor, queries: Tensor, state: State | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, State]:
+        q, k, v = self._project(x)
+        own_q, own_k, own_v = self._project(queries)
+        zeros = torch.zeros_like(own_v)
+        y, fast = ops.linear_attention(
+            _alternate(own_q, q),
+            _alternate(own_k, k),
+            _alternate(zeros, v),
+            state,
+            mask=None if mask is None else _alternate(torch.ones_like(mask), mask),
+            backend=self.backend,
+        )
+        read, y = y.unflatten(1, (-1, 2)).unbind(2)
+        answers = read + (own_q * own_k).sum(-1, keepdim=True) * own_v
+        return self._out(y, x), self._out(answers, x), fast
 
     def _query(self, x: Tensor, state: State) -> Tensor:
-        y: Tensor = self.out_linear(ops.linear_attention_query(*self._project(x), state).flatten(2).to(x.dtype))
-        return y
+        return self._out(ops.linear_attention_query(*self._project(x), state), x)
+
+
+def _alternate(*parts: Tensor) -> Tensor:
+    """Sequences of equal length step by step in turn: n times (B, T, ...) -> (B, nT, ...)."""
+    return torch.stack(parts, dim=2).flatten(1, 2)

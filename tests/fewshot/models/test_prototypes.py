@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from srwm.cli import main
 from srwm.errors import UserError
-from srwm.fewshot.config import OptimizerConfig
+from srwm.training.optimizer import OptimizerConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
 from srwm.fewshot.evaluation.baselines import (
     BASELINES,

@@ -14,7 +14,7 @@ from srwm.errors import UserError
 from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.build import build_sampler, validation_shape
-from srwm.fewshot.config import OptimizerConfig
+from srwm.training.optimizer import OptimizerConfig
 from srwm.fewshot.episodes import EpisodeShape, PoolConfig
 from srwm.fewshot.evaluation.config import EvaluationConfig
 from srwm.fewshot.evaluation.evaluate import evaluate

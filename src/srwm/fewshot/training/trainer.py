@@ -8,14 +8,14 @@ from lightning_fabric import Fabric
 
 from srwm.errors import UserError
 from srwm.fewshot.augment import augment
-from srwm.fewshot.build import build_optimizer
+
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.images import to_float
 from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.protocols.base import Protocol, Sets
 from srwm.training.distributed import local_batches, no_sync
 from srwm.training.ema import EMA
-from srwm.training.optimizer import load_optimizer
+from srwm.training.optimizer import build_optimizer, load_optimizer
 
 _SUGGESTION = "try a smaller --optimizer.lr in another --run"
 
