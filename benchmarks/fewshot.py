@@ -22,12 +22,12 @@ import runs
 from pages import write_section
 from srwm.data.splits import load_splits
 from srwm.fewshot.augment import augment
-from srwm.training.optimizer import build_optimizer
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols.registry import build_protocol, read_config
 from srwm.training.metrics import read_metrics
+from srwm.training.optimizer import build_optimizer
 from srwm.training.runs import write_json
 
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -6,10 +6,10 @@ import torch
 
 from srwm.data import ImageClasses
 from srwm.data.normalize import normalized
-from srwm.training.optimizer import build_optimizer
 from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols.registry import PROTOCOLS, build_protocol, check_config
+from srwm.training.optimizer import build_optimizer
 
 COUNTS = {"paper-omniglot-1shot": 1_342_021, "paper-bootstrap-omniglot-1shot": 1_342_021}
 

@@ -85,7 +85,7 @@ def test_a_delayed_example_is_learned_later(model: StreamModel, streams: Streams
     assert_close(logits[[0, 2]], at_once[[0, 2]], rtol=1e-4, atol=1e-5)
     assert (logits[1, :4] == 0).all()
     assert (logits[3] == 0).all()
-    assert state.count.tolist() == [40, 37, 40, 1, 39]
+    assert state.number.tolist() == [40, 37, 40, 1, 39]
     changed = labels.clone()
     changed[1, 10] = (labels[1, 10] + 1) % 4
     later, _ = model(x, present, changed, delay=delay)
@@ -99,7 +99,7 @@ def test_unlabeled_samples_are_not_counted(streams: Streams) -> None:
     hidden = labels.clone()
     hidden[:, 10:20] = -1
     logits, state = model(x, present, hidden)
-    assert (state.count == 30).all()
+    assert (state.number == 30).all()
     without = torch.cat([torch.arange(10), torch.arange(20, 40)])
     expected, _ = model(x[:, without], present[:, without], labels[:, without])
     assert_close(logits[:, without], expected, rtol=1e-4, atol=1e-5)

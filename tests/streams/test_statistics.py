@@ -42,13 +42,13 @@ def test_pieces_and_single_steps_beyond_the_memory_agree(monkeypatch) -> None:
     for i in (0, 2, 3):
         assert_close(torch.cat([step[i] for step in steps], 1), whole[i])
         assert_close(state[i], end[i])
-    assert end.count.max() == 20
+    assert end.number.max() == 20
 
 
 def test_beyond_the_memory_the_mean_follows_a_change() -> None:
     x = torch.cat([torch.zeros(1, 5000, 1), torch.full((1, 6000, 1), 10.0)], 1)
     _, end = follow(x, torch.ones_like(x, dtype=torch.bool), fresh(1, 1))
-    assert 9.3 < (end.total / end.count).item() < 10
+    assert 9.3 < (end.total / end.number).item() < 10
 
 
 def test_constant_features_are_zero() -> None:

@@ -72,7 +72,9 @@ def train(arguments: Sequence[str]) -> None:
         SystemExit: wrong usage, or help was printed.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: srwm streams train PRESET [--core CORE] [options]; srwm streams train PRESET --help lists them\n\npresets:")
+        print(
+            "usage: srwm streams train PRESET [--core CORE] [options]; srwm streams train PRESET --help lists them\n\npresets:"
+        )
         print("\n".join(f"  {name}: {about}" for name, (about, _) in PRESETS.items()))
         print("\ncores (--core), instead of the preset's:\n" + "\n".join(f"  {name}: {about}" for name, about in CORES.items()))
         return

@@ -10,7 +10,7 @@ from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.episodes import PoolConfig
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.protocol_options import OPTIONS, ProtocolOptions
-from srwm.ranges import Above, AtLeast, Finite, HalfOpen, Seed
+from srwm.ranges import Above, AtLeast, HalfOpen, Seed
 from srwm.training.budget import Budget
 from srwm.training.configuration import config_from_dict
 from srwm.training.optimizer import OptimizerConfig

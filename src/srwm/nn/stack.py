@@ -151,7 +151,6 @@ class Stack(Layer):
             x = block.query(x, block_state)
         return x
 
-
     def _run_with_queries(
         self, x: Tensor, queries: Tensor, state: State | None, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:

@@ -3,11 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from srwm.nn import StackConfig
+from srwm.nn import Option, StackConfig
 from srwm.ranges import Above, AtLeast, HalfOpen, Seed
 from srwm.streams.prior import PriorConfig
 from srwm.training.optimizer import OptimizerConfig
 from srwm.training.schedule import ScheduleName
+
+
+def _stack() -> StackConfig:
+    options: dict[str, Option] = {"feature_map": "l2", "tied_init": True}
+    return StackConfig("deltanet", d_model=96, num_heads=4, num_layers=3, ff_factor=2, core_options=options)
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class ModelConfig:
     """number of class slots C"""
     steps: Literal["query", "interleaved"] = "query"
     """query: a question reads the state without changing it; interleaved: each question is a step that writes as well"""
-    stack: StackConfig = field(default_factory=lambda: StackConfig(core="deltanet", d_model=96, num_heads=4, num_layers=3, ff_factor=2))
+    stack: StackConfig = field(default_factory=_stack)
     """the recurrent part"""
     bound_every: Annotated[int, AtLeast(1)] = 50
     """number of samples between two times at which the shift of self-referential cores is bounded"""
@@ -28,6 +33,10 @@ class ModelConfig:
     """initial bound on the Frobenius norm of a head's shift; it is trained"""
     max_count: Annotated[int, AtLeast(1)] = 1000
     """number of samples beyond which the model no longer sees how many there were"""
+
+
+def _optimizer() -> OptimizerConfig:
+    return OptimizerConfig(lr=2e-3, beta2=0.98, weight_decay=0.02, clip_norm=1.0)
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class TrainConfig:
     """lengths of the streams, in the order of the curriculum"""
     length_from: tuple[Annotated[float, HalfOpen(0, 1)], ...] = (0.0, 0.3, 0.65, 0.9)
     """fraction of the budget from which each length is drawn, too; of those in use, the longest is drawn half of the time"""
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=2e-3, beta2=0.98, weight_decay=0.02, clip_norm=1.0))
+    optimizer: OptimizerConfig = field(default_factory=_optimizer)
     """the optimizer"""
     schedule: ScheduleName = "trapezoid"
     """learning rate over the budget"""

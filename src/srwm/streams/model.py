@@ -21,7 +21,7 @@ class StreamState(NamedTuple):
     """running statistics of the features"""
     seen: Tensor
     """classes that were shown (B, C) bool"""
-    count: Tensor
+    number: Tensor
     """number of samples shown (B,) int64"""
     memory: State
     """state of the stack"""
@@ -44,9 +44,7 @@ class StreamModel(nn.Module):
         super().__init__()
         self.config = config
         width = config.stack.d_model
-        self.features = nn.Sequential(
-            nn.Linear(2 * config.num_features + 1, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
+        self.features = nn.Sequential(nn.Linear(2 * config.num_features + 1, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.labels = nn.Embedding(config.num_classes + 1, width)
         self.norm = nn.LayerNorm(width)
         self.stack = Stack(config.stack)
@@ -104,13 +102,13 @@ class StreamModel(nn.Module):
         before, statistics = follow(x_shown, present_shown & learned[..., None], state.statistics)
         added = F.one_hot(shown.clamp(min=0), self.config.num_classes) * learned[..., None]
         seen = state.seen[:, None] | (added.cumsum(1) > added)
-        count = state.count[:, None] + learned.cumsum(1) - learned.long()
+        count = state.number[:, None] + learned.cumsum(1) - learned.long()
         asked = self._features(standardize(x, present, before), present, count)
         given = asked if delay is None else self._features(standardize(x_shown, present_shown, before), present_shown, count)
         questions = self._with_label(asked, torch.full_like(shown, self.config.num_classes))
         examples = self._with_label(given, shown.clamp(min=0))
         y, memory = self._remember(questions, examples, learned, state)
-        after = StreamState(statistics, state.seen | added.any(1), state.count + learned.sum(1), memory)
+        after = StreamState(statistics, state.seen | added.any(1), state.number + learned.sum(1), memory)
         return self._logits(y, seen), after
 
     def query(self, x: Tensor, present: Tensor, state: StreamState) -> Tensor:
@@ -129,7 +127,7 @@ class StreamModel(nn.Module):
         """
         self._check(x, present)
         before = Statistics(*(part[:, None].expand_as(x) for part in state.statistics))
-        count = state.count[:, None].expand(x.shape[:2])
+        count = state.number[:, None].expand(x.shape[:2])
         features = self._features(standardize(x, present, before), present, count)
         questions = self._with_label(features, torch.full_like(count, self.config.num_classes))
         return self._logits(self.stack.query(questions, state.memory), state.seen[:, None])
@@ -138,7 +136,7 @@ class StreamModel(nn.Module):
         """Run the stack, in pieces at whose ends the memory is bounded; returns its outputs for the questions."""
         if self.bound is None:
             return self._run(questions, examples, learned, state.memory)
-        every, count = self.config.bound_every, state.count[:, None] + learned.cumsum(1)
+        every, count = self.config.bound_every, state.number[:, None] + learned.cumsum(1)
         is_full = learned & (count % every == 0)
         ends = [*(is_full.any(0).nonzero().flatten() + 1).tolist(), questions.shape[1]]
         outputs, memory = [questions[:, :0]], state.memory

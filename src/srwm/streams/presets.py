@@ -1,7 +1,9 @@
 """Named configurations of training on random streams."""
 
 from dataclasses import replace
+from typing import Literal
 
+from srwm.nn import Option, build_core
 from srwm.streams.config import TrainConfig
 
 PRESETS = {
@@ -29,10 +31,9 @@ def with_core(config: TrainConfig, core: str) -> TrainConfig:
     Returns:
         The configuration. Questions are steps of their own where the core does not evaluate queries in parallel.
     """
-    stack = config.model.stack
-    options: dict[str, bool | int | float | str] = {}
-    if core in ("srwm", "sr_delta"):
-        options = {"query_init_std": 0.01, "beta_init": -1.0}
-    steps = "query" if core == "deltanet" else "interleaved"
-    model = replace(config.model, stack=replace(stack, core=core, core_options=options), steps=steps)
-    return replace(config, model=model)
+    if core == config.model.stack.core:
+        return config
+    options: dict[str, Option] = {"query_init_std": 0.01, "beta_init": -1.0} if core in ("srwm", "sr_delta") else {}
+    stack = replace(config.model.stack, core=core, core_options=options)
+    steps: Literal["query", "interleaved"] = "query" if build_core(stack).queries_in_parallel else "interleaved"
+    return replace(config, model=replace(config.model, stack=stack, steps=steps))

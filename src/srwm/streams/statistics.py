@@ -14,7 +14,7 @@ _NOISE = 1e-12
 class Statistics(NamedTuple):
     """Sums over the values of each feature so far, (B, F) float64 each. Zeros are those of no value."""
 
-    count: Tensor
+    number: Tensor
     """number of values, at most MEMORY"""
     origin: Tensor
     """the first value, which is subtracted from all, so that large values lose no digits"""
@@ -35,8 +35,8 @@ def standardize(x: Tensor, present: Tensor, before: Statistics) -> Tensor:
     Returns:
         (B, T, F) float32, clipped at 4 deviations; 0 where there is no value, and for features that have not varied.
     """
-    values = (x.double() - before.origin).masked_fill(~present | (before.count == 0), 0)
-    count = before.count + 1
+    values = (x.double() - before.origin).masked_fill(~present | (before.number == 0), 0)
+    count = before.number + 1
     mean = (before.total + values) / count
     variance = (before.squares + values.square()) / count - mean.square()
     deviation = variance.masked_fill(variance <= _NOISE * mean.square(), torch.inf).sqrt()
@@ -57,11 +57,11 @@ def follow(x: Tensor, present: Tensor, start: Statistics) -> tuple[Statistics, S
     if not x.shape[1]:
         return Statistics(*(part[:, None][:, :0] for part in start)), start
     first = x.double().gather(1, present.long().argmax(1, keepdim=True))[:, 0]
-    origin = torch.where((start.count == 0) & present.any(1), first, start.origin)
+    origin = torch.where((start.number == 0) & present.any(1), first, start.origin)
     here = present.double()
     values = (x.double() - origin[:, None]).masked_fill(~present, 0)
-    added, sums = (here, values, values.square()), (start.count, start.total, start.squares)
-    if float(start.count.max()) + x.shape[1] <= MEMORY:
+    added, sums = (here, values, values.square()), (start.number, start.total, start.squares)
+    if float(start.number.max()) + x.shape[1] <= MEMORY:
         running = [part[:, None] + more.cumsum(1) for part, more in zip(sums, added, strict=True)]
         before = [torch.cat([part[:, None], total[:, :-1]], 1) for part, total in zip(sums, running, strict=True)]
         count, total, squares = (part[:, -1] for part in running)

@@ -104,6 +104,7 @@ def test_missing_values_and_categories_occur() -> None:
 
 def test_classes_come_in_runs() -> None:
     stay = {
-        runs: (draw_streams(replace(PLAIN, runs=runs), 2, 100, 200).labels.diff(dim=1) == 0).float().mean() for runs in (0.0, 1.0)
+        runs: (draw_streams(replace(PLAIN, runs=runs), 2, 100, 200).labels.diff(dim=1) == 0).float().mean()
+        for runs in (0.0, 1.0)
     }
     assert stay[1.0] > stay[0.0] + 0.2

@@ -17,8 +17,9 @@ from srwm.streams.training.trainer import Trainer, draw_length
 from srwm.training.distributed import build_fabric
 from srwm.training.metrics import read_metrics
 
+STACK = StackConfig("deltanet", d_model=16, num_heads=2, num_layers=1, core_options={"feature_map": "l2", "tied_init": True})
 CONFIG = TrainConfig(
-    model=ModelConfig(num_features=4, num_classes=3, stack=StackConfig("deltanet", d_model=16, num_heads=2, num_layers=1)),
+    model=ModelConfig(num_features=4, num_classes=3, stack=STACK),
     prior=PriorConfig(max_features=4, max_classes=3),
     samples=240,
     lengths=(30, 60),

@@ -8,7 +8,6 @@ from lightning_fabric import Fabric
 
 from srwm.errors import UserError
 from srwm.fewshot.augment import augment
-
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.images import to_float
 from srwm.fewshot.models.base import EpisodeModel

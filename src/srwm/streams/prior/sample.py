@@ -92,7 +92,7 @@ def _draw_sizes(draws: Draws, config: PriorConfig, batch: int) -> Sizes:
 
 def _classes_by_rule(draws: Draws, x: Tensor, sizes: Sizes, schedule: Schedule) -> Tensor:
     """Classes by random rules; a new concept is a new rule, the same rule on other features, or other class shares."""
-    batch, length, width = x.shape
+    batch, length, _ = x.shape
     scores = draw_scores(draws, x, sizes).unsqueeze(0).repeat(CONCEPTS, 1, 1, 1)
     changed = schedule.changes.nonzero()[:, 0]
     if len(changed):
@@ -116,7 +116,7 @@ def _gumbel(draws: Draws, *shape: int) -> Tensor:
 
 def _with_permuted_classes(draws: Draws, labels: Tensor, sizes: Sizes, schedule: Schedule) -> Tensor:
     """In some streams a new concept renames the classes."""
-    batch, length = labels.shape
+    batch = len(labels)
     names = torch.arange(sizes.max_classes).expand(CONCEPTS, batch, -1).clone()
     keys = draws.uniform(CONCEPTS, batch, sizes.max_classes)
     new = keys.masked_fill(torch.arange(sizes.max_classes) >= sizes.classes[:, None], 2.0).argsort(2)

@@ -108,7 +108,9 @@ def _binned(draws: Draws, x: Tensor, relevant: Tensor, sizes: Sizes) -> Tensor:
     for i, other in ((2, product), (3, wave), (4, network)):
         value = torch.where(kind == i, other, value)
     bins = torch.where(draws.happens(0.7, batch), sizes.classes, sizes.classes * 3)
-    edges = draws.uniform(batch, 3 * sizes.max_classes).masked_fill(torch.arange(3 * sizes.max_classes) >= bins[:, None] - 1, 2.0)
+    edges = draws.uniform(batch, 3 * sizes.max_classes).masked_fill(
+        torch.arange(3 * sizes.max_classes) >= bins[:, None] - 1, 2.0
+    )
     even = (torch.arange(3 * sizes.max_classes) + 1).to(torch.float32) / bins[:, None]
     edges = torch.where(draws.happens(0.4, batch, 1), even, edges).sort(1).values
     places = (edges.clamp(max=1) * (length - 1)).long()
@@ -135,7 +137,7 @@ def _scores_of(classes: Tensor, sizes: Sizes) -> Tensor:
 
 def _tree(draws: Draws, x: Tensor, relevant: Tensor, sizes: Sizes) -> Tensor:
     """A random binary tree; some branches end early."""
-    batch, length, width = x.shape
+    batch, length, _ = x.shape
     nodes = 2**_DEPTH - 1
     feature = _some_features(draws, relevant, nodes)
     threshold = _thresholds(draws, x, feature)
@@ -180,7 +182,7 @@ def _rules(draws: Draws, x: Tensor, relevant: Tensor, sizes: Sizes) -> Tensor:
     above = x.gather(2, feature[:, None].expand(-1, length, -1)) > _thresholds(draws, x, feature)[:, None]
     holds = above ^ draws.happens(0.5, batch, 1, number)
     used = torch.arange(_CONDITIONS) < draws.integers(batch, _RULES, 1, low=1, high=_CONDITIONS + 1)
-    fires = (holds.unflatten(2, (_RULES, _CONDITIONS)) | ~used[:, None]).all(3)
+    fires = (holds.view(batch, length, _RULES, _CONDITIONS) | ~used[:, None]).all(3)
     fires &= (torch.arange(_RULES) < draws.integers(batch, 1, low=1, high=_RULES + 1))[:, None]
     first = torch.cat([fires, fires.new_ones(batch, length, 1)], 2).to(torch.float32).argmax(2)
     return _scores_of(_leaf_classes(draws, first, sizes, _RULES + sizes.max_classes), sizes)

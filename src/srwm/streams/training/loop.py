@@ -18,7 +18,17 @@ from srwm.training.runs import BEST, open_run
 from srwm.training.schedule import learning_rate
 from srwm.training.weights import save_weights
 
-_COLUMNS = ("minutes", "cpu_minutes", "learning_rate", "train_loss", "train_accuracy", "length", "val_accuracy", "val_interval", "val_loss")
+_COLUMNS = (
+    "minutes",
+    "cpu_minutes",
+    "learning_rate",
+    "train_loss",
+    "train_accuracy",
+    "length",
+    "val_accuracy",
+    "val_interval",
+    "val_loss",
+)
 
 
 def train(config: TrainConfig, folder: Path, *, resume: bool = False, accelerator: str = "auto") -> bool:

@@ -1,0 +1,1 @@
+"""Learning curves of one or several runs."""
