@@ -105,7 +105,7 @@ def test_what_cannot_be_written_is_refused_beforehand(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="folder: expected a file, got a folder"):
         check_writable(tmp_path / "folder")
-    with pytest.raises(UserError, match="cannot write into .*nowhere: No such file"):
+    with pytest.raises(UserError, match=r"cannot write into .*nowhere: No such file"):
         check_writable_folder(tmp_path / "nowhere")
 
     def read_only(**options):

@@ -46,7 +46,7 @@ def assert_trains_as_eager(compiled: Any, layer: nn.Module, x: Tensor) -> None:
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.parametrize("dynamic", [None, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_compiled_layer_trains_at_the_second_batch_size(layer: nn.Module, dynamic: bool | None) -> None:
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager", dynamic=dynamic)
     for batch, steps in ((8, 6), (5, 6), (3, 4)):

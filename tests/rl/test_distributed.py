@@ -78,6 +78,7 @@ def test_parameters_stay_identical(whole) -> None:
     assert row["frames"] >= 700
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
 def test_a_run_of_two_processes_continues_as_if_nothing_had_happened(whole, tmp_path, outcome, end) -> None:
     """SIGTERM of one process stops both after an update; SIGKILL of one ends both at once."""
