@@ -156,7 +156,15 @@ def _with_stack(config: TrainConfig, stack: StackConfig) -> TrainConfig:
 
 
 def evaluate(arguments: Sequence[str]) -> None:
-    """Test a trained run."""
+    """Test a trained run.
+
+    Args:
+        arguments: the words of the command line after `srwm fewshot evaluate`.
+
+    Raises:
+        UserError: an option is out of its range, or a run folder is unusable.
+        SystemExit: wrong usage, or help was printed.
+    """
     options = parse(EvaluateOptions, "srwm fewshot evaluate", arguments)
     check_values(options.evaluation)
     set_threads(options.threads)
@@ -175,7 +183,15 @@ def evaluate(arguments: Sequence[str]) -> None:
 
 
 def figures(arguments: Sequence[str]) -> None:
-    """Draw a trained run."""
+    """Draw a trained run.
+
+    Args:
+        arguments: the words of the command line after `srwm fewshot figures`.
+
+    Raises:
+        UserError: an option is out of its range, or a run folder is unusable.
+        SystemExit: wrong usage, or help was printed.
+    """
     from srwm.fewshot.figures.run import MATRIX_FIGURES, draw_figures
 
     options = parse(FiguresOptions, "srwm fewshot figures", arguments)
@@ -196,7 +212,15 @@ def figures(arguments: Sequence[str]) -> None:
 
 
 def adaptation(arguments: Sequence[str]) -> None:
-    """Draw the accuracy over the positions of streams."""
+    """Draw the accuracy over the positions of streams.
+
+    Args:
+        arguments: the words of the command line after `srwm fewshot adaptation`.
+
+    Raises:
+        UserError: an option is out of its range, or a run folder is unusable.
+        SystemExit: wrong usage, or help was printed.
+    """
     from srwm.fewshot.figures.adaptation import draw_adaptation
 
     options = parse(AdaptationOptions, "srwm fewshot adaptation", arguments)
@@ -206,7 +230,15 @@ def adaptation(arguments: Sequence[str]) -> None:
 
 
 def curves(arguments: Sequence[str]) -> None:
-    """Draw the learning curves of several runs."""
+    """Draw the learning curves of several runs.
+
+    Args:
+        arguments: the words of the command line after `srwm fewshot curves`.
+
+    Raises:
+        UserError: an option is out of its range, or a run folder is unusable.
+        SystemExit: wrong usage, or help was printed.
+    """
     from srwm.fewshot.figures.curves import draw_learning_curves
 
     options = parse(CurvesOptions, "srwm fewshot curves", arguments)

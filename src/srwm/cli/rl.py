@@ -162,7 +162,15 @@ def _with_stack(config: TrainConfig, stack: StackConfig) -> TrainConfig:
 
 
 def evaluate(arguments: Sequence[str]) -> None:
-    """Measure the returns of a trained run."""
+    """Measure the returns of a trained run.
+
+    Args:
+        arguments: the words of the command line after `srwm rl evaluate`.
+
+    Raises:
+        UserError: an option is out of its range, or a run folder is unusable.
+        SystemExit: wrong usage, or help was printed.
+    """
     options = parse(EvaluateOptions, "srwm rl evaluate", arguments)
     set_threads(options.threads)
     _find_own_modules()
@@ -208,7 +216,15 @@ def watch(arguments: Sequence[str]) -> None:
 
 
 def curves(arguments: Sequence[str]) -> None:
-    """Draw the returns of runs."""
+    """Draw the returns of runs.
+
+    Args:
+        arguments: the words of the command line after `srwm rl curves`.
+
+    Raises:
+        UserError: an option is out of its range, or a run folder is unusable.
+        SystemExit: wrong usage, or help was printed.
+    """
     options = parse(CurvesOptions, "srwm rl curves", arguments)
     check_runs(options.runs, "srwm rl curves")
     names = short_names(options.runs)

@@ -176,7 +176,14 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def content_digest(content: bytes) -> str:
-    """The digest of a file's content."""
+    """The digest of a file's content.
+
+    Args:
+        content: the content.
+
+    Returns:
+        32 hexadecimal digits.
+    """
     return blake2b(content, digest_size=16).hexdigest()
 
 

@@ -69,11 +69,19 @@ class LocalEnv(SteppedEnv):
         return frame._replace(truncation=Truncation(np.array(list(cut_off)), finals))
 
     def action_names(self) -> tuple[str, ...]:
-        """Names of the actions, if the environment defines them, as MiniGrid and Atari do."""
+        """Names of the actions, if the environment defines them, as MiniGrid and Atari do.
+
+        Returns:
+            A name for each action; () where there are none.
+        """
         return _action_names(self._tasks[0].env.unwrapped, self.spec.num_actions)
 
     def correct_actions(self) -> tuple[int | None, ...]:
-        """The correct actions, known in POPGym's RepeatFirst and RepeatPrevious."""
+        """The correct actions, known in POPGym's RepeatFirst and RepeatPrevious.
+
+        Returns:
+            One for each environment; None where it is not known.
+        """
         return tuple(_correct_action(task.env.unwrapped) for task in self._tasks)
 
     def _shut(self) -> None:
