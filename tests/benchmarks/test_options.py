@@ -63,6 +63,8 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("rl.py", "--preset", "quick-memory"), "--preset: expected one of cpu-procgen-starpilot,"),
         (("rl.py", "--updates", "4"), "--updates: expected a multiple of 3, got 4"),
         (("rl.py", "--threads", "0"), "--threads: expected 1 or more, got 0"),
+        (("rl.py", "--json", "nowhere/rl.json"), "nowhere: there is no such folder"),
+        (("stem.py", "--markdown", "nowhere/stem.md"), "nowhere: there is no such folder"),
         (("jax_scan.py", "some"), "argument threads: invalid int value"),
     ],
     ids=lambda each: each[0] if isinstance(each, tuple) else "",
