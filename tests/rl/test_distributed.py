@@ -47,7 +47,7 @@ torch.save(kept.pop().state_dict(), folder / f"rank-{rank}.pt")
 shutdown()
 """
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs gloo")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="needs gloo")]
 
 
 def run(folder: Path, end: str) -> int:
@@ -78,7 +78,6 @@ def test_parameters_stay_identical(whole) -> None:
     assert row["frames"] >= 700
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
 def test_a_run_of_two_processes_continues_as_if_nothing_had_happened(whole, tmp_path, outcome, end) -> None:
     """SIGTERM of one process stops both after an update; SIGKILL of one ends both at once."""

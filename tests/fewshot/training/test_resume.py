@@ -49,7 +49,7 @@ SMALL = [
     "1",
 ]
 
-pytestmark = pytest.mark.usefixtures("subprocess_environment")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("subprocess_environment")]
 
 
 def command(folder, *options):
@@ -86,7 +86,6 @@ def interrupt(folder, number):
     return process.wait(), process.communicate()[1]
 
 
-@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits_even_after_a_full_disk(tmp_path, uninterrupted, capsys):
     folder = tmp_path / "run"
     code, _ = interrupt(folder, signal.SIGKILL)
