@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 _CPUINFO = Path("/proc/cpuinfo")
-_UNITS = {"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"}
-"""Flags of CPUs that multiply or convert bfloat16 in hardware: those of x86, and that of ARM."""
+_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}
+"""Flags of CPUs that multiply in bfloat16: those of x86, and that of ARM."""
 
 
 def bfloat16_warning(precision: str, device: torch.device, option: str) -> str | None:
