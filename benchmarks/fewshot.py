@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import tyro
 
+import machine
 import runs
 from pages import write_section
 from srwm.data.splits import load_splits
@@ -90,6 +91,7 @@ def main(options: Options) -> None:
     if unknown:
         raise SystemExit(f"--only: expected some of {', '.join((*known, LAYOUTS))}, got {', '.join(sorted(unknown))}")
     names = [name for name in known if not options.only or name in options.only]
+    machine.check_outputs(options.markdown)
     options.runs.mkdir(parents=True, exist_ok=True)
     runs.side_by_side(options.jobs, lambda name: train(name, options), names)
     speeds: dict[str, float] = {}

@@ -55,7 +55,14 @@ def build_sampler(
 
 
 def validation_shape(config: TrainConfig) -> EpisodeShape:
-    """Episodes as in training, with the validation's numbers of classes and queries."""
+    """Episodes as in training, with the validation's numbers of classes and queries.
+
+    Args:
+        config: the configuration of the run.
+
+    Returns:
+        The shape of an episode.
+    """
     ways = config.validation_ways
     if ways is None:
         return EpisodeShape(config.model.n_way, config.k_shot, config.validation_queries)

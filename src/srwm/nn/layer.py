@@ -152,6 +152,9 @@ class Layer(nn.Module, ABC):
 
         Args:
             batch_size: number of batch elements B.
+
+        Returns:
+            The state; each tensor begins with the batch axis.
         """
         anchor = self._anchor()
         dtype = torch.promote_types(anchor.dtype, torch.float32)
@@ -186,13 +189,21 @@ class Core(Layer):
     """Whether d_input may differ from d_model."""
 
     def extra_repr(self) -> str:
-        """The arguments of the constructor, for `repr`."""
+        """The arguments of the constructor, for `repr`.
+
+        Returns:
+            The arguments as text.
+        """
         given = inspect.signature(type(self)).parameters
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in given if hasattr(self, name))
 
     @classmethod
     def default_options(cls) -> dict[str, Option]:
-        """The core's options by name, with their default values."""
+        """The core's options by name, with their default values.
+
+        Returns:
+            The default values by name.
+        """
         arguments = inspect.signature(cls).parameters.values()
         return {each.name: each.default for each in arguments if each.kind is each.KEYWORD_ONLY and each.name not in _SIZES}
 

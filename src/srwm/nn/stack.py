@@ -114,6 +114,9 @@ class Stack(Layer):
 
         Args:
             batch_size: number of batch elements B.
+
+        Returns:
+            The state; each tensor begins with the batch axis.
         """
         states = tuple(block.initial_state(batch_size) for block in self._layers())
         if self.config.unroll_length is None:

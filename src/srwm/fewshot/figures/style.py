@@ -34,13 +34,24 @@ _SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """A context with the Matplotlib settings of all figures."""
+    """A context with the Matplotlib settings of all figures.
+
+    Returns:
+        The context.
+    """
     with matplotlib.rc_context(_SETTINGS):
         yield
 
 
 def label_name(label: int) -> str:
-    """The displayed name of a label: A, B, C ... Z, then 27, 28 ..."""
+    """The displayed name of a label: A, B, C ... Z, then 27, 28 ...
+
+    Args:
+        label: the label, from 0.
+
+    Returns:
+        The name.
+    """
     return chr(ord("A") + label) if label < 26 else str(label + 1)
 
 

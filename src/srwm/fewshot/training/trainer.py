@@ -82,7 +82,11 @@ class Trainer:
         return values
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that determines later steps, except the model and the number of the step."""
+        """Everything that determines later steps, except the model and the number of the step.
+
+        Returns:
+            Tensors, numbers, strings, lists and dicts, as `set_state` takes them.
+        """
         return {
             "optimizer": self._optimizer.state_dict(),
             "seeds": self._seeds.get_state(),
