@@ -34,6 +34,7 @@ COMMANDS = {
     "rl evaluate": Command("measure the returns of a trained agent, on training and test levels", "srwm.cli.rl", "evaluate"),
     "rl watch": Command("write a video of one episode of a trained agent", "srwm.cli.rl", "watch"),
     "rl curves": Command("draw the returns of one or more runs", "srwm.cli.rl", "curves"),
+    "stream": Command("learn the rows of a CSV file one by one, predicting each before", "srwm.cli.stream", "stream"),
 }
 _EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "tensorboard"), "fewshot") | {
     **dict.fromkeys(("gymnasium", "popgym", "minigrid"), "rl"),

@@ -1,0 +1,1 @@
+"""A laboratory of learners of streams: random streams, models, training and evaluation."""
