@@ -32,6 +32,7 @@ from srwm.errors import UserError
 from srwm.ranges import AtLeast
 from srwm.streams.baselines import BASELINES
 from srwm.streams.datasets import TEST_STREAMS, load_stream
+from srwm.streams.extra import import_optional
 from srwm.streams.figures import draw_drift
 from srwm.streams.prequential import OnlineClassifier, prequential
 from srwm.training.configuration import check_values
@@ -65,9 +66,9 @@ class Options:
 def main(options: Options) -> None:
     """Run what is missing, then print the tables."""
     check(options)
-    options.runs.mkdir(parents=True, exist_ok=True)
-    origin = {"cpu": machine.cpu_model(), "river": importlib.metadata.version("river")}
     weights = None if options.checkpoint is None else weights_of(options.checkpoint)
+    origin = {"cpu": machine.cpu_model(), "river": version_of_river()}
+    options.runs.mkdir(parents=True, exist_ok=True)
     done = stream_records.read(options.runs)
     for key, line in done.items():
         if weights and key.learner == options.name and line.get("weights") != weights:
@@ -92,6 +93,15 @@ def check(options: Options) -> None:
         check_values(options)
     except (UserError, ValueError) as error:
         raise SystemExit(f"--{error}") from error
+
+
+def version_of_river() -> str:
+    """The installed version. Raises SystemExit where there is none."""
+    try:
+        import_optional("river")
+    except UserError as error:
+        raise SystemExit(str(error)) from error
+    return importlib.metadata.version("river")
 
 
 def learners(options: Options) -> list[str]:

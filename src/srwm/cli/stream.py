@@ -62,7 +62,7 @@ def stream(arguments: Sequence[str]) -> None:
         arguments: the words of the command line after `srwm stream`.
 
     Raises:
-        UserError: the file cannot be read, an output cannot be written, a package is missing, or the classifier refuses a sample.
+        UserError: the file cannot be read, an output cannot be written, a package is missing, or a classifier refuses a sample.
         SystemExit: wrong usage, or help was printed.
     """
     options = tyro.cli(StreamOptions, prog="srwm stream", args=list(arguments))
