@@ -56,7 +56,7 @@ $(VENV)/.torch: constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml CMakeLists.txt constraints.txt $(SOURCES)
-	CMAKE_BUILD_PARALLEL_LEVEL=$$(getconf _NPROCESSORS_ONLN) $(BIN)/python -m pip install --quiet -c constraints.txt '.[fewshot,rl,procgen,test,lint]'
+	CMAKE_BUILD_PARALLEL_LEVEL=$$(getconf _NPROCESSORS_ONLN) $(BIN)/python -m pip install --quiet -c constraints.txt '.[fewshot,rl,procgen,streams,test,lint]'
 	touch $@
 
 # JAX needs numpy 2, ProcGen numpy 1: an environment of its own, for the comparison alone.

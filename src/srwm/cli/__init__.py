@@ -37,6 +37,7 @@ COMMANDS = {
     "streams evaluate": Command("measure a trained learner of streams on held-out ones", "srwm.cli.streams", "evaluate"),
     "streams curves": Command("draw the learning curves of one or more runs", "srwm.cli.streams", "curves"),
     "rl curves": Command("draw the returns of one or more runs", "srwm.cli.rl", "curves"),
+    "stream": Command("learn the rows of a CSV file one by one, predicting each before", "srwm.cli.stream", "stream"),
 }
 _EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "tensorboard"), "fewshot") | {
     **dict.fromkeys(("gymnasium", "popgym", "minigrid"), "rl"),

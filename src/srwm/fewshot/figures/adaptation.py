@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from srwm.errors import UserError
 from srwm.fewshot.evaluation.adaptation import read_adaptations
-from srwm.fewshot.figures.style import COLORS, figure_style, mark_chance
 from srwm.fewshot.protocols.registry import read_config
+from srwm.training.figure_style import COLORS, figure_style, mark_chance
 from srwm.training.figures import check_figure
 from srwm.training.runs import short_names
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from srwm.fewshot.config import TrainConfig
-from srwm.fewshot.figures.style import COLORS, GREY, figure_style, legend_below, mark_chance
 from srwm.fewshot.protocols.registry import read_config
+from srwm.training.figure_style import COLORS, GREY, figure_style, legend_below, mark_chance
 from srwm.training.figures import check_figure
 from srwm.training.metrics import check_columns, read_metrics
 from srwm.training.runs import short_names

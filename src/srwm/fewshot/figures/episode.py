@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from srwm.fewshot.figures.style import GREEN, VERMILLION, figure_style, label_name, show_change, show_image
+from srwm.fewshot.figures.style import label_name, show_change, show_image
 from srwm.fewshot.figures.trace import EpisodeTrace
+from srwm.training.figure_style import GREEN, VERMILLION, figure_style
 
 
 def draw_episode(trace: EpisodeTrace, path: Path, title: str) -> None:

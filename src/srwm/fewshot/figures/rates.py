@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srwm.fewshot.episodes import Episodes
-from srwm.fewshot.figures.style import BLUE, COLUMNS, GREEN, GREY, ORANGE, VERMILLION, figure_style, legend_below
+from srwm.fewshot.figures.style import COLUMNS
 from srwm.fewshot.figures.trace import core_inputs
 from srwm.fewshot.models.base import EpisodeModel
+from srwm.training.figure_style import BLUE, GREEN, GREY, ORANGE, VERMILLION, figure_style, legend_below
 
 _LEAST_SPAN = 0.02
 """The smallest range of an axis of learning rates, so that negligible differences are not magnified."""

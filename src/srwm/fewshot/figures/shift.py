@@ -8,18 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from srwm.fewshot.figures.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    VERMILLION,
-    figure_style,
-    label_name,
-    mark_chance,
-    show_change,
-    show_image,
-)
+from srwm.fewshot.figures.style import label_name, show_change, show_image
 from srwm.fewshot.figures.trace import EpisodeTrace
+from srwm.training.figure_style import BLUE, GREEN, GREY, VERMILLION, figure_style, mark_chance
 
 _PANELS = 6
 

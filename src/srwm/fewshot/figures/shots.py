@@ -12,7 +12,7 @@ from srwm.data import ImageClasses
 from srwm.fewshot.episodes import EpisodeShape, first_shots
 from srwm.fewshot.evaluation.baselines import NEAREST_FEATURES, PROTOTYPES, PROTOTYPES_NORMALIZED, Predict
 from srwm.fewshot.evaluation.evaluate import Accuracy, score
-from srwm.fewshot.figures.style import BLUE, GREEN, GREY, PURPLE, VERMILLION, figure_style, legend_below, mark_chance
+from srwm.training.figure_style import BLUE, GREEN, GREY, PURPLE, VERMILLION, figure_style, legend_below, mark_chance
 
 _LINES = {
     "model": (BLUE, "o", "-"),

@@ -1,0 +1,173 @@
+"""`srwm stream`: an online classifier along the rows of a CSV file, each predicted before its label is shown."""
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tqdm import tqdm
+
+from srwm.cli.options import set_threads
+from srwm.errors import UserError
+from srwm.files import write_blocks_atomically
+from srwm.ranges import AtLeast
+from srwm.streams.baselines import BASELINES
+from srwm.streams.csv_file import read_samples
+from srwm.streams.prequential import Answer, OnlineClassifier, answers, result_of
+from srwm.training.configuration import check_seed, check_values
+from srwm.training.figures import check_figure
+
+_PREFIXES = (200, 500, 1_000, 5_000)
+_OWN = "srwm"
+_LINES_OF_A_BLOCK = 1_000
+_REFRESH = 100
+"""Samples between updates of the accuracy in the progress line."""
+_Answers = Mapping[str, Sequence[Answer]]
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """Learn the rows of a CSV file one by one; each is predicted before its label is shown (prequential evaluation)."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """CSV file in UTF-8 with the names of the columns in its first row; cells are numbers, categories, or empty: missing"""
+    target: str
+    """column of the labels; a row without a label is predicted, and not learned"""
+    model: str = "streams"
+    """bundled checkpoint, or folder with a checkpoint"""
+    predictions: Path | None = None
+    """CSV file to write the predictions to"""
+    figure: Path | None = None
+    """file to draw the rolling accuracy to"""
+    window: Annotated[int, AtLeast(1)] = 200
+    """number of samples of the rolling accuracy"""
+    compare: bool = False
+    """also run online classifiers of River beside it (takes far longer)"""
+    seed: int = 0
+    """random seed of the classifiers of River"""
+    threads: Annotated[int, AtLeast(1)] | None = None
+    """number of PyTorch threads; None: PyTorch's default"""
+
+
+def stream(arguments: Sequence[str]) -> None:
+    """Run a classifier along a file, then print its accuracy, draw it and write its predictions.
+
+    Args:
+        arguments: the words of the command line after `srwm stream`.
+
+    Raises:
+        UserError: the file cannot be read, an output cannot be written, a package is missing, or a classifier refuses a sample.
+        SystemExit: wrong usage, or help was printed.
+    """
+    options = tyro.cli(StreamOptions, prog="srwm stream", args=list(arguments))
+    check_values(options)
+    check_seed(options.seed)
+    _check_outputs(options)
+    set_threads(options.threads)
+    learners = {_OWN: load_classifier(options.model)}
+    if options.compare:
+        learners |= {name: baseline.make(options.seed) for name, baseline in BASELINES.items()}
+    given = _run(learners, options)
+    _show(given)
+    if options.predictions is not None:
+        write_blocks_atomically(options.predictions, _lines(given))
+        print(f"predictions: {options.predictions}")
+    if options.figure is not None:
+        _draw(given, options.figure, options)
+        print(f"rolling accuracy: {options.figure}")
+
+
+def load_classifier(model: str) -> OnlineClassifier:
+    """The classifier of this package, with its model loaded.
+
+    Args:
+        model: name of a bundled checkpoint, or folder with a checkpoint.
+
+    Returns:
+        A fresh classifier.
+
+    Raises:
+        UserError: the model cannot be loaded.
+    """
+    classifier: OnlineClassifier = import_module("srwm.learner.streams").StreamClassifier.from_pretrained(model)
+    return classifier
+
+
+def _check_outputs(options: StreamOptions) -> None:
+    if options.figure is not None:
+        check_figure(options.figure)
+    for path in (options.predictions, options.figure):
+        if path is None:
+            continue
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise UserError(f"{folder}: there is no such folder")
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise UserError(f"{path}: expected the name of a file to write, got a link, folder or device")
+        if path.exists() and options.file.exists() and path.samefile(options.file):
+            raise UserError(f"{path}: this is the file to read, and would be replaced")
+        if not os.access(folder, os.W_OK):
+            raise UserError(f"{folder}: expected a folder that can be written to")
+
+
+def _run(learners: Mapping[str, OnlineClassifier], options: StreamOptions) -> _Answers:
+    """The answers of every learner to every row; one pass over the file."""
+    given: dict[str, list[Answer]] = {name: [] for name in learners}
+    right = scored = 0
+    with tqdm(read_samples(options.file, options.target), desc=options.file.name, unit=" samples", disable=None) as samples:
+        for number, sample in enumerate(samples, 1):
+            for name, learner in learners.items():
+                try:
+                    given[name] += answers(learner, [sample])
+                except ValueError as error:
+                    raise UserError(f"{options.file}, sample {number}: {error}") from error
+            answer = given[_OWN][-1]
+            scored += answer.label is not None
+            right += answer.label is not None and answer.prediction == answer.label
+            if number % _REFRESH == 0 and scored:
+                samples.set_postfix_str(f"accuracy {100 * right / scored:.2f} %", refresh=False)
+    if not scored:
+        raise UserError(f"{options.file}: expected labels in the column {options.target!r}, got empty cells")
+    return given
+
+
+def _show(given: _Answers) -> None:
+    """Print accuracies, kappa and time of each learner."""
+    results = {name: result_of(each) for name, each in given.items()}
+    count = len(results[_OWN].labels)
+    prefixes = [first for first in _PREFIXES if first < count]
+    head = [*(f"first {first:,}" for first in prefixes), f"all {count:,}", "kappa", "ms a sample"]
+    width = max(map(len, results))
+    print(f"Accuracy in %, each of {count:,} labels predicted before it was shown:")
+    print(f"  {'':<{width}}" + "".join(f"{name:>13}" for name in head))
+    for name, result in results.items():
+        accuracies = "".join(f"{100 * result.accuracy(first):13.2f}" for first in [*prefixes, None])
+        print(f"  {name:<{width}}{accuracies}{result.kappa():13.3f}{1e3 * result.seconds_per_sample:13.3f}")
+
+
+def _lines(given: _Answers) -> Iterator[bytes]:
+    """The predictions as CSV: number of the sample, label, and the prediction of each learner."""
+    rows = zip(*given.values(), strict=True)
+    yield _csv([["sample", "label", *given]])
+    numbered = ([n, each[0].label, *(answer.prediction for answer in each)] for n, each in enumerate(rows, 1))
+    while block := list(islice(numbered, _LINES_OF_A_BLOCK)):
+        yield _csv(block)
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _draw(given: _Answers, path: Path, options: StreamOptions) -> None:
+    from srwm.streams.figures import draw_rolling
+
+    curves = {name: result_of(each).rolling_accuracy(options.window) for name, each in given.items()}
+    draw_rolling(curves, options.window, path, f"{options.file.name}: accuracy on labels not yet shown")
