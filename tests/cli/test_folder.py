@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from srwm.cli import main
-from srwm.data.splits import load_splits
+from srwm.data import ImageClasses
+from srwm.data.drawings.glyphs import load_glyphs
+from srwm.data.splits import DATA_SETS, load_splits
 from srwm.fewshot.build import validation_shape
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.evaluation.evaluate import evaluate as evaluate_model
@@ -96,6 +98,21 @@ def test_a_run_is_tested_on_another_data_set_beside_its_own(folder, tmp_path, ca
     assert "expected omniglot, " in capsys.readouterr().err
 
 
+@pytest.fixture
+def few_glyphs(monkeypatch):
+    """The first 20 classes of each split of glyphs."""
+
+    def load(data_dir):
+        whole = load_glyphs(instances=8)
+        return {
+            split: ImageClasses(data.name, data.images[: data.offsets[20]], data.offsets[:21], data.class_names[:20])
+            for split, data in whole.items()
+        }
+
+    monkeypatch.setitem(DATA_SETS, "glyphs", DATA_SETS["glyphs"]._replace(load=load))
+
+
+@pytest.mark.usefixtures("few_glyphs")
 def test_a_run_is_evaluated_on_the_classes_that_trained_it_or_chose_its_weights(folder, tmp_path, capsys):
     run = tmp_path / "run"
     quick = [f"--{name}={value}" for name, value in QUICK.items()]
