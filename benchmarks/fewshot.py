@@ -18,16 +18,17 @@ from typing import Any
 import torch
 import tyro
 
+import machine
 import runs
 from pages import write_section
 from srwm.data.splits import load_splits
 from srwm.fewshot.augment import augment
-from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols.registry import build_protocol, read_config
 from srwm.training.metrics import read_metrics
+from srwm.training.optimizer import build_optimizer
 from srwm.training.runs import write_json
 
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -90,6 +91,7 @@ def main(options: Options) -> None:
     if unknown:
         raise SystemExit(f"--only: expected some of {', '.join((*known, LAYOUTS))}, got {', '.join(sorted(unknown))}")
     names = [name for name in known if not options.only or name in options.only]
+    machine.check_outputs(options.markdown)
     options.runs.mkdir(parents=True, exist_ok=True)
     runs.side_by_side(options.jobs, lambda name: train(name, options), names)
     speeds: dict[str, float] = {}

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from fma_peak import fma_peak
+from srwm.errors import UserError
+from srwm.files import check_writable
 from srwm.ops.cpu.library import Library
 
 FORWARD_PASSES = 3
@@ -80,3 +82,13 @@ def cpu_model() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Exit with a line where a file that a benchmark is to write cannot be written; None passes."""
+    try:
+        for path in paths:
+            if path is not None:
+                check_writable(path)
+    except UserError as error:
+        raise SystemExit(str(error)) from error

@@ -23,6 +23,7 @@ import suite
 
 def main() -> None:
     arguments = _parser().parse_args()
+    machine.check_outputs(arguments.json, arguments.markdown)
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     settings = suite.Settings(

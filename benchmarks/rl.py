@@ -60,6 +60,7 @@ def main(options: Options) -> None:
         if is_rank_zero():
             print(json.dumps(measured))
         return
+    from machine import check_outputs
     from srwm.rl.presets import PRESETS
 
     presets = [name for name, (_, config) in PRESETS.items() if config.env.kind == "procgen"]
@@ -70,6 +71,7 @@ def main(options: Options) -> None:
             raise SystemExit(f"--{name}: expected 1 or more, got {getattr(options, name)}")
     if options.updates % 3:
         raise SystemExit(f"--updates: expected a multiple of 3, got {options.updates}")
+    check_outputs(options.json)
     rounds = [{name: in_process_of_its_own(name, options) for name in options.variants} for _ in range(options.rounds)]
     results = {name: summary([measured[name] for measured in rounds]) for name in options.variants}
     print(f"{'variant':<14} {'frames/s':>9} {'range':>13} {'waiting':>8} {'core':>6} {'checkpoint':>11}")

@@ -64,6 +64,7 @@ def compare(
     """
     if set(options.only) - set(variants) or options.preset not in presets:
         raise SystemExit(f"--only, --preset: expected some of {', '.join(variants)} and one of {', '.join(presets)}")
+    machine.check_outputs(options.json, options.markdown)
     options.runs.mkdir(parents=True, exist_ok=True)
     pairs = [(name, seed) for seed in options.seeds for name in options.only]
     side_by_side(options.jobs, lambda pair: make_one(*pair, options), pairs)

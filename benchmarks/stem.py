@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write every figure")
     parser.add_argument("--markdown", type=Path, help="where to write the table")
     options = parser.parse_args()
+    machine.check_outputs(options.json, options.markdown)
     if LIBRARY is None:
         raise SystemExit("the native library was not compiled: nothing to measure")
     if options.threads is not None:

@@ -1,11 +1,14 @@
 import errno
 import os
+import tempfile
 
 import pytest
 
 from srwm.errors import UserError
 from srwm.files import (
     check_regular,
+    check_writable,
+    check_writable_folder,
     remove_leftovers,
     write_atomically,
     write_blocks_atomically,
@@ -86,3 +89,36 @@ def test_a_pipe_is_refused_before_it_is_read(tmp_path):
     (tmp_path / "file").touch()
     check_regular(tmp_path / "file")
     check_regular(tmp_path / "missing")
+
+
+def test_a_path_that_can_be_written_stays_as_it_is(tmp_path):
+    check_writable(tmp_path / "new")
+    (tmp_path / "old").write_bytes(b"kept")
+    check_writable(tmp_path / "old")
+    assert (tmp_path / "old").read_bytes() == b"kept"
+    assert os.listdir(tmp_path) == ["old"]
+
+
+def test_what_cannot_be_written_is_refused_beforehand(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"nowhere: there is no such folder$"):
+        check_writable(tmp_path / "nowhere" / "file")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="folder: expected a file, got a folder"):
+        check_writable(tmp_path / "folder")
+    with pytest.raises(UserError, match=r"cannot write into .*nowhere: No such file"):
+        check_writable_folder(tmp_path / "nowhere")
+
+    def read_only(**options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    with pytest.raises(UserError, match=f"cannot write into {tmp_path}: Read-only file system"):
+        check_writable(tmp_path / "new")
+
+
+def test_a_write_protected_file_is_refused_beforehand(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.touch(0o400)
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)  # root may write everywhere
+    with pytest.raises(UserError, match=f"cannot write {path}: the file is write-protected"):
+        check_writable(path)

@@ -5,6 +5,9 @@ class UserError(Exception):
     """A missing folder, a corrupt file or a wrong setting, in one line that says what is wrong and what to do.
 
     White space becomes single spaces, and other characters that a terminal would not show are escaped (`printable`).
+
+    Args:
+        message: what is wrong and what to do; more than one line becomes one.
     """
 
     def __init__(self, message: object) -> None:
@@ -12,7 +15,14 @@ class UserError(Exception):
 
 
 def one_line(message: object) -> str:
-    """A message on one line: white space becomes single spaces, and characters that a terminal would not show are escaped."""
+    """A message on one line: white space becomes single spaces, and characters that a terminal would not show are escaped.
+
+    Args:
+        message: anything with a text.
+
+    Returns:
+        The text.
+    """
     return printable(" ".join(str(message).split()))
 
 

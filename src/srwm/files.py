@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,39 @@ def check_regular(path: Path) -> None:
     """
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: expected a file, got a folder, pipe or device")
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file can be written, before its content is computed. What is there is left as it is.
+
+    Args:
+        path: the file; it may be missing.
+
+    Raises:
+        UserError: its folder is missing or cannot be written to, or something other than a writable file is there.
+    """
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{path.parent}: there is no such folder")
+    check_regular(path)
+    if not path.exists():
+        check_writable_folder(path.absolute().parent)
+    elif not os.access(path, os.W_OK):
+        raise UserError(f"cannot write {path}: the file is write-protected")
+
+
+def check_writable_folder(folder: Path) -> None:
+    """Check that files can be made in a folder, before their content is computed.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        UserError: they cannot.
+    """
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(f"cannot write into {folder}: {error.strerror or error}") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -12,7 +12,17 @@ class Range:
     """A condition on a number. `str(range)` is its description in error messages."""
 
     def holds(self, value: float) -> bool:
-        """Whether the number is in the range."""
+        """Whether the number is in the range.
+
+        Args:
+            value: the number.
+
+        Returns:
+            False for NaN and for numbers out of the range.
+
+        Raises:
+            NotImplementedError: always, unless a subclass defines it.
+        """
         raise NotImplementedError
 
 
@@ -23,7 +33,14 @@ class AtLeast(Range):
     least: float
 
     def holds(self, value: float) -> bool:
-        """Whether the number is in the range."""
+        """Whether the number is in the range.
+
+        Args:
+            value: the number.
+
+        Returns:
+            False for NaN and for numbers out of the range.
+        """
         return value >= self.least
 
     def __str__(self) -> str:
@@ -37,7 +54,14 @@ class Above(Range):
     bound: float
 
     def holds(self, value: float) -> bool:
-        """Whether the number is in the range."""
+        """Whether the number is in the range.
+
+        Args:
+            value: the number.
+
+        Returns:
+            False for NaN and for numbers out of the range.
+        """
         return value > self.bound
 
     def __str__(self) -> str:
@@ -52,7 +76,14 @@ class Between(Range):
     high: float
 
     def holds(self, value: float) -> bool:
-        """Whether the number is in the range."""
+        """Whether the number is in the range.
+
+        Args:
+            value: the number.
+
+        Returns:
+            False for NaN and for numbers out of the range.
+        """
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
@@ -67,7 +98,14 @@ class HalfOpen(Range):
     high: float
 
     def holds(self, value: float) -> bool:
-        """Whether the number is in the range."""
+        """Whether the number is in the range.
+
+        Args:
+            value: the number.
+
+        Returns:
+            False for NaN and for numbers out of the range.
+        """
         return self.low <= value < self.high
 
     def __str__(self) -> str:
@@ -79,7 +117,14 @@ class Finite(Range):
     """Not infinite."""
 
     def holds(self, value: float) -> bool:
-        """Whether the number is in the range."""
+        """Whether the number is in the range.
+
+        Args:
+            value: the number.
+
+        Returns:
+            False for NaN and for numbers out of the range.
+        """
         return abs(value) < float("inf")
 
     def __str__(self) -> str:
@@ -94,7 +139,14 @@ Seed: TypeAlias = Annotated[int, SEED]
 
 
 def ranges_of(hint: Any) -> Iterator[Range]:
-    """The ranges in a type hint: those of `Annotated`, alone, in a union, or for the elements of a tuple."""
+    """The ranges in a type hint: those of `Annotated`, alone, in a union, or for the elements of a tuple.
+
+    Args:
+        hint: the type hint.
+
+    Returns:
+        The ranges, one by one.
+    """
     if get_origin(hint) is Annotated:
         yield from (each for each in hint.__metadata__ if isinstance(each, Range))
     for inner in get_args(hint):
@@ -120,6 +172,9 @@ def check_range(name: str, value: Any, ranges: Iterable[Range]) -> None:
 
 def check_ranges(config: "DataclassInstance") -> None:
     """Check the numbers of a configuration's own fields.
+
+    Args:
+        config: a dataclass.
 
     Raises:
         ValueError: a number is NaN or out of the range at its field; the message names the field.

@@ -1,19 +1,47 @@
 """What a benchmark cannot do it refuses in a line or in tyro's box, before it measures."""
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_modules() -> Iterator[None]:
+    """What the programs of this folder import from it, found while these tests run and forgotten afterwards."""
+    before = dict(sys.modules)
+    sys.path.insert(0, str(BENCHMARKS))
+    yield
+    sys.path.remove(str(BENCHMARKS))
+    for name in set(sys.modules) - set(before):
+        if str(BENCHMARKS) in str(getattr(sys.modules[name], "__file__", None)):
+            del sys.modules[name]
 
 
 def call(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    name, *options = words
-    return subprocess.run([sys.executable, ROOT / "benchmarks" / name, *options], capture_output=True, text=True, check=False)
+    """Run a program in this process, which has imported PyTorch."""
+    program, *options = map(str, words)
+    code: object = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        patch.setattr(sys, "argv", [program, *options])
+        try:
+            runpy.run_path(str(BENCHMARKS / program), run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+    if isinstance(code, str):  # sys.exit("message") prints it and exits with 1
+        return subprocess.CompletedProcess([], 1, out.getvalue(), f"{err.getvalue()}{code}\n")
+    return subprocess.CompletedProcess([], int(str(code or 0)), out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +67,8 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("streams.py", "--runs", "runs", "--jobs", "0"), "--jobs: expected 1 or more, got 0"),
         (("streams.py", "--runs", "runs", "--checkpoint", "nope"), "--checkpoint: nope/model.safetensors is no file"),
         (("rl.py", "--threads", "0"), "--threads: expected 1 or more, got 0"),
+        (("rl.py", "--json", "nowhere/rl.json"), "nowhere: there is no such folder"),
+        (("stem.py", "--markdown", "nowhere/stem.md"), "nowhere: there is no such folder"),
         (("jax_scan.py", "some"), "argument threads: invalid int value"),
     ],
     ids=lambda each: each[0] if isinstance(each, tuple) else "",
@@ -84,17 +114,10 @@ def test_training_accuracy_at_the_end_is_of_many_steps(tmp_path: Path) -> None:
     """Not of the one step that the last row may be: 20 x 0.5, 180 x 0.75 and 1 x 0."""
     rows = ["step,cpu_minutes,train_accuracy,val_accuracy", "100,1,0.25,", "120,2,0.5,", "300,3,0.75,", "301,4,0,0.9"]
     (tmp_path / "metrics.csv").write_text("\n".join(rows) + "\n")
-    program = "import runs, sys; from pathlib import Path; print(runs.last_training(Path(sys.argv[1])))"
-    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, cwd=ROOT / "benchmarks")
-    assert done.stdout.strip() == str({"step": 300.0, "cpu_minutes": 3.0, "train_accuracy": (10 + 135) / 201})
+    found = import_module("runs").last_training(tmp_path)
+    assert found == {"step": 300.0, "cpu_minutes": 3.0, "train_accuracy": (10 + 135) / 201}
 
 
-TRAINING_RETURNS = """
-import json, sys
-from pathlib import Path
-import cores
-print(json.dumps(cores.training_returns(Path(sys.argv[1]))))
-"""
 RANGES = {"bigfish": 39, "fruitbot": 33.9, "leaper": 7, "maze": 5, "plunder": 25.5, "starpilot": 61.5}
 
 
@@ -106,15 +129,15 @@ def test_training_returns_by_hand_and_of_too_short_a_run(logs: Path, tmp_path: P
     rows = [f"{10 * n},{n},{','.join(str(n + k) for k in range(6))}" for n in range(1, 6)]
     others = [f"60,,{'9,' * 5}", f"62,7{',7' * 6}"]
 
-    def measured(lines: list[str]) -> subprocess.CompletedProcess[str]:
+    def measured(lines: list[str]) -> Any:
         (run / "metrics.csv").write_text("\n".join([head, *lines]) + "\n")
-        command = [sys.executable, "-c", TRAINING_RETURNS, run]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT / "benchmarks")
+        return import_module("cores").training_returns(run)
 
-    found = json.loads(measured(rows + others).stdout)
+    found = measured(rows + others)
     returns = {name: {game: each["value"] for game, each in part["returns"].items()} for name, part in found.items()}
     assert returns["first"] == {game: 1.0 + k for k, game in enumerate(RANGES)}
     assert returns["last"] == {game: 5.0 + k for k, game in enumerate(RANGES)}
     rise = found["last"]["normalized mean"]["value"] - found["first"]["normalized mean"]["value"]
     assert abs(rise - sum(4 / size for size in RANGES.values()) / 6) < 1e-9
-    assert "too short a run, expected five rows" in measured(rows[:4]).stderr
+    with pytest.raises(SystemExit, match="too short a run, expected five rows"):
+        measured(rows[:4])

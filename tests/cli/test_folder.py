@@ -99,7 +99,8 @@ def test_a_run_is_tested_on_another_data_set_beside_its_own(folder, tmp_path, ca
 def test_a_run_is_evaluated_on_the_classes_that_trained_it_or_chose_its_weights(folder, tmp_path, capsys):
     run = tmp_path / "run"
     quick = [f"--{name}={value}" for name, value in QUICK.items()]
-    assert main(["fewshot", "train", "cpu-omniglot-1shot", "--run", str(run), *quick, "--data", f"folder:{folder}"]) == 0
+    train = ["--data", f"folder:{folder}", "--model.image-shape", "1", "16", "16"]
+    assert main(["fewshot", "train", "cpu-omniglot-1shot", "--run", str(run), *quick, *train]) == 0
     tested = (run / "test.json").read_text()
     capsys.readouterr()
     for split, classes in {"val": "validation", "train": "training"}.items():

@@ -202,3 +202,20 @@ def test_a_run_on_a_stream_has_figures_of_its_own(tmp_path, capsys):
     assert "left out, since streams have no queries" in shown
     assert [path.name for path in (tmp_path / "run" / "figures").iterdir()] == ["learning_curves.png"]
     assert (tmp_path / "adaptation.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "shown"),
+    [
+        ("demo", "--episodes", "number of test episodes (2 or more) (default: 10000)"),
+        ("demo", "--seed", "(a number from 0 below 2**63)"),
+        ("fewshot evaluate", "--queries", "(1 or more)"),
+        ("fewshot train cpu-omniglot-1shot", "--model.stack.num-heads", "(1 or more)"),
+        ("rl train quick-memory", "--ppo.lambda", "(a number from 0 to 1)"),
+    ],
+)
+def test_help_shows_ranges(capsys, command, flag, shown):
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert shown in text.split(f"{flag} ")[1].split(" --")[0]

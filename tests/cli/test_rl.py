@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,7 +115,7 @@ def train_in(folder: Path, *words: str, without: str = "") -> subprocess.Complet
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "1"])
 def test_a_module_in_the_working_folder_is_found(tmp_path, workers) -> None:
     pytest.importorskip("gymnasium", exc_type=ImportError)
     (tmp_path / "own_tasks.py").write_text(TASK)
@@ -130,11 +131,13 @@ def test_a_module_in_the_working_folder_is_found(tmp_path, workers) -> None:
         ("own_tasks:Task-v0", "no_such_package, which it imports, is not installed"),
     ],
 )
-def test_a_missing_module_is_named(tmp_path, name, message) -> None:
+def test_a_missing_module_is_named(tmp_path, capsys, monkeypatch, name, message) -> None:
     pytest.importorskip("gymnasium", exc_type=ImportError)
     (tmp_path / "own_tasks.py").write_text("import no_such_package\n")
-    done = train_in(tmp_path, "--env.names", name)
-    assert (done.returncode, done.stderr) == (1, f"srwm: {name}: {message}\n")
+    monkeypatch.setattr(sys, "path", [part for part in sys.path if part])
+    monkeypatch.chdir(tmp_path)
+    assert main(["rl", "train", "quick-memory", *SMALL, "--run", str(tmp_path / "run"), "--env.names", name]) == 1
+    assert capsys.readouterr().err == f"srwm: {name}: {message}\n"
 
 
 @pytest.mark.parametrize(
@@ -174,30 +177,33 @@ def test_a_crash_says_whether_there_is_a_checkpoint(tmp_path, capsys, monkeypatc
     assert ("there was no checkpoint yet" in output) != resumed
 
 
-@pytest.mark.parametrize("command", ["evaluate", "watch"])
-def test_a_crash_while_a_run_is_shown_is_reported_in_a_line(tmp_path, capsys, monkeypatch, command) -> None:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A small run, for tests that leave it as it is."""
     pytest.importorskip("popgym", exc_type=ImportError)
+    run = tmp_path_factory.mktemp("runs") / "trained"
+    assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL]) == 0
+    return run
+
+
+@pytest.mark.parametrize("command", ["evaluate", "watch"])
+def test_a_crash_while_a_run_is_shown_is_reported_in_a_line(trained, tmp_path, capsys, monkeypatch, command) -> None:
     from srwm.rl.envs import EnvCrashError
     from srwm.rl.envs.gymnasium import LocalEnv
-
-    run = tmp_path / "run"
-    assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL]) == 0
 
     def crash(self, actions) -> None:
         raise EnvCrashError("environment 0 has its own traceback")
 
     monkeypatch.setattr(LocalEnv, "_start", crash)
     video = ["--video", str(tmp_path / "episode.gif")] if command == "watch" else []
-    assert main(["rl", command, str(run), *video]) == 1
+    assert main(["rl", command, str(trained), *video]) == 1
     output = capsys.readouterr().err
     assert "environment 0 has its own traceback" in output
     assert output.endswith("srwm: an environment failed\n")
 
 
-def test_scores_of_both_kinds_of_actions_and_a_curve_of_something_else(tmp_path, capsys) -> None:
-    pytest.importorskip("popgym", exc_type=ImportError)
-    run = tmp_path / "run"
-    assert main(["rl", "train", "quick-memory", "--run", str(run), *SMALL]) == 0
+def test_scores_of_both_kinds_of_actions_and_a_curve_of_something_else(trained, tmp_path, capsys) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
     for words, name in (([], "evaluation"), (["--no-greedy"], "evaluation-sampled"), (["--chance"], "chance")):
         assert main(["rl", "evaluate", str(run), "--episodes", "4", *words]) == 0
         assert json.loads((run / f"{name}.json").read_text())["greedy"] == (not words)

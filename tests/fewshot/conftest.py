@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from srwm.data import ImageClasses, Split
-from srwm.fewshot.config import OptimizerConfig, TrainConfig
+from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import PoolConfig
 from srwm.fewshot.models.config import ModelConfig
 from srwm.nn import StackConfig
+from srwm.training.optimizer import OptimizerConfig
 
 
 @pytest.fixture(scope="module")

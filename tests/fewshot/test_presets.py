@@ -6,10 +6,10 @@ import torch
 
 from srwm.data import ImageClasses
 from srwm.data.normalize import normalized
-from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.images import to_float
 from srwm.fewshot.presets import PRESETS
 from srwm.fewshot.protocols.registry import PROTOCOLS, build_protocol, check_config
+from srwm.training.optimizer import build_optimizer
 
 COUNTS = {"paper-omniglot-1shot": 1_342_021, "paper-bootstrap-omniglot-1shot": 1_342_021}
 
@@ -39,7 +39,8 @@ def test_every_preset_fits_data_of_the_usual_size_and_learns_from_it(name):
         sets = {split: (part,) * len(sets[split]) for split, part in normalized(splits).items()}
     check_config(config, sets)
 
-    config = dataclasses.replace(config, episodes=2)
+    pool = dataclasses.replace(config.pool, classes=min(config.pool.classes, config.model.n_way + 1))
+    config = dataclasses.replace(config, episodes=2, pool=pool)
     torch.manual_seed(0)
     protocol = build_protocol(config, sets["train"])
     optimizer = build_optimizer(protocol, config.optimizer)

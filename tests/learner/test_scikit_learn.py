@@ -1,8 +1,6 @@
 """The conventions of scikit-learn."""
 
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -183,30 +181,3 @@ def test_lists_of_images_go_through_model_selection(drawn, images) -> None:
     image = pytest.importorskip("PIL.Image")
     pictures = [image.fromarray(part).resize((20 + i, 30)) for i, part in enumerate(images)]
     assert len(selection.cross_val_score(FewShotLearner(drawn), pictures, LABELS, cv=2)) == 2
-
-
-def test_it_needs_torch_numpy_and_safetensors_alone() -> None:
-    program = """
-import sys
-for name in ("PIL", "sklearn", "huggingface_hub", "matplotlib", "lightning_fabric", "tensorboard", "pooch", "scipy"):
-    sys.modules[name] = None
-import srwm
-assert "torch" not in sys.modules
-import numpy as np
-from srwm import FewShotLearner
-from srwm.learner.estimator import NotFittedError
-from srwm.fewshot.models.config import ModelConfig
-from srwm.fewshot.models.sequence import FewShotModel
-from srwm.nn import StackConfig
-model = FewShotModel(ModelConfig(stem_channels=4, stack=StackConfig(d_model=16, num_heads=2)))
-learner = FewShotLearner(model, "ink")
-try:
-    learner.predict(np.zeros((1, 28, 28)))
-except NotFittedError as error:
-    assert isinstance(error, ValueError) and isinstance(error, AttributeError)
-else:
-    raise SystemExit("predicted")
-print(learner.learn(np.eye(40), "a").predict([np.eye(30)])[0])
-"""
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("a\n", "")

@@ -1,7 +1,6 @@
 """torch.compile sees each layer as one graph and computes the same, gradients included."""
 
 import shutil
-from itertools import product
 
 import pytest
 import torch
@@ -36,7 +35,14 @@ def fresh_compiler() -> None:
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize(("core", "carry"), [*product(COMPILABLE, ["always"]), ("srwm", "never"), ("deltanet", "unroll")])
+@pytest.mark.parametrize(
+    ("core", "carry"),
+    [
+        *(pytest.param(core, "always", marks=[] if core in ("srwm", "deltanet") else pytest.mark.slow) for core in COMPILABLE),
+        pytest.param("srwm", "never", marks=pytest.mark.slow),
+        ("deltanet", "unroll"),
+    ],
+)
 def test_one_graph_same_numbers(core: str, carry: str) -> None:
     torch.manual_seed(0)
     stack = Stack(StackConfig(**SMALL, core=core, carry=carry, unroll_length=2 if carry == "unroll" else None))

@@ -165,3 +165,19 @@ def test_initial_matrix(make: type[SRWM] | type[SRDelta]) -> None:
         assert part.std().item() == pytest.approx(std, rel=0.05)
     assert beta.mean().item() == pytest.approx(-3, abs=0.02)
     assert y.mean().item() == pytest.approx(0, abs=0.01)
+
+
+def test_deltanet_with_tied_projections_reads_what_was_written_for_equal_inputs() -> None:
+    torch.manual_seed(0)
+    core = DeltaNet(16, 2, feature_map="l2", tied_init=True)
+    q, k, _, _ = core._project(torch.randn(3, 5, 16))
+    assert torch.equal(q, k)
+    assert_close(q.norm(dim=-1), torch.ones(3, 5, 2))
+    untied = DeltaNet(16, 2, feature_map="l2")
+    q, k, _, _ = untied._project(torch.randn(3, 5, 16))
+    assert not torch.allclose(q, k)
+
+
+def test_deltanet_refuses_an_unknown_feature_map() -> None:
+    with pytest.raises(ValueError, match="feature_map: expected elu or l2, got 'relu'"):
+        DeltaNet(16, 2, feature_map="relu")

@@ -288,3 +288,21 @@ def test_the_state_of_a_stack_without_weights_lies_on_the_cpu_whatever_the_defau
     config = StackConfig("none", d_model=6, ff_factor=0, residual="none", carry="unroll", unroll_length=3)
     with torch.device("meta"):
         assert Stack(config).initial_state(2)[-1].tolist() == [0, 0]
+
+
+def test_a_query_before_each_step_is_a_query_of_the_state_at_that_time(layer: Layer) -> None:
+    generator = torch.Generator().manual_seed(5)
+    x, queries = torch.randn(3, 5, 6, generator=generator), torch.randn(3, 5, 6, generator=generator)
+    for state in (None, a_state(layer)):
+        y, answers, end = layer.forward_with_queries(x, queries, state)
+        expected_y, expected_end = layer(x, state)
+        assert_close(y, expected_y, **TOLERANCE)
+        assert_close(end, expected_end, **TOLERANCE)
+        for t in range(5):
+            before = state if t == 0 else layer(x[:, :t], state)[1]
+            assert_close(answers[:, t], layer.query(queries[:, t : t + 1], before)[:, 0], **TOLERANCE)
+
+
+def test_queries_before_steps_have_the_shape_of_the_steps(layer: Layer) -> None:
+    with pytest.raises(ValueError, match="queries"):
+        layer.forward_with_queries(torch.zeros(3, 5, 6), torch.zeros(3, 4, 6))

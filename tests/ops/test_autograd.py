@@ -153,7 +153,14 @@ def test_operators_are_registered_correctly(operator: str, native: str) -> None:
         torch.library.opcheck(getattr(torch.ops.srwm, operator).default, arguments)
 
 
-@pytest.mark.parametrize("operator", [name for name in OPERATORS if not name.endswith("inference")])
+@pytest.mark.parametrize(
+    "operator",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name.endswith("backward") else name
+        for name in OPERATORS
+        if not name.endswith("inference")
+    ],
+)
 def test_derivatives_are_registered_correctly(operator: str, native: str) -> None:
     """The same with inputs that ask for gradients; the derivative of a backward is traced through the reference."""
     for arguments in list(_samples(operator, steps=2))[::2]:  # with all that is optional

@@ -51,6 +51,7 @@ def test_compiled_is_eager(recurrence: Recurrence, native: str, compiler: str) -
         torch.testing.assert_close(list(compiled(inputs, flags)), wanted[:3], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow  # test_dynamic_shapes.py trains layers of changing sizes
 @pytest.mark.parametrize("name", ["srwm", "delta_rule"])
 def test_sizes_that_change(name: str, native: str) -> None:
     """One dynamic graph serves other batch sizes and lengths."""
@@ -75,7 +76,11 @@ def test_compiled_under_autocast(recurrence: Recurrence, native: str) -> None:
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_the_reference_compiles(recurrence: Recurrence) -> None:
+@pytest.mark.parametrize(
+    "name", [name if name == "linear_attention" else pytest.param(name, marks=pytest.mark.slow) for name in RECURRENCES]
+)
+def test_the_reference_compiles(name: str) -> None:
+    recurrence = RECURRENCES[name]
     run = model(recurrence, "reference")
     sizes = Sizes(2, 3, 1, 3, 2)
     inputs, flags = draw(recurrence, sizes), draw_flags(sizes)

@@ -46,7 +46,7 @@ def assert_trains_as_eager(compiled: Any, layer: nn.Module, x: Tensor) -> None:
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.parametrize("dynamic", [None, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_compiled_layer_trains_at_the_second_batch_size(layer: nn.Module, dynamic: bool | None) -> None:
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager", dynamic=dynamic)
     for batch, steps in ((8, 6), (5, 6), (3, 4)):
@@ -89,7 +89,11 @@ def test_an_exported_layer_takes_any_batch_and_length(layer: nn.Module, training
 
 
 @pytest.mark.parametrize("flagged", [False, True])
-@pytest.mark.parametrize("sizes", [Sizes(3, 5, 4, 8, 8), Sizes(2, 3, 8, 16, 16), Sizes(2, 4, 2, 20, 7)], ids=str)
+@pytest.mark.parametrize(
+    "sizes",
+    [Sizes(3, 5, 4, 8, 8), pytest.param(Sizes(2, 3, 8, 16, 16), marks=pytest.mark.slow), Sizes(2, 4, 2, 20, 7)],
+    ids=str,
+)
 def test_operators_with_dynamic_shapes(recurrence: Recurrence, sizes: Sizes, flagged: bool) -> None:
     """Where heads are taken in groups, and where they are not; forward and backward."""
     inputs = {name: a.requires_grad_() for name, a in draw(recurrence, sizes).items()}
@@ -132,8 +136,14 @@ class _Pools(nn.Module):
         return pooling.norm_pool(y, self.weight, self.bias, backend=self.backend)
 
 
-@pytest.mark.parametrize("backend", ["auto", "native"])
-@pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.parametrize(
+    ("backend", "dynamic"),
+    [
+        ("auto", None),
+        ("native", True),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in (("auto", True), ("native", None))),
+    ],
+)
 def test_pools_at_the_second_batch_size(backend: str, dynamic: bool | None) -> None:
     module = _Pools(backend)
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager", dynamic=dynamic)

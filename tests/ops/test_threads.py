@@ -138,7 +138,10 @@ def test_a_forked_child_does_not_hang(native: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", [] if library.LIBRARY is None else library.LIBRARY.isa_names)
+_ISAS = [] if library.LIBRARY is None else library.LIBRARY.isa_names
+
+
+@pytest.mark.parametrize("name", [*_ISAS[-1:], *(pytest.param(name, marks=pytest.mark.slow) for name in _ISAS[:-1])])
 def test_the_environment_chooses_the_instruction_set(name: str) -> None:
     script = "from srwm.ops.cpu.library import LIBRARY; print(LIBRARY.selected_isa)"
     done = run_script(script, SRWM_ISA=name)

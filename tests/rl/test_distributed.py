@@ -47,7 +47,7 @@ torch.save(kept.pop().state_dict(), folder / f"rank-{rank}.pt")
 shutdown()
 """
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs gloo")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="needs gloo")]
 
 
 def run(folder: Path, end: str) -> int:

@@ -28,6 +28,18 @@ def test_all_level_sets_are_played_with_the_same_weights(env, config, tmp_path, 
     assert played[0] is played[1]
 
 
+def test_a_folder_that_cannot_be_written_to_is_reported_before_anything_is_played(config, tmp_path, monkeypatch) -> None:
+    create_run(tmp_path / "run", config)
+
+    def refuse(folder):
+        raise UserError(f"cannot write into {folder}")
+
+    monkeypatch.setattr(report, "check_writable_folder", refuse)
+    monkeypatch.setattr(report, "build_env", lambda *_: pytest.fail("the evaluation has begun"))
+    with pytest.raises(UserError, match=r"cannot write into .*run"):
+        report.score_run(tmp_path / "run", 4)
+
+
 @pytest.mark.parametrize(
     ("part", "name", "value", "message"),
     [

@@ -56,10 +56,12 @@ def test_the_mean_over_tasks_is_reported_where_all_of_them_are_in_it() -> None:
 
 
 @pytest.mark.parametrize(("algorithm", "lr", "frames"), [("impala", 1e-2, 12_000), ("ppo", 1e-2, 6000)])
-def test_a_run_learns_to_remember(env, config, tmp_path, algorithm, lr, frames) -> None:
+def test_a_run_learns_to_remember_and_is_not_warned_of_chance(env, config, tmp_path, capsys, algorithm, lr, frames) -> None:
     optimizer = OptimizerConfig(name="adam", lr=lr, eps=1e-5, clip_norm=None)
     config = replace(config, algorithm=algorithm, optimizer=optimizer, frames=frames, log_every=20, checkpoint_every=50)
-    assert train(config, type(env)(num_envs=6), tmp_path / "run", accelerator="cpu")
+    chance = lambda: {"again": Chance(0.3, 0.0), "recall": Chance(0.3, 0.0)}  # noqa: E731
+    assert train(config, type(env)(num_envs=6), tmp_path / "run", accelerator="cpu", measure_chance=chance)
+    assert "at chance" not in capsys.readouterr().out
     returns = [row["return"] for row in read_metrics(tmp_path / "run")]
     assert returns[0] < 0.7
     assert sum(returns[-3:]) / 3 > 0.9
@@ -104,6 +106,7 @@ def test_a_run_that_is_requested_to_stop_continues_as_if_nothing_had_happened(en
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_nothing_but_the_unroll_under_way_is_lost_to_kill_9(env, config, tmp_path, outcome) -> None:
     config = replace(config, frames=800)
@@ -169,14 +172,6 @@ def test_chance_is_printed_beside_returns_and_a_run_that_stays_there_says_so(env
     assert re.search(
         r"update \d+: the mean return has been at chance for 2\d % of the budget \(0\.\d\d, random actions 0\.50", out
     )
-
-
-def test_a_run_that_leaves_chance_is_not_warned(env, config, tmp_path, capsys) -> None:
-    optimizer = OptimizerConfig(name="adam", lr=1e-2, eps=1e-5, clip_norm=None)
-    config = replace(config, algorithm="ppo", optimizer=optimizer, frames=6000)
-    chance = lambda: {"again": Chance(0.3, 0.0), "recall": Chance(0.3, 0.0)}  # noqa: E731
-    assert train(config, env, tmp_path / "run", accelerator="cpu", measure_chance=chance)
-    assert "at chance" not in capsys.readouterr().out
 
 
 def test_the_learning_rate_falls_linearly_to_the_end_of_the_budget(env, config, tmp_path) -> None:

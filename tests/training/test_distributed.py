@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from srwm.training.distributed import shutdown
@@ -46,6 +47,7 @@ def test_leaving_ends_the_group_and_may_be_repeated(tmp_path) -> None:
     shutdown()
 
 
+@pytest.mark.slow
 def test_gradients_are_apart_until_the_last_batch(tmp_path) -> None:
     """Two processes whose batches have gradients 1 and 2; what they keep to themselves adds up, then they take the mean.
 

@@ -22,3 +22,9 @@ def test_a_name_of_another_ending_is_refused(tmp_path: Path, name: str) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: there is no such folder$"):
         check_figure(tmp_path / "nowhere" / "x.png")
+
+
+def test_a_figure_that_cannot_be_written_is_refused_before_it_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "x.png").mkdir()
+    with pytest.raises(UserError, match=r"x\.png: expected a file, got a folder"):
+        check_figure(tmp_path / "x.png")

@@ -61,12 +61,18 @@ def test_the_content_of_a_lock_stays(run) -> None:
 
 def test_one_process_writes_at_a_time(run) -> None:
     program = (
-        f"from srwm.training.runs import only_writer; from pathlib import Path\nwith only_writer(Path({str(run)!r})): pass"
+        "from srwm.training.runs import only_writer, UserError; from pathlib import Path\n"
+        f"for _ in range(2):\n    try:\n        with only_writer(Path({str(run)!r})): print('entered', flush=True)\n"
+        "    except UserError as error: print(error, flush=True)\n    input()"
     )
-    with only_writer(run):
-        other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-        assert "another process is training in" in other.stderr
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        with only_writer(run):
+            assert "another process is training in" in other.stdout.readline()
+        other.stdin.write("\n\n")
+        other.stdin.flush()
+        assert other.stdout.readline() == "entered\n"
 
 
 def test_a_folder_of_checkpoints_that_is_a_link_is_refused_and_the_other_folder_stays(run, tmp_path) -> None:

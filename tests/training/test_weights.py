@@ -107,3 +107,13 @@ def test_shapes_are_compared_before_a_model_is_made(tmp_path):
         with pytest.raises(UserError, match=r"weights\.safetensors: the weights do not fit this model") as caught:
             check_shapes(path, num_layers, lambda made=other: made)
         assert "\n" not in str(caught.value)
+
+
+def test_the_dtypes_in_a_header_are_compared_with_those_of_the_model(tmp_path):
+    counts = {name: tensor.long().contiguous() for name, tensor in model().state_dict().items()}
+    safetensors.torch.save_file(counts, tmp_path / "weights")
+    with pytest.raises(UserError, match=r"do not fit this model .* expected F16 or BF16 or F32 or F64, got I64"):
+        check_shapes(tmp_path / "weights", 1, model)
+    half = {name: tensor.contiguous() for name, tensor in model().half().state_dict().items()}
+    safetensors.torch.save_file(half, tmp_path / "weights")
+    check_shapes(tmp_path / "weights", 1, model)

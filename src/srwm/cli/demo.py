@@ -4,12 +4,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
-import tyro
 from torch import Tensor
 
-from srwm.cli.options import check_least, set_threads
+from srwm.cli.options import parse, set_threads
 from srwm.data import ImageClasses
 from srwm.data.drawings.glyphs import GlyphDrawer
 from srwm.errors import UserError
@@ -22,7 +22,7 @@ from srwm.fewshot.figures.trace import trace_episode
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner.pretrained import load_model, packaged
 from srwm.nn import SelfReferential
-from srwm.training.configuration import check_seed
+from srwm.ranges import AtLeast, Seed
 from srwm.training.figures import check_figure
 
 _SHAPE = EpisodeShape(n_way=5, k_shot=1, queries=10)
@@ -37,11 +37,11 @@ class DemoOptions:
     """bundled checkpoint, run folder or folder with a checkpoint, of a model for 28x28 images with bright ink on black"""
     figure: Path = Path("srwm-demo.png")
     """file to write the figure to"""
-    episodes: int = 10_000
+    episodes: Annotated[int, AtLeast(2)] = 10_000
     """number of test episodes"""
-    seed: int = 0
+    seed: Seed = 0
     """random seed of the drawings and of the episodes"""
-    threads: int | None = None
+    threads: Annotated[int, AtLeast(1)] | None = None
     """number of PyTorch threads; None: PyTorch's default"""
 
 
@@ -54,10 +54,8 @@ def demo(arguments: Sequence[str]) -> None:
     Raises:
         UserError: the model does not fit the demo, or the figure cannot be written.
     """
-    options = tyro.cli(DemoOptions, prog="srwm demo", args=list(arguments))
+    options = parse(DemoOptions, "srwm demo", arguments)
     check_figure(options.figure)
-    check_least(2, episodes=options.episodes)
-    check_seed(options.seed)
     set_threads(options.threads)
     began = time.monotonic()
     model = load_model(options.model)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from srwm.cli.options import check_runs, refuse, set_threads
+from srwm.cli.options import check_runs, parse, refuse, set_threads
 from srwm.cli.stack_flags import with_all_options, without_default_options
 from srwm.data.images import ImageClasses, Split
 from srwm.data.normalize import normalized
@@ -128,15 +128,8 @@ def train(arguments: Sequence[str]) -> None:
         refuse(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
     config = _with_protocol(PRESETS[preset][1], rest)
     config = _with_stack(config, with_all_options(config.model.stack, rest, "--model.stack.core"))
-    options = tyro.cli(
-        TrainOptions,
-        prog=f"srwm fewshot train {preset}",
-        args=rest,
-        default=TrainOptions(Path("runs") / preset, config),
-        config=(tyro.conf.AvoidSubcommands,),
-    )
+    options = parse(TrainOptions, f"srwm fewshot train {preset}", rest, TrainOptions(Path("runs") / preset, config))
     options = replace(options, config=_with_stack(options.config, without_default_options(options.config.model.stack)))
-    check_values(options, nested=False)
     set_threads(options.threads)
     size_named = any(word.replace("_", "-").startswith("--model.image-shape") for word in rest)
     config, sets = _fit(options.config, options.data_dir, size_named=size_named)
@@ -163,9 +156,16 @@ def _with_stack(config: TrainConfig, stack: StackConfig) -> TrainConfig:
 
 
 def evaluate(arguments: Sequence[str]) -> None:
-    """Test a trained run."""
-    options = tyro.cli(EvaluateOptions, prog="srwm fewshot evaluate", args=list(arguments))
-    check_values(options, nested=False)
+    """Test a trained run.
+
+    Args:
+        arguments: the words of the command line after `srwm fewshot evaluate`.
+
+    Raises:
+        UserError: an option is out of its range, or a run folder is unusable.
+        SystemExit: wrong usage, or help was printed.
+    """
+    options = parse(EvaluateOptions, "srwm fewshot evaluate", arguments)
     check_values(options.evaluation)
     set_threads(options.threads)
     config, evaluation = read_config(options.run), options.evaluation
@@ -183,11 +183,18 @@ def evaluate(arguments: Sequence[str]) -> None:
 
 
 def figures(arguments: Sequence[str]) -> None:
-    """Draw a trained run."""
+    """Draw a trained run.
+
+    Args:
+        arguments: the words of the command line after `srwm fewshot figures`.
+
+    Raises:
+        UserError: an option is out of its range, or a run folder is unusable.
+        SystemExit: wrong usage, or help was printed.
+    """
     from srwm.fewshot.figures.run import MATRIX_FIGURES, draw_figures
 
-    options = tyro.cli(FiguresOptions, prog="srwm fewshot figures", args=list(arguments))
-    check_values(options, nested=False)
+    options = parse(FiguresOptions, "srwm fewshot figures", arguments)
     check_values(options.figures)
     set_threads(options.threads)
     config = read_config(options.run)
@@ -205,20 +212,36 @@ def figures(arguments: Sequence[str]) -> None:
 
 
 def adaptation(arguments: Sequence[str]) -> None:
-    """Draw the accuracy over the positions of streams."""
+    """Draw the accuracy over the positions of streams.
+
+    Args:
+        arguments: the words of the command line after `srwm fewshot adaptation`.
+
+    Raises:
+        UserError: an option is out of its range, or a run folder is unusable.
+        SystemExit: wrong usage, or help was printed.
+    """
     from srwm.fewshot.figures.adaptation import draw_adaptation
 
-    options = tyro.cli(AdaptationOptions, prog="srwm fewshot adaptation", args=list(arguments))
+    options = parse(AdaptationOptions, "srwm fewshot adaptation", arguments)
     check_runs(options.runs, "srwm fewshot adaptation")
     draw_adaptation(options.runs, options.figure)
     print(f"accuracy over positions: {options.figure}")
 
 
 def curves(arguments: Sequence[str]) -> None:
-    """Draw the learning curves of several runs."""
+    """Draw the learning curves of several runs.
+
+    Args:
+        arguments: the words of the command line after `srwm fewshot curves`.
+
+    Raises:
+        UserError: an option is out of its range, or a run folder is unusable.
+        SystemExit: wrong usage, or help was printed.
+    """
     from srwm.fewshot.figures.curves import draw_learning_curves
 
-    options = tyro.cli(CurvesOptions, prog="srwm fewshot curves", args=list(arguments))
+    options = parse(CurvesOptions, "srwm fewshot curves", arguments)
     check_runs(options.runs, "srwm fewshot curves")
     draw_learning_curves(options.runs, options.figure)
     print(f"accuracy and loss over minutes: {options.figure}")

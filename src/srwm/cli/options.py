@@ -1,28 +1,45 @@
-"""Checks of options that all commands share."""
+"""Options of commands: reading, checks, help."""
 
 import sys
 from collections.abc import Sequence
+from dataclasses import is_dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import torch
+import tyro
+from tyro.constructors import MISSING_NONPROP, ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
-from srwm.errors import UserError
+from srwm.ranges import ranges_of
+from srwm.training.configuration import check_values
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
-def check_least(least: int, **counts: int | None) -> None:
-    """Check that options are not too small.
+def parse(kind: type[T], prog: str, words: Sequence[str], default: T | None = None) -> T:
+    """Read the options of a command. `--help` shows the range of each number behind its description.
 
     Args:
-        least: the smallest allowed value.
-        **counts: the options by name; None passes.
+        kind: the dataclass of the options.
+        prog: the command, for the help text.
+        words: the words of the command line after the command.
+        default: values of options that are not given; None: those of the dataclass.
+
+    Returns:
+        The options. Those of nested configurations are not checked.
 
     Raises:
-        UserError: an option is below `least`; the message names the first.
+        UserError: a number is out of its range.
+        SystemExit: wrong usage, or help was printed.
     """
-    for name, count in counts.items():
-        if count is not None and count < least:
-            raise UserError(f"{name}: expected {least} or more, got {count}")
+    preset = MISSING_NONPROP if default is None else default
+    with _ranges_in_help():
+        options: T = tyro.cli(kind, prog=prog, args=list(words), default=preset, config=(tyro.conf.AvoidSubcommands,))
+    check_values(options, nested=False)
+    return options
 
 
 def refuse(message: str) -> NoReturn:
@@ -57,10 +74,31 @@ def set_threads(threads: int | None) -> None:
 
     Args:
         threads: the number; None keeps PyTorch's default.
-
-    Raises:
-        UserError: it is below 1.
     """
-    check_least(1, threads=threads)
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def _ranges_in_help() -> ConstructorRegistry:
+    """A rule for dataclasses that takes what tyro's own rule gives and adds ranges."""
+    registry, asked = ConstructorRegistry(), set[int]()
+
+    @registry.struct_rule
+    def rule(info: StructTypeInfo) -> StructConstructorSpec | None:
+        if not is_dataclass(info.type) or id(info) in asked:
+            return None
+        asked.add(id(info))
+        found = ConstructorRegistry.get_struct_spec(info)
+        asked.remove(id(info))
+        if not isinstance(found, StructConstructorSpec):
+            return None
+        return replace(found, fields=tuple(replace(each, helptext=_help(each)) for each in found.fields))
+
+    return registry
+
+
+def _help(field: StructFieldSpec) -> str | None:
+    """The description of a field and the ranges in its type hint."""
+    about = field.helptext() if callable(field.helptext) else field.helptext
+    ranges = " and ".join(map(str, ranges_of(field.type)))
+    return f"{about or ''} ({ranges})".strip() if ranges else about

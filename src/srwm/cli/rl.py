@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from srwm.cli.options import check_runs, refuse, set_threads
+from srwm.cli.options import check_runs, parse, refuse, set_threads
 from srwm.cli.stack_flags import with_all_options, without_default_options
 from srwm.errors import UserError
 from srwm.nn import StackConfig
@@ -29,7 +29,6 @@ from srwm.rl.seeds import evaluation_seed, process_seed
 from srwm.rl.train import check_config
 from srwm.rl.train import train as train_run
 from srwm.training.checkpoint import Checkpoints
-from srwm.training.configuration import check_values
 from srwm.training.distributed import is_rank_zero, shutdown
 from srwm.training.runs import read_config_of, short_names
 
@@ -128,15 +127,8 @@ def train(arguments: Sequence[str]) -> None:
     run = preset if chosen.core == "srwm" else f"{preset}-{chosen.core}"
     config = with_core(PRESETS[preset][1], chosen.core)
     config = _with_stack(config, with_all_options(config.agent.stack, words, "--agent.stack.core"))
-    options = tyro.cli(
-        TrainOptions,
-        prog=f"srwm rl train {preset}",
-        args=words,
-        default=TrainOptions(Path("runs") / run, config),
-        config=(tyro.conf.AvoidSubcommands,),
-    )
+    options = parse(TrainOptions, f"srwm rl train {preset}", words, TrainOptions(Path("runs") / run, config))
     options = replace(options, config=_with_stack(options.config, without_default_options(options.config.agent.stack)))
-    check_values(options, nested=False)
     set_threads(options.threads)
     _find_own_modules()
     check_config(options.config)
@@ -170,9 +162,16 @@ def _with_stack(config: TrainConfig, stack: StackConfig) -> TrainConfig:
 
 
 def evaluate(arguments: Sequence[str]) -> None:
-    """Measure the returns of a trained run."""
-    options = tyro.cli(EvaluateOptions, prog="srwm rl evaluate", args=list(arguments))
-    check_values(options, nested=False)
+    """Measure the returns of a trained run.
+
+    Args:
+        arguments: the words of the command line after `srwm rl evaluate`.
+
+    Raises:
+        UserError: an option is out of its range, or a run folder is unusable.
+        SystemExit: wrong usage, or help was printed.
+    """
+    options = parse(EvaluateOptions, "srwm rl evaluate", arguments)
     set_threads(options.threads)
     _find_own_modules()
     with _report_crash():
@@ -197,8 +196,7 @@ def watch(arguments: Sequence[str]) -> None:
     Raises:
         UserError: there is no such task or level set, or the video cannot be written.
     """
-    options = tyro.cli(WatchOptions, prog="srwm rl watch", args=list(arguments))
-    check_values(options, nested=False)
+    options = parse(WatchOptions, "srwm rl watch", arguments)
     video_writer(options.video)
     _find_own_modules()
     sets = level_sets(read_config_of(options.run, TrainConfig).env, episodes=1)
@@ -218,8 +216,16 @@ def watch(arguments: Sequence[str]) -> None:
 
 
 def curves(arguments: Sequence[str]) -> None:
-    """Draw the returns of runs."""
-    options = tyro.cli(CurvesOptions, prog="srwm rl curves", args=list(arguments))
+    """Draw the returns of runs.
+
+    Args:
+        arguments: the words of the command line after `srwm rl curves`.
+
+    Raises:
+        UserError: an option is out of its range, or a run folder is unusable.
+        SystemExit: wrong usage, or help was printed.
+    """
+    options = parse(CurvesOptions, "srwm rl curves", arguments)
     check_runs(options.runs, "srwm rl curves")
     names = short_names(options.runs)
     draw_comparison({name: (run,) for name, run in zip(names, options.runs, strict=True)}, options.figure)

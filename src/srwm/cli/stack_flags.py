@@ -28,7 +28,14 @@ def with_all_options(stack: StackConfig, words: Sequence[str], flag: str) -> Sta
 
 
 def without_default_options(stack: StackConfig) -> StackConfig:
-    """The stack without the options that equal the core's default, as presets are written."""
+    """The stack without the options that equal the core's default, as presets are written.
+
+    Args:
+        stack: the stack.
+
+    Returns:
+        The stack.
+    """
     defaults = CORES[stack.core].default_options() if stack.core in CORES else {}
     options = {name: value for name, value in stack.core_options.items() if name not in defaults or value != defaults[name]}
     return replace(stack, core_options=options)

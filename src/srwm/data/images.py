@@ -82,7 +82,14 @@ class ImageClasses:
         return len(self.class_names)
 
     def of_class(self, index: int) -> NDArray[np.uint8]:
-        """The images of one class, (instances, C, H, W), a view."""
+        """The images of one class, (instances, C, H, W), a view.
+
+        Args:
+            index: the index of the class.
+
+        Returns:
+            The images, uint8.
+        """
         return self.images[self.offsets[index] : self.offsets[index + 1]]
 
     def select(self, classes: Sequence[int], name: str) -> "ImageClasses":
@@ -99,7 +106,14 @@ class ImageClasses:
 
 
 def with_rotations(data: ImageClasses) -> ImageClasses:
-    """Every class four times: unchanged, and rotated counter-clockwise by 90, 180 and 270 degrees as separate classes."""
+    """Every class four times: unchanged, and rotated counter-clockwise by 90, 180 and 270 degrees as separate classes.
+
+    Args:
+        data: the classes.
+
+    Returns:
+        Four times as many classes.
+    """
     count = len(data.images)
     rotated = np.concatenate([np.rot90(data.images, turn, axes=(2, 3)) for turn in range(4)])
     offsets = np.concatenate([data.offsets[:-1] + turn * count for turn in range(4)] + [np.array([4 * count])])

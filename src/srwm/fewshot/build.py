@@ -1,13 +1,12 @@
-"""Samplers and optimizers of training runs, built from their configurations."""
+"""Samplers of training runs, built from their configurations."""
 
 from dataclasses import replace
 
 import torch
-from torch import nn
 
 from srwm.data import ImageClasses
 from srwm.errors import UserError
-from srwm.fewshot.config import OptimizerConfig, TrainConfig
+from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeSampler, EpisodeShape, PooledSampler, Sampler
 
 
@@ -55,33 +54,15 @@ def build_sampler(
     )
 
 
-def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Build Adam with decoupled weight decay on matrices and convolutions, not on biases, norms and other vectors.
+def validation_shape(config: TrainConfig) -> EpisodeShape:
+    """Episodes as in training, with the validation's numbers of classes and queries.
 
     Args:
-        model: the module to train.
-        config: the configuration of the optimizer.
+        config: the configuration of the run.
 
     Returns:
-        The optimizer.
-
-    Raises:
-        UserError: a number is out of its range.
+        The shape of an episode.
     """
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    betas = (config.beta1, config.beta2)
-    try:
-        return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.eps, fused=True)
-    except ValueError as error:
-        raise UserError(f"optimizer: {error}") from error
-
-
-def validation_shape(config: TrainConfig) -> EpisodeShape:
-    """Episodes as in training, with the validation's numbers of classes and queries."""
     ways = config.validation_ways
     if ways is None:
         return EpisodeShape(config.model.n_way, config.k_shot, config.validation_queries)

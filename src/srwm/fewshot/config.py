@@ -10,30 +10,13 @@ from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.episodes import PoolConfig
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.protocol_options import OPTIONS, ProtocolOptions
-from srwm.ranges import Above, AtLeast, Finite, HalfOpen, Seed
+from srwm.ranges import Above, AtLeast, HalfOpen, Seed
 from srwm.training.budget import Budget
 from srwm.training.configuration import config_from_dict
+from srwm.training.optimizer import OptimizerConfig
 from srwm.training.schedule import ScheduleName
 
 T = TypeVar("T", bound=ProtocolOptions)
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """Adam, or AdamW where there is weight decay."""
-
-    lr: Annotated[float, Above(0), Finite()] = 1e-3
-    """learning rate, or the factor of the `paper-warmup` schedule"""
-    beta1: float = 0.9
-    """Adam's decay of the mean gradient"""
-    beta2: float = 0.999
-    """Adam's decay of the mean squared gradient"""
-    eps: float = 1e-8
-    """Adam's epsilon, added to the root of the mean squared gradient"""
-    weight_decay: Annotated[float, AtLeast(0), Finite()] = 0.0
-    """decoupled weight decay, applied to matrices and convolutions only"""
-    clip_norm: Annotated[float, Above(0), Finite()] | None = None
-    """gradients are clipped to this norm; None: no clipping"""
 
 
 @dataclass(frozen=True)

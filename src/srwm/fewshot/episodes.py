@@ -49,7 +49,14 @@ class PoolConfig:
     """fraction of classes rotated by 90, 180 or 270 degrees, as new classes; not for data with rotated classes (Omniglot)"""
 
     def count(self, classes: int) -> int:
-        """Number of training classes with rotations, for a number of classes in the data set."""
+        """Number of training classes with rotations, for a number of classes in the data set.
+
+        Args:
+            classes: number of classes in the data set.
+
+        Returns:
+            The number.
+        """
         return 4 * classes if self.rotated else classes
 
 
@@ -98,7 +105,11 @@ class Sampler(Protocol[Drawn]):
     generator: torch.Generator
 
     def sample(self) -> Step[Drawn]:
-        """The next step."""
+        """The next step.
+
+        Returns:
+            Its images, and its episodes as positions among them.
+        """
 
 
 def draw_episodes(offsets: Tensor, shape: EpisodeShape, episodes: int, generator: torch.Generator | None = None) -> Episodes:
@@ -178,7 +189,11 @@ class EpisodeSampler:
         self.shape, self.episodes, self.generator = shape, episodes, generator
 
     def sample(self) -> Step[Episodes]:
-        """The next step."""
+        """The next step.
+
+        Returns:
+            Its images, and its episodes as positions among them.
+        """
         drawn = draw_episodes(self.offsets, self.shape, self.episodes, self.generator)
         index = torch.cat([drawn.support, drawn.query], dim=1)
         position = torch.arange(index.numel(), device="cpu").view_as(index)
@@ -236,7 +251,11 @@ class PooledSampler:
             raise UserError(f"pool.rotated: expected square images, those of {data.name} are {data.image_shape}")
 
     def sample(self) -> Step[Episodes]:
-        """The next step."""
+        """The next step.
+
+        Returns:
+            Its images, and its episodes as positions among them.
+        """
         index = draw_episodes(self.offsets, self.pool, 1, self.generator)
         by_class = index.support[0, index.support_labels[0].argsort()]
         offsets = torch.arange(self.pool.n_way + 1, device="cpu") * self.pool.k_shot

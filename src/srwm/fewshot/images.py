@@ -26,7 +26,14 @@ def map_batched(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Images uint8 in 0 ... 255 -> float32 in [0, 1], channels last in memory."""
+    """Images uint8 in 0 ... 255 -> float32 in [0, 1], channels last in memory.
+
+    Args:
+        images: (N, C, H, W) uint8.
+
+    Returns:
+        (N, C, H, W) float32.
+    """
     return images.float().div_(255).contiguous(memory_format=torch.channels_last)
 
 

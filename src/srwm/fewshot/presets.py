@@ -4,13 +4,14 @@ from dataclasses import replace
 
 from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
-from srwm.fewshot.config import OptimizerConfig, TrainConfig
+from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import PoolConfig
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.protocols.bootstrap import BootstrapConfig
 from srwm.fewshot.protocols.delayed import DelayedConfig
 from srwm.fewshot.protocols.sequential import SequentialConfig
 from srwm.nn import StackConfig
+from srwm.training.optimizer import OptimizerConfig
 from srwm.vision import DropoutType
 
 _PHOTOGRAPHS = {"mini-imagenet": (3, 84, 84), "fc100": (3, 32, 32), "cifar-fs": (3, 32, 32)}

@@ -22,6 +22,7 @@ from srwm.fewshot.models.factory import build_model
 from srwm.fewshot.protocols.base import Evaluation, Sets
 from srwm.fewshot.protocols.registry import protocol_of, read_config
 from srwm.fewshot.training.run_data import check_fingerprint
+from srwm.files import check_writable_folder
 from srwm.training.configuration import check_values
 from srwm.training.runs import BEST, keep_result
 from srwm.training.weights import check_shapes, load_weights
@@ -67,13 +68,14 @@ def score_run(folder: Path, sets: Sets, evaluation: EvaluationConfig = _DEFAULT)
 
     Raises:
         UserError: as `load_best` and `check_evaluation`; the protocol needs another number of data sets; or the run's own data
-            has changed (`check_fingerprint`).
+            has changed (`check_fingerprint`); or the folder cannot be written to.
     """
     config = read_config(folder)
     check_evaluation(config, evaluation)
     protocol = protocol_of(config)
     if len(sets) != protocol.num_sets:
         raise UserError(f"sets: expected {protocol.num_sets} with protocol {config.protocol!r}, got {len(sets)}")
+    check_writable_folder(folder)
     if _other(config, evaluation) is None:
         check_fingerprint(folder, {evaluation.split: sets})
     config = _with_queries(config, evaluation)
@@ -111,6 +113,7 @@ def score_baselines(
     """
     config = read_config(folder)
     check_evaluation(config, evaluation)
+    check_writable_folder(folder)
     shape = validation_shape(_with_queries(config, evaluation))
     found = evaluate_baselines(
         load_best(folder), data, shape, evaluation.episodes, evaluation.seed, features, evaluation.tta_passes

@@ -48,6 +48,9 @@ class Classifier:
 
         Returns:
             (n,).
+
+        Raises:
+            NotImplementedError: Always, unless a subclass defines it.
         """
         raise NotImplementedError
 

@@ -73,6 +73,9 @@ def _listed(images: object) -> Array | list[object]:
 
 def _array(images: object) -> Array:
     if isinstance(images, Tensor):
+        if images.is_floating_point() and images.dtype.itemsize < 2:
+            wanted = "uint8, bool, or floating numbers of 16 bits or more"
+            raise ValueError(f"images: expected {wanted}, got {str(images.dtype).removeprefix('torch.')}")
         return tensor_to_array(images, "images", floats=True)
     try:
         array = np.asarray(images)

@@ -22,21 +22,12 @@ from srwm.learner.card import model_card
 from srwm.learner.safe_file import read_file, read_header, read_tensors
 from srwm.training.configuration import config_from_dict, present_names
 from srwm.training.runs import BEST, write_json
-from srwm.training.weights import save_weights
+from srwm.training.weights import MisfitError, matching_model, save_weights
 
 Precision = Literal["float32", "float16", "bfloat16"]
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 _FORMAT = 1
-_FEW = 64
-_FLOATS = ("F16", "BF16", "F32", "F64")
-
-_Header = dict[str, dict[str, Any]]
-"""The dtype, as safetensors names it, and the shape of each tensor in a file."""
-
-
-class _MisfitError(Exception):
-    """The weights in a folder do not fit its configuration."""
 
 
 class _Contents(NamedTuple):
@@ -117,10 +108,10 @@ def read_folder(folder: Path) -> FewShotModel:
         raise UserError(f"{folder}: expected a model with head 'memory', got head {contents.model.head!r}")
     data = read_file(contents.weights)
     try:
-        header = read_header(data)
-        model = _empty_model(contents.model, header)
+        header = {name: entry for name, entry in read_header(data).items() if name != "__metadata__"}
+        model = matching_model(header, contents.model.stack.num_layers, lambda: _empty_model(contents.model))
         tensors = read_tensors(data)
-    except _MisfitError as error:
+    except MisfitError as error:
         raise UserError(f"{folder}: weights and configuration do not fit ({error})") from error
     except ValueError as error:
         raise UserError(f"{contents.weights}: not a readable checkpoint ({error})") from error
@@ -187,34 +178,14 @@ def _read_config(folder: Path) -> _Contents:
     return _Contents(config, metadata, folder / (BEST if of_run else WEIGHTS), None if of_run else digest, written)
 
 
-def _empty_model(config: ModelConfig, header: _Header) -> FewShotModel:
-    """A model whose tensors have no data yet. Raises _MisfitError where the weights in the file do not fit it."""
-    names = header.keys() - {"__metadata__"}
-    if config.stack.num_layers > max(_FEW, len(names)):
-        raise _MisfitError(f"num_layers: expected {len(names)} or fewer, as there are tensors, got {config.stack.num_layers}")
+def _empty_model(config: ModelConfig) -> FewShotModel:
+    """A model whose tensors have no data yet. Raises MisfitError where the configuration is not that of a model."""
     try:
         model = build_model(config, device="meta")
     except (UserError, TypeError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
-        raise _MisfitError(error) from error
+        raise MisfitError(error) from error
     assert isinstance(model, FewShotModel)
-    expected = model.state_dict()
-    if wrong := [text for name in sorted(expected.keys() | names) if (text := _misfit(name, expected, header))]:
-        raise _MisfitError("; ".join(wrong[:3]))
     return model
-
-
-def _misfit(name: str, expected: dict[str, Tensor], header: _Header) -> str:
-    """What is wrong with a tensor of a file; empty text if nothing is."""
-    if name not in header:
-        return f"{name}: missing"
-    if name not in expected:
-        return f"{name}: unknown"
-    dtype, shape = header[name].get("dtype"), header[name].get("shape")
-    if shape != list(expected[name].shape):
-        return f"{name}: expected {list(expected[name].shape)}, got {shape}"
-    floating = expected[name].is_floating_point()
-    fits = dtype in (_FLOATS if floating else ("I64",))
-    return "" if fits else f"{name}: expected {' or '.join(_FLOATS) if floating else 'I64'}, got {dtype}"
 
 
 def _fill(model: FewShotModel, tensors: dict[str, Tensor]) -> None:

@@ -29,7 +29,11 @@ class HubOptions(TypedDict, total=False):
 
 
 def packaged() -> dict[str, Path]:
-    """The checkpoints that are bundled with this package: folders by name."""
+    """The checkpoints that are bundled with this package: folders by name.
+
+    Returns:
+        The folders by name.
+    """
     folder = Path(str(files("srwm.learner"))) / "checkpoints"
     return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CONFIG}"))}
 

@@ -57,7 +57,11 @@ class LearnerState:
         return next(self.model.parameters()).device
 
     def forgotten(self) -> Self:
-        """The same model without learned images."""
+        """The same model without learned images.
+
+        Returns:
+            The new state; this one stays as it is.
+        """
         return replace(self, state=None, labels=None, declared=None, count=0, columns=None, feature_names=None)
 
     def declaring(self, classes: object) -> Self:

@@ -14,6 +14,8 @@ from srwm.ops.backend import check_backend
 class FastWeights(Core):
     """Base class of layers whose slow network programs fast matrices (B, H, E, E).
 
+    For `forward_with_queries`, reads that write nothing alternate with the steps in one longer sequence.
+
     Args:
         d_model: width of input and output.
         num_heads: number of heads H; E = d_model / H is the width of a head.
@@ -24,6 +26,8 @@ class FastWeights(Core):
     Raises:
         ValueError: num_heads does not divide d_model, or there is no such backend.
     """
+
+    queries_in_parallel = True
 
     def __init__(self, d_model: int, num_heads: int, slow_width: int, *, eps: float, backend: str) -> None:
         super().__init__(d_model)
@@ -46,6 +50,10 @@ class FastWeights(Core):
         slow = slow.to(torch.promote_types(slow.dtype, torch.float32))  # the recurrence computes in it
         return slow.view(*x.shape[:2], self.num_heads, self.slow_width)
 
+    def _out(self, y: Tensor, x: Tensor) -> Tensor:
+        out: Tensor = self.out_linear(y.flatten(2).to(x.dtype))
+        return out
+
     def _phi(self, z: Tensor) -> Tensor:
         positive = F.elu(z.contiguous()) + 1  # elementwise operations are several times slower on a slice
         total = positive.sum(-1, keepdim=True) + self.eps
@@ -55,21 +63,42 @@ class FastWeights(Core):
 class DeltaNet(FastWeights):
     """Delta-rule fast weights: W += beta (v - W k) k^T, y = out_linear(W q) after the update; Schlag et al. (2021).
 
-    q, k, v and beta = sigmoid(b) are projections of x; φ(z) = (elu(z) + 1) / (Σ + eps) on q and k.
-    The state is W, (B, H, E, E).
+    q, k, v and beta = sigmoid(b) are projections of x; φ is applied to q and k. The state is W, (B, H, E, E).
 
     Args:
         d_model: width of input and output.
         num_heads: number of heads H; E = d_model / H is the width of a head.
         eps: added to the sum by which φ divides: 0 in the few-shot code of Irie et al. (2022), 1e-5 in its RL code.
+        feature_map: `elu`: φ(z) = (elu(z) + 1) / (Σ + eps). `l2`: φ(z) = silu(z) / norm, as in Yang et al. (2024).
+        tied_init: q and k begin with the same projection, so that from the first step on an input reads what was written for
+            inputs like it.
         backend: backend of the operations: auto, reference or native.
 
     Raises:
-        ValueError: num_heads does not divide d_model, or there is no such backend.
+        ValueError: num_heads does not divide d_model, or there is no such feature map or backend.
     """
 
-    def __init__(self, d_model: int, num_heads: int, *, eps: float = 0.0, backend: str = "auto") -> None:
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        *,
+        eps: float = 0.0,
+        feature_map: str = "elu",
+        tied_init: bool = False,
+        backend: str = "auto",
+    ) -> None:
         super().__init__(d_model, num_heads, 3 * head_dim(d_model, num_heads) + 1, eps=eps, backend=backend)
+        if feature_map not in ("elu", "l2"):
+            raise ValueError(f"feature_map: expected elu or l2, got {feature_map!r}")
+        self.feature_map = feature_map
+        self.tied_init = tied_init
+        if tied_init:
+            rows = self.slow_net.weight.data.view(num_heads, self.slow_width, d_model)
+            rows[:, : self.head_dim] = rows[:, self.head_dim : 2 * self.head_dim]
+
+    def _phi(self, z: Tensor) -> Tensor:
+        return super()._phi(z) if self.feature_map == "elu" else F.normalize(F.silu(z.contiguous()), dim=-1)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         q, k, v, beta = self._slow(x).split_with_sizes([self.head_dim] * 3 + [1], dim=-1)
@@ -77,11 +106,29 @@ class DeltaNet(FastWeights):
 
     def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         y, fast = ops.delta_rule(*self._project(x), state, resets, mask, backend=self.backend)
-        return self.out_linear(y.flatten(2).to(x.dtype)), fast
+        return self._out(y, x), fast
+
+    def _run_with_queries(
+        self, x: Tensor, queries: Tensor, state: State | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, State]:
+        q, k, v, beta = self._project(x)
+        own_q, own_k, own_v, own_beta = self._project(queries)
+        y, fast = ops.delta_rule(
+            _alternate(own_q, own_k, q),  # two reads, with q and with k of the query, then the step
+            _alternate(own_k, own_k, k),
+            _alternate(own_v, own_v, v),
+            _alternate(torch.zeros_like(beta), torch.zeros_like(beta), beta),
+            state,
+            mask=None if mask is None else _alternate(torch.ones_like(mask), torch.ones_like(mask), mask),
+            backend=self.backend,
+        )
+        read, before, y = _in_turn(y, 3)
+        write = own_beta.to(read.dtype) * (own_q * own_k).sum(-1)
+        answers = read + write[..., None] * (own_v - before)
+        return self._out(y, x), self._out(answers, x), fast
 
     def _query(self, x: Tensor, state: State) -> Tensor:
-        y: Tensor = self.out_linear(ops.delta_rule_query(*self._project(x), state).flatten(2).to(x.dtype))
-        return y
+        return self._out(ops.delta_rule_query(*self._project(x), state), x)
 
 
 class LinearTransformer(FastWeights):
@@ -107,8 +154,35 @@ class LinearTransformer(FastWeights):
 
     def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         y, fast = ops.linear_attention(*self._project(x), state, resets, mask, backend=self.backend)
-        return self.out_linear(y.flatten(2).to(x.dtype)), fast
+        return self._out(y, x), fast
+
+    def _run_with_queries(
+        self, x: Tensor, queries: Tensor, state: State | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, State]:
+        q, k, v = self._project(x)
+        own_q, own_k, own_v = self._project(queries)
+        zeros = torch.zeros_like(own_v)
+        y, fast = ops.linear_attention(
+            _alternate(own_q, q),
+            _alternate(own_k, k),
+            _alternate(zeros, v),
+            state,
+            mask=None if mask is None else _alternate(torch.ones_like(mask), mask),
+            backend=self.backend,
+        )
+        read, y = _in_turn(y, 2)
+        answers = read + (own_q * own_k).sum(-1, keepdim=True) * own_v
+        return self._out(y, x), self._out(answers, x), fast
 
     def _query(self, x: Tensor, state: State) -> Tensor:
-        y: Tensor = self.out_linear(ops.linear_attention_query(*self._project(x), state).flatten(2).to(x.dtype))
-        return y
+        return self._out(ops.linear_attention_query(*self._project(x), state), x)
+
+
+def _alternate(*parts: Tensor) -> Tensor:
+    """Sequences of equal length step by step in turn: n times (B, T, ...) -> (B, nT, ...)."""
+    return torch.stack(parts, dim=2).flatten(1, 2)
+
+
+def _in_turn(y: Tensor, number: int) -> tuple[Tensor, ...]:
+    """The sequences that `_alternate` joined: (B, nT, H, D) -> n times (B, T, H, D)."""
+    return y.view(len(y), y.shape[1] // number, number, *y.shape[2:]).unbind(2)

@@ -20,7 +20,14 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the sub-layer to each position separately: (..., d_model) -> (..., d_model)."""
+        """Apply the sub-layer to each position separately: (..., d_model) -> (..., d_model).
+
+        Args:
+            x: (..., d_model).
+
+        Returns:
+            (..., d_model).
+        """
         hidden = self.dropout(self.linear_in(self.norm(x)).relu())
         y: Tensor = x + self.dropout(self.linear_out(hidden))
         return y

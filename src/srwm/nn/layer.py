@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from srwm.nn.checks import check_dtype, check_input, check_state
 from srwm.nn.config import Option, StackConfig
 from srwm.nn.state import Shape, State
-from srwm.ops.checks import check_flags
+from srwm.ops.checks import check_flags, check_shape
 
 _SIZES = ("d_model", "d_input", "num_heads", "backend")
 """Constructor arguments that a core gets from the fields of the same name in `StackConfig`, if it has them."""
@@ -99,11 +99,62 @@ class Layer(nn.Module, ABC):
             check_dtype(x, self.parameters())
             raise
 
+    def forward_with_queries(
+        self, x: Tensor, queries: Tensor, state: State | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        """Run over a sequence, and evaluate a query before each step, as `query` does with the state at that time.
+
+        Cores for which `queries_in_parallel` is False are computed step by step, which is slow.
+
+        Args:
+            x: inputs (B, T, d_input).
+            queries: queries (B, T, d_input); number t is evaluated from the state before step t.
+            state: as in `forward`.
+            mask: as in `forward`, for the steps; a query is evaluated at masked steps, too.
+
+        Returns:
+            y (B, T, d_model) as from `forward`, the queries' y (B, T, d_model), and the state after the last step.
+
+        Raises:
+            ValueError: a shape, a dtype or the state does not fit.
+        """
+        check_input(x, "B T", self.d_input, self.parameters())
+        check_input(queries, "B T", self.d_input, self.parameters())
+        check_shape("queries", queries, "(B, T, d_input)", x.shape)
+        check_flags("mask", mask, x)
+        if state is not None:
+            check_state(state, self.state_shape, len(x))
+        try:
+            if mask is None:
+                return self._run_with_queries(x, queries, state, mask)
+            padding = ~mask[..., None]
+            y, answers, state = self._run_with_queries(x.masked_fill(padding, 0), queries, state, mask)
+            return y.masked_fill(padding, 0), answers, state
+        except RuntimeError:
+            check_dtype(x, self.parameters())
+            raise
+
+    def _run_with_queries(
+        self, x: Tensor, queries: Tensor, state: State | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, State]:
+        """`forward_with_queries` on checked arguments."""
+        state = self.initial_state(len(x)) if state is None else state
+        empty = x.new_empty(len(x), 0, self.d_model)
+        steps, answers = [empty], [empty]
+        for t in range(x.shape[1]):
+            answers.append(self._query(queries[:, t : t + 1], state))
+            y, state = self._run(x[:, t : t + 1], state, None, None if mask is None else mask[:, t : t + 1])
+            steps.append(y)
+        return torch.cat(steps, 1), torch.cat(answers, 1), state
+
     def initial_state(self, batch_size: int) -> State:
         """A fresh state: zeros, float32 (float64 in a float64 layer), on the layer's device.
 
         Args:
             batch_size: number of batch elements B.
+
+        Returns:
+            The state; each tensor begins with the batch axis.
         """
         anchor = self._anchor()
         dtype = torch.promote_types(anchor.dtype, torch.float32)
@@ -131,17 +182,28 @@ class Core(Layer):
     pre_norm: ClassVar[bool] = True
     """Whether a block normalizes the core's input h; otherwise the norm is on the residual connection."""
 
+    queries_in_parallel: ClassVar[bool] = False
+    """Whether `forward_with_queries` is computed for all steps at once."""
+
     resizes: ClassVar[bool] = False
     """Whether d_input may differ from d_model."""
 
     def extra_repr(self) -> str:
-        """The arguments of the constructor, for `repr`."""
+        """The arguments of the constructor, for `repr`.
+
+        Returns:
+            The arguments as text.
+        """
         given = inspect.signature(type(self)).parameters
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in given if hasattr(self, name))
 
     @classmethod
     def default_options(cls) -> dict[str, Option]:
-        """The core's options by name, with their default values."""
+        """The core's options by name, with their default values.
+
+        Returns:
+            The default values by name.
+        """
         arguments = inspect.signature(cls).parameters.values()
         return {each.name: each.default for each in arguments if each.kind is each.KEYWORD_ONLY and each.name not in _SIZES}
 

@@ -57,6 +57,15 @@ class Block(Layer):
         normed = self.norm(x)
         return self._join(x, normed, self.core.query(normed if self.core.pre_norm else x, state))
 
+    def _run_with_queries(
+        self, x: Tensor, queries: Tensor, state: State | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, State]:
+        inputs = (x, queries)
+        normed = [self.norm(each) for each in inputs]
+        *outputs, state = self.core.forward_with_queries(*(normed if self.core.pre_norm else inputs), state, mask)
+        y, answers = (self._join(*parts) for parts in zip(inputs, normed, outputs, strict=True))
+        return y, answers, state
+
     def _join(self, x: Tensor, normed: Tensor, y: Tensor) -> Tensor:
         y = self.dropout(y)
         if self.residual != "none":
@@ -105,6 +114,9 @@ class Stack(Layer):
 
         Args:
             batch_size: number of batch elements B.
+
+        Returns:
+            The state; each tensor begins with the batch axis.
         """
         states = tuple(block.initial_state(batch_size) for block in self._layers())
         if self.config.unroll_length is None:
@@ -141,6 +153,17 @@ class Stack(Layer):
         for block, block_state in zip(self._layers(), states, strict=True):
             x = block.query(x, block_state)
         return x
+
+    def _run_with_queries(
+        self, x: Tensor, queries: Tensor, state: State | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, State]:
+        if self.config.carry != "always":
+            return super()._run_with_queries(x, queries, state, mask)
+        after = []
+        for block, block_state in zip(self._layers(), [None] * len(self.blocks) if state is None else state, strict=True):
+            x, queries, block_state = block.forward_with_queries(x, queries, block_state, mask)
+            after.append(block_state)
+        return x, queries, tuple(after)
 
 
 def _unroll(count: Tensor, real: Tensor, length: int) -> tuple[Tensor, Tensor]:

@@ -34,14 +34,28 @@ def map_state(function: Callable[[Tensor], Tensor], state: State) -> State:
 
 
 def leaves(state: State) -> list[Tensor]:
-    """The tensors of a state, in order; None holds no tensor."""
+    """The tensors of a state, in order; None holds no tensor.
+
+    Args:
+        state: the state.
+
+    Returns:
+        The tensors.
+    """
     if isinstance(state, Tensor):
         return [state]
     return [] if state is None else [leaf for part in state for leaf in leaves(part)]
 
 
 def detach(state: State) -> State:
-    """The state cut from its graph, for truncated backpropagation; None stays None."""
+    """The state cut from its graph, for truncated backpropagation; None stays None.
+
+    Args:
+        state: the state.
+
+    Returns:
+        The same values without a graph.
+    """
     return None if state is None else map_state(Tensor.detach, state)
 
 

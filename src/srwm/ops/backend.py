@@ -16,6 +16,9 @@ BACKENDS = ("auto", "reference", "native")
 def check_backend(backend: str) -> None:
     """Check the name of a backend.
 
+    Args:
+        backend: the name.
+
     Raises:
         ValueError: the backend is unknown.
     """

@@ -97,5 +97,12 @@ def computing_dtype(**tensors: Tensor | None) -> torch.dtype:
 
 
 def shape_or_type(given: object) -> str:
-    """The shape of a tensor, or the type of anything else, as text for an error message."""
+    """The shape of a tensor, or the type of anything else, as text for an error message.
+
+    Args:
+        given: a tensor or anything else.
+
+    Returns:
+        The text.
+    """
     return str(tuple(given.shape)) if isinstance(given, Tensor) else type(given).__name__

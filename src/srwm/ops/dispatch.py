@@ -22,11 +22,25 @@ def converted(tensor: Any, dtype: torch.dtype) -> Any:
 
 
 def needs_grad(inputs: Sequence[Tensor | None]) -> bool:
-    """Whether autograd needs a backward pass for a result of `inputs`."""
+    """Whether autograd needs a backward pass for a result of `inputs`.
+
+    Args:
+        inputs: tensors, or None for those that were not given.
+
+    Returns:
+        True if grad mode is on and an input requires a gradient.
+    """
     return torch.is_grad_enabled() and any(a is not None and a.requires_grad for a in inputs)
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[None]:
-    """A context in which autocast is off for the device of x."""
+    """A context in which autocast is off for the device of x.
+
+    Args:
+        x: a tensor.
+
+    Returns:
+        The context.
+    """
     kind = x.device.type
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()

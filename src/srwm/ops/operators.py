@@ -38,7 +38,14 @@ def implement(name: str, device: str, kernel: Callable[..., Any]) -> None:
 
 
 def devices(name: str) -> set[str]:
-    """The types of device that have a kernel for `srwm::name`."""
+    """The types of device that have a kernel for `srwm::name`.
+
+    Args:
+        name: the operator.
+
+    Returns:
+        The types, such as cpu.
+    """
     return _DEVICES.get(name, set())
 
 

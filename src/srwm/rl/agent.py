@@ -80,7 +80,14 @@ class Agent(nn.Module):
         return self.policy(y), self.value(y)[..., 0], state
 
     def embed(self, frames: Tensor) -> Tensor:
-        """Features of frames: (N, *observation_shape) -> (N, features)."""
+        """Features of frames: (N, *observation_shape) -> (N, features).
+
+        Args:
+            frames: (N, *observation_shape).
+
+        Returns:
+            (N, features), in the dtype of the weights.
+        """
         size = self.config.frames_at_once
         enabled = self.config.precision == "bfloat16"
         # autocast's cache is shared by all threads: the acting thread would clear it while another one learns

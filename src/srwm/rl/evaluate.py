@@ -150,7 +150,14 @@ def normalize(returns: Scores, config: EnvConfig) -> dict[str, NDArray[np.float6
 
 
 def mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean over the last axis."""
+    """The mean over the last axis.
+
+    Args:
+        scores: (..., n).
+
+    Returns:
+        (...).
+    """
     result: NDArray[np.float64] = scores.mean(-1)
     return result
 

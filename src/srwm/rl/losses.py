@@ -43,7 +43,14 @@ def log_probability(logits: Tensor, actions: Tensor) -> Tensor:
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Entropy of the policy, -Σ π log π: logits (..., A) -> (...)."""
+    """Entropy of the policy, -Σ π log π: logits (..., A) -> (...).
+
+    Args:
+        logits: (..., A).
+
+    Returns:
+        (...), in nats.
+    """
     log_policy = logits.log_softmax(-1)
     return -(log_policy.exp() * log_policy).sum(-1)
 

@@ -15,17 +15,29 @@ class EpisodeReturns:
         self._returns: Returns = {}
 
     def add(self, episodes: list[Episode]) -> None:
-        """Add the returns of these episodes."""
+        """Add the returns of these episodes.
+
+        Args:
+            episodes: episodes that have ended.
+        """
         for episode in episodes:
             self._returns.setdefault(episode.task, []).append(episode.return_)
 
     def pop(self) -> Returns:
-        """The returns since the last call."""
+        """The returns since the last call.
+
+        Returns:
+            The returns by task.
+        """
         returns, self._returns = self._returns, {}
         return returns
 
     def get_state(self) -> Returns:
-        """The returns since the last `pop`, for a checkpoint."""
+        """The returns since the last `pop`, for a checkpoint.
+
+        Returns:
+            The returns by task.
+        """
         return self._returns
 
     def set_state(self, state: Returns, tasks: Collection[str]) -> None:

@@ -44,7 +44,14 @@ class Recording:
     """whether the episode ended within the recording"""
 
     def caption(self, step: int) -> str:
-        """The caption of a frame: the action, the correct action where it is known, the reward and the return so far."""
+        """The caption of a frame: the action, the correct action where it is known, the reward and the return so far.
+
+        Args:
+            step: the index of the frame.
+
+        Returns:
+            Two lines of text.
+        """
         lines = [f"step {step}: action {self._name(self.actions[step])}"]
         right = self.correct_actions[step]
         if right is not None:

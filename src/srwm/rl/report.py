@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from srwm.errors import UserError
+from srwm.files import check_writable_folder
 from srwm.rl.agent import Agent
 from srwm.rl.config import TrainConfig
 from srwm.rl.envs import EnvConfig, EnvSpec, build_env
@@ -59,10 +60,11 @@ def score_run(folder: Path, episodes: int = 200, *, greedy: bool = True, chance:
         normalized scores, with the mean and the interquartile mean over the episodes of all tasks. Each is {value, low, high}.
 
     Raises:
-        UserError: as `load_agent`.
+        UserError: as `load_agent`, or the folder cannot be written to.
         EnvCrashError: an environment failed.
     """
     config = read_config_of(folder, TrainConfig)
+    check_writable_folder(folder)
     sets: dict[str, Any] = {}
     own = evaluation_seed(seed)
     agent: Agent | None = None

@@ -38,16 +38,37 @@ class Unrolls(NamedTuple):
     """state of the core before frame 0"""
 
     def select(self, which: Tensor | slice) -> "Unrolls":
-        """Some of the B unrolls."""
+        """Some of the B unrolls.
+
+        Args:
+            which: indices of unrolls.
+
+        Returns:
+            Those unrolls, in this order.
+        """
         return Unrolls(*index(self, which))
 
     def to(self, device: torch.device) -> "Unrolls":
-        """The unrolls on another device."""
+        """The unrolls on another device.
+
+        Args:
+            device: the device.
+
+        Returns:
+            The unrolls there.
+        """
         return Unrolls(*map_state(lambda part: part.to(device), self))
 
     @classmethod
     def join(cls, parts: "list[Unrolls]") -> "Unrolls":
-        """Concatenate along B."""
+        """Concatenate along B.
+
+        Args:
+            parts: unrolls of equal length.
+
+        Returns:
+            All of them, in order.
+        """
         return cls(*_join(parts))
 
 
@@ -127,7 +148,11 @@ class Actor:
         check_finite([*seen, *named_weights(self.agent), output])
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that determines later unrolls, except the agent, as tensors."""
+        """Everything that determines later unrolls, except the agent, as tensors.
+
+        Returns:
+            The state for `set_state`.
+        """
         environments = self.env.get_state()
         return {
             "environments": None if environments is None else torch.frombuffer(bytearray(environments), dtype=torch.uint8),
@@ -136,7 +161,11 @@ class Actor:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from a `get_state`. Environments that do not expose their state begin new episodes."""
+        """Continue from a `get_state`. Environments that do not expose their state begin new episodes.
+
+        Args:
+            state: what `get_state` returned.
+        """
         self.generator.set_state(state["generator"])
         if state["environments"] is not None:
             self.env.set_state(state["environments"].numpy().tobytes())
@@ -155,7 +184,11 @@ class UnrollQueue:
         return 0 if self._unrolls is None else len(self._unrolls.actions)
 
     def put(self, unrolls: Unrolls) -> None:
-        """Append unrolls."""
+        """Append unrolls.
+
+        Args:
+            unrolls: the unrolls.
+        """
         self._unrolls = Unrolls.join([self._unrolls, unrolls]) if self._unrolls is not None and len(self) else unrolls
 
     def take(self, count: int) -> Unrolls:
@@ -176,7 +209,11 @@ class UnrollQueue:
         return taken
 
     def get_state(self) -> tuple[Any, ...] | None:
-        """A copy of the queue's content, or None if it is empty."""
+        """A copy of the queue's content, or None if it is empty.
+
+        Returns:
+            The copy, for `set_state`.
+        """
         return tuple(map_state(Tensor.clone, self._unrolls)) if self._unrolls is not None and len(self) else None
 
     def set_state(self, state: tuple[Any, ...] | None, device: torch.device) -> None:
@@ -250,6 +287,9 @@ class RolloutWorker:
         Args:
             batch_size: number of unrolls of the next update.
 
+        Returns:
+            The context.
+
         Raises:
             NotFiniteError: from acting; raised at the end of the context.
             EnvCrashError: from acting; raised at the end of the context.
@@ -266,17 +306,29 @@ class RolloutWorker:
         self._put(*unroll.result())
 
     def pop_stats(self) -> tuple[int, list[Episode]]:
-        """Number of environment steps, and the episodes that ended, since the last call."""
+        """Number of environment steps, and the episodes that ended, since the last call.
+
+        Returns:
+            The number and the episodes.
+        """
         steps, episodes = self.steps, self.episodes
         self.steps, self.episodes = 0, []
         return steps, episodes
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that determines later unrolls, except the agent, as tensors."""
+        """Everything that determines later unrolls, except the agent, as tensors.
+
+        Returns:
+            The state for `set_state`.
+        """
         return {"actor": self.actor.get_state(), "queue": self.queue.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from a `get_state`. Environments that do not expose their state begin new episodes."""
+        """Continue from a `get_state`. Environments that do not expose their state begin new episodes.
+
+        Args:
+            state: what `get_state` returned.
+        """
         self.actor.set_state(state["actor"])
         self.queue.set_state(state["queue"], self.actor.device)
 
@@ -292,7 +344,11 @@ class RolloutWorker:
 
 
 def acting_threads() -> int:
-    """Number of PyTorch threads for acting while learning: half of the learner's, since more threads hardly help."""
+    """Number of PyTorch threads for acting while learning: half of the learner's, since more threads hardly help.
+
+    Returns:
+        The number, 1 or more.
+    """
     return max(1, torch.get_num_threads() // 2)
 
 

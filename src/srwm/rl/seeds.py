@@ -19,7 +19,14 @@ def process_seed(seed: int, rank: int) -> int:
 
 
 def evaluation_seed(seed: int) -> int:
-    """The seed of evaluations and recordings, which training never uses, whatever its seed."""
+    """The seed of evaluations and recordings, which training never uses, whatever its seed.
+
+    Args:
+        seed: the seed that the user gives.
+
+    Returns:
+        The seed of the generators.
+    """
     return _derived(seed, _EVALUATION)
 
 

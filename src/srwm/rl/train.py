@@ -26,6 +26,7 @@ from srwm.training.distributed import build_fabric, mean_over_processes
 from srwm.training.finite import NotFiniteError
 from srwm.training.modes import float32_defaults
 from srwm.training.optimizer import load_optimizer
+from srwm.training.precision import bfloat16_warning
 from srwm.training.progress import Progress
 from srwm.training.run_loop import RunLoop
 from srwm.training.runs import open_run
@@ -96,6 +97,8 @@ def _train(learner: Learner, env: VectorEnv, folder: Path, resume: bool, chance:
     ):
         watch = _ReturnWatch(chance, set(env.names), run.spent)
         run.announce(agent, f"{env.num_envs} environments of {', '.join(sorted(set(env.names)))}")
+        if not resume and (slow := bfloat16_warning(config.agent.precision, fabric.device, "--agent.precision")):
+            run.print(slow)
         while run.next_step():
             # act and learn
             learning_rate = config.optimizer.lr * (1 - run.spent)

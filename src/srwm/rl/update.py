@@ -29,7 +29,14 @@ class ForwardPass(nn.Module):
         self.agent = agent
 
     def forward(self, unrolls: Unrolls) -> tuple[Tensor, Tensor]:
-        """Logits and values of B unrolls, each from its initial state."""
+        """Logits and values of B unrolls, each from its initial state.
+
+        Args:
+            unrolls: the unrolls.
+
+        Returns:
+            Logits (B, T, A) and values (B, T + 1).
+        """
         logits, values, _ = self.agent(unrolls.observations, unrolls.rewards, unrolls.firsts, unrolls.state)
         return logits[:, :-1], values
 

@@ -71,11 +71,19 @@ class Checkpoints:
         return None
 
     def newest(self) -> int | None:
-        """The step of the newest complete pair, or None."""
+        """The step of the newest complete pair, or None.
+
+        Returns:
+            The step.
+        """
         return max((step for step in self._steps() if self._weights(step).exists()), default=None)
 
     def newest_weights(self) -> Path | None:
-        """The weights of the newest complete pair; None if there is none."""
+        """The weights of the newest complete pair; None if there is none.
+
+        Returns:
+            The file.
+        """
         step = self.newest()
         return None if step is None else self._weights(step)
 
@@ -124,6 +132,9 @@ def reading_state(folder: Path, *passing: type[Exception]) -> Iterator[None]:
     Args:
         folder: the folder of the checkpoints.
         passing: types of errors that are raised unchanged.
+
+    Returns:
+        The context.
 
     Raises:
         UserError: the state in the checkpoint does not fit this run.

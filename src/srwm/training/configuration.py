@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from srwm.errors import UserError
-from srwm.ranges import SEED, Range, check_range, ranges_of
+from srwm.ranges import Range, check_range, ranges_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -107,19 +107,6 @@ def check_values(config: "DataclassInstance", *, nested: bool = True) -> None:
         _check_type(entry)
         if not entry.nested:
             _check_numbers(entry)
-
-
-def check_seed(seed: int) -> None:
-    """Check that a seed is in the range of `SEED`.
-
-    Args:
-        seed: the seed.
-
-    Raises:
-        UserError: it is not.
-    """
-    if not SEED.holds(seed):
-        raise UserError(f"seed: expected {SEED}, got {seed}")
 
 
 def _check_type(entry: Entry) -> None:

@@ -50,12 +50,23 @@ def shutdown() -> None:
 
 
 def is_rank_zero() -> bool:
-    """Whether this process has rank 0, which is also the rank of the only process."""
+    """Whether this process has rank 0, which is also the rank of the only process.
+
+    Returns:
+        True for rank 0.
+    """
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def is_lost_peer(error: RuntimeError) -> bool:
-    """Whether an error means that another process of the group has ended."""
+    """Whether an error means that another process of the group has ended.
+
+    Args:
+        error: the error of a collective operation.
+
+    Returns:
+        True if it does.
+    """
     return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
 
 

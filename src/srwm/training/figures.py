@@ -1,24 +1,24 @@
-"""Checks of the file names of figures."""
+"""Checks of the files of figures."""
 
 from collections.abc import Collection
 from pathlib import Path
 
 from srwm.errors import UserError
+from srwm.files import check_writable
 
 PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 
 def check_figure(path: Path, endings: Collection[str] = PICTURES) -> None:
-    """Check the name of a figure before it is drawn.
+    """Check before a figure is drawn that it can be written.
 
     Args:
         path: the file.
         endings: the allowed suffixes, in upper or lower case.
 
     Raises:
-        UserError: the suffix is another one, or the folder does not exist.
+        UserError: the suffix is another one, or as `check_writable`.
     """
     if path.suffix.lower() not in endings:
         raise UserError(f"{path}: expected a name that ends in {', '.join(endings)}")
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"{path.parent}: there is no such folder")
+    check_writable(path)

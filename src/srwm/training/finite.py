@@ -34,5 +34,12 @@ def check_finite(tensors: Iterable[tuple[str, Tensor]]) -> None:
 
 
 def named_weights(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """A model's parameters with names, for `check_finite`."""
+    """A model's parameters with names, for `check_finite`.
+
+    Args:
+        model: the model.
+
+    Returns:
+        Names and parameters.
+    """
     return [(f"weights {name}", parameter) for name, parameter in model.named_parameters()]

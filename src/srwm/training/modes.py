@@ -9,7 +9,14 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """A context in which the model is in evaluation mode; its modes are restored afterwards."""
+    """A context in which the model is in evaluation mode; its modes are restored afterwards.
+
+    Args:
+        model: the model.
+
+    Returns:
+        The context.
+    """
     was_training = model.training
     model.eval()
     try:
@@ -20,7 +27,14 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def float32_defaults(device: str = "cpu") -> Iterator[None]:
-    """A context in which new tensors are float32 and on `device`, whatever PyTorch's defaults are."""
+    """A context in which new tensors are float32 and on `device`, whatever PyTorch's defaults are.
+
+    Args:
+        device: the device.
+
+    Returns:
+        The context.
+    """
     before = torch.get_default_dtype()
     if before is not torch.float32:
         torch.set_default_dtype(torch.float32)

@@ -1,10 +1,57 @@
-"""The state of an optimizer, checked against its parameters before it is loaded."""
+"""Adam from a configuration, and the state of an optimizer, checked against its parameters before it is loaded."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from srwm.errors import UserError
+from srwm.ranges import Above, AtLeast, Finite
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam, or AdamW where there is weight decay."""
+
+    lr: Annotated[float, Above(0), Finite()] = 1e-3
+    """learning rate, or the factor of the `paper-warmup` schedule"""
+    beta1: float = 0.9
+    """Adam's decay of the mean gradient"""
+    beta2: float = 0.999
+    """Adam's decay of the mean squared gradient"""
+    eps: float = 1e-8
+    """Adam's epsilon, added to the root of the mean squared gradient"""
+    weight_decay: Annotated[float, AtLeast(0), Finite()] = 0.0
+    """decoupled weight decay, applied to matrices and convolutions only"""
+    clip_norm: Annotated[float, Above(0), Finite()] | None = None
+    """gradients are clipped to this norm; None: no clipping"""
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
+    """Build Adam with decoupled weight decay on matrices and convolutions, not on biases, norms and other vectors.
+
+    Args:
+        model: the module to train.
+        config: the configuration of the optimizer.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        UserError: a number is out of its range.
+    """
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    betas = (config.beta1, config.beta2)
+    try:
+        return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.eps, fused=True)
+    except ValueError as error:
+        raise UserError(f"optimizer: {error}") from error
 
 
 def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:

@@ -54,17 +54,29 @@ class Progress:
         return progress
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, for a checkpoint."""
+        """The fields by name, for a checkpoint.
+
+        Returns:
+            Numbers, strings, lists and dicts.
+        """
         return dataclasses.asdict(self)
 
     def add(self, values: dict[str, float]) -> None:
-        """Add the metrics of one batch or update to the sums."""
+        """Add the metrics of one batch or update to the sums.
+
+        Args:
+            values: the metrics by name.
+        """
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
 
     def pop_means(self) -> dict[str, float]:
-        """The means of the metrics since the last call."""
+        """The means of the metrics since the last call.
+
+        Returns:
+            The means by name; empty if nothing was added.
+        """
         means = {name: total / self.count for name, total in self.sums.items()}
         self.sums, self.count = {}, 0
         return means

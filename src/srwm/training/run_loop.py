@@ -201,14 +201,22 @@ class RunLoop:
         return self._rate[1] * (self._position - self._first) / (time.monotonic() - self._session)
 
     def report(self, text: str) -> None:
-        """Print the position of the run and `text`."""
+        """Print the position of the run and `text`.
+
+        Args:
+            text: a summary of the metrics.
+        """
         self._last_line = self.progress.seconds
         position = f"step {self.progress.step}" if self.unit == "steps" else f"{self.progress.frames:,} frames"
         minutes = self.progress.seconds / 60
         self.print(f"{position}, {minutes:.1f} min, {self.speed:.0f} {self._rate[0]}/s: {text}")
 
     def print(self, line: str) -> None:
-        """Print a line above the progress bar; only rank 0 does."""
+        """Print a line above the progress bar; only rank 0 does.
+
+        Args:
+            line: the line.
+        """
         if self.fabric.is_global_zero:
             tqdm.write(one_line(line))
             sys.stdout.flush()

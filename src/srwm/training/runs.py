@@ -70,6 +70,9 @@ def open_run(
         resume: continue a run whose folder exists.
         first_checkpoint: the step of the first checkpoint.
 
+    Returns:
+        The context.
+
     Raises:
         UserError: as `create_run`, `check_same_config` and `only_writer`; or the checkpoint of the run is missing, or its
             folder is a link.
@@ -99,6 +102,9 @@ def only_writer(folder: Path) -> Iterator[None]:
 
     Args:
         folder: the run folder.
+
+    Returns:
+        The context.
 
     Raises:
         UserError: another process holds the lock, or the file `.lock` is a link, a pipe or a device.
@@ -197,7 +203,14 @@ def keep_result(path: Path, result: dict[str, Any], weights: Path) -> bool:
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
-    """Different names for run folders: the last parts of their paths, as many as needed."""
+    """Different names for run folders: the last parts of their paths, as many as needed.
+
+    Args:
+        folders: the run folders.
+
+    Returns:
+        A name for each folder, in order.
+    """
     paths = [folder.resolve() for folder in folders]
     most = max((len(path.parts) for path in paths), default=0)
     ends = ([str(Path(*path.parts[-count:])) for path in paths] for count in range(1, most + 1))

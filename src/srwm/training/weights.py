@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -19,6 +19,16 @@ _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.in
 _FEW = 64
 """Blocks without tensors of their own that a model may have."""
 _KEY, _DIGEST = "srwm", "digest"
+_FLOATS = ("F16", "BF16", "F32", "F64")
+
+M = TypeVar("M", bound=nn.Module)
+
+Header: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""`dtype`, as safetensors names it, and `shape` of each tensor in a file."""
+
+
+class MisfitError(Exception):
+    """The tensors in a file are not those of a model; the message names up to three that differ."""
 
 
 def save_weights(path: Path, model: nn.Module, metadata: dict[str, int | str], dtype: torch.dtype | None = None) -> None:
@@ -64,9 +74,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
 
 
 def check_shapes(path: Path, num_layers: int, build: Callable[[], nn.Module]) -> None:
-    """Compare names and shapes in a file's header with those of a model, before a model of that size is made.
-
-    A configuration beside the file may name any size, and a model of it would take memory and time without end.
+    """Check by the header of a file that its weights fit a model, as `matching_model`, before memory for weights is taken.
 
     Args:
         path: a safetensors file; a missing one passes.
@@ -79,18 +87,40 @@ def check_shapes(path: Path, num_layers: int, build: Callable[[], nn.Module]) ->
     check_regular(path)
     try:
         with safetensors.safe_open(path, "pt") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            header = {name: _description(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         return
     except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}: {error})") from error
-    if num_layers > max(_FEW, len(shapes)):
-        raise UserError(f"{path}: the weights do not fit this model (num_layers: {num_layers} for {len(shapes)} tensors)")
-    expected = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
-    for name in sorted(expected.keys() | shapes.keys()):
-        if expected.get(name) != shapes.get(name):
-            wanted = f"expected {expected.get(name, 'no such tensor')}, got {shapes.get(name, 'no such tensor')}"
-            raise UserError(f"{path}: the weights do not fit this model ({name}: {wanted})")
+    try:
+        matching_model(header, num_layers, build)
+    except MisfitError as error:
+        raise UserError(f"{path}: the weights do not fit this model ({error})") from error
+
+
+def matching_model(header: Header, num_layers: int, build: Callable[[], M]) -> M:
+    """Build a model without data, and compare its tensors with the header of a file.
+
+    A configuration beside the file may name any size, and a model of it with data would take memory and time without end.
+
+    Args:
+        header: dtype and shape of each tensor in the file.
+        num_layers: blocks of the model by its configuration.
+        build: makes the model on the device "meta".
+
+    Returns:
+        The model.
+
+    Raises:
+        MisfitError: names, shapes or kinds of dtypes differ.
+    """
+    if num_layers > max(_FEW, len(header)):
+        raise MisfitError(f"num_layers: expected {len(header)} or fewer, as there are tensors, got {num_layers}")
+    model = build()
+    expected = model.state_dict()
+    if wrong := [text for name in sorted(expected.keys() | header.keys()) if (text := _misfit(name, expected, header))]:
+        raise MisfitError("; ".join(wrong[:3]))
+    return model
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -146,7 +176,14 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def content_digest(content: bytes) -> str:
-    """The digest of a file's content."""
+    """The digest of a file's content.
+
+    Args:
+        content: the content.
+
+    Returns:
+        32 hexadecimal digits.
+    """
     return blake2b(content, digest_size=16).hexdigest()
 
 
@@ -179,3 +216,20 @@ def _check_kinds(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) ->
     for name, tensor in tensors.items():
         if name in wanted and tensor.is_floating_point() != wanted[name].is_floating_point():
             raise TypeError(f"{name}: expected {wanted[name].dtype}, got {tensor.dtype}")
+
+
+def _description(tensor: Any) -> dict[str, Any]:
+    return {"dtype": tensor.get_dtype(), "shape": tensor.get_shape()}
+
+
+def _misfit(name: str, expected: Mapping[str, Tensor], header: Header) -> str:
+    """What is wrong with a tensor of a file; empty text if nothing is."""
+    if name not in header:
+        return f"{name}: missing"
+    if name not in expected:
+        return f"{name}: unknown"
+    dtype, shape = header[name].get("dtype"), header[name].get("shape")
+    if shape != list(expected[name].shape):
+        return f"{name}: expected {list(expected[name].shape)}, got {shape}"
+    kinds = _FLOATS if expected[name].is_floating_point() else ("I64",)
+    return "" if dtype in kinds else f"{name}: expected {' or '.join(kinds)}, got {dtype}"

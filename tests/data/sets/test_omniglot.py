@@ -133,6 +133,7 @@ def test_the_published_split_is_disjoint_and_complete():
     assert len({name for classes in split.values() for name in classes}) == 1623
 
 
+@pytest.mark.slow
 def test_real_omniglot(real_data_dir):
     splits = load_omniglot(real_data_dir)
     assert {name: len(data) for name, data in splits.items()} == {"train": 4112, "val": 688, "test": 1692}
@@ -142,6 +143,7 @@ def test_real_omniglot(real_data_dir):
     assert pixels.mean() / 255 == pytest.approx(0.08, abs=0.01)
 
 
+@pytest.mark.slow
 def test_real_omniglot_centered(real_data_dir):
     data = load_splits("omniglot-centered", real_data_dir)["test"]
     assert (data.name, len(data)) == ("omniglot-centered-test", 1692)

@@ -8,7 +8,6 @@ from torch.testing import assert_close
 
 from srwm.cli import main
 from srwm.errors import UserError
-from srwm.fewshot.config import OptimizerConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, draw_episodes
 from srwm.fewshot.evaluation.baselines import (
     BASELINES,
@@ -28,6 +27,7 @@ from srwm.fewshot.models.factory import build_model
 from srwm.fewshot.models.prototypes import PrototypicalNetwork
 from srwm.fewshot.report import load_best, score_baselines, score_run
 from srwm.fewshot.training.loop import train
+from srwm.training.optimizer import OptimizerConfig
 
 VECTORS = ModelConfig(image_shape=(2,), stem="none", n_way=3, head="prototypes")
 

@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from srwm.cli import main
 from srwm.errors import UserError
 from srwm.training.distributed import local_batches
 from srwm.training.metrics import read_metrics
@@ -67,8 +68,7 @@ def weights(folder):
 @pytest.fixture(scope="module")
 def alone(subprocess_environment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "alone"
-    done = run(folder)
-    assert done.returncode == 0, done.stderr
+    assert main(command(folder)[3:]) == 0
     return folder
 
 
@@ -81,6 +81,7 @@ def test_two_processes_learn_what_one_does(tmp_path, alone):
     assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the worker in /proc")
 def test_a_killed_worker_ends_the_run_and_a_restart_continues(tmp_path, alone):
     folder = tmp_path / "run"

@@ -14,7 +14,6 @@ from srwm.errors import UserError
 from srwm.fewshot.augment import AugmentationConfig
 from srwm.fewshot.auxiliary import AuxiliaryConfig
 from srwm.fewshot.build import build_sampler, validation_shape
-from srwm.fewshot.config import OptimizerConfig
 from srwm.fewshot.episodes import EpisodeShape, PoolConfig
 from srwm.fewshot.evaluation.config import EvaluationConfig
 from srwm.fewshot.evaluation.evaluate import evaluate
@@ -33,6 +32,7 @@ from srwm.nn import StackConfig
 from srwm.training.chance import ChanceWatch
 from srwm.training.ema import EMA
 from srwm.training.metrics import read_metrics
+from srwm.training.optimizer import OptimizerConfig
 from srwm.training.schedule import learning_rate
 
 

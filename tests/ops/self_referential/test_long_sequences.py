@@ -46,13 +46,14 @@ def evaluate_in_pieces(recurrence: Recurrence, inputs: Inputs, dtype: torch.dtyp
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("e", "steps"),
     [
         (16, 4000),
-        pytest.param(64, 4000, marks=pytest.mark.slow),
-        pytest.param(16, 10_000, marks=pytest.mark.slow),
-        pytest.param(64, 10_000, marks=pytest.mark.slow),
+        (64, 4000),
+        (16, 10_000),
+        (64, 10_000),
     ],
 )
 def test_gradients_beside_the_loop(e: int, steps: int, native: str, report_line: ReportLine) -> None:

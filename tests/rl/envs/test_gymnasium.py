@@ -138,6 +138,35 @@ def test_an_environment_that_exits_does_not_end_the_program(faulty, workers):
         list(frames(env, 5))
 
 
+VECTOR, IMAGE = spaces.Box(-9, 9, (4,)), spaces.Box(0, 255, (4, 5, 3), np.uint8)
+
+
+@pytest.mark.parametrize("method", ["reset", "step"])
+def test_an_environment_that_raises_generator_exit_has_failed(method):
+    class Leaving(gymnasium.Env):
+        observation_space, action_space = VECTOR, spaces.Discrete(2)
+
+        def leave(self, where):
+            if where == method:
+                raise GeneratorExit
+
+        def reset(self, *, seed=None, options=None):
+            self.leave("reset")
+            return np.zeros(VECTOR.shape, np.float32), {}
+
+        def step(self, action):
+            self.leave("step")
+            return np.zeros(VECTOR.shape, np.float32), 0.0, False, False, {}
+
+    gymnasium.register("Leaving-v0", Leaving)
+    with (
+        build_env(config("Leaving-v0"), seed=0) as env,
+        pytest.raises(EnvCrashError, match=r"environment 0 \(Leaving-v0\) failed(.|\n)*GeneratorExit"),
+    ):
+        list(frames(env, 2))
+    del gymnasium.registry["Leaving-v0"]
+
+
 def build_given(space, seen, reward=0.0, ended=False):
     """An environment of a module's own that returns what it is configured to."""
 
@@ -155,9 +184,6 @@ def build_given(space, seen, reward=0.0, ended=False):
         return build_env(config("Given-v0", num_envs=1), seed=0)
     finally:
         del gymnasium.registry["Given-v0"]
-
-
-VECTOR, IMAGE = spaces.Box(-9, 9, (4,)), spaces.Box(0, 255, (4, 5, 3), np.uint8)
 
 
 @pytest.mark.parametrize(

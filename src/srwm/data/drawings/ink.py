@@ -125,7 +125,14 @@ def _to_float(values: NDArray[np.generic]) -> Array:
 
 
 def center_ink(ink: Array) -> NDArray[np.uint8]:
-    """The last steps of `normalize_ink`, for what is known to be ink: coverage (B, H, W) in [0, 1] -> (B, 28, 28) uint8."""
+    """The last steps of `normalize_ink`, for what is known to be ink: coverage (B, H, W) in [0, 1] -> (B, 28, 28) uint8.
+
+    Args:
+        ink: coverage (B, H, W) in [0, 1].
+
+    Returns:
+        The images (B, 28, 28), ink bright, centered and at one size.
+    """
     rows, columns = _box((ink > 0.4).any(2)), _box((ink > 0.4).any(1))
     scale = np.maximum(rows[:, 1] - rows[:, 0], columns[:, 1] - columns[:, 0]) / INK_SIDE
     down = _weights(ink.shape[1], rows.mean(1), scale)

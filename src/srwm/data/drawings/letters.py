@@ -78,7 +78,11 @@ class Letters:
 
 @lru_cache(maxsize=1)
 def load_letters() -> Letters:
-    """All letters; drawn and compared at the first call on a machine, then read from the cache."""
+    """All letters; drawn and compared at the first call on a machine, then read from the cache.
+
+    Returns:
+        The letters.
+    """
     path = cache_dir() / f"letters-{letters_key()}.npz"
     arrays = read_cache(path)
     if arrays is None:
@@ -113,7 +117,11 @@ def load_font_letters(fonts: Sequence[Path], scripts: Scripts, variations: Seque
 
 
 def letters_key() -> str:
-    """What the letters depend on, as a short name."""
+    """What the letters depend on, as a short name.
+
+    Returns:
+        The name.
+    """
     import matplotlib
 
     digest = hashlib.blake2b(f"{_FORMAT} {matplotlib.__version__} {_FACES} {_SCRIPTS}".encode(), digest_size=8)

@@ -35,6 +35,9 @@ def cached_classes(name: str, key: str, decode: Callable[[], Decoded]) -> ImageC
 
     Returns:
         The classes under `name`; control characters of class names are escaped.
+
+    Raises:
+        OSError: the file in the cache was deleted while it was read.
     """
     path = cache_dir() / f"{name}-{key}.npy"
     data = _read(name, path)

@@ -40,6 +40,9 @@ class Machine:
     def run(self) -> object:
         """The object that the pickle describes.
 
+        Returns:
+            The object.
+
         Raises:
             ValueError, LookupError: the pickle is damaged, not of data, or beyond a bound; and what `find` and the functions
                 that it gives raise.
@@ -74,7 +77,14 @@ class Machine:
         return content
 
     def line(self) -> bytes:
-        """The next line of the file, without its end."""
+        """The next line of the file, without its end.
+
+        Returns:
+            The line.
+
+        Raises:
+            ValueError: the file ends before the line does.
+        """
         line = self._file.readline(self.left)
         self.left -= len(line)
         if not line.endswith(b"\n"):
@@ -104,7 +114,14 @@ class Machine:
         self.stack = []
 
     def marked(self) -> list[Any]:
-        """What has been pushed since the last mark; the stack below it is the present one again."""
+        """What has been pushed since the last mark; the stack below it is the present one again.
+
+        Returns:
+            The objects, in the order in which they were pushed.
+
+        Raises:
+            IndexError: there is no mark.
+        """
         items, self.stack = self.stack, self._outer.pop()
         return items
 
@@ -116,7 +133,14 @@ class Machine:
             self.marked()
 
     def put(self, index: int) -> None:
-        """Remember the top of the stack."""
+        """Remember the top of the stack.
+
+        Args:
+            index: its index in the memo.
+
+        Raises:
+            ValueError: the index is larger than the file.
+        """
         if not 0 <= index <= self.size:
             raise ValueError(f"index {index} of the memo is beyond the file")
         self._memo[index] = self.stack[-1]
@@ -126,25 +150,54 @@ class Machine:
         self.put(len(self._memo))
 
     def get(self, index: int) -> None:
-        """Push what is remembered."""
+        """Push what is remembered.
+
+        Args:
+            index: its index in the memo.
+
+        Raises:
+            KeyError: nothing is remembered there.
+        """
         self.stack.append(self._memo[index])
 
     def append(self, items: list[Any]) -> None:
-        """Add to the list on top of the stack."""
+        """Add to the list on top of the stack.
+
+        Args:
+            items: what is added.
+
+        Raises:
+            ValueError: something other than a list is there.
+        """
         top = self.stack[-1]
         if not isinstance(top, list):
             raise ValueError(f"items for {_kind(top)}")
         top += items
 
     def set_items(self, pairs: list[Any]) -> None:
-        """Put keys and values, in turn, into the dict on top of the stack."""
+        """Put keys and values, in turn, into the dict on top of the stack.
+
+        Args:
+            pairs: keys and values in turn.
+
+        Raises:
+            ValueError: something other than a dict is there, a value is missing, or a key is not
+                of a simple type.
+        """
         top = self.stack[-1]
         if not isinstance(top, dict) or len(pairs) % 2:
             raise ValueError(f"keys for {_kind(top)}")
         top.update(zip(_checked_keys(pairs[::2]), pairs[1::2], strict=True))
 
     def add(self, items: list[Any]) -> None:
-        """Add to the set on top of the stack."""
+        """Add to the set on top of the stack.
+
+        Args:
+            items: what is added.
+
+        Raises:
+            ValueError: something other than a set is there, or a member is not of a simple type.
+        """
         top = self.stack[-1]
         if not isinstance(top, set):
             raise ValueError(f"members for {_kind(top)}")
@@ -165,21 +218,33 @@ class Machine:
         self.stack.append(self._find(module, name))
 
     def reduce(self) -> None:
-        """Call the function below its arguments on the stack."""
+        """Call the function below its arguments on the stack.
+
+        Raises:
+            ValueError: they are not a function and a short tuple; and what the function raises.
+        """
         arguments, function = self.stack.pop(), self.stack.pop()
         if not callable(function) or not isinstance(arguments, tuple) or len(arguments) > _MOST_ARGUMENTS:
             raise ValueError(f"a call of {_kind(function)} that is not of data")
         self.stack.append(function(*arguments))
 
     def build(self) -> None:
-        """Give a state to the object below it on the stack."""
+        """Give a state to the object below it on the stack.
+
+        Raises:
+            ValueError: the object takes no state; and what it raises.
+        """
         state, top = self.stack.pop(), self.stack[-1]
         if not hasattr(top, "set_state"):
             raise ValueError(f"a state for {_kind(top)}")
         top.set_state(state)
 
     def refuse_instance(self) -> None:
-        """Refuse an instance of a class, by its name where it is no data."""
+        """Refuse an instance of a class, by its name where it is no data.
+
+        Raises:
+            ValueError: always.
+        """
         self.push_global(self.line().decode(), self.line().decode())
         raise ValueError("an instance of a class")
 

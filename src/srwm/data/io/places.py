@@ -5,7 +5,11 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """The folder for downloads and decoded arrays: `$XDG_CACHE_HOME/srwm`, or `~/.cache/srwm`."""
+    """The folder for downloads and decoded arrays: `$XDG_CACHE_HOME/srwm`, or `~/.cache/srwm`.
+
+    Returns:
+        The folder, which may not exist yet.
+    """
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "srwm"
 

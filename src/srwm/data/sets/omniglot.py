@@ -77,7 +77,11 @@ def find_omniglot(data_dir: Path | None = None) -> Path:
 
 
 def vinyals_split() -> dict[Split, list[str]]:
-    """Class names "folder/alphabet/character" of the 1028 / 172 / 423 base characters."""
+    """Class names "folder/alphabet/character" of the 1028 / 172 / 423 base characters.
+
+    Returns:
+        The names by split.
+    """
     table = json.loads(files("srwm.data.sets").joinpath("omniglot_vinyals.json").read_text())["split"]
     return {
         split: [

@@ -32,7 +32,14 @@ class Accuracy:
 
     @classmethod
     def of(cls, per_episode: Tensor) -> "Accuracy":
-        """The mean and 1.96 * std / sqrt(n) of the accuracies of n episodes, (n,)."""
+        """The mean and 1.96 * std / sqrt(n) of the accuracies of n episodes, (n,).
+
+        Args:
+            per_episode: the accuracy of each episode, (n,).
+
+        Returns:
+            The mean with its 95 % interval.
+        """
         spread = per_episode.std().item() if len(per_episode) > 1 else math.inf
         return cls(per_episode.mean().item(), 1.96 * spread / math.sqrt(len(per_episode)), len(per_episode))
 

@@ -20,6 +20,8 @@ _LINES = {
     PROTOTYPES: (GREEN, "^", ":"),
     PROTOTYPES_NORMALIZED: (PURPLE, "d", "-."),
 }
+_MARGIN = 6
+"""Room below the lowest curve and chance, for a line of text, in percent."""
 
 
 def accuracy_per_shot(
@@ -79,16 +81,19 @@ def draw_accuracy_per_shot(
             axes.axvline(trained, color=GREY, lw=1, linestyle=":")
         axes.set(xlabel="labeled examples of each class", ylabel="accuracy, %")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.set_xlim(0.5, max(most, *map(len, lines.values())) + 0.5)
+        end = max(most, *map(len, lines.values())) + 0.5
+        axes.set_xlim(0.5, end)
         lowest = min(accuracy.mean - accuracy.interval for line in lines.values() for accuracy in line)
-        axes.set_ylim(100 * min(lowest, 1 / n_way) - 5, 101)
+        axes.set_ylim(100 * min(lowest, 1 / n_way) - _MARGIN, 101)
         mark_chance(axes, 100 / n_way, f"chance, {100 / n_way:.0f} %")
+        on_left = fewest > end / 2
         axes.annotate(
             "trained with this many" if fewest == most else f"trained with {fewest} to {most}",
-            (fewest, 0.5),
+            (fewest, 0),  # in the margin, which no curve reaches
             xycoords=("data", "axes fraction"),
-            xytext=(5, 0),
+            xytext=(-5 if on_left else 5, 3),
             textcoords="offset points",
+            ha="right" if on_left else "left",
             color=GREY,
         )
         axes.grid(alpha=0.3)

@@ -14,7 +14,14 @@ COLUMNS = ("output y", "query q", "key k", "rates β")
 
 
 def label_name(label: int) -> str:
-    """The displayed name of a label: A, B, C ... Z, then 27, 28 ..."""
+    """The displayed name of a label: A, B, C ... Z, then 27, 28 ...
+
+    Args:
+        label: the label, from 0.
+
+    Returns:
+        The name.
+    """
     return chr(ord("A") + label) if label < 26 else str(label + 1)
 
 

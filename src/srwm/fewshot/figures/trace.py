@@ -28,11 +28,19 @@ class CoreInput(NamedTuple):
     resets: Tensor | None
 
     def rates(self) -> Tensor:
-        """Learning rates (B, T, H, 4)."""
+        """Learning rates (B, T, H, 4).
+
+        Returns:
+            The rates, after the sigmoid.
+        """
         return learning_rates(self.core, self.x, resets=self.resets)
 
     def shifts(self) -> Tensor:
-        """Shifts (B, T + 1, H, E, M)."""
+        """Shifts (B, T + 1, H, E, M).
+
+        Returns:
+            The shift before the first step and after each step.
+        """
         return shifts_over_time(self.core, self.x, resets=self.resets)
 
 
@@ -59,7 +67,14 @@ class EpisodeTrace:
         return len(self.shifts) - 1
 
     def norm(self, step: int) -> float:
-        """Frobenius norm of the shift after a number of images."""
+        """Frobenius norm of the shift after a number of images.
+
+        Args:
+            step: number of images.
+
+        Returns:
+            The norm.
+        """
         return float(np.linalg.norm(self.shifts[step]))
 
 

@@ -88,7 +88,11 @@ class Protocol(nn.Module, ABC):
             self.extra_terms = (*self.extra_terms, "auxiliary_loss")
 
     def auxiliary_modules(self) -> nn.ModuleDict:
-        """Modules that are used in training only and are not part of the model."""
+        """Modules that are used in training only and are not part of the model.
+
+        Returns:
+            The modules.
+        """
         return nn.ModuleDict({name: part for name, part in self.named_children() if part is not self.model})
 
     @classmethod
@@ -108,7 +112,14 @@ class Protocol(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def test_shape(cls, config: TrainConfig) -> EpisodeShape:
-        """The shape of validation and test episodes, per data set."""
+        """The shape of validation and test episodes, per data set.
+
+        Args:
+            config: the configuration of the run.
+
+        Returns:
+            The shape of an episode.
+        """
 
     @classmethod
     @abstractmethod
@@ -154,7 +165,14 @@ class Protocol(nn.Module, ABC):
 
     @classmethod
     def remedies(cls, config: TrainConfig) -> list[str]:
-        """Options of this protocol that are not used yet and help a run whose training accuracy stays at chance."""
+        """Options of this protocol that are not used yet and help a run whose training accuracy stays at chance.
+
+        Args:
+            config: the configuration of the run.
+
+        Returns:
+            One text for each option.
+        """
         return []
 
     def forward(self, step: Step[Any]) -> Losses:

@@ -49,7 +49,14 @@ class Bootstrap(Synchronous):
 
     @classmethod
     def train_shape(cls, config: TrainConfig) -> EpisodeShape:
-        """Episodes whose queries begin with the additional examples, the same number of each class."""
+        """Episodes whose queries begin with the additional examples, the same number of each class.
+
+        Args:
+            config: the configuration of the run.
+
+        Returns:
+            The shape of an episode.
+        """
         return EpisodeShape(config.model.n_way, config.k_shot, _room(config) + config.queries)
 
     def losses(self, features: Tensor, episodes: Episodes) -> Losses:

@@ -59,7 +59,11 @@ class StreamSampler:
         self.episodes, self.generator = episodes, episodes.generator
 
     def sample(self) -> Step[Streams]:
-        """The next step."""
+        """The next step.
+
+        Returns:
+            Its images, and its episodes as positions among them.
+        """
         step = self.episodes.sample()
         streams = Streams(step.episodes.support, step.episodes.support_labels, None)
         return Step(step.images, step.classes, streams, step.normalization)
@@ -93,7 +97,14 @@ class Delayed(Protocol):
 
     @classmethod
     def test_shape(cls, config: TrainConfig) -> EpisodeShape:
-        """Whole streams: `k_shot` examples of each class in random order."""
+        """Whole streams: `k_shot` examples of each class in random order.
+
+        Args:
+            config: the configuration of the run.
+
+        Returns:
+            The shape of an episode.
+        """
         return EpisodeShape(config.model.n_way, config.k_shot, queries=0)
 
     @classmethod
@@ -138,7 +149,14 @@ class Delayed(Protocol):
 
     @classmethod
     def remedies(cls, config: TrainConfig) -> list[str]:
-        """Hints, where there are none yet."""
+        """Hints, where there are none yet.
+
+        Args:
+            config: the configuration of the run.
+
+        Returns:
+            One text for each option.
+        """
         return [] if config.options(DelayedConfig).hint else ["--protocol-options.hint 0.5"]
 
     def losses(self, features: Tensor, episodes: Streams) -> Losses:
@@ -187,7 +205,14 @@ def stream_logits(model: EpisodeModel, features: Tensor, labels: Tensor, mask: T
 
 
 def labels_before(labels: Tensor) -> Tensor:
-    """Shift labels (B, T) by one step; the first step has no label (-1)."""
+    """Shift labels (B, T) by one step; the first step has no label (-1).
+
+    Args:
+        labels: (B, T).
+
+    Returns:
+        (B, T).
+    """
     return F.pad(labels[:, :-1], (1, 0), value=NO_LABEL)
 
 

@@ -85,7 +85,11 @@ class TwoTaskSampler:
         self.generator = first.generator
 
     def sample(self) -> Step[Streams]:
-        """The next step."""
+        """The next step.
+
+        Returns:
+            Its images, and its episodes as positions among them.
+        """
         first, second = self.first.sample(), self.second.sample()
         second = second._replace(classes=second.classes + self.first_classes)
         swapped = bool(torch.randint(2, (), generator=self.generator, device="cpu"))

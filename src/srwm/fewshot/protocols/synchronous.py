@@ -27,12 +27,26 @@ class Synchronous(Protocol):
 
     @classmethod
     def train_shape(cls, config: TrainConfig) -> EpisodeShape:
-        """The shape of training episodes."""
+        """The shape of training episodes.
+
+        Args:
+            config: the configuration of the run.
+
+        Returns:
+            The shape of an episode.
+        """
         return EpisodeShape(config.model.n_way, config.k_shot, config.queries)
 
     @classmethod
     def test_shape(cls, config: TrainConfig) -> EpisodeShape:
-        """The shape of validation and test episodes: as in training, with the number of queries of a validation."""
+        """The shape of validation and test episodes: as in training, with the number of queries of a validation.
+
+        Args:
+            config: the configuration of the run.
+
+        Returns:
+            The shape of an episode.
+        """
         return validation_shape(config)
 
     @classmethod

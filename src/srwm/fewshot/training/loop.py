@@ -15,6 +15,7 @@ from srwm.fewshot.training.run_data import save_fingerprint
 from srwm.fewshot.training.trainer import Trainer
 from srwm.training.checkpoint import Checkpoints, reading_state
 from srwm.training.distributed import build_fabric, mean_over_processes
+from srwm.training.precision import bfloat16_warning
 from srwm.training.progress import Progress
 from srwm.training.run_loop import RunLoop
 from srwm.training.runs import BEST, open_run
@@ -79,6 +80,8 @@ def _train(trainer: Trainer, data: dict[Split, Sets], folder: Path, resume: bool
         rate=("episodes", config.episodes * config.accumulate),
     ) as run:
         run.announce(trainer.model, _describe_data(data["train"]))
+        if not resume and (warning := bfloat16_warning(config.precision, fabric.device, "--precision")):
+            run.print(warning)
         while run.next_step():
             # forward and backward passes, optimizer step
             lr = learning_rate(config.schedule, config.optimizer.lr, progress.step, run.spent, config.model.stack.d_model)

@@ -8,7 +8,14 @@ _MARGIN = 0.02
 
 
 def suggestions(config: TrainConfig) -> list[str]:
-    """Options that a run at chance does not use yet, most effective first."""
+    """Options that a run at chance does not use yet, most effective first.
+
+    Args:
+        config: the configuration of the run.
+
+    Returns:
+        One text for each option.
+    """
     untried = {
         "--model.input balanced": config.model.head == "memory" and config.model.input != "balanced",
         "--auxiliary.kind neighbors": config.auxiliary.kind == "none",

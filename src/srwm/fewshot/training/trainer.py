@@ -8,14 +8,13 @@ from lightning_fabric import Fabric
 
 from srwm.errors import UserError
 from srwm.fewshot.augment import augment
-from srwm.fewshot.build import build_optimizer
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.images import to_float
 from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.protocols.base import Protocol, Sets
 from srwm.training.distributed import local_batches, no_sync
 from srwm.training.ema import EMA
-from srwm.training.optimizer import load_optimizer
+from srwm.training.optimizer import build_optimizer, load_optimizer
 
 _SUGGESTION = "try a smaller --optimizer.lr in another --run"
 
@@ -83,7 +82,11 @@ class Trainer:
         return values
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that determines later steps, except the model and the number of the step."""
+        """Everything that determines later steps, except the model and the number of the step.
+
+        Returns:
+            Tensors, numbers, strings, lists and dicts, as `set_state` takes them.
+        """
         return {
             "optimizer": self._optimizer.state_dict(),
             "seeds": self._seeds.get_state(),

@@ -133,7 +133,14 @@ class Library:
 
 
 def pointer(tensor: Tensor | None) -> int:
-    """Address of a tensor's memory; 0 for None."""
+    """Address of a tensor's memory; 0 for None.
+
+    Args:
+        tensor: the tensor.
+
+    Returns:
+        The address.
+    """
     return 0 if tensor is None else tensor.data_ptr()
 
 
@@ -161,6 +168,9 @@ LIBRARY, MISSING = load(Path(__file__).with_name(f"libsrwm_native{_SUFFIX}"))
 
 def compiled() -> Library:
     """The compiled library.
+
+    Returns:
+        The library.
 
     Raises:
         RuntimeError: there is none, or it cannot be loaded.

@@ -13,6 +13,12 @@ from srwm.ops.cpu.recurrence import rows
 def checkpoint_interval(e: int) -> int:
     """Steps between two saved copies of W. Backward rebuilds W from a copy: rounding errors grow with the interval, and each
     copy takes memory.
+
+    Args:
+        e: head width E.
+
+    Returns:
+        Number of steps.
     """
     return max(256, 4 * e)
 

@@ -15,6 +15,9 @@ from srwm.rl.envs.interface import EnvCrashError, EnvSpec, Frame, Truncation
 from srwm.rl.envs.spaces import Observations, actions_of, observations_of, symbols_of
 from srwm.rl.envs.vector import SteppedEnv, common_spec
 
+_ERRORS = (Exception, SystemExit, GeneratorExit)
+"""What the code of an environment may raise. KeyboardInterrupt is the user's."""
+
 _PACKAGE_OF = {"popgym-": "popgym", "MiniGrid-": "minigrid", "BabyAI-": "minigrid"}
 
 
@@ -58,7 +61,7 @@ class LocalEnv(SteppedEnv):
                 frame.observation[row], frame.reward[row], frame.first[row], final = task.step(int(self._actions[row]))
                 if final is not None:
                     cut_off[row] = final
-            except (Exception, SystemExit) as error:
+            except _ERRORS as error:
                 _report(error, row, task.name)
         if not cut_off:
             return frame
@@ -66,11 +69,19 @@ class LocalEnv(SteppedEnv):
         return frame._replace(truncation=Truncation(np.array(list(cut_off)), finals))
 
     def action_names(self) -> tuple[str, ...]:
-        """Names of the actions, if the environment defines them, as MiniGrid and Atari do."""
+        """Names of the actions, if the environment defines them, as MiniGrid and Atari do.
+
+        Returns:
+            A name for each action; () where there are none.
+        """
         return _action_names(self._tasks[0].env.unwrapped, self.spec.num_actions)
 
     def correct_actions(self) -> tuple[int | None, ...]:
-        """The correct actions, known in POPGym's RepeatFirst and RepeatPrevious."""
+        """The correct actions, known in POPGym's RepeatFirst and RepeatPrevious.
+
+        Returns:
+            One for each environment; None where it is not known.
+        """
         return tuple(_correct_action(task.env.unwrapped) for task in self._tasks)
 
     def _shut(self) -> None:
@@ -78,7 +89,7 @@ class LocalEnv(SteppedEnv):
         for row, task in enumerate(self._tasks):
             try:
                 task.env.close()
-            except (Exception, SystemExit) as error:
+            except _ERRORS as error:
                 failed = failed or (error, row, task.name)
         if failed is not None:
             _report(*failed)
@@ -169,7 +180,7 @@ def _make(name: str) -> gymnasium.Env[Any, Any]:
         raise UserError(f"{name}: {_missing(error, name, package)}") from error
     except gymnasium.error.Error as error:
         raise UserError(f"{name}: {error}") from error
-    except (Exception, SystemExit) as error:  # an environment's own module or constructor may raise anything
+    except _ERRORS as error:
         raise UserError(f"{name}: {type(error).__name__}: {error}") from error
 
 

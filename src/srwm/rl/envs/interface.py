@@ -113,11 +113,19 @@ class VectorEnv(ABC):
 
     @abstractmethod
     def episodes(self) -> list[Episode]:
-        """The observed episodes that have ended since the last call."""
+        """The observed episodes that have ended since the last call.
+
+        Returns:
+            The episodes, in the order in which they ended.
+        """
 
     @abstractmethod
     def get_state(self) -> bytes | None:
-        """Everything that determines later frames, after the step in progress; None if the library does not expose it."""
+        """Everything that determines later frames, after the step in progress; None if the library does not expose it.
+
+        Returns:
+            The state for `set_state`, or None.
+        """
 
     @abstractmethod
     def set_state(self, state: bytes) -> None:
@@ -132,11 +140,19 @@ class VectorEnv(ABC):
         """
 
     def action_names(self) -> tuple[str, ...]:
-        """A name for each action; () if the library has no names."""
+        """A name for each action; () if the library has no names.
+
+        Returns:
+            The names, or ().
+        """
         return ()
 
     def correct_actions(self) -> tuple[int | None, ...]:
-        """The correct action of each environment's task at this frame; None where the environment does not expose it."""
+        """The correct action of each environment's task at this frame; None where the environment does not expose it.
+
+        Returns:
+            One for each environment, or None.
+        """
         return (None,) * self.num_envs
 
     @abstractmethod

@@ -82,11 +82,19 @@ class ProcgenEnv(SteppedEnv):
         self._library.close()
 
     def action_names(self) -> tuple[str, ...]:
-        """The keys that each action presses."""
+        """The keys that each action presses.
+
+        Returns:
+            A name for each action.
+        """
         return tuple("+".join(keys).lower() or "nothing" for keys in self._library.combos)
 
     def get_state(self) -> bytes:
-        """The exact state of every environment, and the returns and lengths of the episodes in progress."""
+        """The exact state of every environment, and the returns and lengths of the episodes in progress.
+
+        Returns:
+            The state for `set_state`.
+        """
         frame, states = self.observe(), self._library.get_state()
         return pack(
             {

@@ -35,7 +35,11 @@ class EpisodeLog:
         self._ended: list[Episode] = []
 
     def add(self, frame: Frame) -> None:
-        """Add the next frame. The very first frame ends no episode."""
+        """Add the next frame. The very first frame ends no episode.
+
+        Args:
+            frame: the frame.
+        """
         if self.started:
             self.returns += frame.reward
             self.lengths += 1
@@ -45,7 +49,11 @@ class EpisodeLog:
         self.started = True
 
     def take(self) -> list[Episode]:
-        """The episodes that ended since the last call."""
+        """The episodes that ended since the last call.
+
+        Returns:
+            The episodes, in the order in which they ended.
+        """
         ended, self._ended = self._ended, []
         return ended
 
@@ -113,16 +121,27 @@ class SteppedEnv(VectorEnv):
         self._start(checked)
 
     def episodes(self) -> list[Episode]:
-        """The episodes that have ended since the last call."""
+        """The episodes that have ended since the last call.
+
+        Returns:
+            The episodes, in the order in which they ended.
+        """
         return self._log.take()
 
     def get_state(self) -> bytes | None:
-        """None: the library does not expose its state."""
+        """None: the library does not expose its state.
+
+        Returns:
+            None.
+        """
         self.observe()
         return None
 
     def set_state(self, state: bytes) -> None:
         """Not supported.
+
+        Args:
+            state: a state.
 
         Raises:
             RuntimeError: always.
@@ -162,7 +181,11 @@ class RoundRobin(VectorEnv):
         self.names = tuple(parts[row % len(parts)].names[row // len(parts)] for row in range(self.num_envs))
 
     def observe(self) -> Frame:
-        """The frames of all parts as one, in the memory format of the first part."""
+        """The frames of all parts as one, in the memory format of the first part.
+
+        Returns:
+            The frame.
+        """
         frames = [part.observe() for part in self.parts]
         whole = [np.empty_like(array, shape=(self.num_envs, *array.shape[1:])) for array in frames[0].arrays]
         for k, frame in enumerate(frames):
@@ -172,26 +195,49 @@ class RoundRobin(VectorEnv):
         return Frame(observation, reward, first, _interleave([frame.truncation for frame in frames]))
 
     def act(self, actions: NDArray[np.int64] | Sequence[int]) -> None:
-        """Start a step of all parts."""
+        """Start a step of all parts.
+
+        Args:
+            actions: an action for each environment, (num_envs,).
+
+        Raises:
+            ValueError: their number or a value is wrong.
+        """
         checked = checked_actions(actions, self.num_envs, self.spec.num_actions)
         for k, part in enumerate(self.parts):
             part.act(checked[k :: len(self.parts)])
 
     def episodes(self) -> list[Episode]:
-        """The episodes that have ended since the last call, in the order of the parts."""
+        """The episodes that have ended since the last call, in the order of the parts.
+
+        Returns:
+            The episodes.
+        """
         return [episode for part in self.parts for episode in part.episodes()]
 
     def action_names(self) -> tuple[str, ...]:
-        """The action names of the first part."""
+        """The action names of the first part.
+
+        Returns:
+            The names, or ().
+        """
         return self.parts[0].action_names()
 
     def correct_actions(self) -> tuple[int | None, ...]:
-        """The correct actions of all environments."""
+        """The correct actions of all environments.
+
+        Returns:
+            One for each environment, or None.
+        """
         actions = [part.correct_actions() for part in self.parts]
         return tuple(actions[row % len(self.parts)][row // len(self.parts)] for row in range(self.num_envs))
 
     def get_state(self) -> bytes | None:
-        """The states of all parts, or None if a part does not expose its state."""
+        """The states of all parts, or None if a part does not expose its state.
+
+        Returns:
+            The state for `set_state`, or None.
+        """
         states = [part.get_state() for part in self.parts]
         if any(state is None for state in states):
             return None
@@ -271,7 +317,14 @@ def common_spec(specs: Sequence[tuple[str, EnvSpec]]) -> EnvSpec:
 
 
 def pack(arrays: dict[str, NDArray[Any]]) -> bytes:
-    """Write arrays into one archive with a digest."""
+    """Write arrays into one archive with a digest.
+
+    Args:
+        arrays: the arrays by name.
+
+    Returns:
+        The archive, for `unpack`.
+    """
     file = io.BytesIO()
     np.savez(file, **arrays, **{_DIGEST: _digest(arrays)})
     return file.getvalue()

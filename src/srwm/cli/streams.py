@@ -1,0 +1,153 @@
+"""`srwm streams train`, `srwm streams evaluate` and `srwm streams curves`."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from srwm.cli.options import check_runs, refuse, set_threads
+from srwm.cli.stack_flags import with_all_options, without_default_options
+from srwm.nn import StackConfig
+from srwm.ranges import AtLeast
+from srwm.streams.config import TrainConfig
+from srwm.streams.presets import CORES, PRESETS, with_core
+from srwm.streams.report import score_run
+from srwm.streams.training.loop import check_config
+from srwm.streams.training.loop import train as train_run
+from srwm.training.configuration import check_values
+from srwm.training.distributed import is_rank_zero, shutdown
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a learner of streams from a preset; options override the fields of the preset."""
+
+    run: Path
+    """run folder to create: configuration, metrics, checkpoints, weights and learning curve"""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    """the configuration"""
+    resume: bool = False
+    """continue from the last checkpoint of the run folder"""
+    threads: Annotated[int, AtLeast(1)] | None = None
+    """number of PyTorch threads; None: PyTorch's default"""
+    accelerator: str = "auto"
+    """device to train on, as Lightning Fabric names it: cpu, cuda, mps or auto"""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Measure a run's best weights on held-out random streams."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """run folder of `srwm streams train`"""
+    streams: Annotated[int, AtLeast(2)] = 256
+    """number of streams"""
+    length: Annotated[int, AtLeast(2)] = 2000
+    """samples per stream"""
+    threads: Annotated[int, AtLeast(1)] | None = None
+    """number of PyTorch threads; None: PyTorch's default"""
+
+
+@dataclass(frozen=True)
+class CurvesOptions:
+    """Draw accuracy and loss of one or more runs over minutes of training."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """run folders of `srwm streams train`; the legend has their names"""
+    figure: Path = Path("stream-curves.png")
+    """file to write the figure to"""
+
+
+def train(arguments: Sequence[str]) -> None:
+    """Train from a preset.
+
+    Args:
+        arguments: the words of the command line after `srwm streams train`.
+
+    Raises:
+        UserError: as `srwm.streams.training.loop.train`.
+        SystemExit: wrong usage, or help was printed.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(
+            "usage: srwm streams train PRESET [--core CORE] [options]; srwm streams train PRESET --help lists them\n\npresets:"
+        )
+        print("\n".join(f"  {name}: {about}" for name, (about, _) in PRESETS.items()))
+        print("\ncores (--core), instead of the preset's:\n" + "\n".join(f"  {name}: {about}" for name, about in CORES.items()))
+        return
+    preset, *words = arguments
+    if preset not in PRESETS:
+        refuse(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+    config, run = PRESETS[preset][1], preset
+    if "--core" in words:
+        at = words.index("--core")
+        core = words[at + 1] if at + 1 < len(words) else ""
+        if core not in CORES:
+            refuse(f"no core {core!r}; there are {', '.join(CORES)}")
+        config, run = with_core(config, core), f"{preset}-{core}"
+        del words[at : at + 2]
+    config = _with_stack(config, with_all_options(config.model.stack, words, "--model.stack.core"))
+    options = tyro.cli(
+        TrainOptions,
+        prog=f"srwm streams train {preset}",
+        args=words,
+        default=TrainOptions(Path("runs") / run, config),
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+    options = replace(options, config=_with_stack(options.config, without_default_options(options.config.model.stack)))
+    check_values(options, nested=False)
+    set_threads(options.threads)
+    check_config(options.config)
+    ended = train_run(options.config, options.run, resume=options.resume, accelerator=options.accelerator)
+    shutdown()
+    if not ended:
+        print(f"srwm: stopped; the same command with --resume continues from the checkpoint in {options.run}", file=sys.stderr)
+        raise SystemExit(130)
+    if is_rank_zero():
+        from srwm.streams.curves import draw_learning_curve
+
+        print(f"learning curve: {draw_learning_curve(options.run)}")
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    """Measure a run's best weights on held-out random streams.
+
+    Args:
+        arguments: the words of the command line after `srwm streams evaluate`.
+
+    Raises:
+        UserError: the folder is not a run, or its weights are missing or corrupt.
+    """
+    options = tyro.cli(EvaluateOptions, prog="srwm streams evaluate", args=list(arguments))
+    check_values(options, nested=False)
+    set_threads(options.threads)
+    found = score_run(options.run, options.streams, options.length)
+    print(f"accuracy {found} (95 % interval, {options.streams} held-out random streams of {options.length} samples)")
+    print(f"cross-entropy {found.loss:.4f} nats")
+    tenths = " ".join(f"{100 * accuracy:.1f}" for accuracy in found.by_time)
+    print(f"accuracy in each tenth of the streams, %: {tenths}")
+
+
+def curves(arguments: Sequence[str]) -> None:
+    """Draw the learning curves of several runs.
+
+    Args:
+        arguments: the words of the command line after `srwm streams curves`.
+
+    Raises:
+        UserError: a folder is not a run, or the figure cannot be written.
+        SystemExit: no run was given.
+    """
+    from srwm.streams.curves import draw_learning_curves
+
+    options = tyro.cli(CurvesOptions, prog="srwm streams curves", args=list(arguments))
+    check_runs(options.runs, "srwm streams curves")
+    draw_learning_curves(options.runs, options.figure)
+    print(f"accuracy and loss over minutes: {options.figure}")
+
+
+def _with_stack(config: TrainConfig, stack: StackConfig) -> TrainConfig:
+    return replace(config, model=replace(config.model, stack=stack))

@@ -1,0 +1,47 @@
+"""A bound on the shift of self-referential matrices, which would otherwise grow over long streams."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from srwm.nn import SelfReferential, Stack, State
+
+
+class ShiftBound(nn.Module):
+    """Scales the shift of each head back to a norm, where it is larger. The norms are trained.
+
+    Args:
+        stack: the stack whose memory is bounded.
+        init: the initial norm.
+    """
+
+    def __init__(self, stack: Stack, init: float) -> None:
+        super().__init__()
+        cores = [block.core for block in stack.blocks]
+        self.log_norms = nn.ParameterList(
+            torch.full((core.num_heads if isinstance(core, SelfReferential) else 0,), math.log(init), dtype=torch.float32)
+            for core in cores
+        )
+
+    def forward(self, memory: State, which: Tensor) -> State:
+        """Bound the memory of some streams.
+
+        Args:
+            memory: the state of the stack.
+            which: the streams to bound (B,) bool.
+
+        Returns:
+            The bounded state.
+        """
+        return tuple(self._bounded(part, limits, which) for part, limits in zip(memory, self.log_norms, strict=True))
+
+    @staticmethod
+    def _bounded(part: State, log_norm: Tensor, which: Tensor) -> State:
+        if not len(log_norm):
+            return part
+        shift, *rest = part if isinstance(part, tuple) else (part,)
+        norm = torch.linalg.vector_norm(shift, dim=(2, 3))
+        factor = torch.where(which[:, None], (log_norm.exp() / norm.clamp(min=1e-6)).clamp(max=1), 1.0)
+        shift = shift * factor[..., None, None]
+        return (shift, *rest) if isinstance(part, tuple) else shift

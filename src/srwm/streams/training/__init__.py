@@ -1,0 +1,1 @@
+"""Training of a learner of streams."""

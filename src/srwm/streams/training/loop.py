@@ -1,0 +1,130 @@
+"""Training of a learner of streams."""
+
+from pathlib import Path
+
+import torch
+
+from srwm.errors import UserError
+from srwm.streams.config import TrainConfig
+from srwm.streams.training.trainer import Trainer
+from srwm.streams.validation import Validation, validate
+from srwm.training.budget import Budget
+from srwm.training.checkpoint import Checkpoints, reading_state
+from srwm.training.configuration import check_values
+from srwm.training.distributed import build_fabric, mean_over_processes
+from srwm.training.progress import Progress
+from srwm.training.run_loop import RunLoop
+from srwm.training.runs import BEST, open_run
+from srwm.training.schedule import learning_rate
+from srwm.training.weights import save_weights
+
+_COLUMNS = (
+    "minutes",
+    "cpu_minutes",
+    "learning_rate",
+    "train_loss",
+    "train_accuracy",
+    "length",
+    "val_accuracy",
+    "val_interval",
+    "val_loss",
+)
+
+
+def train(config: TrainConfig, folder: Path, *, resume: bool = False, accelerator: str = "auto") -> bool:
+    """Train in a run folder; the weights of the best validation are in its `best.safetensors`.
+
+    A run that was stopped or killed continues with `resume=True` from its last checkpoint. With a budget in steps the final
+    weights are bit-identical to those of an uninterrupted run. Under `torchrun` each process draws streams of its own.
+
+    Args:
+        config: the configuration.
+        folder: the run folder, created here unless `resume`.
+        resume: continue from the last checkpoint.
+        accelerator: device, as Lightning Fabric names it.
+
+    Returns:
+        True at the end of the budget, False if Ctrl-C or SIGTERM stopped training before.
+
+    Raises:
+        UserError: the folder exists (or, with `resume`, is not a run, has another configuration, or is in use by another
+            process), a checkpoint is corrupt or cannot be saved, the configuration is inconsistent, or the loss or its
+            gradient is not finite.
+    """
+    check_config(config)
+    fabric = build_fabric(accelerator)
+    torch.manual_seed(config.seed)
+    trainer = Trainer(config, fabric)
+    with open_run(fabric, folder, config, resume, first_checkpoint=config.validate_every):
+        return _train(trainer, folder, resume)
+
+
+def check_config(config: TrainConfig) -> None:
+    """Check a configuration.
+
+    Args:
+        config: the configuration.
+
+    Raises:
+        UserError: a value is out of its range, there is no budget, or the curriculum or the prior does not fit.
+    """
+    check_values(config)
+    if config.steps is config.minutes is config.cpu_minutes is None:
+        raise UserError("budget: expected --steps, --minutes or --cpu-minutes")
+    if len(config.lengths) != len(config.length_from) or 0.0 not in config.length_from:
+        raise UserError(f"length_from: expected a fraction for each length, one of them 0, got {config.length_from}")
+    if config.prior.max_features != config.model.num_features or config.prior.max_classes != config.model.num_classes:
+        raise UserError("prior: expected max_features and max_classes equal to the model's num_features and num_classes")
+
+
+def _train(trainer: Trainer, folder: Path, resume: bool) -> bool:
+    config, fabric = trainer.config, trainer.fabric
+    progress = _resume(trainer, folder) if resume else Progress()
+    budget = Budget(steps=config.steps, minutes=config.minutes, cpu_minutes=config.cpu_minutes)
+    rate = ("samples", config.samples * fabric.world_size)
+    with RunLoop(fabric, folder, budget, progress, unit="steps", columns=_COLUMNS, rate=rate) as run:
+        run.announce(trainer.model, "random streams")
+        while run.next_step():
+            # forward and backward passes, optimizer step
+            lr = learning_rate(config.schedule, config.optimizer.lr, progress.step, run.spent, config.model.stack.d_model)
+            progress.add(trainer.step(progress.step, lr, run.spent))
+            run.end_step()
+
+            # once in a while: validation, and a row of metrics
+            validating = run.is_due(config.validate_every)
+            if validating or run.is_due(config.log_every):
+                row = {"learning_rate": lr, **mean_over_processes(fabric, progress.pop_means())}
+                text = f"loss {row['train_loss']:.3f}, accuracy {100 * row['train_accuracy']:.1f} %"
+                if validating and fabric.is_global_zero:
+                    found = _validate(trainer, run)
+                    row |= {"val_accuracy": found.accuracy, "val_interval": found.interval, "val_loss": found.loss}
+                    text += f", validation {found}"
+                if validating:
+                    run.end_validation()
+                run.log(row, text, report=validating)
+
+            # after each validation, and where training is to stop: a checkpoint
+            if validating or run.stopping:
+                run.save(trainer.model, {"progress": progress.to_dict(), **trainer.get_state()})
+    return run.spent >= 1
+
+
+def _resume(trainer: Trainer, folder: Path) -> Progress:
+    checkpoints = Checkpoints(folder / "checkpoints")
+    state = checkpoints.load(trainer.model)
+    if state is None:
+        return Progress()
+    with reading_state(checkpoints.folder):
+        trainer.set_state(state)
+        return Progress.from_dict(state["progress"])
+
+
+def _validate(trainer: Trainer, run: RunLoop) -> Validation:
+    """Accuracy on held-out streams; the weights are saved if it is the best so far."""
+    config, model, progress = trainer.config, trainer.validated_model, run.progress
+    found = validate(model, config.prior, config.validation_streams, config.validation_length)
+    progress.validations_since_best += 1
+    if found.accuracy > progress.best:
+        progress.best, progress.validations_since_best = found.accuracy, 0
+        save_weights(run.folder / BEST, model, {"step": progress.step, "validation": str(found)})
+    return found
