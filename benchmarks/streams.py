@@ -4,7 +4,9 @@
 
 Every learner answers every stream of `srwm.streams.datasets.TEST_STREAMS` with every seed, one thread each, `--jobs` of them
 side by side, the fast ones first. What the folder holds is not run again, so `--only`, `--streams` and `--seeds` share the work
-out; the whole command then prints the whole table. `--checkpoint` adds `srwm.StreamClassifier` with that model.
+out; the whole command then prints the whole table. `--checkpoint` adds `srwm.StreamClassifier` with that model: its answers are
+computed for many streams side by side, its time is that of `predict_one` and `learn_one` over the first samples of each, whose
+answers must be the same.
 
 The River that the project's constraints pin is slower than later ones, which need numpy 2. Compare with a later one:
 
@@ -18,7 +20,7 @@ import multiprocessing
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,11 +36,17 @@ from srwm.streams.baselines import BASELINES
 from srwm.streams.datasets import TEST_STREAMS, load_stream
 from srwm.streams.extra import import_optional
 from srwm.streams.figures import draw_drift
-from srwm.streams.prequential import OnlineClassifier, prequential
+from srwm.streams.prequential import prequential
 from srwm.training.configuration import check_values
 from stream_records import Key
 
 TITLE = "# Online learners on streams with drift\n"
+_BATCH = 16
+"""Streams that the model answers side by side."""
+_ALONE = 200
+"""Samples of each stream that the model also answers one at a time."""
+_MOST_DIFFERENT = 0.01
+"""Share of these whose answers may differ: where two classes are equally probable, rounding decides."""
 
 
 @dataclass(frozen=True)
@@ -115,35 +123,48 @@ def keys(options: Options) -> list[Key]:
 
 
 def run(missing: list[Key], options: Options) -> Iterator[tuple[Key, dict[str, Any]]]:
-    """Answer streams, in processes of their own where there are several jobs."""
+    """Answer streams: those of the model in batches, others in processes of their own where there are several jobs."""
+    own = [key for key in missing if key.learner == options.name]
+    for start in range(0, len(own), _BATCH):
+        yield from answer_own(own[start : start + _BATCH], options.checkpoint)
+    others = [key for key in missing if key.learner != options.name]
     if options.jobs == 1:
-        yield from ((key, answer(key, options)) for key in missing)
+        yield from ((key, answer(key)) for key in others)
         return
     with ProcessPoolExecutor(options.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(answer, key, options): key for key in missing}
+        waiting = {pool.submit(answer, key): key for key in others}
         for future in as_completed(waiting):
             yield waiting[future], future.result()
 
 
-def answer(key: Key, options: Options) -> dict[str, Any]:
-    """One learner along one stream."""
+def answer(key: Key) -> dict[str, Any]:
+    """A learner of River along one stream."""
     stream = load_stream(key.stream, key.seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # River's: divisions by zero at the first samples
-        result = prequential(make(key, options), zip(stream.rows, stream.labels, strict=True))
+        result = prequential(BASELINES[key.learner].make(key.seed), zip(stream.rows, stream.labels, strict=True))
     return stream_records.record(key, result, {"drifts": list(stream.drifts)})
 
 
-def make(key: Key, options: Options) -> OnlineClassifier:
-    """A fresh learner."""
-    if key.learner in BASELINES:
-        return BASELINES[key.learner].make(key.seed)
+def answer_own(keys: list[Key], checkpoint: Path) -> Iterator[tuple[Key, dict[str, Any]]]:
+    """The model along several streams. Raises SystemExit where its answers differ from those to one sample at a time."""
     import torch
 
-    from srwm import StreamClassifier
+    from srwm.learner.pretrained import load_stream_model
+    from srwm.learner.streams import StreamClassifier
+    from stream_batches import answer_together
 
     torch.set_num_threads(1)
-    return StreamClassifier.from_pretrained(options.checkpoint)
+    model = load_stream_model(checkpoint)
+    streams = [load_stream(key.stream, key.seed) for key in keys]
+    for key, stream, together in zip(keys, streams, answer_together(model, streams), strict=True):
+        samples = list(zip(stream.rows[:_ALONE], stream.labels[:_ALONE], strict=True))
+        alone = prequential(StreamClassifier.from_pretrained(checkpoint), samples)
+        different = sum(one != other for one, other in zip(alone.predictions, together.predictions, strict=False))
+        if different > _MOST_DIFFERENT * len(samples):
+            raise SystemExit(f"{key.stream}, seed {key.seed}: {different} of {len(samples)} answers differ from predict_one's")
+        result = replace(together, seconds_per_sample=alone.seconds_per_sample)
+        yield key, stream_records.record(key, result, {"drifts": list(stream.drifts), "different": different})
 
 
 def weights_of(checkpoint: Path) -> str:

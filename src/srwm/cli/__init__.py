@@ -1,4 +1,4 @@
-"""The command line: `srwm demo`, `srwm fewshot ...` and `srwm rl ...`."""
+"""The command line: `srwm demo`, `srwm fewshot ...`, `srwm rl ...` and `srwm stream`."""
 
 import os
 import sys
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None, *, when_imported: Callable[[], 
         extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
-        extra = "rl" if name.startswith("rl ") else extra
+        extra = "rl" if name.startswith("rl ") else "streams" if name.startswith("stream") else extra
         return _fail(f"this command needs {error.name}, which is not installed: pip install 'srwm[{extra}]'", 1)
     except OSError as error:
         return _fail(error, 1)

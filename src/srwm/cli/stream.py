@@ -102,6 +102,7 @@ def load_classifier(model: str) -> OnlineClassifier:
 def _check_outputs(options: StreamOptions) -> None:
     if options.figure is not None:
         check_figure(options.figure)
+        import_module("srwm.streams.figures")  # a missing Matplotlib is reported before the file is read
     for path in (options.predictions, options.figure):
         if path is None:
             continue
