@@ -9,13 +9,14 @@ TYPE_CHECKING = False  # type checkers take it for True; importing it would dela
 if TYPE_CHECKING:
     from typing import Any as _Any
 
-    from srwm.learner import FewShotLearner, load_model, push_model, save_model
+    from srwm.learner import FewShotLearner, StreamClassifier, load_model, push_model, save_model
 
 __version__ = "0.1.0"
-_OF_LEARNER = ("FewShotLearner", "load_model", "push_model", "save_model")
-_PACKAGES = ("data", "fewshot", "interop", "learner", "nn", "ops", "rl", "training", "vision")
+_OF_LEARNER = ("FewShotLearner", "StreamClassifier", "load_model", "push_model", "save_model")
+_PACKAGES = ("data", "fewshot", "interop", "learner", "nn", "ops", "rl", "streams", "training", "vision")
 __all__ = [
     "FewShotLearner",
+    "StreamClassifier",
     "data",
     "fewshot",
     "interop",
@@ -26,6 +27,7 @@ __all__ = [
     "push_model",
     "rl",
     "save_model",
+    "streams",
     "training",
     "vision",
 ]

@@ -107,7 +107,7 @@ def test_the_score_is_the_share_of_right_answers(trained) -> None:
     weights = np.arange(len(y))
     weighted = learner.score(x, (y + 1) % 3, weights)
     assert weighted == pytest.approx((weights * (learner.predict(x) == (y + 1) % 3)).sum() / weights.sum())
-    with pytest.raises(ValueError, match="labels: expected one per image, 12, got 3"):
+    with pytest.raises(ValueError, match="labels: expected one per sample, 12, got 3"):
         learner.score(x, y[:3])
 
 

@@ -1,10 +1,11 @@
-"""The model card of a checkpoint: the README.md beside its files."""
+"""The model cards of checkpoints: the README.md beside their files."""
 
 from srwm.fewshot.models.sequence import FewShotModel
+from srwm.streams.model import StreamModel
 
 
-def model_card(model: FewShotModel) -> str:
-    """The model card: Markdown with the header that the Hugging Face Hub reads.
+def few_shot_card(model: FewShotModel) -> str:
+    """The model card of a few-shot model: Markdown with the header that the Hugging Face Hub reads.
 
     Args:
         model: The model, with its `metadata`.
@@ -13,8 +14,6 @@ def model_card(model: FewShotModel) -> str:
         The text of the card.
     """
     config, stack, metadata = model.config, model.config.stack, model.metadata
-    numbers = sum(parameter.numel() for parameter in model.parameters())
-    results = "".join(f"\n- {test}: {result}" for test, result in metadata.results.items())
     return f"""---
 library_name: srwm
 tags:
@@ -30,8 +29,7 @@ The model learns up to {config.n_way} classes from labeled images without a grad
 weights do not. The recurrent core is `{stack.core}`, {stack.num_layers} blocks of width {stack.d_model}.
 
 - Images: {config.image_shape}, stem {config.stem}; preprocessing: {metadata.preprocess}
-- Parameters: {numbers:,}
-- Trained on: {metadata.trained_on or "not stated"}{results}
+{_facts(model)}
 
 ```python
 from srwm import FewShotLearner
@@ -41,3 +39,47 @@ learner.learn(images, labels)
 learner.predict(more_images)
 ```
 """
+
+
+def stream_card(model: StreamModel) -> str:
+    """The model card of a model of streams: Markdown with the header that the Hugging Face Hub reads.
+
+    Args:
+        model: The model, with its `metadata`.
+
+    Returns:
+        The text of the card.
+    """
+    config, stack = model.config, model.config.stack
+    return f"""---
+library_name: srwm
+tags:
+- tabular-classification
+- online-learning
+- meta-learning
+- fast-weights
+---
+
+# A classifier of streams
+
+The model learns each labeled sample of a stream as it comes, without a gradient step: its recurrent state changes, its weights
+do not. The recurrent core is `{stack.core}`, {stack.num_layers} blocks of width {stack.d_model}.
+
+- At most {config.num_features} features directly, more by projection; at most {config.num_classes} classes
+{_facts(model)}
+
+```python
+from srwm import StreamClassifier
+
+classifier = StreamClassifier("FOLDER OR HUB NAME OF THIS MODEL")
+for x, y in stream:
+    print(classifier.predict_one(x))
+    classifier.learn_one(x, y)
+```
+"""
+
+
+def _facts(model: FewShotModel | StreamModel) -> str:
+    numbers = sum(parameter.numel() for parameter in model.parameters())
+    results = "".join(f"\n- {test}: {result}" for test, result in model.metadata.results.items())
+    return f"- Parameters: {numbers:,}\n- Trained on: {model.metadata.trained_on or 'not stated'}{results}"

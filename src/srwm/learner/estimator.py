@@ -26,7 +26,7 @@ def not_fitted(name: str) -> Exception:
     Returns:
         scikit-learn's NotFittedError if it is installed, else the one of this module.
     """
-    message = f"This {name} instance is not fitted yet: call learn or fit with labeled images first."
+    message = f"This {name} instance is not fitted yet: call fit with labeled samples first."
     try:
         from sklearn.exceptions import NotFittedError as ScikitNotFittedError
     except ImportError:
@@ -41,10 +41,10 @@ class Classifier:
     _estimator_type: ClassVar[str] = "classifier"
 
     def predict(self, X: object) -> Labels:
-        """The predicted label of each image.
+        """The predicted label of each sample.
 
         Args:
-            X: Images.
+            X: Samples.
 
         Returns:
             (n,).
@@ -86,12 +86,12 @@ class Classifier:
         return self
 
     def score(self, X: object, y: object, sample_weight: NDArray[np.float64] | None = None) -> float:
-        """Accuracy: the share of images whose label is predicted correctly.
+        """Accuracy: the share of samples whose label is predicted correctly.
 
         Args:
-            X: Images.
+            X: Samples.
             y: Their labels.
-            sample_weight: Weights (n,) of the images; None weights all equally.
+            sample_weight: Weights (n,) of the samples; None weights all equally.
 
         Returns:
             The accuracy in [0, 1].
@@ -101,7 +101,7 @@ class Classifier:
         """
         labels, predicted = read_labels(y), self.predict(X)
         if len(labels) != len(predicted):
-            raise ValueError(f"labels: expected one per image, {len(predicted)}, got {len(labels)}")
+            raise ValueError(f"labels: expected one per sample, {len(predicted)}, got {len(labels)}")
         join_labels(predicted, labels)
         return float(np.average(predicted == labels, weights=sample_weight))
 

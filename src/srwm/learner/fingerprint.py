@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from srwm.fewshot.models.sequence import FewShotModel
+from srwm.streams.model import StreamModel
 
 _OPTIONS = ("input_softmax", "eps")
 _FORMER_STYLES = {"norm": "fewshot", "input": "rl", "none": "plain"}
@@ -57,6 +59,20 @@ def fingerprint(model: FewShotModel) -> str:
         "carry": stack.carry,
         "unroll_length": stack.unroll_length,
     }
+    return digest(computed, model.state_dict())
+
+
+def stream_fingerprint(model: StreamModel) -> str:
+    """The fingerprint of a model of streams: a digest of its weights and its configuration, without dropout and backend.
+
+    Args:
+        model: The model.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    computed = asdict(model.config)
+    computed["stack"] = {name: value for name, value in computed["stack"].items() if name not in ("dropout", "backend")}
     return digest(computed, model.state_dict())
 
 

@@ -17,7 +17,7 @@ def read_labels(labels: object, name: str = "labels") -> Labels:
     """Convert labels to an array.
 
     Args:
-        labels: One for each image, or a single label.
+        labels: One for each sample, or a single label.
         name: The argument's name, for messages.
 
     Returns:
@@ -33,15 +33,17 @@ def read_labels(labels: object, name: str = "labels") -> Labels:
     try:
         array = np.asarray(given)
     except Exception as error:  # what other libraries' arrays raise when they are converted
-        raise ValueError(f"{name}: expected one label per image, (n,), got {type(labels).__name__} ({error})") from error
+        raise ValueError(f"{name}: expected one label per sample, (n,), got {type(labels).__name__} ({error})") from error
     if array.ndim == 0:
         array = array[None]
     if array.ndim != 1:
-        raise ValueError(f"{name}: expected one label per image, (n,), got {array.shape}")
+        raise ValueError(f"{name}: expected one label per sample, (n,), got {array.shape}")
     members = list(given) if isinstance(given, list | tuple) else array.tolist()
     texts = sum(isinstance(member, str) for member in members)
     if array.dtype == object and texts == len(members):
         array = np.array(members, dtype=str)
+    elif array.dtype == object and not texts:
+        array = np.array(members)  # numbers in a column of any objects, as data frames have them
     if array.dtype.kind not in "biufUSM" or (array.dtype.kind == "U" and texts < len(members)):
         raise ValueError(f"{name}: expected texts alone or numbers alone, got {sorted({type(m).__name__ for m in members})}")
     if array.dtype.kind in "fM" and not np.isfinite(array).all():

@@ -10,17 +10,11 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from srwm.data.splits import CENTERED
 from srwm.errors import UserError
-from srwm.fewshot.config import TrainConfig
-from srwm.fewshot.models.config import ModelConfig
-from srwm.fewshot.models.factory import build_model
-from srwm.fewshot.models.metadata import ModelMetadata
-from srwm.fewshot.models.sequence import FewShotModel
 from srwm.files import write_atomically
-from srwm.learner.card import model_card
+from srwm.learner.kinds import FEW_SHOT, AnyModel, M, ModelKind, check_kind, kind_of
 from srwm.learner.safe_file import read_file, read_header, read_tensors
-from srwm.training.configuration import config_from_dict, present_names
+from srwm.training.configuration import config_from_dict
 from srwm.training.runs import BEST, write_json
 from srwm.training.weights import MisfitError, matching_model, save_weights
 
@@ -33,8 +27,8 @@ _FORMAT = 1
 class _Contents(NamedTuple):
     """What `config.json` holds."""
 
-    model: ModelConfig
-    metadata: ModelMetadata
+    model: Any
+    metadata: Any
     weights: Path
     digest: str | None
     """digest of the field `model` in the file and of the weights' file; None in files of earlier versions and of runs"""
@@ -60,7 +54,7 @@ def check_precision(dtype: object) -> torch.dtype:
     return found
 
 
-def write_folder(model: FewShotModel, folder: Path, dtype: Precision = "float32", overwrite_card: bool = False) -> None:
+def write_folder(model: AnyModel, folder: Path, dtype: Precision = "float32", overwrite_card: bool = False) -> None:
     """Write a model with its metadata, as `srwm.save_model`.
 
     Args:
@@ -73,43 +67,42 @@ def write_folder(model: FewShotModel, folder: Path, dtype: Precision = "float32"
         UserError: As `srwm.save_model`.
         ValueError: As `srwm.save_model`.
     """
-    rounded = check_precision(dtype)
+    rounded, kind = check_precision(dtype), kind_of(model)
     if (folder / CONFIG).exists() and "format" not in _read_json(folder):
         raise UserError(f"{folder}: holds the {CONFIG} of a run or of another program; name another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(folder / WEIGHTS, model, {"format": _FORMAT}, rounded)
         written = json.loads(json.dumps(asdict(model.config)))
-        content = {"format": _FORMAT, "model": written, "metadata": asdict(model.metadata)}
+        content = {"format": _FORMAT, "kind": kind.name, "model": written, "metadata": asdict(model.metadata)}
         write_json(folder / CONFIG, content | {"digest": _digest(written, (folder / WEIGHTS).read_bytes())})
-        _write_card(model, folder / CARD, overwrite_card)
+        _write_card(kind.card(model).encode(), folder / CARD, overwrite_card)
     except OSError as error:
         raise UserError(f"cannot save {folder}: {error.strerror or error}") from error
 
 
-def read_folder(folder: Path) -> FewShotModel:
+def read_folder(folder: Path, kind: ModelKind[M]) -> M:
     """Read the model of a folder that `write_folder` wrote, or of a training run.
 
     Names and shapes are compared before any weight is read, so a wrong configuration costs neither memory nor time.
 
     Args:
         folder: A folder with `config.json` and the weights beside it.
+        kind: The kind of model that is expected.
 
     Returns:
         The model in evaluation mode, float32, on the CPU, whatever PyTorch's defaults are.
 
     Raises:
-        UserError: The folder is neither, or its files are from another version, corrupt, or inconsistent.
+        UserError: The folder is neither, holds another kind, or its files are from another version, corrupt, or inconsistent.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: expected a folder with {CONFIG} and {WEIGHTS}, got a file")
-    contents = _read_config(folder)
-    if contents.model.head != "memory":
-        raise UserError(f"{folder}: expected a model with head 'memory', got head {contents.model.head!r}")
+    contents = _read_config(folder, kind)
     data = read_file(contents.weights)
     try:
         header = {name: entry for name, entry in read_header(data).items() if name != "__metadata__"}
-        model = matching_model(header, contents.model.stack.num_layers, lambda: _empty_model(contents.model))
+        model = matching_model(header, contents.model.stack.num_layers, lambda: _empty_model(contents.model, kind))
         tensors = read_tensors(data)
     except MisfitError as error:
         raise UserError(f"{folder}: weights and configuration do not fit ({error})") from error
@@ -121,11 +114,11 @@ def read_folder(folder: Path) -> FewShotModel:
         raise UserError(f"{contents.weights}: {broken[0]} holds NaN or infinity")
     _fill(model, tensors)
     model.metadata = contents.metadata
-    return model.eval()
+    model.eval()
+    return model
 
 
-def _write_card(model: FewShotModel, path: Path, overwrite: bool) -> None:
-    card = model_card(model).encode()
+def _write_card(card: bytes, path: Path, overwrite: bool) -> None:
     if overwrite or not path.exists():
         write_atomically(path, card)
     elif path.read_bytes() != card:
@@ -147,48 +140,42 @@ def _read_json(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable ({error})") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: not a configuration of a few-shot model")
+        raise UserError(f"{path}: not a configuration of a model")
     return content
 
 
-def _read_config(folder: Path) -> _Contents:
+def _read_config(folder: Path, kind: ModelKind[M]) -> _Contents:
     path, content = folder / CONFIG, _read_json(folder)
     written = content.get("model")
     if not isinstance(written, dict):
-        raise UserError(f"{path}: not a configuration of a few-shot model")
+        raise UserError(f"{path}: not a configuration of {kind.title}")
     of_run = "format" not in content
     if not of_run and content["format"] != _FORMAT:
         raise UserError(f"{path}: expected format {_FORMAT}, got {content['format']!r}; another version of srwm wrote it")
-    if of_run:
-        content = present_names(TrainConfig, content)
-    if of_run and content.get("normalize"):
-        raise UserError(f"{folder}: trained on normalized images, and FewShotLearner does not normalize its images")
-    data = str(content.get("data", ""))
-    of_data = {"trained_on": data, "preprocess": "ink" if data in CENTERED else "none"}
-    given = of_data if of_run else content.get("metadata", content.get("facts", {}))
+    if not of_run:
+        check_kind(content.get("kind", FEW_SHOT.name), kind, folder)
+    given = kind.run_metadata(folder, content) if of_run else content.get("metadata", content.get("facts", {}))
     if not isinstance(given, dict):
         raise UserError(f"{path}: not a configuration of this version (metadata: expected an object, got {given!r})")
     try:
-        config, metadata = config_from_dict(ModelConfig, written), config_from_dict(ModelMetadata, given)
+        config, metadata = config_from_dict(kind.config, written), config_from_dict(kind.metadata, given)
     except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: not a configuration of this version ({error})") from error
+        raise UserError(f"{path}: not a configuration of {kind.title} of this version ({error})") from error
     digest = content.get("digest")
     if digest is not None and not isinstance(digest, str):
         raise UserError(f"{path}: digest: expected text, got {digest!r}")
     return _Contents(config, metadata, folder / (BEST if of_run else WEIGHTS), None if of_run else digest, written)
 
 
-def _empty_model(config: ModelConfig) -> FewShotModel:
+def _empty_model(config: Any, kind: ModelKind[M]) -> M:
     """A model whose tensors have no data yet. Raises MisfitError where the configuration is not that of a model."""
     try:
-        model = build_model(config, device="meta")
+        return kind.empty(config)
     except (UserError, TypeError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
         raise MisfitError(error) from error
-    assert isinstance(model, FewShotModel)
-    return model
 
 
-def _fill(model: FewShotModel, tensors: dict[str, Tensor]) -> None:
+def _fill(model: AnyModel, tensors: dict[str, Tensor]) -> None:
     """Copy tensors into an empty model, in the memory format of the model's own tensors."""
     made = {}
     for name, empty in model.state_dict().items():

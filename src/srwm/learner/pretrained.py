@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
 
 from srwm.errors import UserError
 from srwm.fewshot.models.sequence import FewShotModel
+from srwm.learner.kinds import FEW_SHOT, STREAMS, M, ModelKind
 from srwm.learner.model_folder import CONFIG, WEIGHTS, Precision, check_precision, read_folder, write_folder
+from srwm.streams.model import StreamModel
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT = "characters"
+DEFAULT_STREAMS = "streams"
 
 
 class HubOptions(TypedDict, total=False):
@@ -51,25 +54,33 @@ def load_model(name: str | Path = DEFAULT, **hub: Unpack[HubOptions]) -> FewShot
         The model in evaluation mode, float32, on the CPU.
 
     Raises:
-        UserError: There is no such model, or it is corrupt or from another version.
+        UserError: There is no such model, or it is corrupt, of another kind, or from another version.
         TypeError: An option is unknown, or the name is neither a string nor a path.
     """
-    if unknown := hub.keys() - HubOptions.__annotations__.keys():
-        raise TypeError(f"{', '.join(sorted(unknown))}: expected options of the Hub, {', '.join(HubOptions.__annotations__)}")
-    if not isinstance(name, str | Path):
-        raise TypeError(f"name: expected the name of a checkpoint or a folder, got {name!r}")
-    folder = packaged().get(name, Path(name)) if isinstance(name, str) else name
-    if folder.exists():
-        return read_folder(folder)
-    parts = str(name).split("/")
-    if isinstance(name, Path) or len(parts) != 2 or not all(part.strip(".~") for part in parts):
-        names = ", ".join(packaged()) or "none in this installation"
-        raise UserError(f"{name}: no such folder or bundled checkpoint (bundled: {names})")
-    return read_folder(_downloaded(str(name), hub))
+    return _load(name, FEW_SHOT, hub)
 
 
-def save_model(model: FewShotModel, folder: str | Path, *, dtype: Precision = "float32", overwrite_card: bool = False) -> None:
-    """Write a model to a folder: `config.json`, `model.safetensors` and a model card, README.md.
+def load_stream_model(name: str | Path = DEFAULT_STREAMS, **hub: Unpack[HubOptions]) -> StreamModel:
+    """Load a model of streams, as `load_model` loads a few-shot model.
+
+    Args:
+        name: As in `load_model`; run folders are those of `srwm streams train`.
+        **hub: As in `load_model`.
+
+    Returns:
+        The model in evaluation mode, float32, on the CPU.
+
+    Raises:
+        UserError: As `load_model`.
+        TypeError: As `load_model`.
+    """
+    return _load(name, STREAMS, hub)
+
+
+def save_model(
+    model: FewShotModel | StreamModel, folder: str | Path, *, dtype: Precision = "float32", overwrite_card: bool = False
+) -> None:
+    """Write a model, few-shot or of streams, to a folder: `config.json`, `model.safetensors` and a model card, README.md.
 
     Args:
         model: The model. Its `metadata` is saved too.
@@ -85,7 +96,7 @@ def save_model(model: FewShotModel, folder: str | Path, *, dtype: Precision = "f
 
 
 def push_model(
-    model: FewShotModel,
+    model: FewShotModel | StreamModel,
     repo_id: str,
     *,
     dtype: Precision = "float32",
@@ -95,7 +106,9 @@ def push_model(
     commit_message: str = "Upload a model of srwm",
     create_pr: bool | None = None,
 ) -> str:
-    """Upload a model to the Hugging Face Hub. The files of `save_model` replace those in the repository, README.md included.
+    """Upload a model, few-shot or of streams, to the Hugging Face Hub.
+
+    The files of `save_model` replace those in the repository, README.md included.
 
     Args:
         model: The model. Its `metadata` is uploaded too.
@@ -126,6 +139,21 @@ def push_model(
             return str(api.upload_folder(repo_id=name, folder_path=folder, **options))
 
         return _request(upload, f"{repo_id}: the upload to the Hugging Face Hub failed")
+
+
+def _load(name: str | Path, kind: ModelKind[M], hub: HubOptions) -> M:
+    if unknown := hub.keys() - HubOptions.__annotations__.keys():
+        raise TypeError(f"{', '.join(sorted(unknown))}: expected options of the Hub, {', '.join(HubOptions.__annotations__)}")
+    if not isinstance(name, str | Path):
+        raise TypeError(f"name: expected the name of a checkpoint or a folder, got {name!r}")
+    folder = packaged().get(name, Path(name)) if isinstance(name, str) else name
+    if folder.exists():
+        return read_folder(folder, kind)
+    parts = str(name).split("/")
+    if isinstance(name, Path) or len(parts) != 2 or not all(part.strip(".~") for part in parts):
+        names = ", ".join(packaged()) or "none in this installation"
+        raise UserError(f"{name}: no such folder or bundled checkpoint (bundled: {names})")
+    return read_folder(_downloaded(str(name), hub), kind)
 
 
 def _downloaded(name: str, options: HubOptions) -> Path:

@@ -12,8 +12,9 @@ from srwm.fewshot.evaluation.tta import views
 from srwm.fewshot.images import map_batched
 from srwm.fewshot.models.metadata import Preprocess
 from srwm.fewshot.models.sequence import FewShotModel
+from srwm.learner.classes import Classes
 from srwm.learner.images import read_images
-from srwm.learner.labels import Labels, join_labels, positions, read_labels
+from srwm.learner.labels import Labels, positions, read_labels
 from srwm.learner.tables import check_column_names, column_names
 from srwm.nn import State
 from srwm.nn.state import leaves
@@ -48,8 +49,11 @@ class LearnerState:
     @property
     def classes(self) -> Labels:
         """The declared labels, else the learned ones, sorted."""
-        known = self.labels if self.declared is None else self.declared
-        return np.unique(np.empty(0) if known is None else known)
+        return self._classes.sorted
+
+    @property
+    def _classes(self) -> Classes:
+        return Classes(self.model.config.n_way, "ways", self.labels, self.declared)
 
     @property
     def device(self) -> torch.device:
@@ -76,14 +80,7 @@ class LearnerState:
         Raises:
             ValueError: They are more than `n_way`, or differ from those declared or learned before.
         """
-        declared = np.unique(read_labels(classes, "classes"))
-        self._check_ways(len(declared))
-        before = self.labels if self.declared is None else self.declared
-        if before is not None:
-            same = len(join_labels(declared, before)) == len(declared)
-            if not same or (self.declared is not None and len(before) != len(declared)):
-                raise ValueError(f"classes: expected {np.unique(before).tolist()}, as before, got {declared.tolist()}")
-        return replace(self, declared=declared)
+        return replace(self, declared=self._classes.declaring(classes).declared)
 
     @torch.no_grad()
     def after(self, images: object, labels: object) -> Self:
@@ -103,14 +100,11 @@ class LearnerState:
         pixels, columns = self._read(images)
         given = read_labels(labels)
         if len(given) != len(pixels):
-            raise ValueError(f"labels: expected one per image, {len(pixels)}, got {len(given)}")
+            raise ValueError(f"labels: expected one per sample, {len(pixels)}, got {len(given)}")
         if not len(given):
             raise ValueError("images: expected one or more, got none")
-        if self.declared is not None and len(both := join_labels(self.declared, given)) > len(self.declared):
-            surplus = both[len(self.declared) :].tolist()
-            raise ValueError(f"labels: expected those declared, {self.declared.tolist()}, got {surplus}")
-        known = join_labels(self.labels, given)
-        self._check_ways(len(known))
+        known = self._classes.joined(given).labels
+        assert known is not None
         features = map_batched(self._embed, pixels.to(self.device)).transpose(0, 1)
         slots = torch.from_numpy(positions(given, known)).to(self.device)
         order = self._order(len(given)).to(self.device)
@@ -158,7 +152,7 @@ class LearnerState:
         given = column_names(images)
         if self.labels is None:
             return given
-        check_column_names(self.feature_names, given)
+        check_column_names(self.feature_names, given, "FewShotLearner")
         return self.feature_names
 
     def _embed(self, images: Tensor) -> Tensor:
@@ -171,8 +165,3 @@ class LearnerState:
         generator = torch.Generator().manual_seed(self.seed + self.count)
         at_random = [torch.randperm(count, generator=generator, device="cpu") for _ in range(self.tta_passes - 1)]
         return torch.stack([torch.arange(count, device="cpu"), *at_random])
-
-    def _check_ways(self, ways: int) -> None:
-        n_way = self.model.config.n_way
-        if ways > n_way:
-            raise ValueError(f"labels: expected {n_way} classes or fewer, as many as the model has ways, got {ways}")

@@ -49,12 +49,13 @@ def column_names(table: object) -> tuple[str, ...] | None:
     return names if names and all(isinstance(name, str) for name in names) else None
 
 
-def check_column_names(known: tuple[str, ...] | None, given: tuple[str, ...] | None) -> None:
+def check_column_names(known: tuple[str, ...] | None, given: tuple[str, ...] | None, classifier: str) -> None:
     """Compare the column names of a table with those learned before. A warning says so if only one of them has names.
 
     Args:
         known: The names learned before, or None.
         given: The names of the table, or None.
+        classifier: The name of the class that learned them, for messages.
 
     Raises:
         ValueError: The names differ, or their order does.
@@ -62,9 +63,9 @@ def check_column_names(known: tuple[str, ...] | None, given: tuple[str, ...] | N
     if known is None and given is None:
         return
     if given is None:
-        warnings.warn("X does not have valid feature names, but FewShotLearner was fitted with feature names", stacklevel=6)
+        warnings.warn(f"X does not have valid feature names, but {classifier} was fitted with feature names", stacklevel=6)
     elif known is None:
-        warnings.warn("X has feature names, but FewShotLearner was fitted without feature names", stacklevel=6)
+        warnings.warn(f"X has feature names, but {classifier} was fitted without feature names", stacklevel=6)
     elif set(given) != set(known):
         raise ValueError(f"{_MISMATCH}\nUnseen or missing: {', '.join(sorted(set(given) ^ set(known))[:5])}")
     elif given != known:

@@ -11,6 +11,7 @@ from srwm.nn import SelfReferential, Stack, State
 from srwm.ops.checks import check_shape
 from srwm.streams.bound import ShiftBound
 from srwm.streams.config import ModelConfig
+from srwm.streams.metadata import StreamMetadata
 from srwm.streams.statistics import Statistics, follow, standardize
 
 
@@ -43,6 +44,7 @@ class StreamModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.metadata = StreamMetadata()
         width = config.stack.d_model
         self.features = nn.Sequential(nn.Linear(2 * config.num_features + 1, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.labels = nn.Embedding(config.num_classes + 1, width)
