@@ -22,7 +22,7 @@ from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.metadata import ModelMetadata
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner import pretrained
-from srwm.learner.card import model_card
+from srwm.learner.card import few_shot_card
 from srwm.nn import StackConfig
 from srwm.training.runs import create_run
 from srwm.training.weights import save_weights
@@ -145,7 +145,7 @@ def test_a_checkpoint_is_replaced_by_another(model, folder) -> None:
 
 def test_the_card_of_the_package_is_that_of_its_checkpoint() -> None:
     place = pretrained.packaged()["characters"]
-    assert (place / "README.md").read_text() == model_card(load_model("characters"))
+    assert (place / "README.md").read_text() == few_shot_card(load_model("characters"))
 
 
 @pytest.mark.parametrize("beside", [False, True])
@@ -158,7 +158,7 @@ def test_a_page_that_is_there_stays(model, folder, tmp_path, beside) -> None:
     assert (place / "README.md").read_text().startswith("# My project\n")
     assert same(load_model(place), model)
     save_model(model, place, overwrite_card=True)
-    assert (place / "README.md").read_text() == model_card(model)
+    assert (place / "README.md").read_text() == few_shot_card(model)
 
 
 def test_a_card_that_says_the_same_stays_without_a_warning(model, folder, recwarn) -> None:
@@ -338,8 +338,8 @@ def test_a_pickle_is_refused_and_not_executed(folder, tmp_path, monkeypatch) -> 
         ({"format": 2}, r"config\.json: expected format 1, got 2; another version"),
         ({"format": None}, "expected format 1, got None"),
         ({"model": 3}, "not a configuration of a few-shot model"),
-        ({"model": {"flavour": "sweet"}}, "not a configuration of this version .unknown field flavour"),
-        ({"model": {"stack": {"depth": 3}}}, "not a configuration of this version .stack: unknown field depth"),
+        ({"model": {"flavour": "sweet"}}, "not a configuration of a few-shot model of this version .unknown field flavour"),
+        ({"model": {"stack": {"depth": 3}}}, "of a few-shot model of this version .stack: unknown field depth"),
         ({"model": {"n_way": "many"}}, "n_way: expected int, got 'many'"),
         ({"model": {"image_shape": 5}}, "image_shape: expected tuple, got 5"),
         ({"model": {"n_way": 2**60}}, "weights and configuration do not fit"),
@@ -347,7 +347,7 @@ def test_a_pickle_is_refused_and_not_executed(folder, tmp_path, monkeypatch) -> 
         ({"model": {"stem": "../conv"}}, "stem: expected conv4 or resnet12 or none, got '../conv'"),
         ({"model": dataclasses.asdict(dataclasses.replace(CONFIG, n_way=5))}, r"weights and configuration .*out_layer"),
         ({"metadata": {"preprocess": "magic"}}, "preprocess: expected ink or none, got 'magic'"),
-        ({"metadata": {"trained_on": 3}}, "not a configuration of this version"),
+        ({"metadata": {"trained_on": 3}}, "not a configuration of a few-shot model of this version"),
         ({"metadata": []}, "not a configuration of this version"),
     ],
 )
