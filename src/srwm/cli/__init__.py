@@ -33,10 +33,11 @@ COMMANDS = {
     "rl train": Command("train an agent on one or more tasks, from a preset", "srwm.cli.rl", "train"),
     "rl evaluate": Command("measure the returns of a trained agent, on training and test levels", "srwm.cli.rl", "evaluate"),
     "rl watch": Command("write a video of one episode of a trained agent", "srwm.cli.rl", "watch"),
+    "rl curves": Command("draw the returns of one or more runs", "srwm.cli.rl", "curves"),
     "streams train": Command("train a learner of streams on random streams", "srwm.cli.streams", "train"),
     "streams evaluate": Command("measure a trained learner of streams on held-out ones", "srwm.cli.streams", "evaluate"),
     "streams curves": Command("draw the learning curves of one or more runs", "srwm.cli.streams", "curves"),
-    "rl curves": Command("draw the returns of one or more runs", "srwm.cli.rl", "curves"),
+    "streams prior": Command("draw random streams as training sees them", "srwm.cli.streams", "prior"),
     "stream": Command("learn the rows of a CSV file one by one, predicting each before", "srwm.cli.stream", "stream"),
 }
 _EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "tensorboard"), "fewshot") | {

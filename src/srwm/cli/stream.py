@@ -13,14 +13,13 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
-from srwm.cli.options import set_threads
+from srwm.cli.options import parse, set_threads
 from srwm.errors import UserError
 from srwm.files import write_blocks_atomically
-from srwm.ranges import AtLeast
+from srwm.ranges import AtLeast, Seed
 from srwm.streams.baselines import BASELINES
 from srwm.streams.csv_file import read_samples
 from srwm.streams.prequential import Answer, OnlineClassifier, answers, result_of
-from srwm.training.configuration import check_seed, check_values
 from srwm.training.figures import check_figure
 
 _PREFIXES = (200, 500, 1_000, 5_000)
@@ -49,7 +48,7 @@ class StreamOptions:
     """number of samples of the rolling accuracy"""
     compare: bool = False
     """also run online classifiers of River beside it (takes far longer)"""
-    seed: int = 0
+    seed: Seed = 0
     """random seed of the classifiers of River"""
     threads: Annotated[int, AtLeast(1)] | None = None
     """number of PyTorch threads; None: PyTorch's default"""
@@ -65,9 +64,7 @@ def stream(arguments: Sequence[str]) -> None:
         UserError: the file cannot be read, an output cannot be written, a package is missing, or a classifier refuses a sample.
         SystemExit: wrong usage, or help was printed.
     """
-    options = tyro.cli(StreamOptions, prog="srwm stream", args=list(arguments))
-    check_values(options)
-    check_seed(options.seed)
+    options = parse(StreamOptions, "srwm stream", arguments)
     _check_outputs(options)
     set_threads(options.threads)
     learners = {_OWN: load_classifier(options.model)}

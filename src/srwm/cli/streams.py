@@ -1,4 +1,4 @@
-"""`srwm streams train`, `srwm streams evaluate` and `srwm streams curves`."""
+"""`srwm streams train`, `srwm streams evaluate`, `srwm streams curves` and `srwm streams prior`."""
 
 import sys
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from typing import Annotated
 
 import tyro
 
-from srwm.cli.options import check_runs, refuse, set_threads
+from srwm.cli.options import check_runs, parse, refuse, set_threads
 from srwm.cli.stack_flags import with_all_options, without_default_options
 from srwm.nn import StackConfig
-from srwm.ranges import AtLeast
+from srwm.ranges import AtLeast, Seed
 from srwm.streams.config import TrainConfig
 from srwm.streams.presets import CORES, PRESETS, with_core
+from srwm.streams.prior import PriorConfig
 from srwm.streams.report import score_run
 from srwm.streams.training.loop import check_config
 from srwm.streams.training.loop import train as train_run
-from srwm.training.configuration import check_values
 from srwm.training.distributed import is_rank_zero, shutdown
 
 
@@ -61,6 +61,16 @@ class CurvesOptions:
     """file to write the figure to"""
 
 
+@dataclass(frozen=True)
+class PriorOptions:
+    """Draw random streams as training sees them, with two features each."""
+
+    figure: Path = Path("random-streams.png")
+    """file to write the figure to"""
+    seed: Seed = 0
+    """random seed of the streams"""
+
+
 def train(arguments: Sequence[str]) -> None:
     """Train from a preset.
 
@@ -90,15 +100,8 @@ def train(arguments: Sequence[str]) -> None:
         config, run = with_core(config, core), f"{preset}-{core}"
         del words[at : at + 2]
     config = _with_stack(config, with_all_options(config.model.stack, words, "--model.stack.core"))
-    options = tyro.cli(
-        TrainOptions,
-        prog=f"srwm streams train {preset}",
-        args=words,
-        default=TrainOptions(Path("runs") / run, config),
-        config=(tyro.conf.AvoidSubcommands,),
-    )
+    options = parse(TrainOptions, f"srwm streams train {preset}", words, TrainOptions(Path("runs") / run, config))
     options = replace(options, config=_with_stack(options.config, without_default_options(options.config.model.stack)))
-    check_values(options, nested=False)
     set_threads(options.threads)
     check_config(options.config)
     ended = train_run(options.config, options.run, resume=options.resume, accelerator=options.accelerator)
@@ -121,8 +124,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     Raises:
         UserError: the folder is not a run, or its weights are missing or corrupt.
     """
-    options = tyro.cli(EvaluateOptions, prog="srwm streams evaluate", args=list(arguments))
-    check_values(options, nested=False)
+    options = parse(EvaluateOptions, "srwm streams evaluate", arguments)
     set_threads(options.threads)
     found = score_run(options.run, options.streams, options.length)
     print(f"accuracy {found} (95 % interval, {options.streams} held-out random streams of {options.length} samples)")
@@ -143,10 +145,26 @@ def curves(arguments: Sequence[str]) -> None:
     """
     from srwm.streams.curves import draw_learning_curves
 
-    options = tyro.cli(CurvesOptions, prog="srwm streams curves", args=list(arguments))
+    options = parse(CurvesOptions, "srwm streams curves", arguments)
     check_runs(options.runs, "srwm streams curves")
     draw_learning_curves(options.runs, options.figure)
     print(f"accuracy and loss over minutes: {options.figure}")
+
+
+def prior(arguments: Sequence[str]) -> None:
+    """Draw random streams.
+
+    Args:
+        arguments: the words of the command line after `srwm streams prior`.
+
+    Raises:
+        UserError: the figure cannot be written.
+    """
+    from srwm.streams.prior.figure import draw_prior
+
+    options = parse(PriorOptions, "srwm streams prior", arguments)
+    draw_prior(PriorConfig(), options.figure, options.seed)
+    print(f"random streams: {options.figure}")
 
 
 def _with_stack(config: TrainConfig, stack: StackConfig) -> TrainConfig:

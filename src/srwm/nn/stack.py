@@ -60,11 +60,10 @@ class Block(Layer):
     def _run_with_queries(
         self, x: Tensor, queries: Tensor, state: State | None, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, State]:
-        inputs = (x, queries)
-        normed = [self.norm(each) for each in inputs]
-        *outputs, state = self.core.forward_with_queries(*(normed if self.core.pre_norm else inputs), state, mask)
-        y, answers = (self._join(*parts) for parts in zip(inputs, normed, outputs, strict=True))
-        return y, answers, state
+        normed, normed_queries = self.norm(x), self.norm(queries)
+        steps, asked = (normed, normed_queries) if self.core.pre_norm else (x, queries)
+        y, answers, state = self.core.forward_with_queries(steps, asked, state, mask)
+        return self._join(x, normed, y), self._join(queries, normed_queries, answers), state
 
     def _join(self, x: Tensor, normed: Tensor, y: Tensor) -> Tensor:
         y = self.dropout(y)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -34,9 +35,8 @@ def draw_prior(config: PriorConfig, path: Path, seed: int = 0) -> None:
     look = {"cmap": ListedColormap(COLORS), "vmin": -0.5, "vmax": len(COLORS) - 0.5}
     with figure_style():
         figure = Figure(figsize=(2.6 * _COLUMNS, 3.9 * _ROWS), layout="constrained")
-        for part, x, labels, drifts in zip(
-            figure.subfigures(_ROWS, _COLUMNS).flat, streams.x, streams.labels, streams.drifts, strict=True
-        ):
+        parts: Any = figure.subfigures(_ROWS, _COLUMNS)
+        for part, x, labels, drifts in zip(parts.flat, streams.x, streams.labels, streams.drifts, strict=True):
             panels = part.subplot_mosaic([["first", "last"], ["time", "time"]], height_ratios=[5, 1])
             part.suptitle("with drift" if drifts else "without drift", fontsize=11)
             for name, when in (("first", slice(0, third)), ("last", slice(_LENGTH - third, _LENGTH))):
