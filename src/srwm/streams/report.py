@@ -8,7 +8,7 @@ import torch
 from srwm.errors import UserError
 from srwm.streams.config import TrainConfig
 from srwm.streams.model import StreamModel
-from srwm.streams.validation import Validation, validate
+from srwm.streams.validation import TEST, Validation, validate
 from srwm.training.runs import BEST, read_config_of, write_json
 from srwm.training.weights import check_shapes, load_weights
 
@@ -40,7 +40,9 @@ def load_best(folder: Path) -> StreamModel:
 
 
 def score_run(folder: Path, streams: int, length: int) -> Validation:
-    """Measure a run's best weights on held-out random streams, and save the result as `validation.json` in its folder.
+    """Measure a run's best weights on random streams that neither training nor validation used.
+
+    The result is saved as `test.json` in the run folder.
 
     Args:
         folder: the run folder.
@@ -53,6 +55,6 @@ def score_run(folder: Path, streams: int, length: int) -> Validation:
     Raises:
         UserError: as `load_best`.
     """
-    found = validate(load_best(folder), read_config_of(folder, TrainConfig).prior, streams, length)
-    write_json(folder / "validation.json", {"streams": streams, "length": length, **dataclasses.asdict(found)})
+    found = validate(load_best(folder), read_config_of(folder, TrainConfig).prior, streams, length, seed=TEST)
+    write_json(folder / "test.json", {"streams": streams, "length": length, **dataclasses.asdict(found)})
     return found

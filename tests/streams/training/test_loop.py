@@ -10,10 +10,11 @@ import torch
 from srwm.errors import UserError
 from srwm.nn import StackConfig
 from srwm.streams.config import ModelConfig, TrainConfig
-from srwm.streams.prior import PriorConfig
+from srwm.streams.prior import PriorConfig, draw_streams
 from srwm.streams.report import load_best, score_run
 from srwm.streams.training.loop import check_config, train
 from srwm.streams.training.trainer import Trainer, draw_length
+from srwm.streams.validation import TEST, validate
 from srwm.training.distributed import build_fabric
 from srwm.training.metrics import read_metrics
 
@@ -52,8 +53,11 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, monkeypatch: p
     rows = [row["train_loss"] for row in read_metrics(tmp_path / "whole")]
     assert rows == [row["train_loss"] for row in read_metrics(tmp_path / "parts")]
     found = score_run(tmp_path / "whole", 6, 30)
-    assert found.accuracy == pytest.approx(max(row.get("val_accuracy", 0) for row in read_metrics(tmp_path / "whole")))
-    assert (tmp_path / "whole" / "validation.json").exists()
+    best = load_best(tmp_path / "whole")
+    again = validate(best, CONFIG.prior, 6, 30)
+    assert again.accuracy == pytest.approx(max(row.get("val_accuracy", 0) for row in read_metrics(tmp_path / "whole")))
+    assert found == validate(best, CONFIG.prior, 6, 30, seed=TEST) != again
+    assert (tmp_path / "whole" / "test.json").exists()
     assert not load_best(tmp_path / "whole").training
 
 
@@ -73,6 +77,14 @@ def test_lengths_follow_the_curriculum() -> None:
 
     assert lengths(0.0) == {30}
     assert lengths(0.6) == {30, 60}
+
+
+def test_the_length_says_nothing_about_the_streams() -> None:
+    widths = {30: [], 60: []}
+    for seed in range(200):
+        streams = draw_streams(CONFIG.prior, seed, 1, 10)
+        widths[draw_length(CONFIG, seed, 0.6)].append(int(streams.present.any(1).sum()))
+    assert all(set(found) == {2, 3, 4} for found in widths.values())
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,12 @@ def draw_clusters(draws: Draws, base: Tensor, sizes: Sizes, schedule: Schedule) 
     distance = draws.log_uniform(batch, 1, 1, low=0.4, high=3.0)
     relevant = draws.subset(batch, draws.below(sizes.features) + 1, sizes.features, width)[:, None]
     centers = draws.normal(CONCEPTS, batch, _CLUSTERS, width) * distance * relevant
-    moved = draws.happens(0.7, batch, 1, 1) & draws.happens(draws.uniform(batch, 1, 1), batch, _CLUSTERS, 1)
+    kind = draws.integers(batch, 1, high=3)  # centers move, shares change, or both
+    one = torch.arange(_CLUSTERS) == draws.below(number[:, None])  # moves for certain
+    moved = ((kind != 1) & (one | draws.happens(draws.uniform(batch, 1), batch, _CLUSTERS)))[..., None]
     centers[1:] = torch.where(moved, centers[1:], centers[:1])
-    log_shares = draws.normal(CONCEPTS, batch, _CLUSTERS) * draws.uniform(batch, 1, high=1.2)
-    log_shares[1:] = torch.where(draws.happens(0.4, batch, 1), log_shares[1:], log_shares[:1])
+    log_shares = draws.normal(CONCEPTS, batch, _CLUSTERS) * draws.uniform(batch, 1, low=0.3, high=1.2)
+    log_shares[1:] = torch.where(kind != 0, log_shares[1:], log_shares[:1])
     log_shares = log_shares.masked_fill(torch.arange(_CLUSTERS) >= number[:, None], -torch.inf)
 
     rows = torch.arange(batch)[:, None]

@@ -25,7 +25,7 @@ class Streams(NamedTuple):
     delay: Tensor
     """number of samples after which a label is shown (B,)"""
     drifts: Tensor
-    """whether the concept changes within the stream (B,)"""
+    """whether the stream has a change of concept within its length (B,)"""
 
 
 def draw_streams(config: PriorConfig, seed: int, batch: int, length: int) -> Streams:
@@ -73,7 +73,7 @@ def _draw(config: PriorConfig, draws: Draws, batch: int, length: int) -> Streams
     by_rule = ~by_class
     if by_rule.any():
         part = Schedule(*(value[by_rule] for value in schedule))
-        labels[by_rule] = _classes_by_rule(draws, x[by_rule], sizes.of(by_rule), part)
+        x[by_rule], labels[by_rule] = _by_rule(draws, x[by_rule], sizes.of(by_rule), part)
     labels = _with_permuted_classes(draws, labels, sizes, schedule)
     labels = _with_noise(draws, config, labels, sizes)
     x = _with_shifts(draws, x, schedule)
@@ -90,24 +90,63 @@ def _draw_sizes(draws: Draws, config: PriorConfig, batch: int) -> Sizes:
     return Sizes(features, classes, config.max_classes)
 
 
-def _classes_by_rule(draws: Draws, x: Tensor, sizes: Sizes, schedule: Schedule) -> Tensor:
-    """Classes by random rules; a new concept is a new rule, the same rule on other features, or other class shares."""
-    batch, length, _ = x.shape
-    scores = draw_scores(draws, x, sizes).unsqueeze(0).repeat(CONCEPTS, 1, 1, 1)
-    changed = schedule.changes.nonzero()[:, 0]
-    if len(changed):
-        some, kind = sizes.of(changed), draws.choice([0.7, 0.15, 0.15], len(changed), 1, 1)
-        for concept in range(1, CONCEPTS):
-            new = draw_scores(draws, x[changed], some)
-            balance = scores[0, changed] + draws.normal(len(changed), 1, new.shape[2])
-            scores[concept, changed] = torch.where(kind == 2, balance, new)
+def _by_rule(draws: Draws, x: Tensor, sizes: Sizes, schedule: Schedule) -> tuple[Tensor, Tensor]:
+    """Samples with classes by random rules.
+
+    An incremental change moves what the rule reads. With a new concept the rule is a new one, or reads other features, or stays
+    while the shares of the classes change.
+    """
+    batch, length, width = x.shape
+    start = draws.generator.get_state()
+    scores = [draw_scores(draws, _moved(draws, x, sizes, schedule.progress), sizes)]
+    other = x.gather(2, _permutation(draws, sizes, width)[:, None].expand_as(x))
+    end = draws.generator.get_state()
+    draws.generator.set_state(start)  # the same rules
+    on_others = draw_scores(draws, _moved(draws, other, sizes, schedule.progress), sizes)
+    draws.generator.set_state(end)
+    kind = draws.choice([0.65, 0.2, 0.15], batch)
+    for _ in range(1, CONCEPTS):
+        new = torch.where((kind == 0)[:, None, None], draw_scores(draws, x, sizes), scores[0])
+        scores.append(torch.where((kind == 1)[:, None, None], on_others if len(scores) == 1 else scores[0], new))
     softness = draws.uniform(batch, 1, 1, high=0.5) * draws.happens(0.3, batch, 1, 1)
-    scores = scores + softness * _gumbel(draws, batch, length, scores.shape[3])
+    noise = softness * _gumbel(draws, batch, length, sizes.max_classes)
     rows, time = torch.arange(batch)[:, None], torch.arange(length)
-    progress = schedule.progress[..., None]
-    now = scores[schedule.concept, rows, time]
-    mixed = ((1 - progress) * now.clamp(min=-1e9) + progress * scores[1].clamp(min=-1e9)).argmax(2)
-    return mixed
+    labels = (torch.stack(scores)[schedule.concept, rows, time] + noise).argmax(2)
+    some = (kind == 2) & schedule.concept.any(1)
+    if some.any():
+        x = x.clone()
+        x[some], labels[some] = _with_shares(draws, x[some], labels[some], schedule.concept[some], sizes.max_classes)
+    return x, labels
+
+
+def _moved(draws: Draws, x: Tensor, sizes: Sizes, progress: Tensor) -> Tensor:
+    """Features that turn and shift with the progress of an incremental change: (B, T, F)."""
+    batch, _, width = x.shape
+    partner = x.gather(2, _permutation(draws, sizes, width)[:, None].expand_as(x))
+    angle = draws.uniform(batch, 1, 1, low=0.5, high=3.0) * progress[..., None]
+    return angle.cos() * x + angle.sin() * partner + progress[..., None] * draws.normal(batch, 1, width)
+
+
+def _permutation(draws: Draws, sizes: Sizes, width: int) -> Tensor:
+    """Each of a stream's own features gets another one's place; unused ones keep theirs: (B, F)."""
+    batch, places = len(sizes.features), torch.arange(width)
+    order = draws.uniform(batch, width).masked_fill(places >= sizes.features[:, None], 2.0).argsort(1)
+    shift = 1 + draws.below((sizes.features - 1)[:, None])
+    turned = order.gather(1, (places + shift) % sizes.features[:, None])
+    own = places < sizes.features[:, None]
+    return places.expand(batch, -1).scatter(1, order, torch.where(own, turned, order))
+
+
+def _with_shares(draws: Draws, x: Tensor, labels: Tensor, concept: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Samples in another order, in which some classes are more frequent under one concept than under another."""
+    batch, length = labels.shape
+    weights = (2 * draws.normal(CONCEPTS, batch, classes)).exp()
+    rows = torch.arange(batch)[:, None]
+    density = weights[concept, rows].cumsum(1)  # (B, T, classes)
+    when = draws.uniform(batch, length) * density[:, -1].gather(1, labels)
+    place = torch.searchsorted(density.transpose(1, 2).contiguous()[rows, labels], when[..., None])[..., 0]
+    order = (place + draws.uniform(batch, length)).argsort(1)
+    return x.gather(1, order[..., None].expand_as(x)), labels.gather(1, order)
 
 
 def _gumbel(draws: Draws, *shape: int) -> Tensor:
@@ -115,14 +154,17 @@ def _gumbel(draws: Draws, *shape: int) -> Tensor:
 
 
 def _with_permuted_classes(draws: Draws, labels: Tensor, sizes: Sizes, schedule: Schedule) -> Tensor:
-    """In some streams a new concept renames the classes."""
-    batch = len(labels)
-    names = torch.arange(sizes.max_classes).expand(CONCEPTS, batch, -1).clone()
-    keys = draws.uniform(CONCEPTS, batch, sizes.max_classes)
-    new = keys.masked_fill(torch.arange(sizes.max_classes) >= sizes.classes[:, None], 2.0).argsort(2)
+    """In some streams every class gets another name with a new concept."""
+    batch, classes = len(labels), sizes.classes[:, None]
+    places = torch.arange(sizes.max_classes)
+    order = draws.uniform(batch, sizes.max_classes).masked_fill(places >= classes, 2.0).argsort(1)
+    names = [places.expand(batch, -1)]
     renamed = draws.happens(0.2, batch, 1)
-    names[1:] = torch.where(renamed, new[1:], names[1:])
-    return names[schedule.concept, torch.arange(batch)[:, None], labels]
+    for _ in range(1, CONCEPTS):
+        turned = order.gather(1, (places + 1 + draws.below(classes - 1)) % classes)
+        new = places.expand(batch, -1).scatter(1, order, torch.where(places < classes, turned, order))
+        names.append(torch.where(renamed, new, names[0]))
+    return torch.stack(names)[schedule.concept, torch.arange(batch)[:, None], labels]
 
 
 def _with_noise(draws: Draws, config: PriorConfig, labels: Tensor, sizes: Sizes) -> Tensor:

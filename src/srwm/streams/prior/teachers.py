@@ -43,6 +43,8 @@ def draw_scores(draws: Draws, x: Tensor, sizes: Sizes) -> Tensor:
     """
     batch, length, width = x.shape
     kind = draws.choice([weight for weight, _ in _KINDS], batch)
+    kinds = [rule for _, rule in _KINDS]
+    kind = kind.masked_fill((kind == kinds.index(_rules)) & (sizes.classes > _RULES), kinds.index(_tree))
     share = draws.uniform(batch)
     relevant = draws.subset(batch, (share * share * sizes.features).long() + 1, sizes.features, width)
     scores = x.new_zeros(batch, length, sizes.max_classes)
@@ -84,9 +86,9 @@ def _activate(draws: Draws, z: Tensor) -> Tensor:
 
 
 def _balanced(draws: Draws, scores: Tensor) -> Tensor:
-    """Scores with equal spread for every class, and offsets that make some classes rarer than others."""
+    """Scores around 0 for every class, and offsets that make some classes rarer than others."""
     scores = scores - scores.mean(1, keepdim=True)
-    scores = scores / (scores.std(1, keepdim=True) + 1e-6)
+    scores = scores / (scores.std((1, 2), keepdim=True) + 1e-6)
     return scores + draws.normal(len(scores), 1, scores.shape[2]) * draws.uniform(len(scores), 1, 1, high=0.8)
 
 
@@ -95,8 +97,7 @@ def _binned(draws: Draws, x: Tensor, relevant: Tensor, sizes: Sizes) -> Tensor:
     batch, length, width = x.shape
     used = relevant.to(torch.float32)
     weight = draws.normal(batch, width) * used
-    alike = used * weight[:, :1].sign()
-    weight = torch.where(draws.happens(0.3, batch, 1), alike, weight)
+    weight = torch.where(draws.happens(0.3, batch, 1), used, weight)
     total = torch.einsum("btf,bf->bt", x, weight)
     center = draws.normal(batch, 1, width) * draws.uniform(batch, 1, 1, high=1.0)
     distance = ((x - center).square() * used[:, None] * draws.uniform(batch, 1, width, low=0.3)).sum(2)
@@ -136,12 +137,13 @@ def _scores_of(classes: Tensor, sizes: Sizes) -> Tensor:
 
 
 def _tree(draws: Draws, x: Tensor, relevant: Tensor, sizes: Sizes) -> Tensor:
-    """A random binary tree; some branches end early."""
+    """A random binary tree, deep enough for all classes; some branches end early."""
     batch, length, _ = x.shape
     nodes = 2**_DEPTH - 1
     feature = _some_features(draws, relevant, nodes)
     threshold = _thresholds(draws, x, feature)
-    depth = draws.integers(batch, low=1, high=_DEPTH + 1)
+    enough = sizes.classes.to(torch.float32).log2().ceil().long()
+    depth = torch.maximum(draws.integers(batch, low=1, high=_DEPTH + 1), enough)
     ends = draws.happens(draws.uniform(batch, 1, high=0.4), batch, nodes)
     ends[:, 0] = False
     node = torch.zeros(batch, length, dtype=torch.long)
@@ -168,14 +170,14 @@ def _some_features(draws: Draws, relevant: Tensor, number: int) -> Tensor:
 
 
 def _thresholds(draws: Draws, x: Tensor, feature: Tensor) -> Tensor:
-    """Values that a random sample has, between its middle and its tails: (B, number)."""
+    """Thresholds for features: the mean of the values of two random samples, (B, number)."""
     sample = draws.integers(2, *feature.shape, high=x.shape[1])
     rows = torch.arange(len(x))[:, None]
     return (x[rows, sample[0], feature] + x[rows, sample[1], feature]) / 2
 
 
 def _rules(draws: Draws, x: Tensor, relevant: Tensor, sizes: Sizes) -> Tensor:
-    """The first rule whose conditions all hold gives the class."""
+    """The first rule whose conditions all hold gives the class; there are at most _RULES + 1 classes."""
     batch, length, _ = x.shape
     number = _RULES * _CONDITIONS
     feature = _some_features(draws, relevant, number)
