@@ -6,6 +6,7 @@ The weights are random and the state is that after 100 samples: neither changes 
 with arrays of numpy, for the model with tensors; both sides give the same, or the comparison fails.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from torch import Tensor
 
 import machine
 from pages import write_section
+from srwm.errors import UserError
 from srwm.nn import leaves
 from srwm.ops.cpu.library import compiled
 from srwm.ranges import Above
@@ -68,19 +70,23 @@ def main(options: Options) -> None:
     machine.check_outputs(options.markdown)
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = StreamModel(options.model).eval()
+    try:
+        check_values(options)
+        model = StreamModel(options.model).eval()
+        native = NativeModel(model)
+    except (UserError, ValueError) as error:
+        sys.exit(f"error: {error}")
     prior = PriorConfig(max_features=model.config.num_features, max_classes=model.config.num_classes)
     streams = draw_streams(prior, 0, 1, _SAMPLES + 1)
     *_, state = model(*(part[:, :_SAMPLES] for part in streams[:3]))
-    found = {name: race(calls, options.seconds) for name, calls in _calls(model, streams, state).items()}
+    found = {name: race(calls, options.seconds) for name, calls in _calls(model, native, streams, state).items()}
     text = _table(found, sum(part.numel() for part in model.parameters()))
     print(text)
     if options.markdown is not None:
         write_section(options.markdown, TITLE, text)
 
 
-def _calls(model: StreamModel, streams: Streams, state: StreamState) -> dict[str, dict[str, Competitor]]:
-    native = NativeModel(model)
+def _calls(model: StreamModel, native: NativeModel, streams: Streams, state: StreamState) -> dict[str, dict[str, Competitor]]:
     packed = native.packed(state)
     x, present, labels = (part[:, _SAMPLES:] for part in streams[:3])
     row, there, label = x[0, 0].numpy(), present[0, 0].numpy(), int(labels)
@@ -116,6 +122,4 @@ def _table(found: dict[str, dict[str, Spread]], parameters: int) -> str:
 
 
 if __name__ == "__main__":
-    options = tyro.cli(Options)
-    check_values(options)
-    main(options)
+    main(tyro.cli(Options))
