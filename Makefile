@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CXX_SOURCES := $(shell find src benchmarks tests -name '*.[ch]pp' -o -name '*.h')
-SANITIZED_TESTS := tests/ops/test_shapes.py tests/ops/test_episodes.py tests/ops/self_referential/test_checkpoints.py tests/ops/pooling
+SANITIZED_TESTS := tests/ops/test_shapes.py tests/ops/test_episodes.py tests/ops/self_referential/test_checkpoints.py tests/ops/pooling tests/streams/test_native.py
 SOURCES := $(shell find src -name '*.py' -o -name '*.[ch]pp' -o -name '*.h' -o -name '*.json' -o -name '*.safetensors')
 
 .PHONY: demo test test-results test-slow test-isas test-sanitizers lint bench clean
@@ -23,7 +23,7 @@ test-slow: $(VENV)/.installed
 
 # Every other instruction set that this machine runs than the best.
 test-isas: $(VENV)/.installed
-	$(BIN)/python -m pytest -m 'all_isas and not slow' tests/ops || test $$? -eq 5 # 5: the machine runs no other
+	$(BIN)/python -m pytest -m 'all_isas and not slow' tests/ops tests/streams/test_native.py || test $$? -eq 5 # 5: the machine runs no other
 
 # Tests of the operations over kernels that AddressSanitizer and UndefinedBehaviorSanitizer watch: a copy of the package with them, of
 # the instruction sets that this machine runs.

@@ -66,6 +66,8 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("streams.py", "--runs", "runs", "--streams", "iris", "nope"), "got nope"),
         (("streams.py", "--runs", "runs", "--jobs", "0"), "--jobs: expected 1 or more, got 0"),
         (("streams.py", "--runs", "runs", "--checkpoint", "nope"), "--checkpoint: nope/model.safetensors is no file"),
+        (("stream_step.py", "--seconds", "0"), "seconds: expected a number above 0, got 0.0"),
+        (("stream_step.py", "--model.steps", "interleaved"), "model: expected steps 'query',"),
         (("rl.py", "--threads", "0"), "--threads: expected 1 or more, got 0"),
         (("rl.py", "--json", "nowhere/rl.json"), "nowhere: there is no such folder"),
         (("stem.py", "--markdown", "nowhere/stem.md"), "nowhere: there is no such folder"),

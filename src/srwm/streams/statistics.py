@@ -7,8 +7,10 @@ from torch import Tensor
 
 MEMORY = 2000
 """Number of values after which older ones begin to count less, so that the statistics can follow a change."""
-_LIMIT = 4.0
-_NOISE = 1e-12
+LIMIT = 4.0
+"""Number of standard deviations at which standardized values are clipped."""
+NOISE = 1e-12
+"""A variance below this share of the squared mean is that of rounding, and counts as none."""
 
 
 class Statistics(NamedTuple):
@@ -39,8 +41,8 @@ def standardize(x: Tensor, present: Tensor, before: Statistics) -> Tensor:
     count = before.number + 1
     mean = (before.total + values) / count
     variance = (before.squares + values.square()) / count - mean.square()
-    deviation = variance.masked_fill(variance <= _NOISE * mean.square(), torch.inf).sqrt()
-    return ((values - mean) / deviation).clamp(-_LIMIT, _LIMIT).masked_fill(~present, 0).float()
+    deviation = variance.masked_fill(variance <= NOISE * mean.square(), torch.inf).sqrt()
+    return ((values - mean) / deviation).clamp(-LIMIT, LIMIT).masked_fill(~present, 0).float()
 
 
 def follow(x: Tensor, present: Tensor, start: Statistics) -> tuple[Statistics, Statistics]:

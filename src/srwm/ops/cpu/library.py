@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 from ctypes import c_int64
 from pathlib import Path
+from typing import Any
 
 import torch  # noqa: F401  first, so that its OpenMP runtime serves the library too
 from torch import Tensor
 
-_API_VERSION = 6
+_API_VERSION = 7
 
 SAVED_HEADER = 16
 """`SRWM_SAVED_HEADER` in api.h."""
@@ -27,6 +28,11 @@ _KERNELS = (
     "srwm_max_pool_forward",
     "srwm_max_pool_backward",
 )
+_BYTES, _ADDRESS = ctypes.c_char_p, ctypes.c_void_p
+_STREAMS = {
+    "srwm_stream_question": (_BYTES, _ADDRESS, _BYTES, _BYTES, _BYTES, _BYTES),
+    "srwm_stream_example": (_BYTES, _ADDRESS, _BYTES, _BYTES, _BYTES, c_int64, _BYTES),
+}
 
 
 class Library:
@@ -57,6 +63,9 @@ class Library:
         self._kernels = {name: getattr(self._lib, name) for name in _KERNELS}
         for kernel in self._kernels.values():
             kernel.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
+        for name, types in _STREAMS.items():
+            self._kernels[name] = getattr(self._lib, name)
+            self._kernels[name].argtypes = types
         if wanted := os.environ.get("SRWM_ISA"):
             self.select_isa(wanted)
 
@@ -125,7 +134,20 @@ class Library:
             MemoryError: there was no memory for the working set of a thread.
             RuntimeError: a backward pass runs with another instruction set than its forward pass.
         """
-        status = self._kernels[name](problem, struct.pack(f"{len(arrays)}P", *map(pointer, arrays)))
+        self.call(name, problem, struct.pack(f"{len(arrays)}P", *map(pointer, arrays)))
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Call a C function of the library.
+
+        Args:
+            name: a function of api.h.
+            arguments: its arguments: bytes and ctypes arrays of characters for what lies in memory, addresses, numbers.
+
+        Raises:
+            MemoryError: as `run`.
+            RuntimeError: as `run`.
+        """
+        status = self._kernels[name](*arguments)
         if status == _OTHER_INSTRUCTION_SET:
             raise RuntimeError(f"{name}: the forward ran with another instruction set than {self.selected_isa}")
         if status:

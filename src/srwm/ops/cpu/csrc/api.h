@@ -91,7 +91,30 @@ typedef struct {
     void* grad_x;
 } srwm_max_pool_backward_arrays;
 
-#define SRWM_API_VERSION 6
+/* A model of streams (srwm/streams/model.py) whose blocks are those of the delta rule, with residual connections. */
+typedef struct {
+    int64_t features, classes, width, layers, heads; /* the width of a head is e = width / heads */
+    int64_t hidden; /* width within the feed-forward sub-layers; 0: there are none */
+    int64_t max_count; /* number of samples beyond which the model does not see how many there were */
+    double memory, limit, noise; /* of the statistics: srwm/streams/statistics.py */
+    float norm_eps; /* of layer normalization */
+    float feature_eps; /* of the feature map elu */
+    int32_t l2_features; /* 1: the feature map l2; 0: elu */
+} srwm_stream;
+
+/* The state of a stream is dense: float64 number, origin, total and squares (features) each; int64 number of samples; float32 fast
+   matrices (layers, heads, e, e); uint8 which classes were shown (classes).
+
+   weights, aligned: everything in the order of its use. A matrix multiplies a row from the right; its columns, padded to half a
+   block, lie in blocks of SRWM_STREAM_BLOCK, at the end of half of that where this is enough, each dense row by row. A vector is
+   padded likewise. In this order: features' matrix (2 features + 1, 2 width) and bias, matrix (2 width, width) and bias; rows of the
+   labels (classes + 1, width), each padded; gain and bias of a normalization; for each layer gain and bias, the slow matrix
+   (width, 3 width + heads) with columns [k, v, beta, q], of each those of all heads, the matrix of the output (width, width), and
+   with hidden gain and bias, matrix (width, hidden) and bias, matrix (hidden, width) and bias; gain and bias, the matrix of the
+   logits (width, classes) and bias. */
+
+#define SRWM_STREAM_BLOCK 32 /* columns */
+#define SRWM_API_VERSION 7
 #define SRWM_SAVED_HEADER 16 /* floats before the first step in `saved` */
 
 SRWM_EXPORT int32_t srwm_api_version(void); /* SRWM_API_VERSION of the library that was compiled */
@@ -106,6 +129,12 @@ SRWM_EXPORT int srwm_norm_pool_forward(const srwm_norm_pool*, const srwm_norm_po
 SRWM_EXPORT int srwm_norm_pool_backward(const srwm_norm_pool*, const srwm_norm_pool_backward_arrays*);
 SRWM_EXPORT int srwm_max_pool_forward(const srwm_max_pool*, const srwm_max_pool_forward_arrays*);
 SRWM_EXPORT int srwm_max_pool_backward(const srwm_max_pool*, const srwm_max_pool_backward_arrays*);
+/* x and present (features), logits (classes), label from 0; state_out may be state. Directly, not in a structure of addresses: ctypes passes
+   bytes faster than anybody asks for their address. */
+SRWM_EXPORT int srwm_stream_question(const srwm_stream*, const float* weights, const double* x, const uint8_t* present,
+                                     const uint8_t* state, float* logits);
+SRWM_EXPORT int srwm_stream_example(const srwm_stream*, const float* weights, const double* x, const uint8_t* present,
+                                    const uint8_t* state, int64_t label, uint8_t* state_out);
 
 SRWM_EXPORT const char* srwm_isa_names(void); /* what this machine can run, best first, separated by spaces */
 SRWM_EXPORT int srwm_select_isa(const char* name); /* 0, or -1 when this machine cannot run it */

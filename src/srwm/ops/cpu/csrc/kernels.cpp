@@ -11,6 +11,7 @@
 #include "self_referential/grouped_backward.hpp"
 #endif
 #include "self_referential/one_step.hpp"
+#include "streams/step.hpp"
 
 namespace SRWM_ISA_NAME {
 namespace {
@@ -129,6 +130,8 @@ void max_pool_backward(const srwm_max_pool& p, const srwm_max_pool_backward_arra
     with_pixels<MaxPool>(p, [&](const auto& images) { images.backward(a, first, last); });
 }
 
+void stream_step(const srwm_stream& p, const srwm::StreamSample& s) { StreamStep(p, s).run(); }
+
 }  // namespace
 }  // namespace SRWM_ISA_NAME
 
@@ -161,5 +164,6 @@ const Kernels SRWM_TABLE(SRWM_ISA_NAME, kernels) = {
      SRWM_ISA_NAME::norm_pool_gradient},
     SRWM_ISA_NAME::max_pool_forward,
     SRWM_ISA_NAME::max_pool_backward,
+    SRWM_ISA_NAME::stream_step,
 };
 }  // namespace srwm

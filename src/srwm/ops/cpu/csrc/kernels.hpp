@@ -35,6 +35,15 @@ struct NormPoolKernels {
                      const float* levels, int64_t first, int64_t last);
 };
 
+// One sample of a stream for streams/step.hpp.
+struct StreamSample {
+    const float *weights, *inputs;  // inputs (2 features + 1)
+    int64_t label;                  // classes: the question
+    const float* memory;
+    float* memory_out;  // null: nothing is written
+    float* logits;      // null: nobody asks for them
+};
+
 // Each works on the items first ... last - 1 of batch * heads. `item_of` says which SRWM item a number is.
 struct Kernels {
     const char* name;
@@ -51,6 +60,7 @@ struct Kernels {
     // Over the images first ... last - 1.
     void (*max_pool_forward)(const srwm_max_pool&, const srwm_max_pool_forward_arrays&, int64_t first, int64_t last);
     void (*max_pool_backward)(const srwm_max_pool&, const srwm_max_pool_backward_arrays&, int64_t first, int64_t last);
+    void (*stream_step)(const srwm_stream&, const StreamSample&);
 };
 
 extern const Kernels baseline_kernels;

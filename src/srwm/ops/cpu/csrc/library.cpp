@@ -7,6 +7,7 @@
 #include "fast_weights/calls.hpp"
 #include "pooling/calls.hpp"
 #include "self_referential/calls.hpp"
+#include "streams/calls.hpp"
 
 namespace {
 
@@ -59,6 +60,14 @@ int srwm_max_pool_forward(const srwm_max_pool* p, const srwm_max_pool_forward_ar
 }
 int srwm_max_pool_backward(const srwm_max_pool* p, const srwm_max_pool_backward_arrays* a) {
     return guarded([&] { srwm::max_pool_backward(*p, *a); });
+}
+int srwm_stream_question(const srwm_stream* p, const float* weights, const double* x, const uint8_t* present,
+                         const uint8_t* state, float* logits) {
+    return guarded([&] { srwm::stream_question(*p, weights, {x, present}, state, logits); });
+}
+int srwm_stream_example(const srwm_stream* p, const float* weights, const double* x, const uint8_t* present,
+                        const uint8_t* state, int64_t label, uint8_t* state_out) {
+    return guarded([&] { srwm::stream_example(*p, weights, {x, present}, state, label, state_out); });
 }
 
 const char* srwm_isa_names(void) {
