@@ -58,16 +58,16 @@ class NearestMeans(StreamModel):
 
     def _standardized(self, x: Tensor, present: Tensor, state: MeansState) -> Tensor:
         spread = (state.squares / state.count.clamp(min=1)).sqrt()[:, None] + 1e-6
-        return ((x - state.mean[:, None]) / spread).clamp(-4, 4) * present
+        return ((x.float() - state.mean[:, None]) / spread).clamp(-4, 4) * present
 
     def _after(self, x: Tensor, present: Tensor, labels: Tensor, state: MeansState) -> MeansState:
         here = present.float()
         z = self._standardized(x[:, None], present[:, None], state)
         chosen = nn.functional.one_hot(labels, self.config.num_classes)
         count = state.count + here
-        deviation = (x - state.mean) * here
+        deviation = (x.float() - state.mean) * here
         mean = state.mean + deviation / count.clamp(min=1)
-        squares = state.squares + deviation * (x - mean) * here
+        squares = state.squares + deviation * (x.float() - mean) * here
         at = chosen[..., None] * here[:, None]
         return MeansState(count, mean, squares, state.shown | chosen.bool(), state.sums + at * z, state.numbers + at)
 

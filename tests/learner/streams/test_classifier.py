@@ -175,6 +175,17 @@ def test_a_prediction_uses_the_state_at_its_call(classifier) -> None:
     assert classifier._state.count == 31
 
 
+def test_times_keep_their_digits() -> None:
+    torch.manual_seed(0)
+    model = StreamModel(ModelConfig(stack=StackConfig(core="deltanet", d_model=16, num_heads=2, num_layers=1)))
+    one, other = StreamClassifier(model), StreamClassifier(model)
+    for i in range(30):
+        one.learn_one({"t": 1_700_000_000 + i}, i % 2)
+        other.learn_one({"t": i}, i % 2)
+    assert one._state.state.statistics.squares[0, 0] == sum(i**2 for i in range(30))
+    assert one.predict_proba_one({"t": 1_700_000_040}) == pytest.approx(other.predict_proba_one({"t": 40}))
+
+
 class TestTables:
     def test_mixed_columns(self, classifier) -> None:
         rows = [[1.0, "a", True], [2.0, "b", None], [float("nan"), float("nan"), False]] * 10

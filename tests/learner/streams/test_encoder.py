@@ -115,6 +115,39 @@ def test_tables_and_dicts_are_encoded_alike(columns) -> None:
     assert np.allclose(queries[0].x, queries[1].x, atol=1e-5)
 
 
+@pytest.mark.parametrize("slots", [32, 3])
+def test_tables_and_dicts_are_encoded_alike_where_columns_begin_late(slots) -> None:
+    table = points(20, columns=6)[0]
+    table[:7, 1] = table[:3, 4] = table[:, 5] = np.nan
+    names = [f"f{i}" for i in range(6)]
+    of_table, rows = Encoder(slots).learned_table(names, table)
+    of_dicts, others = Encoder(slots).learned(dict(zip(names, row.tolist(), strict=True)) for row in table)
+    assert [name for name, _ in of_table.keys] == [name for name, _ in of_dicts.keys] == ["f0", "f2", "f3", "f4", "f1"]
+    assert np.allclose(rows.x, others.x)
+    assert np.array_equal(rows.present, others.present)
+    table[:, 5] = 1.0
+    table[1, 5] = np.nan
+    queries = of_table.encoded_table(names, table), of_dicts.encoded(dict(zip(names, row, strict=True)) for row in table)
+    assert np.allclose(queries[0].x, queries[1].x)
+    assert np.array_equal(queries[0].present, queries[1].present)
+
+
+@pytest.mark.parametrize("missing", [None, math.nan, np.float32("nan"), Decimal("NaN")])
+def test_a_feature_gets_its_slot_with_its_first_value(missing) -> None:
+    encoder = learned({"a": missing, "b": 1.0}, {"a": 2.0, "never": missing})
+    assert encoder.keys == [("b", None), ("a", None)]
+    assert shown(encoder, {"a": 3.0, "b": 4.0})[:3] == [4.0, 3.0, None]
+
+
+@pytest.mark.parametrize("slots", [2, 1])
+def test_large_numbers_keep_their_digits(slots) -> None:
+    start = 1_700_000_000
+    encoder, rows = Encoder(slots).learned({"t": start + i, "n": 0} for i in range(30))
+    assert np.array_equal(np.unique(rows.x[2:, -1]).shape, (28,))
+    _, rows = Encoder(2).learned_table(["t"], start + np.arange(30.0)[:, None])
+    assert rows.x[:, 0].tolist() == [start + i for i in range(30)]
+
+
 def test_no_samples_are_no_rows() -> None:
     encoder, rows = Encoder(6).learned([])
     assert (encoder.num_places, rows.x.shape, encoder.encoded([]).present.shape) == (0, (0, 6), (0, 6))
@@ -159,7 +192,7 @@ class TestManyFeatures:
         assert encoder.num_direct == 2
         assert encoder.num_places == 5
         plain = np.array([[sample["a"], sample["b"]] for sample in samples])
-        assert np.array_equal(rows.x[:50], plain.astype(np.float32))
+        assert np.array_equal(rows.x[:50], plain)
         added = (rows.x[60:] - plain[10:]) / plain.std(0)
         assert 0.1 < np.abs(added).max() < 4
         assert shown(encoder, {"late0": 1.0}) == [None, None]

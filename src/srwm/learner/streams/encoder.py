@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from srwm.learner.streams.projection import Bools, Floats, Projection
 from srwm.learner.streams.tokens import stable_hash
@@ -21,8 +21,8 @@ MAX_VALUES = 16
 class Encoded(NamedTuple):
     """Samples as a model reads them."""
 
-    x: NDArray[np.float32]
-    """(T, num_slots) values, 0 where missing"""
+    x: Floats
+    """(T, num_slots) values, 0 where missing; float64, since times and identifiers have more digits than float32"""
     present: Bools
     """(T, num_slots)"""
 
@@ -33,6 +33,7 @@ class Encoder:
 
     A number or bool has one place. A category has one place for each of its values: 1 for the value that a sample has, 0 for
     the others. New features of one sample get places in the order of their names, so the order within a dict does not matter.
+    A feature gets its place with its first value, not while it is missing.
 
     Places below `num_direct` are slots of the model. All others are projected onto all slots (`Projection`). `num_direct` is
     the number of slots, or 0 if the first sample alone has more features than that.
@@ -113,8 +114,12 @@ class Encoder:
         Raises:
             ValueError: As `encoded`.
         """
-        encoder, values, present = self._read_table(names, table)
-        return encoder._placed(values, present)
+        pieces = [table[t : t + 1] for t in range(len(table))] if self._first_rows(names, table) else [table]
+        parts = []
+        for piece in pieces:
+            encoder, values, present = self._read_table(names, piece)
+            parts.append(encoder._placed(values, present))
+        return _joined(parts, self.num_slots)
 
     def learned_table(self, names: list[str], table: Floats) -> tuple[Self, Encoded]:
         """The rows of a table of numbers in order, as `learned`.
@@ -129,13 +134,15 @@ class Encoder:
         Raises:
             ValueError: As `encoded`.
         """
-        encoder, values, present = self._read_table(names, table)
-        if encoder.projection is None:
-            return encoder, encoder._placed(values, present)
-        parts = []
-        for row, there in zip(values, present, strict=True):
-            parts.append(encoder._placed(row[None], there[None]))
-            encoder = encoder._after(row, there)
+        encoder, parts = self, []
+        for start, end in pairwise(sorted({0, len(table), *self._first_rows(names, table)})):
+            encoder, values, present = encoder._read_table(names, table[start:end])
+            if encoder.projection is None:
+                parts.append(encoder._placed(values, present))
+                continue
+            for row, there in zip(values, present, strict=True):
+                parts.append(encoder._placed(row[None], there[None]))
+                encoder = encoder._after(row, there)
         return encoder, _joined(parts, self.num_slots)
 
     def _read(self, sample: Mapping[Any, Any]) -> tuple[Self, list[int], list[float]]:
@@ -152,21 +159,31 @@ class Encoder:
             elif not is_missing(value):
                 key, amount = read_value(name, value)
                 place = self._place(key)
+                if amount != amount:
+                    continue
                 if place is None:
                     new.append(key)
-                elif amount == amount:
+                else:
                     others = self.values.get(key[0], {}).values() if key[1] is not None else ()
                     places.extend((*others, place))
                     amounts.extend((*[0.0] * len(others), amount))
         return self.with_places(new)._read(sample) if new else (self, places, amounts)
 
+    def _first_rows(self, names: list[str], table: Floats) -> set[int]:
+        """The rows of a table in which columns without places have their first values."""
+        new = [column for column, name in enumerate(names) if self._place((name, None)) is None]
+        present = ~np.isnan(table[:, new])
+        return set(present.argmax(0)[present.any(0)].tolist()) if len(table) else set()
+
     def _read_table(self, names: list[str], table: Floats) -> tuple[Self, Floats, Bools]:
+        """The encoder with places for all columns that have values, and the values and their presence at each place."""
         if not (np.abs(np.nan_to_num(table, nan=0.0)) <= FLOAT32_MAX).all():
             raise ValueError("X: expected numbers that are finite in float32, got infinity or a value too large")
-        encoder = self.with_places([(name, None) for name in names])
-        places = [encoder._place((name, None)) for name in names]
+        columns = np.flatnonzero(~np.isnan(table).all(0)).tolist()
+        keys: list[Key] = [(names[column], None) for column in columns]
+        encoder = self.with_places(keys)
         values = np.full((len(table), encoder.num_places), np.nan)
-        values[:, places] = table
+        values[:, [encoder._place(key) for key in keys]] = table[:, columns]
         present = ~np.isnan(values)
         return encoder, np.where(present, values, 0.0), present
 
@@ -227,7 +244,7 @@ class Encoder:
     def _row(self, places: list[int], amounts: list[float]) -> tuple[Encoded, Self]:
         """One sample, and the encoder after it. Where a place comes twice, its last value counts."""
         if self.projection is None:
-            x, there = np.zeros((1, self.num_slots), np.float32), np.zeros((1, self.num_slots), np.bool_)
+            x, there = np.zeros((1, self.num_slots)), np.zeros((1, self.num_slots), np.bool_)
             x[0, places], there[0, places] = amounts, True
             return Encoded(x, there), self
         values, present = np.zeros(self.num_places), np.zeros(self.num_places, np.bool_)
@@ -239,13 +256,13 @@ class Encoder:
         direct = min(self.num_direct, values.shape[1])
         x[:, :direct], there[:, :direct] = values[:, :direct], present[:, :direct]
         if self.projection is None:
-            return Encoded(x.astype(np.float32), there)
+            return Encoded(x, there)
         projected = self.projection.project(values, present)
         if direct:
             x += np.where(there, self.projection.spread()[:direct] * projected, 0)
         else:
             x, there = projected, np.repeat(present.any(1, keepdims=True), self.num_slots, 1)
-        return Encoded(np.clip(x, -FLOAT32_MAX, FLOAT32_MAX).astype(np.float32), there)
+        return Encoded(np.clip(x, -FLOAT32_MAX, FLOAT32_MAX), there)
 
     def _after(self, values: Floats, present: Bools) -> Self:
         return self if self.projection is None else replace(self, projection=self.projection.after(values, present))
@@ -255,7 +272,7 @@ def _joined(parts: list[Encoded], num_slots: int) -> Encoded:
     if len(parts) == 1:
         return parts[0]
     if not parts:
-        return Encoded(np.zeros((0, num_slots), np.float32), np.zeros((0, num_slots), np.bool_))
+        return Encoded(np.zeros((0, num_slots)), np.zeros((0, num_slots), np.bool_))
     return Encoded(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
