@@ -182,7 +182,7 @@ def test_times_keep_their_digits() -> None:
     for i in range(30):
         one.learn_one({"t": 1_700_000_000 + i}, i % 2)
         other.learn_one({"t": i}, i % 2)
-    assert one._state.state.statistics.squares[0, 0] == sum(i**2 for i in range(30))
+    assert one._state.model_state.statistics.squares[0, 0] == sum(i**2 for i in range(30))
     assert one.predict_proba_one({"t": 1_700_000_040}) == pytest.approx(other.predict_proba_one({"t": 40}))
 
 

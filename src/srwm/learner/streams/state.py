@@ -6,17 +6,15 @@ from math import exp, isfinite
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from srwm.learner.classes import Classes
 from srwm.learner.labels import Labels, positions, read_labels
 from srwm.learner.streams.encoder import Encoded, Encoder
 from srwm.learner.streams.rows import Rows, read_rows
-from srwm.learner.streams.steps import ask, show
+from srwm.learner.streams.steps import ComputedState, Steps
 from srwm.learner.tables import check_column_names
-from srwm.nn import State
-from srwm.streams.model import StreamModel
+from srwm.streams.model import StreamModel, StreamState
 
 Sample = Mapping[Any, Any]
 
@@ -28,13 +26,11 @@ _PIECE = 512
 class LearnedStream:
     """A model and its state after labeled samples. It is immutable: learning returns a new one."""
 
-    model: StreamModel
+    steps: Steps
     encoder: Encoder
     classes: Classes
-    state: State
+    state: ComputedState
     """state of the model, of one stream"""
-    device: torch.device
-    """device of the model"""
     count: int = 0
     """number of labeled samples learned"""
     columns: int | None = None
@@ -52,14 +48,27 @@ class LearnedStream:
         Returns:
             The state.
         """
-        config = model.config
+        return cls._begun(Steps(model))
+
+    @classmethod
+    def _begun(cls, steps: Steps) -> Self:
+        config = steps.model.config
         classes = Classes(config.num_classes, "class slots")
-        device = next(model.parameters()).device
-        return cls(model, Encoder(config.num_features), classes, model.initial_state(1), device)
+        return cls(steps, Encoder(config.num_features), classes, steps.model.initial_state(1))
+
+    @property
+    def model(self) -> StreamModel:
+        """The model, in evaluation mode."""
+        return self.steps.model
+
+    @property
+    def model_state(self) -> StreamState:
+        """The state of the model, of one stream."""
+        return self.steps.model_state(self.state)
 
     def forgotten(self) -> Self:
         """The same model without learned samples."""
-        return type(self).fresh(self.model)
+        return self._begun(self.steps)
 
     def declaring(self, classes: object) -> Self:
         """The state with all labels declared.
@@ -96,7 +105,7 @@ class LearnedStream:
             classes = classes.joined(given)
             slot = int(positions(given, _known(classes))[0])
         encoder, encoded = self.encoder.learned([x])
-        state = show(self.model, encoded, [slot], self.state, self.device)
+        state = self.steps.show(encoded, [slot], self.state)
         return replace(self, encoder=encoder, classes=classes, state=state, count=self.count + 1)
 
     def after(self, X: object, y: object) -> Self:
@@ -123,7 +132,7 @@ class LearnedStream:
         encoder, state = self.encoder, self.state
         for start in range(0, len(rows), _PIECE):
             encoder, encoded = _learned(encoder, rows.piece(start, start + _PIECE))
-            state = show(self.model, encoded, slots[start : start + _PIECE], state, self.device)
+            state = self.steps.show(encoded, slots[start : start + _PIECE], state)
         return replace(
             self,
             encoder=encoder,
@@ -151,7 +160,7 @@ class LearnedStream:
         indices = self.classes.indices
         if not indices:
             return {}
-        logits = ask(self.model, self.encoder.encoded([x]), self.state, self.device)[0].tolist()
+        logits = self.steps.ask(self.encoder.encoded([x]), self.state)[0].tolist()
         highest = max(logits)
         found = {label: exp(logits[slot] - highest) for label, slot in indices.items()}
         total = sum(found.values())
@@ -193,7 +202,7 @@ class LearnedStream:
 
     def _asked(self, samples: Encoded) -> NDArray[np.float64]:
         """Probabilities (Q, labels shown), by class slot."""
-        logits = ask(self.model, samples, self.state, self.device)[:, : len(self.classes.indices)].astype(np.float64)
+        logits = self.steps.ask(samples, self.state)[:, : len(self.classes.indices)].astype(np.float64)
         found: NDArray[np.float64] = np.exp(logits - logits.max(1, keepdims=True))
         total = found.sum(1, keepdims=True)
         _check_finite(total.sum())

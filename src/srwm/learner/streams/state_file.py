@@ -59,7 +59,7 @@ def save_state(path: Path, learned: LearnedStream) -> None:
         "num_direct": learned.encoder.num_direct,
         "features": learned.encoder.keys,
     }
-    write_saved(path, metadata, {**state_tensors(learned.state), **_statistics(learned.encoder)})
+    write_saved(path, metadata, {**state_tensors(learned.model_state), **_statistics(learned.encoder)})
 
 
 def load_state(path: Path, fresh: LearnedStream) -> LearnedStream:
@@ -104,7 +104,7 @@ def _restored(metadata: dict[str, Any], tensors: dict[str, Tensor], fresh: Learn
     if names is not None and len(names) != columns:
         raise ValueError(f"feature_names: expected {columns}, got {len(names)}")
     encoder = _encoder(metadata["features"], metadata["num_direct"], tensors.pop(_ENCODER, None), fresh.encoder.num_slots)
-    state = restored_state(tensors, fresh.state, batch_size=1)
+    state = restored_state(tensors, fresh.model_state, batch_size=1)
     return replace(fresh, encoder=encoder, classes=classes, state=state, count=count, columns=columns, feature_names=names)
 
 

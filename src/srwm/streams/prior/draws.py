@@ -2,19 +2,33 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
+
+
+def seeded(*key: int) -> torch.Generator:
+    """A generator for a purpose. Generators of different keys are independent, which those of `manual_seed` with seeds that agree
+    in their last 32 bits are not.
+
+    Args:
+        *key: whole numbers from 0.
+
+    Returns:
+        The generator, on the CPU.
+    """
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
 
 class Draws:
     """Random numbers from one generator, as float32 and int64 on the CPU, whatever PyTorch's defaults are.
 
     Args:
-        seed: seed of the generator.
+        seed: seed of the generator, any whole number from 0.
     """
 
     def __init__(self, seed: int) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = seeded(seed)
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers."""

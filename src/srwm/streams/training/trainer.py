@@ -12,13 +12,14 @@ from srwm.errors import UserError
 from srwm.streams.config import TrainConfig
 from srwm.streams.model import StreamModel
 from srwm.streams.prior import Streams, draw_streams
+from srwm.streams.prior.draws import seeded
 from srwm.streams.validation import is_known
 from srwm.training.ema import EMA
 from srwm.training.optimizer import build_optimizer, load_optimizer
 
 _STRIDE = 2**20
-_LENGTHS = 2**61
-"""Added to a step's seed, so that the length does not depend on the numbers from which the streams are drawn."""
+_LENGTHS = 1
+"""Key of the generator of lengths, whose numbers those of the streams do not depend on."""
 _SUGGESTION = "try a smaller --optimizer.lr in another --run"
 
 
@@ -143,6 +144,6 @@ def draw_length(config: TrainConfig, seed: int, spent: float) -> int:
     """
     in_use = [length for length, start in zip(config.lengths, config.length_from, strict=True) if spent >= start]
     *shorter, longest = sorted(in_use)
-    generator = torch.Generator().manual_seed(seed + _LENGTHS)
+    generator = seeded(seed, _LENGTHS)
     first, second = torch.rand(2, generator=generator, dtype=torch.float32, device="cpu").tolist()
     return longest if not shorter or first < 0.5 else shorter[int(second * len(shorter))]
