@@ -4,6 +4,7 @@ from collections import Counter
 import pytest
 
 from srwm.cli import main
+from srwm.streams.baselines import Baseline
 
 ROWS = "size,color,kind\n" + "".join(
     f"{n % 7},{'red' if n % 3 else ''},{'big' if n % 7 > 3 else 'small'}\n" for n in range(300)
@@ -87,6 +88,7 @@ def test_learners_of_river_run_beside_it(tmp_path, capsys):
         (["--target", "kind", "--predictions", "nowhere/x.csv"], "nowhere: there is no such folder"),
         (["--target", "kind", "--predictions", "rows.csv"], "this is the file to read"),
         (["--target", "kind", "--predictions", "."], "expected the name of a file to write"),
+        (["--target", "kind", "--predictions", "x.png", "--figure", "./x.png"], "expected different files"),
         (["--target", "kind", "--window", "0"], "window: expected 1 or more, got 0"),
         (["--target", "kind", "--seed", "-1"], "seed: expected a number from 0"),
     ],
@@ -99,11 +101,55 @@ def test_mistakes_are_reported_before_anything_is_written(words, message, table,
     assert table.read_text() == ROWS
 
 
-def test_a_sample_that_the_learner_refuses_is_named_and_no_file_is_left(tmp_path, table, capsys):
-    table.write_text("size,kind\n1,a\n2,refused\n")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("size,kind\n1,a\n1,a\n2,refused\n1,a\n", "rows.csv, sample 3: y: expected 16 classes or fewer, got 17"),
+        ("size,kind\n1,a\n1,a\n2\n1,a\n", "rows.csv, line 4: expected 2 cells, as in the first row, got 1"),
+    ],
+)
+def test_answers_before_a_sample_that_is_refused_are_kept(tmp_path, content, message, table, capsys):
+    predictions = tmp_path / "out.csv"
+    table.write_text(content)
+    assert main(["stream", str(table), "--target", "kind", "--predictions", str(predictions)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"srwm: {tmp_path}/{message}; the results are those of the 2 samples before\n"
+    assert "each of 2 labels" in captured.out
+    assert predictions.read_text() == "sample,label,srwm\n1,a,\n2,a,a\n"
+
+
+def test_a_first_sample_that_is_refused_leaves_no_file(tmp_path, table, capsys):
+    table.write_text("size,kind\n2,refused\n")
     assert main(["stream", str(table), "--target", "kind", "--predictions", str(tmp_path / "out.csv")]) == 1
-    assert "rows.csv, sample 2: y: expected 16 classes or fewer, got 17" in error_of(capsys)
+    assert error_of(capsys).endswith("rows.csv, sample 1: y: expected 16 classes or fewer, got 17\n")
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_learner_of_river_that_fails_is_reported_and_left_out(tmp_path, table, monkeypatch, capsys):
+    class Mean:
+        def predict_one(self, x):
+            return max(x["size"], 1.0)  # a TypeError for texts
+
+        def learn_one(self, x, y):
+            pass
+
+    makers = {"mean": lambda seed: Mean(), "majority": lambda seed: Majority()}
+    monkeypatch.setattr("srwm.cli.stream.BASELINES", {name: Baseline(name, name, make) for name, make in makers.items()})
+    predictions = tmp_path / "out.csv"
+    table.write_text("size,kind\n1,a\n1,a\nmany,a\n?,a\n1,a\n")
+    assert main(["stream", str(table), "--target", "kind", "--compare", "--predictions", str(predictions)]) == 0
+    captured = capsys.readouterr()
+    assert "rows.csv, sample 3: mean is left out, it raised TypeError: '>' not supported" in captured.err
+    assert [line.split()[0] for line in captured.out.splitlines()[2:4]] == ["srwm", "majority"]
+    assert predictions.read_text() == "sample,label,srwm,majority\n1,a,,\n2,a,a,a\n3,a,,\n4,a,,\n5,a,a,a\n"
+
+
+def test_texts_of_missing_values_are_an_option(tmp_path, table, capsys):
+    predictions = tmp_path / "out.csv"
+    table.write_text("size,kind\nnone,a\n,a\nNA,a\n")
+    words = ["stream", str(table), "--target", "kind", "--predictions", str(predictions), "--missing", "none", "--window", "5"]
+    assert main(words) == 0
+    assert [row.split(",")[2] for row in predictions.read_text().splitlines()[1:]] == ["", "a", ""]
 
 
 def test_a_file_without_labels_is_refused(table, capsys):

@@ -15,6 +15,17 @@ def test_numbers_categories_and_missing_values(tmp_path):
     assert found == [({"a": 1.5, "b": "red"}, "yes"), ({"b": -2000.0}, "no"), ({}, None)]
 
 
+def test_texts_that_stand_for_missing_values(tmp_path):
+    found = read(tmp_path, "a,b,y\nNA,?,?\nn/a,NULL,NA\n1_000,none,u\n")
+    assert found == [({}, "?"), ({}, "NA"), ({"a": "1_000", "b": "none"}, "u")]
+    path = tmp_path / "file.csv"
+    assert [row for row, _ in read_samples(path, "y", missing=["None"])] == [
+        {"a": "NA", "b": "?"},
+        {"a": "n/a", "b": "NULL"},
+        {"a": "1_000"},
+    ]
+
+
 def test_quotes_blank_lines_a_byte_order_mark_and_line_ends_of_windows(tmp_path):
     found = read(tmp_path, b'\xef\xbb\xbf"a ""x""",y\r\n"1\n2",u\r\n\r\n3,v\r\n')
     assert found == [({'a "x"': "1\n2"}, "u"), ({'a "x"': 3.0}, "v")]

@@ -3,7 +3,8 @@
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
@@ -14,12 +15,13 @@ import tyro
 from tqdm import tqdm
 
 from srwm.cli.options import parse, set_threads
-from srwm.errors import UserError
+from srwm.errors import UserError, one_line
 from srwm.files import write_blocks_atomically
 from srwm.ranges import AtLeast, Seed
+from srwm.streams.answer_log import AnswerLog
 from srwm.streams.baselines import BASELINES
-from srwm.streams.csv_file import read_samples
-from srwm.streams.prequential import Answer, OnlineClassifier, answers, result_of
+from srwm.streams.csv_file import MISSING, read_samples
+from srwm.streams.prequential import Answer, Label, OnlineClassifier, Row, answers
 from srwm.training.figures import check_figure
 
 _PREFIXES = (200, 500, 1_000, 5_000)
@@ -27,7 +29,6 @@ _OWN = "srwm"
 _LINES_OF_A_BLOCK = 1_000
 _REFRESH = 100
 """Samples between updates of the accuracy in the progress line."""
-_Answers = Mapping[str, Sequence[Answer]]
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,11 @@ class StreamOptions:
     """Learn the rows of a CSV file one by one; each is predicted before its label is shown (prequential evaluation)."""
 
     file: Annotated[Path, tyro.conf.Positional]
-    """CSV file in UTF-8 with the names of the columns in its first row; cells are numbers, categories, or empty: missing"""
+    """CSV file in UTF-8 with the names of the columns in its first row; cells are numbers, categories, or missing"""
     target: str
     """column of the labels; a row without a label is predicted, and not learned"""
+    missing: tuple[str, ...] = MISSING
+    """texts of missing values, in lower or upper case, beside empty cells and nan"""
     model: str = "streams"
     """bundled checkpoint, or folder with a checkpoint"""
     predictions: Path | None = None
@@ -61,7 +64,8 @@ def stream(arguments: Sequence[str]) -> None:
         arguments: the words of the command line after `srwm stream`.
 
     Raises:
-        UserError: the file cannot be read, an output cannot be written, a package is missing, or a classifier refuses a sample.
+        UserError: the file cannot be read, an output cannot be written, a package is missing, or the classifier refuses a
+            sample. The answers before it are reported and written first, where there are labels among them.
         SystemExit: wrong usage, or help was printed.
     """
     options = parse(StreamOptions, "srwm stream", arguments)
@@ -70,7 +74,7 @@ def stream(arguments: Sequence[str]) -> None:
     learners = {_OWN: load_classifier(options.model)}
     if options.compare:
         learners |= {name: baseline.make(options.seed) for name, baseline in BASELINES.items()}
-    given = _run(learners, options)
+    given, stopped = _run(learners, options)
     _show(given)
     if options.predictions is not None:
         write_blocks_atomically(options.predictions, _lines(given))
@@ -78,6 +82,8 @@ def stream(arguments: Sequence[str]) -> None:
     if options.figure is not None:
         _draw(given, options.figure, options)
         print(f"rolling accuracy: {options.figure}")
+    if stopped is not None:
+        raise UserError(f"{stopped}; the results are those of the {len(given):,} samples before") from stopped
 
 
 def load_classifier(model: str) -> OnlineClassifier:
@@ -100,9 +106,10 @@ def _check_outputs(options: StreamOptions) -> None:
     if options.figure is not None:
         check_figure(options.figure)
         import_module("srwm.streams.figures")  # a missing Matplotlib is reported before the file is read
-    for path in (options.predictions, options.figure):
-        if path is None:
-            continue
+    outputs = [path for path in (options.predictions, options.figure) if path is not None]
+    if len({path.resolve() for path in outputs}) < len(outputs):
+        raise UserError(f"{options.figure}: expected different files for predictions and figure")
+    for path in outputs:
         folder = path.absolute().parent
         if not folder.is_dir():
             raise UserError(f"{folder}: there is no such folder")
@@ -114,30 +121,55 @@ def _check_outputs(options: StreamOptions) -> None:
             raise UserError(f"{folder}: expected a folder that can be written to")
 
 
-def _run(learners: Mapping[str, OnlineClassifier], options: StreamOptions) -> _Answers:
-    """The answers of every learner to every row; one pass over the file."""
-    given: dict[str, list[Answer]] = {name: [] for name in learners}
+def _run(learners: dict[str, OnlineClassifier], options: StreamOptions) -> tuple[AnswerLog, UserError | None]:
+    """The answers of every learner to every row, up to one that cannot be read or learned; one pass over the file."""
+    given, stopped = AnswerLog(learners), None
     right = scored = 0
-    with tqdm(read_samples(options.file, options.target), desc=options.file.name, unit=" samples", disable=None) as samples:
-        for number, sample in enumerate(samples, 1):
-            for name, learner in learners.items():
-                try:
-                    given[name] += answers(learner, [sample])
-                except ValueError as error:
-                    raise UserError(f"{options.file}, sample {number}: {error}") from error
-            answer = given[_OWN][-1]
-            scored += answer.label is not None
-            right += answer.label is not None and answer.prediction == answer.label
-            if number % _REFRESH == 0 and scored:
-                samples.set_postfix_str(f"accuracy {100 * right / scored:.2f} %", refresh=False)
+    samples = read_samples(options.file, options.target, options.missing)
+    with tqdm(samples, desc=options.file.name, unit=" samples", disable=None) as progress:
+        try:
+            for number, (row, label) in enumerate(progress, 1):
+                where = f"{options.file}, sample {number}"
+                answered = _answered(learners, given, row, label, where)
+                given.add(label, answered)
+                scored += label is not None
+                right += label is not None and answered[_OWN].prediction == label
+                if number % _REFRESH == 0 and scored:
+                    progress.set_postfix_str(f"accuracy {100 * right / scored:.2f} %", refresh=False)
+        except UserError as error:
+            stopped = error
     if not scored:
-        raise UserError(f"{options.file}: expected labels in the column {options.target!r}, got empty cells")
-    return given
+        raise stopped or UserError(f"{options.file}: expected labels in the column {options.target!r}, got empty cells")
+    return given, stopped
 
 
-def _show(given: _Answers) -> None:
+def _answered(
+    learners: dict[str, OnlineClassifier], given: AnswerLog, row: Row, label: Label | None, where: str
+) -> dict[str, Answer]:
+    """The answers to a sample. A learner of River that raises is reported, and left out from then on."""
+    found: dict[str, Answer] = {}
+    for name, learner in list(learners.items()):
+        try:
+            (found[name],) = answers(learner, [(row, label)])
+        except Exception as error:
+            if name != _OWN:
+                _leave_out(name, learners, given, where, error)
+            elif isinstance(error, ValueError):
+                raise UserError(f"{where}: {error}") from error
+            else:
+                raise
+    return found
+
+
+def _leave_out(name: str, learners: dict[str, OnlineClassifier], given: AnswerLog, where: str, error: Exception) -> None:
+    tqdm.write(f"srwm: {where}: {name} is left out, it raised {type(error).__name__}: {one_line(error)}", file=sys.stderr)
+    del learners[name]
+    given.drop(name)
+
+
+def _show(given: AnswerLog) -> None:
     """Print accuracies, kappa and time of each learner."""
-    results = {name: result_of(each) for name, each in given.items()}
+    results = {name: given.result(name) for name in given.learners}
     count = len(results[_OWN].labels)
     prefixes = [first for first in _PREFIXES if first < count]
     head = [*(f"first {first:,}" for first in prefixes), f"all {count:,}", "kappa", "ms a sample"]
@@ -149,11 +181,10 @@ def _show(given: _Answers) -> None:
         print(f"  {name:<{width}}{accuracies}{result.kappa():13.3f}{1e3 * result.seconds_per_sample:13.3f}")
 
 
-def _lines(given: _Answers) -> Iterator[bytes]:
+def _lines(given: AnswerLog) -> Iterator[bytes]:
     """The predictions as CSV: number of the sample, label, and the prediction of each learner."""
-    rows = zip(*given.values(), strict=True)
-    yield _csv([["sample", "label", *given]])
-    numbered = ([n, each[0].label, *(answer.prediction for answer in each)] for n, each in enumerate(rows, 1))
+    yield _csv([["sample", "label", *given.learners]])
+    numbered = ([number, label, *predictions] for number, (label, predictions) in enumerate(given.rows(), 1))
     while block := list(islice(numbered, _LINES_OF_A_BLOCK)):
         yield _csv(block)
 
@@ -164,8 +195,8 @@ def _csv(rows: Sequence[Sequence[object]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _draw(given: _Answers, path: Path, options: StreamOptions) -> None:
+def _draw(given: AnswerLog, path: Path, options: StreamOptions) -> None:
     from srwm.streams.figures import draw_rolling
 
-    curves = {name: result_of(each).rolling_accuracy(options.window) for name, each in given.items()}
+    curves = {name: given.result(name).rolling_accuracy(options.window) for name in given.learners}
     draw_rolling(curves, options.window, path, f"{options.file.name}: accuracy on labels not yet shown")

@@ -3,7 +3,7 @@
 import csv
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,20 @@ from srwm.errors import UserError
 from srwm.files import check_regular
 from srwm.streams.prequential import Row
 
+MISSING = ("NA", "N/A", "?", "null")
+"""Texts that stand for a missing value, in lower or upper case."""
 
-def read_samples(path: Path, target: str) -> Iterator[tuple[Row, str | None]]:
+
+def read_samples(path: Path, target: str, missing: Collection[str] = MISSING) -> Iterator[tuple[Row, str | None]]:
     """Read samples one by one; a file of any length takes little memory.
 
-    A cell that is a number is read as one; an empty cell, or a number that is not finite, is a missing value; any other text is
-    a category. Blank lines are left out.
+    A cell that is a number is read as one; an empty cell, one of `missing`, or a number that is not finite, is a missing value;
+    any other text is a category. Blank lines are left out.
 
     Args:
         path: a CSV file in UTF-8, whose first row has the names of the columns.
         target: the column of the labels.
+        missing: texts of missing values, in lower or upper case; in the column of the labels, they are labels.
 
     Yields:
         The other columns of a row by name, without missing values, and the text of its label, None where it is empty.
@@ -36,12 +40,12 @@ def read_samples(path: Path, target: str) -> Iterator[tuple[Row, str | None]]:
         rows = _rows(csv.reader(file, strict=True), path)
         _, names = next(rows, (0, []))
         column = _target_column(names, target, path)
-        empty = True
+        empty, absent = True, {text.casefold() for text in missing} | {""}
         for line, cells in rows:
             if len(cells) != len(names):
                 raise UserError(f"{path}, line {line}: expected {len(names)} cells, as in the first row, got {len(cells)}")
             empty = False
-            values = {name: _value(cell) for name, cell in zip(names, cells, strict=True) if name != names[column]}
+            values = {name: _value(cell, absent) for name, cell in zip(names, cells, strict=True) if name != names[column]}
             yield {name: value for name, value in values.items() if value is not None}, cells[column].strip() or None
         if empty:
             raise UserError(f"{path}: expected rows below the names of the columns, got none")
@@ -71,10 +75,14 @@ def _target_column(names: Sequence[str], target: str, path: Path) -> int:
     return names.index(target)
 
 
-def _value(cell: str) -> float | str | None:
+def _value(cell: str, absent: Collection[str]) -> float | str | None:
     text = cell.strip()
+    if text.casefold() in absent:
+        return None
     try:
         number = float(text)
     except ValueError:
-        return text or None
+        return text
+    if "_" in text:  # Python reads 1_000 as a number
+        return text
     return number if math.isfinite(number) else None

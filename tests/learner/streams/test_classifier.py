@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-from threading import Thread
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -149,6 +149,7 @@ def test_copies_learn_on_their_own(classifier) -> None:
         assert not np.array_equal(made.predict_proba(x), expected)
     assert np.array_equal(classifier.predict_proba(x), expected)
     assert classifier.copy().model_ is classifier.model_
+    assert b"_learning" not in pickle.dumps(classifier)
     assert StreamClassifier(classifier.model).copy().predict_one({}) is None
 
 
@@ -173,6 +174,43 @@ def test_a_prediction_uses_the_state_at_its_call(classifier) -> None:
         thread.join()
     assert not failures
     assert classifier._state.count == 31
+
+
+def test_a_classifier_that_loads_its_model_does_not_hold_up_another(model, monkeypatch) -> None:
+    entered, release = Event(), Event()
+
+    def load(name: object) -> NearestMeans:
+        entered.set()
+        assert release.wait(30)
+        return NearestMeans()
+
+    monkeypatch.setattr("srwm.learner.streams.classifier.load_stream_model", load)
+    slow, quick = StreamClassifier("slow"), StreamClassifier(model)
+    loading = Thread(target=slow.learn_one, args=({"a": 1.0}, "x"))
+    learning = Thread(target=quick.learn_one, args=({"a": 1.0}, "x"), daemon=True)
+    loading.start()
+    assert entered.wait(30)
+    learning.start()
+    learning.join(10)
+    free = not learning.is_alive()
+    release.set()
+    loading.join()
+    assert free
+    assert slow.predict_one({}) == "x"
+
+
+def test_threads_that_learn_take_turns(classifier) -> None:
+    def learn(name: str) -> None:
+        for i in range(30):
+            classifier.learn_one({name: float(i)}, i % 2)
+
+    threads = [Thread(target=learn, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert classifier._state.count == 60
+    assert {name for name, _ in classifier._state.encoder.keys} == {"a", "b"}
 
 
 def test_times_keep_their_digits() -> None:
@@ -221,6 +259,13 @@ class TestTables:
         with pytest.raises(ValueError, match=message):
             classifier.fit(x, [0, 1])
         assert not hasattr(classifier, "classes_")
+
+    def test_columns_of_which_none_was_learned_from_dicts(self, classifier) -> None:
+        classifier.learn_one({"a": 1.0, "b": "red"}, "x")
+        with pytest.raises(ValueError, match="X: expected features that were learned, such as 'a', 'b', got columns '0', '1'"):
+            classifier.predict(np.zeros((1, 2)))
+        classifier.learn_one({0: 1.0}, "y")
+        assert classifier.predict_proba(np.zeros((1, 2))).shape == (1, 2)
 
     def test_columns_that_differ_from_before(self, classifier) -> None:
         classifier.fit(*points(10))

@@ -1,5 +1,7 @@
 """The conventions of River."""
 
+import pickle
+
 import pytest
 
 from srwm import StreamClassifier
@@ -38,6 +40,13 @@ def test_river_evaluates_it_and_puts_it_into_pipelines(model) -> None:
     pipeline = preprocessing.StandardScaler() | StreamClassifier(model)
     found = evaluate.progressive_val_score(datasets.Phishing().take(150), pipeline, metrics.Accuracy())
     assert found.get() > 0.7
+
+
+def test_an_unpickled_classifier_is_one_of_river(classifier, monkeypatch) -> None:
+    registered = []
+    monkeypatch.setattr("srwm.learner.streams.classifier.register", registered.append)
+    pickle.loads(pickle.dumps(classifier))
+    assert registered == [StreamClassifier]
 
 
 def test_without_river_nothing_is_registered(monkeypatch) -> None:

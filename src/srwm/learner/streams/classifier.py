@@ -17,8 +17,6 @@ from srwm.learner.streams.state import LearnedStream
 from srwm.learner.streams.state_file import load_state, save_state
 from srwm.streams.model import StreamModel
 
-_LEARNING = Lock()
-
 
 class StreamClassifier(RiverClassifier):
     """An online classifier: its recurrent state changes with each labeled sample, its weights do not.
@@ -27,10 +25,19 @@ class StreamClassifier(RiverClassifier):
     (`partial_fit`, `fit`, `predict`, `predict_proba`; samples are rows of arrays or data frames). Neither must be installed.
     Numbers, bools and categories may be missing, and new features and classes may come at any time. Memory and time per sample
     are bounded. Predictions change nothing, and may run in several threads, also while another thread learns: each uses the
-    state at the time of its call.
+    state at the time of its call. Calls that learn take turns.
     """
 
+    __slots__ = ("_learning",)  # not in __dict__, whose entries are copied and pickled
+
     _state: LearnedStream | None = None
+
+    def __new__(cls, *args: object, **options: object) -> Self:
+        """A classifier before `__init__`, also in unpickling and copying."""
+        made = super().__new__(cls)
+        made._learning = Lock()
+        register(cls)
+        return made
 
     def __init__(self, model: str | Path | StreamModel = DEFAULT_STREAMS) -> None:
         """Store the settings. The model is loaded by the first call that learns.
@@ -40,7 +47,9 @@ class StreamClassifier(RiverClassifier):
                 `from_pretrained` takes it, or a model, which is copied.
         """
         self.model = model
-        register(type(self))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(vars(self))
 
     @classmethod
     def from_pretrained(cls, name: str | Path = DEFAULT_STREAMS, **hub: Unpack[HubOptions]) -> Self:
@@ -75,7 +84,7 @@ class StreamClassifier(RiverClassifier):
             TypeError: A value is neither a number nor hashable, or x is no mapping.
             UserError: The model cannot be loaded.
         """
-        with _LEARNING:
+        with self._learning:
             self._state = self._begun().after_one(x, y)
 
     def predict_one(self, x: Mapping[Any, Any]) -> Any:
@@ -125,7 +134,7 @@ class StreamClassifier(RiverClassifier):
             TypeError: As `partial_fit`.
             UserError: The model cannot be loaded.
         """
-        with _LEARNING:
+        with self._learning:
             self._state = self._fresh().after(X, y)
         return self
 
@@ -147,7 +156,7 @@ class StreamClassifier(RiverClassifier):
             TypeError: A value is neither a number nor hashable, or X is sparse.
             UserError: The model cannot be loaded.
         """
-        with _LEARNING:
+        with self._learning:
             before = self._begun()
             declared = before if classes is None else before.declaring(classes)
             self._state = declared.after(X, y)
@@ -193,7 +202,7 @@ class StreamClassifier(RiverClassifier):
         Returns:
             The classifier itself.
         """
-        with _LEARNING:
+        with self._learning:
             self._state = None if self._state is None else self._state.forgotten()
         return self
 
@@ -232,7 +241,7 @@ class StreamClassifier(RiverClassifier):
         Raises:
             UserError: The file is corrupt, or was saved with another model.
         """
-        with _LEARNING:
+        with self._learning:
             fresh = self._fresh() if self._state is None else self._state.forgotten()
             self._state = load_state(Path(path), fresh)
         return self

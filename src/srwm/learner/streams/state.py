@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from srwm.learner.classes import Classes
 from srwm.learner.labels import Labels, positions, read_labels
 from srwm.learner.streams.encoder import Encoded, Encoder
-from srwm.learner.streams.rows import Rows, read_rows
+from srwm.learner.streams.rows import Rows, Sample, read_rows
 from srwm.learner.streams.steps import ComputedState, Steps
 from srwm.learner.tables import check_column_names
 from srwm.streams.model import StreamModel, StreamState
 
-Sample = Mapping[Any, Any]
-
 _PIECE = 512
 """Samples that go through the model at once, which bounds memory."""
+_SHOWN = 4
+"""Names that an error lists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +181,8 @@ class LearnedStream:
             TypeError: A value is neither a number nor hashable.
         """
         rows, known = self._rows(X), _known(self.classes)
+        if rows.columns is not None:
+            _check_known(rows, self.encoder)
         out = np.zeros((len(rows), len(self.classes.sorted)))
         for start in range(0, len(rows), _PIECE):
             piece = rows.piece(start, start + _PIECE)
@@ -221,6 +223,19 @@ def _encoded(encoder: Encoder, rows: Rows) -> Encoded:
 def _known(classes: Classes) -> Labels:
     assert classes.labels is not None
     return classes.labels
+
+
+def _check_known(rows: Rows, encoder: Encoder) -> None:
+    """Check that answers to a table can depend on it: that something was learned of one of its columns."""
+    known = encoder.numbers.keys() | encoder.values.keys()
+    if known and known.isdisjoint(rows.tokens):
+        features, columns = (_shown(names) for names in (sorted(known), rows.tokens))
+        raise ValueError(f"X: expected features that were learned, such as {features}, got columns {columns}")
+
+
+def _shown(tokens: list[str]) -> str:
+    names = [token.removeprefix("\0number:") for token in tokens if not token.startswith("\0") or "number:" in token]
+    return ", ".join(map(repr, names[:_SHOWN])) or "names of other types"
 
 
 def _labels(y: object) -> Labels:
