@@ -68,11 +68,12 @@ class NativeModel:
         Returns:
             True if it does. The library may still be missing.
         """
+        if type(model) is not StreamModel:
+            return False
         config = model.config
         cores = [block.core for block in cast("Iterable[Block]", model.stack.blocks)]
         return (
-            type(model) is StreamModel
-            and config.steps == "query"
+            config.steps == "query"
             and config.stack.carry == "always"
             and config.stack.residual != "none"
             and all(type(core) is DeltaNet for core in cores)

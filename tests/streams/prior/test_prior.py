@@ -62,7 +62,7 @@ def test_every_rule_reads_relevant_features_alone_and_gives_several_classes(rule
     assert torch.allclose(scores, rule(Draws(1), changed, relevant, sizes)[..., :4], atol=1e-4)
     classes = scores.argmax(2)
     several = torch.stack([torch.tensor(row.unique().numel()) for row in classes])
-    assert (several >= 2).float().mean() > 0.95
+    assert (several >= 2).float().mean() > 0.9
 
 
 def test_without_drift_a_sample_keeps_its_class() -> None:

@@ -8,8 +8,9 @@ from torch import Tensor
 
 
 def seeded(*key: int) -> torch.Generator:
-    """A generator for a purpose. Generators of different keys are independent, which those of `manual_seed` with seeds that agree
-    in their last 32 bits are not.
+    """A generator for a purpose. Those of different keys are independent.
+
+    Generators of `manual_seed` are not: seeds that agree in their last 32 bits give the same numbers.
 
     Args:
         *key: whole numbers from 0.
