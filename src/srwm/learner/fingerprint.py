@@ -3,16 +3,18 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from srwm.fewshot.models.sequence import FewShotModel
+from srwm.nn import CORES, SelfReferential
 from srwm.streams.model import StreamModel
 
 _OPTIONS = ("input_softmax", "eps")
+_LATER_OPTIONS = {"feature_map": "elu"}
+"""Options that are digested where they differ from these values, the only ones when the first files were saved."""
 _FORMER_STYLES = {"norm": "fewshot", "input": "rl", "none": "plain"}
 _FORMER_OPTIONS = {"input_softmax": False, "beta_init": 0.0, "query_init_std": 1.0}
 
@@ -55,7 +57,7 @@ def fingerprint(model: FewShotModel) -> str:
         "core": stack.core,
         "num_heads": stack.num_heads,
         "residual": stack.residual,
-        "options": [{name: getattr(core, name) for name in _OPTIONS if hasattr(core, name)} for core in cores],
+        "options": [_deciding(vars(core)) for core in cores],
         "carry": stack.carry,
         "unroll_length": stack.unroll_length,
     }
@@ -63,7 +65,9 @@ def fingerprint(model: FewShotModel) -> str:
 
 
 def stream_fingerprint(model: StreamModel) -> str:
-    """The fingerprint of a model of streams: a digest of its weights and its configuration, without dropout and backend.
+    """The fingerprint of a model of streams: a digest of its weights and of the settings that change what it computes.
+
+    Dropout, the backend and options of initialization are left out.
 
     Args:
         model: The model.
@@ -71,9 +75,28 @@ def stream_fingerprint(model: StreamModel) -> str:
     Returns:
         64 hexadecimal digits.
     """
-    computed = asdict(model.config)
-    computed["stack"] = {name: value for name, value in computed["stack"].items() if name not in ("dropout", "backend")}
+    config, stack = model.config, model.config.stack
+    core = CORES[stack.core]
+    computed = {
+        "num_features": config.num_features,
+        "num_classes": config.num_classes,
+        "steps": config.steps,
+        "bound_every": config.bound_every if issubclass(core, SelfReferential) else None,
+        "max_count": config.max_count,
+        "core": stack.core,
+        "num_heads": stack.num_heads,
+        "residual": stack.residual,
+        "options": _deciding(core.default_options() | stack.core_options),
+        "carry": stack.carry,
+        "unroll_length": stack.unroll_length,
+    }
     return digest(computed, model.state_dict())
+
+
+def _deciding(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a core that change what it computes from the same weights."""
+    found = {name: options[name] for name in _OPTIONS if name in options}
+    return found | {name: options[name] for name, usual in _LATER_OPTIONS.items() if options.get(name, usual) != usual}
 
 
 def former_fingerprint(model: FewShotModel) -> str:

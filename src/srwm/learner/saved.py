@@ -42,13 +42,16 @@ def write_saved(path: Path, metadata: Mapping[str, Any], tensors: Mapping[str, T
         raise UserError(f"cannot save {path}: {error.strerror or error}") from error
 
 
-def read_saved(path: Path, classifier: str, formats: Collection[int | str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read a file that `write_saved` wrote, and check its digest, where it has one.
+def read_saved(
+    path: Path, classifier: str, formats: Collection[int | str], *, unsigned: Collection[int | str] = ()
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read a file that `write_saved` wrote, and check its digest.
 
     Args:
         path: The file.
         classifier: The name of the class that reads it, for messages.
         formats: Values of `format` that it reads.
+        unsigned: Those of them whose files may lack a digest.
 
     Returns:
         The metadata, and the tensors by name.
@@ -65,7 +68,7 @@ def read_saved(path: Path, classifier: str, formats: Collection[int | str]) -> t
     if not isinstance(metadata, dict) or metadata.get("format") not in formats:
         raise UserError(f"{path}: not saved by a {classifier} of this version of srwm")
     kept = metadata.pop("digest", None)
-    if kept is not None and kept != digest(metadata, tensors):
+    if kept != digest(metadata, tensors) and not (kept is None and metadata["format"] in unsigned):
         raise UserError(f"{path}: damaged, it has changed since it was saved")
     return metadata, tensors
 

@@ -24,6 +24,7 @@ from srwm.learner.state import MAX_SEED, LearnerState
 
 _FORMAT = 3
 _FORMER_FORMAT = 2
+_FORMATS = (_FORMAT, _FORMER_FORMAT)
 
 
 def save_state(path: Path, learned: LearnerState) -> None:
@@ -70,7 +71,7 @@ def load_state(path: Path, fresh: LearnerState) -> LearnerState:
     Raises:
         UserError: The file is missing, corrupt, or of another model or preprocessing.
     """
-    metadata, tensors = read_saved(path, "FewShotLearner", (_FORMAT, _FORMER_FORMAT))
+    metadata, tensors = read_saved(path, "FewShotLearner", _FORMATS, unsigned=_FORMATS)
     version = metadata["format"]
     of_model = fingerprint(fresh.model) if version == _FORMAT else former_fingerprint(fresh.model)
     if metadata.get("model") != of_model or metadata.get("preprocess") != fresh.preprocess:

@@ -135,6 +135,10 @@ def test_a_changed_file_is_damaged(classifier, tmp_path) -> None:
     changed(tmp_path / "state", put("count", 7), resign=False)
     with pytest.raises(UserError, match="damaged"):
         classifier.load(tmp_path / "state")
+    classifier.save(tmp_path / "state")
+    changed(tmp_path / "state", lambda metadata, tensors: metadata.pop("digest"), resign=False)
+    with pytest.raises(UserError, match="damaged"):
+        classifier.load(tmp_path / "state")
     (tmp_path / "state").write_bytes(b"\xff" * 100)
     with pytest.raises(UserError, match="not readable as a saved learner"):
         classifier.load(tmp_path / "state")

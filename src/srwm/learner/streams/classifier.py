@@ -30,6 +30,7 @@ class StreamClassifier(RiverClassifier):
 
     __slots__ = ("_learning",)  # not in __dict__, whose entries are copied and pickled
 
+    _learning: Lock
     _state: LearnedStream | None = None
 
     def __new__(cls, *args: object, **options: object) -> Self:

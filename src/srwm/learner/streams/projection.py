@@ -11,7 +11,7 @@ from srwm.learner.streams.tokens import gaussian_row
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-MAX_COUNT = 1000
+MEMORY = 1000
 """Samples after which the running statistics forget exponentially."""
 _CLIP = 4.0
 _TINY = 1e-6
@@ -31,11 +31,11 @@ class Projection:
     variance: Floats
     """running variance of each feature, (n,)"""
     count: Floats
-    """number of samples in which the feature was present, (n,), at most `MAX_COUNT`"""
+    """number of samples in which the feature was present, (n,), at most `MEMORY`"""
     rate: Floats
     """running share of samples in which the feature was present, (n,)"""
     age: Floats
-    """number of samples since the feature appeared, (n,), at most `MAX_COUNT`"""
+    """number of samples since the feature appeared, (n,), at most `MEMORY`"""
     rows: NDArray[np.float32]
     """(2, n, num_slots): rows of values and of presence; zeros for a feature with a slot of its own"""
 
@@ -103,8 +103,8 @@ class Projection:
         Returns:
             The new projection.
         """
-        count = np.where(present, np.minimum(self.count + 1, MAX_COUNT), self.count)
-        age = np.minimum(self.age + 1, MAX_COUNT)
+        count = np.where(present, np.minimum(self.count + 1, MEMORY), self.count)
+        age = np.minimum(self.age + 1, MEMORY)
         weight = np.where(present, 1 / np.maximum(count, 1), 0)
         deviation = np.where(present, values - self.mean, 0)
         mean = self.mean + weight * deviation

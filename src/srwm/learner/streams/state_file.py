@@ -22,8 +22,7 @@ from srwm.learner.saved import (
     write_saved,
 )
 from srwm.learner.streams.encoder import MAX_FEATURES, MAX_VALUES, Encoder
-from srwm.learner.streams.projection import MAX_COUNT as MAX_AGE
-from srwm.learner.streams.projection import STATISTICS
+from srwm.learner.streams.projection import MEMORY, STATISTICS
 from srwm.learner.streams.state import LearnedStream
 from srwm.learner.streams.values import Key
 
@@ -122,7 +121,7 @@ def _encoder(features: object, num_direct: object, statistics: Tensor | None, nu
     if statistics is None or statistics.dtype is not torch.float64 or tuple(statistics.shape) != shape:
         raise ValueError(f"{_ENCODER}: expected float64 {shape}")
     values = dict(zip(STATISTICS, statistics.numpy().copy(), strict=True))
-    highest = {"count": MAX_AGE, "age": MAX_AGE, "rate": 1.0}
+    highest = {"count": MEMORY, "age": MEMORY, "rate": 1.0}
     for name, row in values.items():
         if not np.isfinite(row).all() or (name != "mean" and row.min() < 0) or row.max() > highest.get(name, np.inf):
             raise ValueError(f"{_ENCODER}: {name} is out of its range")
