@@ -1,6 +1,7 @@
 """The model of streams: pieces, queries, delays, what it may not know, and its bound, for every core."""
 
 from dataclasses import replace
+from time import process_time
 
 import pytest
 import torch
@@ -93,8 +94,9 @@ def test_a_delayed_example_is_learned_later(model: StreamModel, streams: Streams
     assert not torch.allclose(later[1, 14:], logits[1, 14:])
 
 
-def test_unlabeled_samples_are_not_counted(streams: Streams) -> None:
-    model = StreamModel(config_of("deltanet"))
+def test_unlabeled_samples_are_not_counted_and_only_interleaved_models_write_their_questions(
+    model: StreamModel, streams: Streams
+) -> None:
     x, present, labels = streams[:3]
     hidden = labels.clone()
     hidden[:, 10:20] = -1
@@ -102,7 +104,11 @@ def test_unlabeled_samples_are_not_counted(streams: Streams) -> None:
     assert (state.number == 30).all()
     without = torch.cat([torch.arange(10), torch.arange(20, 40)])
     expected, _ = model(x[:, without], present[:, without], labels[:, without])
-    assert_close(logits[:, without], expected, rtol=1e-4, atol=1e-5)
+    if model.config.steps == "query":
+        assert_close(logits[:, without], expected, rtol=1e-4, atol=1e-5)
+    else:
+        assert_close(logits[:, :10], expected[:, :10], rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(logits[:, 20:], expected[:, 10:], atol=1e-4)
 
 
 @pytest.mark.parametrize("core", ["srwm", "sr_delta"])
@@ -118,6 +124,33 @@ def test_the_shift_is_bounded(core: str) -> None:
     logits, _ = model(*streams[:3])
     logits[logits.isfinite()].square().sum().backward()
     assert model.bound.log_norms[0].grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("core", ["linear_transformer"])
+def test_a_core_whose_state_grows_without_end_is_refused(core: str) -> None:
+    config = config_of("deltanet")
+    stack = replace(config.stack, core=core, core_options={})
+    with pytest.raises(ValueError, match=f"core: expected one whose state is bounded on streams of any length, got '{core}'"):
+        StreamModel(replace(config, stack=stack))
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_neither_state_nor_time_grow_along_20_000_samples(model: StreamModel) -> None:
+    generator = torch.Generator().manual_seed(0)
+    state, norms, seconds, sizes = model.initial_state(1), [], [], []
+    for _ in range(20):
+        x = torch.randn(1, 1000, 6, generator=generator)
+        began = process_time()
+        logits, state = model(x, torch.ones_like(x, dtype=torch.bool), (x[..., 0] > 0).long(), state)
+        seconds.append(process_time() - began)
+        parts = leaves(state.memory)
+        norms.append(max(torch.linalg.vector_norm(part).item() for part in parts))
+        sizes.append(sum(part.nbytes for part in leaves(tuple(state))))
+        assert logits[..., :2].isfinite().all() or len(norms) == 1
+    assert len(set(sizes)) == 1
+    assert max(norms[10:]) < 1.5 * max(norms[2:6])
+    assert sorted(seconds[15:])[2] < 2 * sorted(seconds[3:8])[2]
 
 
 def test_bad_input_is_an_error(streams: Streams) -> None:

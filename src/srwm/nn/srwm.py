@@ -31,6 +31,7 @@ class SelfReferential(Core):
     """
 
     pre_norm = False
+    grows = True
 
     def __init__(
         self,

@@ -14,11 +14,16 @@ class ShiftBound(nn.Module):
     Args:
         stack: the stack whose memory is bounded.
         init: the initial norm.
+
+    Raises:
+        ValueError: another core's state grows without end.
     """
 
     def __init__(self, stack: Stack, init: float) -> None:
         super().__init__()
         cores = [block.core for block in stack.blocks]
+        if any(core.grows and not isinstance(core, SelfReferential) for core in cores):
+            raise ValueError(f"core: expected one whose state is bounded on streams of any length, got {stack.config.core!r}")
         self.log_norms = nn.ParameterList(
             torch.full((core.num_heads if isinstance(core, SelfReferential) else 0,), math.log(init), dtype=torch.float32)
             for core in cores

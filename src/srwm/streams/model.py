@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srwm.nn import SelfReferential, Stack, State
+from srwm.nn import Stack, State
 from srwm.ops.checks import check_shape
 from srwm.streams.bound import ShiftBound
 from srwm.streams.config import ModelConfig
@@ -34,11 +34,14 @@ class StreamModel(nn.Module):
     A sample is two inputs of the stack: the question (its features without a label) and the example (with its label). Features
     are standardized by running statistics. The state is bounded for streams of any length.
 
+    With `steps="query"`, a question changes nothing. With `steps="interleaved"`, for cores that do not evaluate queries in
+    parallel, `forward` writes each question into the memory as well, also that of a sample without a label; `query` never does.
+
     Args:
         config: sizes and core.
 
     Raises:
-        ValueError: sizes or options do not fit.
+        ValueError: sizes or options do not fit, or the core's state grows without end.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -50,7 +53,7 @@ class StreamModel(nn.Module):
         self.labels = nn.Embedding(config.num_classes + 1, width)
         self.norm = nn.LayerNorm(width)
         self.stack = Stack(config.stack)
-        grows = any(isinstance(block.core, SelfReferential) for block in self.stack.blocks)
+        grows = any(block.core.grows for block in self.stack.blocks)
         self.bound = ShiftBound(self.stack, config.bound_init) if grows else None
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.num_classes))
 
@@ -82,10 +85,12 @@ class StreamModel(nn.Module):
         Args:
             x: values of the features (B, T, F).
             present: False for a missing value and for an unused slot (B, T, F) bool.
-            labels: classes (B, T) int64, from 0; -1: the label is never shown, and the sample is not learned.
+            labels: classes (B, T) int64, from 0; -1: the label is never shown, and the example is not learned; an interleaved
+                model still writes the question.
             state: what an earlier call returned; None: the streams begin.
             delay: (B,) int64; the example of sample t is shown after the answer to sample t + delay. It needs whole streams;
-                examples that would follow the last answer are not learned. None: no delay.
+                examples that would follow the last answer are not learned. Questions are written, where they are, at their
+                own time. None: no delay.
 
         Returns:
             logits (B, T, C), and the state after the last sample. Logits of classes that were not shown before are -inf;
