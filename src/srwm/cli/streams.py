@@ -1,5 +1,6 @@
 """`srwm streams train`, `srwm streams evaluate`, `srwm streams curves` and `srwm streams prior`."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +35,7 @@ class TrainOptions:
     threads: Annotated[int, AtLeast(1)] | None = None
     """number of PyTorch threads; None: PyTorch's default"""
     accelerator: str = "auto"
-    """device to train on, as Lightning Fabric names it: cpu, cuda, mps or auto"""
+    """device to train on: cpu, cuda or auto"""
 
 
 @dataclass(frozen=True)
@@ -81,24 +82,26 @@ def train(arguments: Sequence[str]) -> None:
         UserError: as `srwm.streams.training.loop.train`.
         SystemExit: wrong usage, or help was printed.
     """
-    if not arguments or arguments[0] in ("-h", "--help"):
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--core", nargs="?", const="")
+    chosen, words = parser.parse_known_args(arguments)
+    if not words or words[0] in ("-h", "--help"):
         print(
             "usage: srwm streams train PRESET [--core CORE] [options]; srwm streams train PRESET --help lists them\n\npresets:"
         )
         print("\n".join(f"  {name}: {about}" for name, (about, _) in PRESETS.items()))
         print("\ncores (--core), instead of the preset's:\n" + "\n".join(f"  {name}: {about}" for name, about in CORES.items()))
         return
-    preset, *words = arguments
+    preset, *words = words
     if preset not in PRESETS:
         refuse(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+    if {"-h", "--help"} & set(words):
+        print(f"--core CORE replaces the preset's core by another one: {', '.join(CORES)}\n")
     config, run = PRESETS[preset][1], preset
-    if "--core" in words:
-        at = words.index("--core")
-        core = words[at + 1] if at + 1 < len(words) else ""
-        if core not in CORES:
-            refuse(f"no core {core!r}; there are {', '.join(CORES)}")
-        config, run = with_core(config, core), f"{preset}-{core}"
-        del words[at : at + 2]
+    if chosen.core is not None:
+        if chosen.core not in CORES:
+            refuse(f"no core {chosen.core!r}; there are {', '.join(CORES)}")
+        config, run = with_core(config, chosen.core), f"{preset}-{chosen.core}"
     config = _with_stack(config, with_all_options(config.model.stack, words, "--model.stack.core"))
     options = parse(TrainOptions, f"srwm streams train {preset}", words, TrainOptions(Path("runs") / run, config))
     options = replace(options, config=_with_stack(options.config, without_default_options(options.config.model.stack)))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from srwm.nn import Option, StackConfig
-from srwm.ranges import Above, AtLeast, HalfOpen, Seed
+from srwm.ranges import Above, AtLeast, HalfOpen
 from srwm.streams.prior import PriorConfig
 from srwm.training.optimizer import OptimizerConfig
 from srwm.training.schedule import ScheduleName
@@ -75,5 +75,5 @@ class TrainConfig:
     """number of held-out random streams of a validation"""
     validation_length: Annotated[int, AtLeast(2)] = 1000
     """their length"""
-    seed: Seed = 0
-    """random seed of weights and streams"""
+    seed: Annotated[int, HalfOpen(0, 2**31)] = 0
+    """random seed of weights and streams; the seeds of single steps stay below those of held-out streams"""

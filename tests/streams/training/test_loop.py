@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
@@ -95,11 +96,25 @@ def test_the_length_says_nothing_about_the_streams() -> None:
         ({"length_from": (0.1, 0.5)}, "length_from"),
         ({"samples": 0}, "samples"),
         ({"prior": PriorConfig(max_features=5, max_classes=3)}, "prior"),
+        ({"seed": 2**31}, "seed: expected a number from 0 below 2\\*\\*31"),
+        ({"model": replace(CONFIG.model, stack=replace(STACK, num_heads=3))}, "model: num_heads"),
+        (
+            {"model": replace(CONFIG.model, stack=replace(STACK, core="linear_transformer", core_options={}))},
+            "model: core: expected",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         check_config(replace(CONFIG, **change))
+
+
+@pytest.mark.parametrize("accelerator", ["mps", "auto"])
+def test_a_device_without_float64_is_refused(accelerator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srwm.streams.training.loop.build_fabric", lambda name: SimpleNamespace(device=torch.device("mps")))
+    with pytest.raises(UserError, match="accelerator: expected cpu or cuda, got mps, which has no float64"):
+        train(CONFIG, tmp_path / "run", accelerator=accelerator)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 
 from srwm.errors import UserError
 from srwm.streams.config import TrainConfig
+from srwm.streams.model import StreamModel
 from srwm.streams.training.trainer import Trainer
 from srwm.streams.validation import Validation, validate
 from srwm.training.budget import Budget
@@ -41,18 +43,18 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False, accelerato
         config: the configuration.
         folder: the run folder, created here unless `resume`.
         resume: continue from the last checkpoint.
-        accelerator: device, as Lightning Fabric names it.
+        accelerator: cpu, cuda or auto.
 
     Returns:
         True at the end of the budget, False if Ctrl-C or SIGTERM stopped training before.
 
     Raises:
         UserError: the folder exists (or, with `resume`, is not a run, has another configuration, or is in use by another
-            process), a checkpoint is corrupt or cannot be saved, the configuration is inconsistent, or the loss or its
-            gradient is not finite.
+            process), a checkpoint is corrupt or cannot be saved, the configuration is inconsistent, the device is missing or
+            has no float64 (MPS), or the loss or its gradient is not finite.
     """
     check_config(config)
-    fabric = build_fabric(accelerator)
+    fabric = _fabric(accelerator)
     torch.manual_seed(config.seed)
     trainer = Trainer(config, fabric)
     with open_run(fabric, folder, config, resume, first_checkpoint=config.validate_every):
@@ -66,7 +68,7 @@ def check_config(config: TrainConfig) -> None:
         config: the configuration.
 
     Raises:
-        UserError: a value is out of its range, there is no budget, or the curriculum or the prior does not fit.
+        UserError: a value is out of its range, there is no budget, or the curriculum, the prior or the model does not fit.
     """
     check_values(config)
     if config.steps is config.minutes is config.cpu_minutes is None:
@@ -75,6 +77,18 @@ def check_config(config: TrainConfig) -> None:
         raise UserError(f"length_from: expected a fraction for each length, one of them 0, got {config.length_from}")
     if config.prior.max_features != config.model.num_features or config.prior.max_classes != config.model.num_classes:
         raise UserError("prior: expected max_features and max_classes equal to the model's num_features and num_classes")
+    try:
+        with torch.device("meta"):
+            StreamModel(config.model)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+
+
+def _fabric(accelerator: str) -> Fabric:
+    fabric = None if accelerator == "mps" else build_fabric(accelerator)
+    if fabric is None or fabric.device.type == "mps":
+        raise UserError("accelerator: expected cpu or cuda, got mps, which has no float64 for the statistics of features")
+    return fabric
 
 
 def _train(trainer: Trainer, folder: Path, resume: bool) -> bool:
