@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from srwm.nn import SelfReferential, Stack, State
+from srwm.nn import Block, SelfReferential, Stack, State
 
 
 class ShiftBound(nn.Module):
@@ -21,13 +21,12 @@ class ShiftBound(nn.Module):
 
     def __init__(self, stack: Stack, init: float) -> None:
         super().__init__()
-        cores = [block.core for block in stack.blocks]
-        if any(core.grows and not isinstance(core, SelfReferential) for core in cores):
+        cores = [block.core for block in stack.blocks if isinstance(block, Block)]
+        growing = [core for core in cores if isinstance(core, SelfReferential)]
+        if any(core.grows and core not in growing for core in cores):
             raise ValueError(f"core: expected one whose state is bounded on streams of any length, got {stack.config.core!r}")
-        self.log_norms = nn.ParameterList(
-            torch.full((core.num_heads if isinstance(core, SelfReferential) else 0,), math.log(init), dtype=torch.float32)
-            for core in cores
-        )
+        self.log_norms = nn.ParameterList(core.weight.detach().new_full((core.num_heads,), math.log(init)) for core in growing)
+        self._is_bounded = [isinstance(core, SelfReferential) for core in cores]
 
     def forward(self, memory: State, which: Tensor) -> State:
         """Bound the memory of some streams.
@@ -39,12 +38,14 @@ class ShiftBound(nn.Module):
         Returns:
             The bounded state.
         """
-        return tuple(self._bounded(part, limits, which) for part, limits in zip(memory, self.log_norms, strict=True))
+        limits = iter(self.log_norms)
+        return tuple(
+            self._bounded(part, next(limits), which) if is_bounded else part
+            for part, is_bounded in zip(memory, self._is_bounded, strict=True)
+        )
 
     @staticmethod
     def _bounded(part: State, log_norm: Tensor, which: Tensor) -> State:
-        if not len(log_norm):
-            return part
         shift, *rest = part if isinstance(part, tuple) else (part,)
         norm = torch.linalg.vector_norm(shift, dim=(2, 3))
         factor = torch.where(which[:, None], (log_norm.exp() / norm.clamp(min=1e-6)).clamp(max=1), 1.0)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srwm.nn import Stack, State
+from srwm.nn import Block, Stack, State
 from srwm.ops.checks import check_shape
 from srwm.streams.bound import ShiftBound
 from srwm.streams.config import ModelConfig
@@ -53,7 +53,7 @@ class StreamModel(nn.Module):
         self.labels = nn.Embedding(config.num_classes + 1, width)
         self.norm = nn.LayerNorm(width)
         self.stack = Stack(config.stack)
-        grows = any(block.core.grows for block in self.stack.blocks)
+        grows = any(isinstance(block, Block) and block.core.grows for block in self.stack.blocks)
         self.bound = ShiftBound(self.stack, config.bound_init) if grows else None
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.num_classes))
 

@@ -93,7 +93,7 @@ class NativeModel:
             ValueError: it is not of one stream, or not of this model.
         """
         record = np.zeros((), self._state)
-        memory = torch.cat([torch.empty(0, *self._state["memory"].shape[1:]), *state.memory])
+        memory = torch.cat([torch.empty(0, *self._state["memory"].shape[1:], dtype=torch.float32, device="cpu"), *state.memory])
         parts = {"statistics": torch.cat(state.statistics), "number": state.number, "memory": memory, "seen": state.seen}
         for name, part in parts.items():
             wanted = self._state[name].shape
@@ -118,7 +118,8 @@ class NativeModel:
         (record,) = np.frombuffer(bytearray(state), self._state)
         parts = [torch.from_numpy(row[None]) for row in record["statistics"]]
         memory = tuple(torch.from_numpy(part[None]) for part in record["memory"])
-        seen, number = torch.from_numpy(record["seen"][None]), torch.tensor([int(record["number"])])
+        seen = torch.from_numpy(record["seen"][None])
+        number = torch.tensor([int(record["number"])], dtype=torch.long, device="cpu")
         return StreamState(Statistics(*parts), seen, number, memory)
 
     def question(self, x: NDArray[Any], present: NDArray[np.bool_], state: PackedState) -> NDArray[np.float32]:

@@ -44,7 +44,7 @@ class Steps:
         if self._native is not None and len(labels) == 1:
             return self._native.example(samples.x[0], samples.present[0], labels[0], self._packed(self._native, state))
         after: StreamState = self.model(
-            *self._tensors(samples), torch.tensor([labels], device=self._device), self.model_state(state)
+            *self._tensors(samples), torch.tensor([labels], dtype=torch.long, device=self._device), self.model_state(state)
         )[1]
         return after
 

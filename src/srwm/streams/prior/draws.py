@@ -7,6 +7,11 @@ import torch
 from torch import Tensor
 
 
+def count_to(number: int) -> Tensor:
+    """The whole numbers from 0 to number - 1, int64 on the CPU."""
+    return torch.arange(number, dtype=torch.long, device="cpu")
+
+
 def seeded(*key: int) -> torch.Generator:
     """A generator for a purpose. Those of different keys are independent.
 
@@ -66,5 +71,5 @@ class Draws:
 
     def subset(self, batch: int, sizes: Tensor, of: Tensor, width: int) -> Tensor:
         """Random subsets of the first `of` of `width` places: (batch, width) bool with min(sizes, of) members each."""
-        keys = self.uniform(batch, width).masked_fill(torch.arange(width) >= of[:, None], 2.0)
+        keys = self.uniform(batch, width).masked_fill(count_to(width) >= of[:, None], 2.0)
         return keys.argsort(1).argsort(1) < torch.minimum(sizes, of)[:, None]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from srwm.streams.prior.config import PriorConfig
-from srwm.streams.prior.draws import Draws
+from srwm.streams.prior.draws import Draws, count_to
 
 CONCEPTS = 3
 """Largest number of concepts of a stream."""
@@ -35,14 +35,14 @@ def draw_schedule(draws: Draws, config: PriorConfig, batch: int, length: int) ->
     Returns:
         The schedule.
     """
-    time = torch.arange(length, dtype=torch.float32)
+    time = count_to(length).to(torch.float32)
     kind = draws.choice([0.45, 0.25, 0.15, 0.15], batch, 1)  # abrupt, gradual, recurring, incremental
     changes = draws.happens(config.drift, batch)
     number = torch.where(kind == 2, draws.integers(batch, 1, low=2, high=6), 1 + draws.happens(0.35, batch, 1).long())
     at = draws.uniform(batch, 5, low=0.1, high=0.95) * length
     width = draws.log_uniform(batch, 1, low=10.0, high=max(20.0, length / 3)).masked_fill(kind != 1, 1e-3)
     passed = draws.uniform(batch, length, 5) < ((time[:, None] - at[:, None]) / width[..., None] + 0.5).clamp(0, 1)
-    passed &= torch.arange(5) < number[..., None]
+    passed &= count_to(5) < number[..., None]
     concept = torch.where(kind == 2, passed.sum(2) % 2, passed.sum(2).clamp(max=CONCEPTS - 1))
     start, end = at[:, :1].minimum(at[:, 1:2]), at[:, :1].maximum(at[:, 1:2])
     whole = draws.happens(0.5, batch, 1)

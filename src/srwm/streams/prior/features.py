@@ -95,7 +95,7 @@ def _with_categories(draws: Draws, config: PriorConfig, base: Tensor, x: Tensor)
         return x
     count = int(rows.sum())
     group = draws.happens(0.35, count, width).cumsum(1)  # a new group begins at each event
-    sizes = torch.zeros(count, width + 1, dtype=torch.long).scatter_add(1, group, torch.ones_like(group))
+    sizes = torch.zeros(count, width + 1, dtype=torch.long, device="cpu").scatter_add(1, group, torch.ones_like(group))
     coded = (draws.happens(0.6, count, width + 1) & (sizes > 1)).gather(1, group)
     chosen = base[rows]
     length = chosen.shape[1]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from srwm.streams.prior.draws import Draws
+from srwm.streams.prior.draws import Draws, count_to
 from srwm.streams.prior.drift import CONCEPTS, Schedule
 from srwm.streams.prior.features import standardized
 from srwm.streams.prior.teachers import Sizes
@@ -32,14 +32,14 @@ def draw_clusters(draws: Draws, base: Tensor, sizes: Sizes, schedule: Schedule) 
     relevant = draws.subset(batch, draws.below(sizes.features) + 1, sizes.features, width)[:, None]
     centers = draws.normal(CONCEPTS, batch, _CLUSTERS, width) * distance * relevant
     kind = draws.integers(batch, 1, high=3)  # centers move, shares change, or both
-    one = torch.arange(_CLUSTERS) == draws.below(number[:, None])  # moves for certain
+    one = count_to(_CLUSTERS) == draws.below(number[:, None])  # moves for certain
     moved = ((kind != 1) & (one | draws.happens(draws.uniform(batch, 1), batch, _CLUSTERS)))[..., None]
     centers[1:] = torch.where(moved, centers[1:], centers[:1])
     log_shares = draws.normal(CONCEPTS, batch, _CLUSTERS) * draws.uniform(batch, 1, low=0.3, high=1.2)
     log_shares[1:] = torch.where(kind != 0, log_shares[1:], log_shares[:1])
-    log_shares = log_shares.masked_fill(torch.arange(_CLUSTERS) >= number[:, None], -torch.inf)
+    log_shares = log_shares.masked_fill(count_to(_CLUSTERS) >= number[:, None], -torch.inf)
 
-    rows = torch.arange(batch)[:, None]
+    rows = count_to(batch)[:, None]
     concept = torch.where(schedule.progress > draws.uniform(batch, length), 1, schedule.concept)
     edges = log_shares.softmax(2).cumsum(2)
     chosen = (draws.uniform(batch, length, 1) > edges[concept, rows]).sum(2).clamp(max=_CLUSTERS - 1)
@@ -48,8 +48,8 @@ def draw_clusters(draws: Draws, base: Tensor, sizes: Sizes, schedule: Schedule) 
     at = (1 - progress) * centers[schedule.concept, rows, chosen] + progress * centers[1][rows, chosen]
     spread = draws.uniform(batch, _CLUSTERS, 1, low=0.3, high=1.2).expand(-1, -1, width)[rows, chosen]
     classes = torch.where(
-        torch.arange(_CLUSTERS) < sizes.classes[:, None],
-        torch.arange(_CLUSTERS),
+        count_to(_CLUSTERS) < sizes.classes[:, None],
+        count_to(_CLUSTERS),
         draws.below(sizes.classes[:, None].expand(-1, _CLUSTERS)),
     )
     return standardized(at + spread * base), classes.gather(1, chosen)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from srwm.streams.prior.config import PriorConfig
-from srwm.streams.prior.draws import Draws
+from srwm.streams.prior.draws import Draws, count_to
 from srwm.streams.prior.drift import CONCEPTS, Schedule, draw_schedule
 from srwm.streams.prior.features import change_marginals, draw_base
 from srwm.streams.prior.generative import draw_clusters
@@ -40,32 +40,12 @@ def draw_streams(config: PriorConfig, seed: int, batch: int, length: int) -> Str
     Returns:
         The streams, on the CPU.
     """
-    with torch.device("cpu"):
-        return _draw(config, Draws(seed), batch, length)
-
-
-def in_order_of_appearance(labels: Tensor) -> Tensor:
-    """Number classes in the order of their first samples.
-
-    Args:
-        labels: (B, T), from 0.
-
-    Returns:
-        (B, T); the first label is 0, the next different one is 1, and so on.
-    """
-    batch, length = labels.shape
-    classes = int(labels.max()) + 1
-    first = torch.full((batch, classes), length)
-    first = first.scatter_reduce(1, labels, torch.arange(length).expand(batch, -1), "amin")
-    return first.argsort(dim=1, stable=True).argsort(1).gather(1, labels)
-
-
-def _draw(config: PriorConfig, draws: Draws, batch: int, length: int) -> Streams:
+    draws = Draws(seed)
     sizes = _draw_sizes(draws, config, batch)
     schedule = draw_schedule(draws, config, batch, length)
     base = draw_base(draws, config, batch, length, config.max_features)
     by_class = draws.happens(config.generative, batch)
-    labels = torch.zeros(batch, length, dtype=torch.long)
+    labels = torch.zeros(batch, length, dtype=torch.long, device="cpu")
     if by_class.any():
         part = Schedule(*(value[by_class] for value in schedule))
         base[by_class], labels[by_class] = draw_clusters(draws, base[by_class], sizes.of(by_class), part)
@@ -81,6 +61,22 @@ def _draw(config: PriorConfig, draws: Draws, batch: int, length: int) -> Streams
     present = _draw_present(draws, config, sizes, length)
     delay = torch.where(draws.happens(config.delayed, batch), draws.integers(batch, low=1, high=config.max_delay + 1), 0)
     return Streams(x.masked_fill(~present, 0), present, in_order_of_appearance(labels), delay, schedule.changes)
+
+
+def in_order_of_appearance(labels: Tensor) -> Tensor:
+    """Number classes in the order of their first samples.
+
+    Args:
+        labels: (B, T), from 0.
+
+    Returns:
+        (B, T); the first label is 0, the next different one is 1, and so on.
+    """
+    batch, length = labels.shape
+    classes = int(labels.max()) + 1
+    first = torch.full_like(labels[:, :1], length).repeat(1, classes)
+    first = first.scatter_reduce(1, labels, count_to(length).expand(batch, -1), "amin")
+    return first.argsort(dim=1, stable=True).argsort(1).gather(1, labels)
 
 
 def _draw_sizes(draws: Draws, config: PriorConfig, batch: int) -> Sizes:
@@ -110,7 +106,7 @@ def _by_rule(draws: Draws, x: Tensor, sizes: Sizes, schedule: Schedule) -> tuple
         scores.append(torch.where((kind == 1)[:, None, None], on_others if len(scores) == 1 else scores[0], new))
     softness = draws.uniform(batch, 1, 1, high=0.5) * draws.happens(0.3, batch, 1, 1)
     noise = softness * _gumbel(draws, batch, length, sizes.max_classes)
-    rows, time = torch.arange(batch)[:, None], torch.arange(length)
+    rows, time = count_to(batch)[:, None], count_to(length)
     labels = (torch.stack(scores)[schedule.concept, rows, time] + noise).argmax(2)
     some = (kind == 2) & schedule.concept.any(1)
     if some.any():
@@ -129,7 +125,7 @@ def _moved(draws: Draws, x: Tensor, sizes: Sizes, progress: Tensor) -> Tensor:
 
 def _permutation(draws: Draws, sizes: Sizes, width: int) -> Tensor:
     """Each of a stream's own features gets another one's place; unused ones keep theirs: (B, F)."""
-    batch, places = len(sizes.features), torch.arange(width)
+    batch, places = len(sizes.features), count_to(width)
     order = draws.uniform(batch, width).masked_fill(places >= sizes.features[:, None], 2.0).argsort(1)
     shift = 1 + draws.below((sizes.features - 1)[:, None])
     turned = order.gather(1, (places + shift) % sizes.features[:, None])
@@ -141,7 +137,7 @@ def _with_shares(draws: Draws, x: Tensor, labels: Tensor, concept: Tensor, class
     """Samples in another order, in which some classes are more frequent under one concept than under another."""
     batch, length = labels.shape
     weights = (2 * draws.normal(CONCEPTS, batch, classes)).exp()
-    rows = torch.arange(batch)[:, None]
+    rows = count_to(batch)[:, None]
     density = weights[concept, rows].cumsum(1)  # (B, T, classes)
     when = draws.uniform(batch, length) * density[:, -1].gather(1, labels)
     place = torch.searchsorted(density.transpose(1, 2).contiguous()[rows, labels], when[..., None])[..., 0]
@@ -156,7 +152,7 @@ def _gumbel(draws: Draws, *shape: int) -> Tensor:
 def _with_permuted_classes(draws: Draws, labels: Tensor, sizes: Sizes, schedule: Schedule) -> Tensor:
     """In some streams every class gets another name with a new concept."""
     batch, classes = len(labels), sizes.classes[:, None]
-    places = torch.arange(sizes.max_classes)
+    places = count_to(sizes.max_classes)
     order = draws.uniform(batch, sizes.max_classes).masked_fill(places >= classes, 2.0).argsort(1)
     names = [places.expand(batch, -1)]
     renamed = draws.happens(0.2, batch, 1)
@@ -164,7 +160,7 @@ def _with_permuted_classes(draws: Draws, labels: Tensor, sizes: Sizes, schedule:
         turned = order.gather(1, (places + 1 + draws.below(classes - 1)) % classes)
         new = places.expand(batch, -1).scatter(1, order, torch.where(places < classes, turned, order))
         names.append(torch.where(renamed, new, names[0]))
-    return torch.stack(names)[schedule.concept, torch.arange(batch)[:, None], labels]
+    return torch.stack(names)[schedule.concept, count_to(batch)[:, None], labels]
 
 
 def _with_noise(draws: Draws, config: PriorConfig, labels: Tensor, sizes: Sizes) -> Tensor:
@@ -179,26 +175,26 @@ def _with_shifts(draws: Draws, x: Tensor, schedule: Schedule) -> Tensor:
     batch, _, width = x.shape
     rows = draws.happens(0.2, batch, 1) & schedule.changes[:, None]
     shift = draws.normal(CONCEPTS, batch, width) * (rows & draws.happens(0.4, batch, width))
-    return x + shift[schedule.concept, torch.arange(batch)[:, None]]
+    return x + shift[schedule.concept, count_to(batch)[:, None]]
 
 
 def _in_runs(draws: Draws, config: PriorConfig, x: Tensor, labels: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
     """In some streams, samples within short blocks are sorted by class."""
     batch, length = labels.shape
     rows = draws.happens(config.runs, batch)
-    block = torch.arange(length) // draws.integers(batch, 1, low=5, high=60)
+    block = count_to(length) // draws.integers(batch, 1, low=5, high=60)
     classes = int(labels.max()) + 1
     rank = draws.uniform(batch, classes).argsort(1).gather(1, labels)
-    order = torch.where(rows[:, None], block * classes + rank, torch.arange(length)).argsort(dim=1, stable=True)
+    order = torch.where(rows[:, None], block * classes + rank, count_to(length)).argsort(dim=1, stable=True)
     return x.gather(1, order[..., None].expand_as(x)), labels.gather(1, order)
 
 
 def _draw_present(draws: Draws, config: PriorConfig, sizes: Sizes, length: int) -> Tensor:
     """Values of the stream's own features, some of which are missing; some features appear late."""
     batch, width = len(sizes.features), config.max_features
-    own = (torch.arange(width) < sizes.features[:, None])[:, None]
+    own = (count_to(width) < sizes.features[:, None])[:, None]
     rows = draws.happens(config.missing, batch, 1, 1)
     rate = draws.uniform(batch, 1, width, high=0.6) * draws.uniform(batch, 1, 1) * rows
     start = draws.uniform(batch, 1, width, high=0.7) * length * draws.happens(0.15, batch, 1, width) * rows
     start[..., 0] = 0
-    return own & ~draws.happens(rate, batch, length, width) & (torch.arange(length)[:, None] >= start)
+    return own & ~draws.happens(rate, batch, length, width) & (count_to(length)[:, None] >= start)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from srwm.streams.prior.draws import Draws
+from srwm.streams.prior.draws import Draws, count_to
 
 _HIDDEN = 24
 _PROTOTYPES = 24
@@ -52,7 +52,7 @@ def draw_scores(draws: Draws, x: Tensor, sizes: Sizes) -> Tensor:
         rows = (kind == i).nonzero()[:, 0]
         if len(rows):
             scores[rows] = rule(draws, x[rows], relevant[rows], sizes.of(rows))
-    absent = torch.arange(sizes.max_classes) >= sizes.classes[:, None]
+    absent = count_to(sizes.max_classes) >= sizes.classes[:, None]
     return scores.masked_fill(absent[:, None], -torch.inf)
 
 
@@ -71,7 +71,7 @@ def _hidden(draws: Draws, x: Tensor, relevant: Tensor) -> Tensor:
     batch, _, width = x.shape
     gain = draws.log_uniform(batch, 1, 1, low=0.7, high=3.0) / relevant.sum(1)[:, None, None].to(torch.float32).sqrt()
     weight = draws.normal(batch, width, _HIDDEN) * relevant[..., None] * gain
-    units = (torch.arange(_HIDDEN) < draws.integers(batch, 1, low=2, high=_HIDDEN + 1)).to(torch.float32)[:, None]
+    units = (count_to(_HIDDEN) < draws.integers(batch, 1, low=2, high=_HIDDEN + 1)).to(torch.float32)[:, None]
     h = _activate(draws, x @ weight + draws.normal(batch, 1, _HIDDEN)) * units
     deep = draws.happens(0.3, batch, 1, 1)
     mixed = h @ (draws.normal(batch, _HIDDEN, _HIDDEN) / units.sum(2, keepdim=True).sqrt()) + draws.normal(batch, 1, _HIDDEN)
@@ -109,10 +109,8 @@ def _binned(draws: Draws, x: Tensor, relevant: Tensor, sizes: Sizes) -> Tensor:
     for i, other in ((2, product), (3, wave), (4, network)):
         value = torch.where(kind == i, other, value)
     bins = torch.where(draws.happens(0.7, batch), sizes.classes, sizes.classes * 3)
-    edges = draws.uniform(batch, 3 * sizes.max_classes).masked_fill(
-        torch.arange(3 * sizes.max_classes) >= bins[:, None] - 1, 2.0
-    )
-    even = (torch.arange(3 * sizes.max_classes) + 1).to(torch.float32) / bins[:, None]
+    edges = draws.uniform(batch, 3 * sizes.max_classes).masked_fill(count_to(3 * sizes.max_classes) >= bins[:, None] - 1, 2.0)
+    even = (count_to(3 * sizes.max_classes) + 1).to(torch.float32) / bins[:, None]
     edges = torch.where(draws.happens(0.4, batch, 1), even, edges).sort(1).values
     places = (edges.clamp(max=1) * (length - 1)).long()
     cuts = value.sort(1).values.gather(1, places).masked_fill(edges >= 1, torch.inf)
@@ -123,12 +121,12 @@ def _binned(draws: Draws, x: Tensor, relevant: Tensor, sizes: Sizes) -> Tensor:
 def _classes_of_cells(draws: Draws, cell: Tensor, sizes: Sizes, cells: int) -> Tensor:
     """Classes of numbered cells (B, T), drawn at random such that the first cells have different ones."""
     first = torch.where(
-        torch.arange(cells) < sizes.classes[:, None],
-        torch.arange(cells),
+        count_to(cells) < sizes.classes[:, None],
+        count_to(cells),
         draws.below(sizes.classes[:, None].expand(-1, cells)),
     )
     renamed = draws.uniform(len(cell), sizes.max_classes)
-    renamed = renamed.masked_fill(torch.arange(sizes.max_classes) >= sizes.classes[:, None], 2.0).argsort(1)
+    renamed = renamed.masked_fill(count_to(sizes.max_classes) >= sizes.classes[:, None], 2.0).argsort(1)
     return renamed.gather(1, first).gather(1, cell)
 
 
@@ -146,7 +144,7 @@ def _tree(draws: Draws, x: Tensor, relevant: Tensor, sizes: Sizes) -> Tensor:
     depth = torch.maximum(draws.integers(batch, low=1, high=_DEPTH + 1), enough)
     ends = draws.happens(draws.uniform(batch, 1, high=0.4), batch, nodes)
     ends[:, 0] = False
-    node = torch.zeros(batch, length, dtype=torch.long)
+    node = torch.zeros(batch, length, dtype=torch.long, device="cpu")
     for level in range(_DEPTH):
         at = node.clamp(max=nodes - 1)
         goes_on = (node >= 2**level - 1) & ~ends.gather(1, at) & (level < depth[:, None])
@@ -160,7 +158,7 @@ def _leaf_classes(draws: Draws, leaf: Tensor, sizes: Sizes, cells: int) -> Tenso
     order = draws.order(len(leaf), cells)
     common = leaf[:, draws.integers(sizes.max_classes, high=leaf.shape[1])]
     order = order + cells
-    order.scatter_(1, common, torch.arange(sizes.max_classes).expand(len(leaf), -1))
+    order.scatter_(1, common, count_to(sizes.max_classes).expand(len(leaf), -1))
     return _classes_of_cells(draws, order.argsort(1).argsort(1).gather(1, leaf), sizes, cells)
 
 
@@ -172,7 +170,7 @@ def _some_features(draws: Draws, relevant: Tensor, number: int) -> Tensor:
 def _thresholds(draws: Draws, x: Tensor, feature: Tensor) -> Tensor:
     """Thresholds for features: the mean of the values of two random samples, (B, number)."""
     sample = draws.integers(2, *feature.shape, high=x.shape[1])
-    rows = torch.arange(len(x))[:, None]
+    rows = count_to(len(x))[:, None]
     return (x[rows, sample[0], feature] + x[rows, sample[1], feature]) / 2
 
 
@@ -183,9 +181,9 @@ def _rules(draws: Draws, x: Tensor, relevant: Tensor, sizes: Sizes) -> Tensor:
     feature = _some_features(draws, relevant, number)
     above = x.gather(2, feature[:, None].expand(-1, length, -1)) > _thresholds(draws, x, feature)[:, None]
     holds = above ^ draws.happens(0.5, batch, 1, number)
-    used = torch.arange(_CONDITIONS) < draws.integers(batch, _RULES, 1, low=1, high=_CONDITIONS + 1)
+    used = count_to(_CONDITIONS) < draws.integers(batch, _RULES, 1, low=1, high=_CONDITIONS + 1)
     fires = (holds.view(batch, length, _RULES, _CONDITIONS) | ~used[:, None]).all(3)
-    fires &= (torch.arange(_RULES) < draws.integers(batch, 1, low=1, high=_RULES + 1))[:, None]
+    fires &= (count_to(_RULES) < draws.integers(batch, 1, low=1, high=_RULES + 1))[:, None]
     first = torch.cat([fires, fires.new_ones(batch, length, 1)], 2).to(torch.float32).argmax(2)
     return _scores_of(_leaf_classes(draws, first, sizes, _RULES + sizes.max_classes), sizes)
 
@@ -199,7 +197,7 @@ def _prototypes(draws: Draws, x: Tensor, relevant: Tensor, sizes: Sizes) -> Tens
     distance = torch.cdist(x * metric[:, None], points * metric[:, None])
     distance = distance * draws.uniform(batch, 1, _PROTOTYPES, low=0.7, high=1.4)
     number = torch.maximum(draws.integers(batch, low=2, high=_PROTOTYPES + 1), sizes.classes)
-    nearest = distance.masked_fill((torch.arange(_PROTOTYPES) >= number[:, None])[:, None], torch.inf).argmin(2)
+    nearest = distance.masked_fill((count_to(_PROTOTYPES) >= number[:, None])[:, None], torch.inf).argmin(2)
     return _scores_of(_classes_of_cells(draws, nearest, sizes, max(_PROTOTYPES, sizes.max_classes)), sizes)
 
 
