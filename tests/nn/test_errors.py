@@ -130,7 +130,7 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
                 f"core_options: expected {message}",
             )
             for core, options, message in [
-                ("deltanet", {"query_init_std": 1.0}, "eps for DeltaNet, got query_init_std"),
+                ("deltanet", {"query_init_std": 1.0}, "eps or feature_map or tied_init for DeltaNet, got query_init_std"),
                 ("lstm", {"eps": 0.0}, "no options for LSTM, got eps"),
                 ("srwm", {"eps": 0.0}, "input_softmax or beta_init or query_init_std for SRWM, got eps"),
                 ("srwm", {"input_softmax": 1}, "input_softmax of type bool, got 1"),
