@@ -1,4 +1,4 @@
-"""The command line: `srwm demo`, `srwm fewshot ...`, `srwm rl ...` and `srwm stream`."""
+"""The command line: `srwm demo`, `srwm fewshot ...`, `srwm rl ...`, `srwm stream` and `srwm streams ...`."""
 
 import os
 import sys

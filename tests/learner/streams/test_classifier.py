@@ -232,6 +232,14 @@ class TestTables:
         assert classifier.predict(np.array(rows[:2], object)).tolist() == ["x", "y"]
         assert classifier.n_features_in_ == 3
 
+    @pytest.mark.parametrize("dtype", ["datetime64[ns]", "datetime64[D]", "timedelta64[s]"])
+    def test_dates_are_seconds(self, classifier, dtype) -> None:
+        times = np.array([[0], [1]] * 5, dtype.partition("[")[0] + "[D]").astype(dtype)
+        times[2] = "NaT"
+        classifier.fit(times, [0, 1] * 5)
+        assert classifier._state.encoder.numbers.keys() == {"\0number:0"}
+        assert classifier.predict([[0.0], [86_400.0]]).tolist() == [0, 1]
+
     def test_texts_alone(self, classifier) -> None:
         assert classifier.fit(np.array([["a"], ["b"]] * 5), [0, 1] * 5).predict([["a"], ["b"]]).tolist() == [0, 1]
 

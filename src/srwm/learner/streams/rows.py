@@ -44,7 +44,8 @@ def read_rows(X: object, columns: int | None = None, names: tuple[str, ...] | No
     """Convert samples.
 
     Args:
-        X: An array, a tensor, a data frame or nested lists, (n, columns), or a list of mappings.
+        X: An array, a tensor, a data frame or nested lists, (n, columns), or a list of mappings. Arrays of dates are read as
+            seconds.
         columns: Number of columns of earlier tables, or None.
         names: Names of the columns of earlier tables, which those of a table without names get; or None.
 
@@ -93,6 +94,9 @@ def _numbers(array: NDArray[Any]) -> Floats | None:
     """The table as numbers, None where some values are not numbers."""
     if array.dtype.kind in "biuf":
         return array.astype(np.float64)
+    if array.dtype.kind in "mM":
+        seconds = array.astype(f"{array.dtype.kind}8[us]").astype(np.int64) / 1e6
+        return np.where(np.isnat(array), np.nan, seconds)
     if array.dtype != object or not all(_is_number(value) for value in array.flat):
         return None
     try:
