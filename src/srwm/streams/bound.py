@@ -5,7 +5,19 @@ import math
 import torch
 from torch import Tensor, nn
 
-from srwm.nn import SelfReferential, Stack, State
+from srwm.nn import Core, SelfReferential, Stack, State
+
+
+def grows(stack: Stack) -> bool:
+    """Whether the state of a stack can grow without end.
+
+    Args:
+        stack: the stack.
+
+    Returns:
+        True if that of one of its cores can.
+    """
+    return any(isinstance(block.core, Core) and block.core.grows for block in stack.blocks)
 
 
 class ShiftBound(nn.Module):
@@ -22,7 +34,7 @@ class ShiftBound(nn.Module):
     def __init__(self, stack: Stack, init: float) -> None:
         super().__init__()
         cores = [block.core for block in stack.blocks]
-        if any(core.grows and not isinstance(core, SelfReferential) for core in cores):
+        if grows(stack) and not any(isinstance(core, SelfReferential) for core in cores):
             raise ValueError(f"core: expected one whose state is bounded on streams of any length, got {stack.config.core!r}")
         self.log_norms = nn.ParameterList(
             torch.full((core.num_heads if isinstance(core, SelfReferential) else 0,), math.log(init), dtype=torch.float32)

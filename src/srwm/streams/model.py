@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from srwm.nn import Stack, State
 from srwm.ops.checks import check_shape
-from srwm.streams.bound import ShiftBound
+from srwm.streams.bound import ShiftBound, grows
 from srwm.streams.config import ModelConfig
 from srwm.streams.metadata import StreamMetadata
 from srwm.streams.statistics import Statistics, follow, standardize
@@ -53,8 +53,7 @@ class StreamModel(nn.Module):
         self.labels = nn.Embedding(config.num_classes + 1, width)
         self.norm = nn.LayerNorm(width)
         self.stack = Stack(config.stack)
-        grows = any(block.core.grows for block in self.stack.blocks)
-        self.bound = ShiftBound(self.stack, config.bound_init) if grows else None
+        self.bound = ShiftBound(self.stack, config.bound_init) if grows(self.stack) else None
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.num_classes))
 
     def initial_state(self, batch_size: int) -> StreamState:
