@@ -17,6 +17,8 @@ from srwm.learner.streams.state import LearnedStream
 from srwm.learner.streams.state_file import load_state, save_state
 from srwm.streams.model import StreamModel
 
+_LOCK = "_learning_lock"
+
 
 class StreamClassifier(RiverClassifier):
     """An online classifier: its recurrent state changes with each labeled sample, its weights do not.
@@ -28,17 +30,7 @@ class StreamClassifier(RiverClassifier):
     state at the time of its call. Calls that learn take turns.
     """
 
-    __slots__ = ("_learning",)  # not in __dict__, whose entries are copied and pickled
-
-    _learning: Lock
     _state: LearnedStream | None = None
-
-    def __new__(cls, *args: object, **options: object) -> Self:
-        """A classifier before `__init__`, also in unpickling and copying."""
-        made = super().__new__(cls)
-        made._learning = Lock()
-        register(cls)
-        return made
 
     def __init__(self, model: str | Path | StreamModel = DEFAULT_STREAMS) -> None:
         """Store the settings. The model is loaded by the first call that learns.
@@ -48,9 +40,20 @@ class StreamClassifier(RiverClassifier):
                 `from_pretrained` takes it, or a model, which is copied.
         """
         self.model = model
+        register(type(self))
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if name != _LOCK}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        register(type(self))
+
+    @property
+    def _learning(self) -> Lock:
+        """The lock of calls that learn, made by the first of them."""
+        lock: Lock = vars(self).setdefault(_LOCK, Lock())
+        return lock
 
     @classmethod
     def from_pretrained(cls, name: str | Path = DEFAULT_STREAMS, **hub: Unpack[HubOptions]) -> Self:

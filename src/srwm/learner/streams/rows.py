@@ -47,7 +47,7 @@ def read_rows(X: object, columns: int | None = None, names: tuple[str, ...] | No
         X: An array, a tensor, a data frame or nested lists, (n, columns), or a list of mappings. Arrays of dates are read as
             seconds.
         columns: Number of columns of earlier tables, or None.
-        names: Names of the columns of earlier tables, which those of a table without names get; or None.
+        names: Names of the columns of earlier tables, or None where they had none. Columns have the same places as there.
 
     Returns:
         The samples.
@@ -61,7 +61,7 @@ def read_rows(X: object, columns: int | None = None, names: tuple[str, ...] | No
     array, given = _array(X), column_names(X)
     if array.shape[1] != (columns or array.shape[1]):
         raise ValueError(f"X has {array.shape[1]} features, but StreamClassifier is expecting {columns} features as input")
-    keys: tuple[str | int, ...] = given or names or tuple(range(array.shape[1]))
+    keys: tuple[str | int, ...] = (given if columns is None else names) or tuple(range(array.shape[1]))
     if len(set(keys)) < len(keys):
         raise ValueError(f"X: expected columns of different names, got {list(keys)}")
     numbers = _numbers(array)
