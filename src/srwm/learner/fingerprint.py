@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from srwm.fewshot.models.sequence import FewShotModel
-from srwm.nn import CORES, SelfReferential
+from srwm.nn import CORES
 from srwm.streams.model import StreamModel
 
 _OPTIONS = ("input_softmax", "eps")
@@ -81,7 +81,7 @@ def stream_fingerprint(model: StreamModel) -> str:
         "num_features": config.num_features,
         "num_classes": config.num_classes,
         "steps": config.steps,
-        "bound_every": config.bound_every if issubclass(core, SelfReferential) else None,
+        "bound_every": config.bound_every,
         "max_count": config.max_count,
         "core": stack.core,
         "num_heads": stack.num_heads,

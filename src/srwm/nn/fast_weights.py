@@ -145,8 +145,6 @@ class LinearTransformer(FastWeights):
         ValueError: num_heads does not divide d_model, or there is no such backend.
     """
 
-    grows = True
-
     def __init__(self, d_model: int, num_heads: int, *, backend: str = "auto") -> None:
         super().__init__(d_model, num_heads, 3 * head_dim(d_model, num_heads), eps=1e-5, backend=backend)
 

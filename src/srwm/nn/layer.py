@@ -185,9 +185,6 @@ class Core(Layer):
     queries_in_parallel: ClassVar[bool] = False
     """Whether `forward_with_queries` is computed for all steps at once."""
 
-    grows: ClassVar[bool] = False
-    """Whether the state can grow without end along a sequence."""
-
     resizes: ClassVar[bool] = False
     """Whether d_input may differ from d_model."""
 

@@ -31,7 +31,6 @@ class SelfReferential(Core):
     """
 
     pre_norm = False
-    grows = True
 
     def __init__(
         self,

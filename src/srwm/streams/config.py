@@ -28,9 +28,9 @@ class ModelConfig:
     stack: StackConfig = field(default_factory=_stack)
     """the recurrent part"""
     bound_every: Annotated[int, AtLeast(1)] = 50
-    """number of samples between two times at which the shift of self-referential cores is bounded"""
-    bound_init: Annotated[float, Above(0)] = 8.0
-    """initial bound on the Frobenius norm of a head's shift; it is trained"""
+    """number of samples between two times at which the matrices of the memory are bounded"""
+    bound_init: Annotated[float, Above(0)] = 16.0
+    """initial bound on the Frobenius norm of a head's matrix, or of its shift; it is trained"""
     max_count: Annotated[int, AtLeast(1)] = 1000
     """number of samples beyond which the model no longer sees how many there were"""
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srwm.nn import Block, Stack, State
+from srwm.nn import Stack, State
 from srwm.ops.checks import check_shape
-from srwm.streams.bound import ShiftBound
+from srwm.streams.bound import MemoryBound, has_matrices
 from srwm.streams.config import ModelConfig
 from srwm.streams.metadata import StreamMetadata
 from srwm.streams.statistics import Statistics, follow, standardize
@@ -41,7 +41,7 @@ class StreamModel(nn.Module):
         config: sizes and core.
 
     Raises:
-        ValueError: sizes or options do not fit, or the core's state grows without end.
+        ValueError: sizes or options do not fit.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -53,8 +53,8 @@ class StreamModel(nn.Module):
         self.labels = nn.Embedding(config.num_classes + 1, width)
         self.norm = nn.LayerNorm(width)
         self.stack = Stack(config.stack)
-        grows = any(isinstance(block, Block) and block.core.grows for block in self.stack.blocks)
-        self.bound = ShiftBound(self.stack, config.bound_init) if grows else None
+        is_bounded = any(has_matrices(shape) for shape in self.stack.state_shape)
+        self.bound = MemoryBound(self.stack, config.bound_init) if is_bounded else None
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.num_classes))
 
     def initial_state(self, batch_size: int) -> StreamState:

@@ -55,8 +55,11 @@ class NativeModel:
             ]
         )
         self._problem = _problem(model)
+        self._bound_every = config.bound_every
         with torch.no_grad():
             self._weights = torch.cat([part.flatten() for part in _weights(model)])
+            bound = model.bound
+            self._limits = None if bound is None else torch.stack([*bound.log_norms]).exp().numpy()  # (layers, heads)
 
     @staticmethod
     def supports(model: StreamModel) -> bool:
@@ -165,7 +168,17 @@ class NativeModel:
             raise ValueError(f"label: expected a class from 0 to {self._num_classes - 1}, got {label}")
         after = ctypes.create_string_buffer(self._state.itemsize)
         self._call("example", *features, state, label, after)
+        self._bound(after)
         return after.raw
+
+    def _bound(self, state: ctypes.Array[ctypes.c_char]) -> None:
+        """What the model's `MemoryBound` does once in `bound_every` samples, in place."""
+        record = np.frombuffer(state, self._state)
+        if self._limits is None or record["number"][0] % self._bound_every:
+            return
+        memory = record["memory"][0]
+        norms = np.sqrt(np.square(memory, dtype=np.float64).sum((2, 3)))
+        memory *= np.minimum(self._limits / np.maximum(norms, 1e-6), 1)[..., None, None].astype(np.float32)
 
     def _call(self, name: str, *arguments: Any) -> None:
         library.compiled().call(f"srwm_stream_{name}", self._problem, self._weights.data_ptr(), *arguments)
