@@ -90,6 +90,7 @@ def test_help_of_the_jax_scan_needs_no_jax() -> None:
 def test_scores_of_fewer_episodes_do_not_go_into_the_table_of_cores(logs: Path, tmp_path: Path) -> None:
     run = tmp_path / "cpu-memory-minigrid-none-0"
     shutil.copytree(logs / "memory" / run.name, run)
+    shutil.copy(logs / "memory" / "cpu-memory-minigrid-srwm-0" / "chance.json", run)
     scores = json.loads((run / "evaluation.json").read_text())
     (run / "evaluation.json").write_text(json.dumps({**scores, "episodes": 1}))
     done = call("cores.py", "--preset", "cpu-memory-minigrid", "--runs", tmp_path, "--only", "none", "--seeds", "0")
@@ -102,6 +103,7 @@ def test_cores_of_a_preset_share_what_chance_earns(logs: Path, tmp_path: Path) -
     for core in ("lstm", "none"):
         run = f"cpu-memory-minigrid-{core}-0"
         shutil.copytree(logs / "memory" / run, tmp_path / run)
+        shutil.copy(logs / "memory" / "cpu-memory-minigrid-srwm-0" / "chance.json", tmp_path / run)
     words = ("cores.py", "--preset", "cpu-memory-minigrid", "--runs", tmp_path, "--only", "lstm", "none", "--seeds", "0")
     both = call(*words)
     (tmp_path / "cpu-memory-minigrid-lstm-0" / "chance.json").unlink()

@@ -34,7 +34,6 @@ def of(config: ModelConfig, stack: StackConfig | None = None) -> str:
     "config",
     [
         replace(CONFIG, bound_init=1.0),
-        replace(CONFIG, bound_every=7),
         replace(CONFIG, stack=replace(STACK, dropout=0.5, backend="reference")),
         replace(CONFIG, stack=replace(STACK, core_options={"feature_map": "l2"})),
         replace(CONFIG, stack=replace(STACK, core_options={"feature_map": "l2", "eps": 0.0})),
@@ -48,6 +47,7 @@ def test_what_changes_no_answer_changes_no_fingerprint(config: ModelConfig) -> N
 @pytest.mark.parametrize(
     "config",
     [
+        replace(CONFIG, bound_every=7),
         replace(CONFIG, steps="interleaved"),
         replace(CONFIG, max_count=7),
         replace(CONFIG, stack=replace(STACK, num_heads=4)),

@@ -98,10 +98,7 @@ def test_the_length_says_nothing_about_the_streams() -> None:
         ({"prior": PriorConfig(max_features=5, max_classes=3)}, "prior"),
         ({"seed": 2**31}, "seed: expected a number from 0 below 2\\*\\*31"),
         ({"model": replace(CONFIG.model, stack=replace(STACK, num_heads=3))}, "model: num_heads"),
-        (
-            {"model": replace(CONFIG.model, stack=replace(STACK, core="linear_transformer", core_options={}))},
-            "model: core: expected",
-        ),
+        ({"model": replace(CONFIG.model, stack=replace(STACK, core="mamba", core_options={}))}, "model: core: expected"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, object], message: str) -> None:
