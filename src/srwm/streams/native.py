@@ -173,7 +173,7 @@ class NativeModel:
 
     def _bound(self, state: ctypes.Array[ctypes.c_char]) -> None:
         """What the model's `MemoryBound` does once in `bound_every` samples, in place."""
-        record = np.frombuffer(state, self._state)
+        record = np.frombuffer(memoryview(state), self._state)
         if self._limits is None or record["number"][0] % self._bound_every:
             return
         memory = record["memory"][0]
