@@ -103,6 +103,8 @@ class StreamModel(nn.Module):
         _check_labels(labels, x, self.config.num_classes)
         state = self.initial_state(len(x)) if state is None else state
         shown, x_shown, present_shown = labels, x, present
+        if delay is not None and not delay.any():
+            delay = None
         if delay is not None:
             shown, x_shown, present_shown = _delayed(delay, labels, x, present)
         learned = shown >= 0

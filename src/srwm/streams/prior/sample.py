@@ -125,12 +125,21 @@ def _moved(draws: Draws, x: Tensor, sizes: Sizes, progress: Tensor) -> Tensor:
 
 def _permutation(draws: Draws, sizes: Sizes, width: int) -> Tensor:
     """Each of a stream's own features gets another one's place; unused ones keep theirs: (B, F)."""
-    batch, places = len(sizes.features), count_to(width)
-    order = draws.uniform(batch, width).masked_fill(places >= sizes.features[:, None], 2.0).argsort(1)
-    shift = 1 + draws.below((sizes.features - 1)[:, None])
-    turned = order.gather(1, (places + shift) % sizes.features[:, None])
-    own = places < sizes.features[:, None]
-    return places.expand(batch, -1).scatter(1, order, torch.where(own, turned, order))
+    number = sizes.features[:, None]
+    order = _own_first(draws, number, width)
+    return _rotated(order, number, 1 + draws.below(number - 1))
+
+
+def _own_first(draws: Draws, number: Tensor, width: int) -> Tensor:
+    """The first `number` (B, 1) of `width` places in random order, then all others: (B, width)."""
+    return draws.uniform(len(number), width).masked_fill(count_to(width) >= number, 2.0).argsort(1)
+
+
+def _rotated(order: Tensor, number: Tensor, shift: Tensor) -> Tensor:
+    """The permutation that gives each of the first places in an order the place `shift` (B, 1) later: (B, width)."""
+    places = count_to(order.shape[1])
+    turned = order.gather(1, (places + shift) % number)
+    return places.expand(len(order), -1).scatter(1, order, torch.where(places < number, turned, order))
 
 
 def _with_shares(draws: Draws, x: Tensor, labels: Tensor, concept: Tensor, classes: int) -> tuple[Tensor, Tensor]:
@@ -152,13 +161,11 @@ def _gumbel(draws: Draws, *shape: int) -> Tensor:
 def _with_permuted_classes(draws: Draws, labels: Tensor, sizes: Sizes, schedule: Schedule) -> Tensor:
     """In some streams every class gets another name with a new concept."""
     batch, classes = len(labels), sizes.classes[:, None]
-    places = count_to(sizes.max_classes)
-    order = draws.uniform(batch, sizes.max_classes).masked_fill(places >= classes, 2.0).argsort(1)
-    names = [places.expand(batch, -1)]
+    order = _own_first(draws, classes, sizes.max_classes)
+    names = [count_to(sizes.max_classes).expand(batch, -1)]
     renamed = draws.happens(0.2, batch, 1)
     for _ in range(1, CONCEPTS):
-        turned = order.gather(1, (places + 1 + draws.below(classes - 1)) % classes)
-        new = places.expand(batch, -1).scatter(1, order, torch.where(places < classes, turned, order))
+        new = _rotated(order, classes, 1 + draws.below(classes - 1))
         names.append(torch.where(renamed, new, names[0]))
     return torch.stack(names)[schedule.concept, count_to(batch)[:, None], labels]
 
