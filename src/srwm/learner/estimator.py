@@ -39,6 +39,38 @@ class Classifier:
     """Parameters, score and tags of a classifier. A subclass stores each argument of `__init__` unchanged under its name."""
 
     _estimator_type: ClassVar[str] = "classifier"
+    _samples: ClassVar[str]
+    """What error messages call the samples."""
+
+    def _learned(self) -> Any:
+        """What was learned, with `columns` and `feature_names` of tables. Raises NotFittedError if nothing was."""
+        raise NotImplementedError
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of columns, where the samples were rows of tables.
+
+        Raises:
+            AttributeError: They were not.
+        """
+        columns: int | None = self._learned().columns
+        if columns is None:
+            raise AttributeError(f"n_features_in_: the {self._samples} were not rows of a table")
+        return columns
+
+    @property
+    def feature_names_in_(self) -> NDArray[Any]:
+        """Names of the columns, where the samples were rows of data frames.
+
+        Raises:
+            AttributeError: They were not, or the columns have no names.
+        """
+        names = self._learned().feature_names
+        if names is None:
+            raise AttributeError(
+                f"feature_names_in_: the {self._samples} were not rows of a data frame whose columns have names"
+            )
+        return np.asarray(names, dtype=object)
 
     def predict(self, X: object) -> Labels:
         """The predicted label of each sample.

@@ -3,7 +3,7 @@
 from copy import deepcopy
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, Self, Unpack
+from typing import Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ class FewShotLearner(Classifier):
     Predictions may run in several threads, also while another thread learns: each uses the state at the time of its call.
     """
 
+    _samples = "images"
     _state: LearnerState | None = None
 
     def __init__(
@@ -220,30 +221,6 @@ class FewShotLearner(Classifier):
             NotFittedError: Nothing was learned. The attributes below raise it too.
         """
         return self._learned().classes
-
-    @property
-    def n_features_in_(self) -> int:
-        """Number of columns, where the images were rows of a table.
-
-        Raises:
-            AttributeError: They were not.
-        """
-        columns = self._learned().columns
-        if columns is None:
-            raise AttributeError("n_features_in_: the images were not rows of a table")
-        return columns
-
-    @property
-    def feature_names_in_(self) -> NDArray[Any]:
-        """Names of the columns, where the images were rows of a data frame.
-
-        Raises:
-            AttributeError: They were not, or the columns have no names.
-        """
-        names = self._learned().feature_names
-        if names is None:
-            raise AttributeError("feature_names_in_: the images were not rows of a data frame whose columns have names")
-        return np.asarray(names, dtype=object)
 
     @property
     def model_(self) -> FewShotModel:

@@ -30,6 +30,7 @@ class StreamClassifier(RiverClassifier):
     state at the time of its call. Calls that learn take turns.
     """
 
+    _samples = "samples"
     _state: LearnedStream | None = None
 
     def __init__(self, model: str | Path | StreamModel = DEFAULT_STREAMS) -> None:
@@ -258,30 +259,6 @@ class StreamClassifier(RiverClassifier):
             NotFittedError: Nothing was learned. The attributes below raise it too.
         """
         return self._learned().classes.sorted
-
-    @property
-    def n_features_in_(self) -> int:
-        """Number of columns, where the samples were rows of tables.
-
-        Raises:
-            AttributeError: They were not.
-        """
-        columns = self._learned().columns
-        if columns is None:
-            raise AttributeError("n_features_in_: the samples were not rows of a table")
-        return columns
-
-    @property
-    def feature_names_in_(self) -> NDArray[Any]:
-        """Names of the columns, where the samples were rows of a data frame.
-
-        Raises:
-            AttributeError: They were not, or the columns have no names.
-        """
-        names = self._learned().feature_names
-        if names is None:
-            raise AttributeError("feature_names_in_: the samples were not rows of a data frame whose columns have names")
-        return np.asarray(names, dtype=object)
 
     @property
     def model_(self) -> StreamModel:
