@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from srwm.nn import Option, StackConfig
 from srwm.ranges import Above, AtLeast, HalfOpen
 from srwm.streams.prior import PriorConfig
+from srwm.training.budget import Budget
 from srwm.training.optimizer import OptimizerConfig
 from srwm.training.schedule import ScheduleName
 
@@ -77,3 +78,8 @@ class TrainConfig:
     """their length"""
     seed: Annotated[int, HalfOpen(0, 2**31)] = 0
     """random seed of weights and streams; the seeds of single steps stay below those of held-out streams"""
+
+    @property
+    def budget(self) -> Budget:
+        """The budget of training."""
+        return Budget(steps=self.steps, minutes=self.minutes, cpu_minutes=self.cpu_minutes)

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from torch import nn
 
 from srwm.errors import UserError
 from srwm.files import check_regular
+from srwm.training.progress import Progress
 from srwm.training.weights import content_digest, load_weights, save_weights, write_file
 
 _MARK = b"srwm-blake2b:"
@@ -123,6 +124,29 @@ class Checkpoints:
 
 
 _PART = re.compile(r"step-(\d+)\.(?:safetensors|state\.pt)")
+
+
+def resume_from(folder: Path, model: nn.Module, set_state: Callable[[dict[str, Any]], None]) -> Progress:
+    """Continue from the newest checkpoint of a run, if there is one.
+
+    Args:
+        folder: the run folder.
+        model: the model that gets the weights.
+        set_state: takes everything else that the checkpoint holds.
+
+    Returns:
+        The counters of the run; fresh ones without a checkpoint.
+
+    Raises:
+        UserError: the checkpoint is corrupt, or of another kind of run.
+    """
+    checkpoints = Checkpoints(folder / "checkpoints")
+    state = checkpoints.load(model)
+    if state is None:
+        return Progress()
+    with reading_state(checkpoints.folder):
+        set_state(state)
+        return Progress.from_dict(state["progress"])
 
 
 @contextmanager

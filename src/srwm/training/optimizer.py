@@ -1,5 +1,6 @@
-"""Adam from a configuration, and the state of an optimizer, checked against its parameters before it is loaded."""
+"""Adam from a configuration, checks of loss and gradient, and the state of an optimizer, checked before it is loaded."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -9,6 +10,8 @@ from torch.optim import Optimizer
 
 from srwm.errors import UserError
 from srwm.ranges import Above, AtLeast, Finite
+
+_SUGGESTION = "try a smaller --optimizer.lr in another --run"
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,38 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
         return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.eps, fused=True)
     except ValueError as error:
         raise UserError(f"optimizer: {error}") from error
+
+
+def check_loss(loss: Tensor, step: int) -> None:
+    """Check that a loss is finite.
+
+    Args:
+        loss: a scalar.
+        step: the number of the optimizer step, for the message.
+
+    Raises:
+        UserError: it is NaN or infinite.
+    """
+    if not math.isfinite(loss.item()):
+        raise UserError(f"the loss is not finite at step {step}; {_SUGGESTION}")
+
+
+def clip_gradient(module: nn.Module, clip_norm: float | None, step: int) -> None:
+    """Clip the gradient of all parameters of a module to a norm.
+
+    Args:
+        module: the module, after the backward pass.
+        clip_norm: the largest norm; None: no clipping.
+        step: the number of the optimizer step, for the message.
+
+    Raises:
+        UserError: the norm of the gradient is NaN or infinite.
+    """
+    norm = torch.nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
+    if not norm.isfinite():
+        raise UserError(f"the norm of the gradient is not finite at step {step}; {_SUGGESTION}")
+    if clip_norm is not None:
+        torch.nn.utils.clip_grads_with_norm_(module.parameters(), clip_norm, norm)
 
 
 def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:

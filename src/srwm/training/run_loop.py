@@ -20,7 +20,9 @@ from srwm.training.clock import Clock
 from srwm.training.distributed import all_reduce_budget
 from srwm.training.metrics import MetricsLog
 from srwm.training.progress import Progress
+from srwm.training.runs import BEST
 from srwm.training.stopping import stop_requests
+from srwm.training.weights import save_weights
 
 _REPORT_EVERY = 60.0
 """Seconds between two lines of output where there is no terminal for a progress bar."""
@@ -194,6 +196,23 @@ class RunLoop:
         """
         if self.fabric.is_global_zero:
             self.checkpoints.save(self.progress.step, model, state)
+
+    def keep_best(self, model: nn.Module, value: float, text: str) -> None:
+        """Save the weights of a validation as `best.safetensors`, if it is the best so far.
+
+        Args:
+            model: the validated model.
+            value: the measure that decides, larger is better.
+            text: the result, for the metadata of the file.
+
+        Raises:
+            UserError: they cannot be written.
+        """
+        progress = self.progress
+        progress.validations_since_best += 1
+        if value > progress.best:
+            progress.best, progress.validations_since_best = value, 0
+            save_weights(self.folder / BEST, model, {"step": progress.step, "validation": text})
 
     @property
     def speed(self) -> float:

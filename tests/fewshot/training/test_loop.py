@@ -228,8 +228,8 @@ def killed(*_: object) -> None:
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew_and_says_so(tmp_path, config, splits, monkeypatch, best):
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        name, end = ("Checkpoints.save", killed) if best else ("learning_rate", killed_after_step(3))
-        patch.setattr(f"srwm.fewshot.training.loop.{name}", end)
+        saving, rate = "srwm.training.checkpoint.Checkpoints.save", "srwm.fewshot.training.loop.learning_rate"
+        patch.setattr(*((saving, killed) if best else (rate, killed_after_step(3))))
         with pytest.raises(KeyboardInterrupt):
             train(config, splits, folder, accelerator="cpu")
     assert (folder / "best.safetensors").exists() == best

@@ -13,14 +13,13 @@ from srwm.fewshot.protocols.registry import build_protocol, check_config, with_s
 from srwm.fewshot.training.plateau import describe_chance, watch_accuracy
 from srwm.fewshot.training.run_data import save_fingerprint
 from srwm.fewshot.training.trainer import Trainer
-from srwm.training.checkpoint import Checkpoints, reading_state
+from srwm.training.checkpoint import resume_from
 from srwm.training.distributed import build_fabric, mean_over_processes
 from srwm.training.precision import bfloat16_warning
 from srwm.training.progress import Progress
 from srwm.training.run_loop import RunLoop
-from srwm.training.runs import BEST, open_run
+from srwm.training.runs import open_run
 from srwm.training.schedule import learning_rate
-from srwm.training.weights import save_weights
 
 
 def train(
@@ -68,7 +67,7 @@ def train(
 
 def _train(trainer: Trainer, data: dict[Split, Sets], folder: Path, resume: bool) -> bool:
     config, fabric = trainer.config, trainer.fabric
-    progress = _resume(trainer, folder) if resume else Progress()
+    progress = resume_from(folder, trainer.model, trainer.set_state) if resume else Progress()
     watch = watch_accuracy(config)
     with RunLoop(
         fabric,
@@ -111,25 +110,12 @@ def _train(trainer: Trainer, data: dict[Split, Sets], folder: Path, resume: bool
     return run.spent >= 1
 
 
-def _resume(trainer: Trainer, folder: Path) -> Progress:
-    checkpoints = Checkpoints(folder / "checkpoints")
-    state = checkpoints.load(trainer.model)
-    if state is None:
-        return Progress()
-    with reading_state(checkpoints.folder):
-        trainer.set_state(state)
-        return Progress.from_dict(state["progress"])
-
-
 def _validate(trainer: Trainer, data: Sets, run: RunLoop) -> Accuracy:
     """Accuracy on the validation classes; the weights are saved if it is the best so far."""
-    config, model, progress = trainer.config, trainer.validated_model, run.progress
+    config, model = trainer.config, trainer.validated_model
     evaluation = EvaluationConfig(config.validation_episodes, seed=0, split="val")
     found = trainer.protocol.evaluate(config, model, data, evaluation).accuracy
-    progress.validations_since_best += 1
-    if found.mean > progress.best:
-        progress.best, progress.validations_since_best = found.mean, 0
-        save_weights(run.folder / BEST, model, {"step": progress.step, "validation": str(found)})
+    run.keep_best(model, found.mean, str(found))
     return found
 
 

@@ -1,12 +1,10 @@
 """One optimizer step of few-shot training, and the state that it changes."""
 
-import math
 from typing import Any, ClassVar
 
 import torch
 from lightning_fabric import Fabric
 
-from srwm.errors import UserError
 from srwm.fewshot.augment import augment
 from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.images import to_float
@@ -14,9 +12,7 @@ from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.protocols.base import Protocol, Sets
 from srwm.training.distributed import local_batches, no_sync
 from srwm.training.ema import EMA
-from srwm.training.optimizer import build_optimizer, load_optimizer
-
-_SUGGESTION = "try a smaller --optimizer.lr in another --run"
+from srwm.training.optimizer import build_optimizer, check_loss, clip_gradient, load_optimizer
 
 
 class Trainer:
@@ -75,7 +71,7 @@ class Trainer:
         self._optimizer.zero_grad()
         seeds = torch.randint(2**62, (self.config.accumulate,), generator=self._seeds, device="cpu")[self._batches].tolist()
         values = [self._backward(seed, number, is_last=seed == seeds[-1]) for seed in seeds]
-        self._clip_gradient(number)
+        clip_gradient(self._module, self.config.optimizer.clip_norm, number)
         self._optimizer.step()
         if self._ema is not None:
             self._ema.update(self.model, number)
@@ -120,14 +116,6 @@ class Trainer:
             images = augment(images, self.config.augmentation, self._draws)
         with no_sync(self.fabric, self._module, not is_last):
             loss, accuracy, terms = self._module(drawn._replace(images=images))
-            if not math.isfinite(loss.item()):
-                raise UserError(f"the loss is not finite at step {number}; {_SUGGESTION}")
+            check_loss(loss, number)
             self.fabric.backward(self.fabric.world_size * loss)
         return {name: value.item() for name, value in {**terms, "train_accuracy": accuracy}.items()}
-
-    def _clip_gradient(self, number: int) -> None:
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self._module.parameters() if p.grad is not None])
-        if not norm.isfinite():
-            raise UserError(f"the norm of the gradient is not finite at step {number}; {_SUGGESTION}")
-        if self.config.optimizer.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(self._module.parameters(), self.config.optimizer.clip_norm, norm)

@@ -10,15 +10,13 @@ from srwm.streams.config import TrainConfig
 from srwm.streams.model import StreamModel
 from srwm.streams.training.trainer import Trainer
 from srwm.streams.validation import Validation, validate
-from srwm.training.budget import Budget
-from srwm.training.checkpoint import Checkpoints, reading_state
+from srwm.training.checkpoint import resume_from
 from srwm.training.configuration import check_values
 from srwm.training.distributed import build_fabric, mean_over_processes
 from srwm.training.progress import Progress
 from srwm.training.run_loop import RunLoop
-from srwm.training.runs import BEST, open_run
+from srwm.training.runs import open_run
 from srwm.training.schedule import learning_rate
-from srwm.training.weights import save_weights
 
 _COLUMNS = (
     "minutes",
@@ -93,10 +91,9 @@ def _fabric(accelerator: str) -> Fabric:
 
 def _train(trainer: Trainer, folder: Path, resume: bool) -> bool:
     config, fabric = trainer.config, trainer.fabric
-    progress = _resume(trainer, folder) if resume else Progress()
-    budget = Budget(steps=config.steps, minutes=config.minutes, cpu_minutes=config.cpu_minutes)
+    progress = resume_from(folder, trainer.model, trainer.set_state) if resume else Progress()
     rate = ("samples", config.samples * fabric.world_size)
-    with RunLoop(fabric, folder, budget, progress, unit="steps", columns=_COLUMNS, rate=rate) as run:
+    with RunLoop(fabric, folder, config.budget, progress, unit="steps", columns=_COLUMNS, rate=rate) as run:
         run.announce(trainer.model, "random streams")
         while run.next_step():
             # forward and backward passes, optimizer step
@@ -123,22 +120,9 @@ def _train(trainer: Trainer, folder: Path, resume: bool) -> bool:
     return run.spent >= 1
 
 
-def _resume(trainer: Trainer, folder: Path) -> Progress:
-    checkpoints = Checkpoints(folder / "checkpoints")
-    state = checkpoints.load(trainer.model)
-    if state is None:
-        return Progress()
-    with reading_state(checkpoints.folder):
-        trainer.set_state(state)
-        return Progress.from_dict(state["progress"])
-
-
 def _validate(trainer: Trainer, run: RunLoop) -> Validation:
     """Accuracy on held-out streams; the weights are saved if it is the best so far."""
-    config, model, progress = trainer.config, trainer.validated_model, run.progress
+    config, model = trainer.config, trainer.validated_model
     found = validate(model, config.prior, config.validation_streams, config.validation_length)
-    progress.validations_since_best += 1
-    if found.accuracy > progress.best:
-        progress.best, progress.validations_since_best = found.accuracy, 0
-        save_weights(run.folder / BEST, model, {"step": progress.step, "validation": str(found)})
+    run.keep_best(model, found.accuracy, str(found))
     return found

@@ -1,6 +1,5 @@
 """One optimizer step of training on random streams, and the state that it changes."""
 
-import math
 from typing import Any
 
 import torch
@@ -8,19 +7,17 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srwm.errors import UserError
 from srwm.streams.config import TrainConfig
 from srwm.streams.model import StreamModel
 from srwm.streams.prior import Streams, draw_streams
 from srwm.streams.prior.draws import seeded
 from srwm.streams.validation import is_known
 from srwm.training.ema import EMA
-from srwm.training.optimizer import build_optimizer, load_optimizer
+from srwm.training.optimizer import build_optimizer, check_loss, clip_gradient, load_optimizer
 
 _STRIDE = 2**20
 _LENGTHS = 1
 """Key of the generator of lengths, whose numbers those of the streams do not depend on."""
-_SUGGESTION = "try a smaller --optimizer.lr in another --run"
 
 
 class StreamLoss(nn.Module):
@@ -43,8 +40,7 @@ class StreamLoss(nn.Module):
         Returns:
             Two scalars.
         """
-        delay = streams.delay if bool(streams.delay.any()) else None
-        logits, _ = self.model(streams.x, streams.present, streams.labels, delay=delay)
+        logits, _ = self.model(streams.x, streams.present, streams.labels, delay=streams.delay)
         known = is_known(logits, streams.labels)
         answers, labels = logits[known], streams.labels[known]
         return F.cross_entropy(answers, labels), (answers.argmax(1) == labels).float().mean()
@@ -94,10 +90,9 @@ class Trainer:
         length = draw_length(self.config, seed, spent)
         streams = draw_streams(self.config.prior, seed, max(1, self.config.samples // length), length)
         loss, accuracy = self._module(self.fabric.to_device(streams))
-        if not math.isfinite(loss.item()):
-            raise UserError(f"the loss is not finite at step {number}; {_SUGGESTION}")
+        check_loss(loss, number)
         self.fabric.backward(loss)
-        self._clip_gradient(number)
+        clip_gradient(self._module, self.config.optimizer.clip_norm, number)
         self._optimizer.step()
         if self._ema is not None:
             self._ema.update(self.model, number)
@@ -122,13 +117,6 @@ class Trainer:
         load_optimizer(self._optimizer, state["optimizer"])
         if self._ema is not None:
             self._ema.model.load_state_dict(state["ema"])
-
-    def _clip_gradient(self, number: int) -> None:
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self._module.parameters() if p.grad is not None])
-        if not norm.isfinite():
-            raise UserError(f"the norm of the gradient is not finite at step {number}; {_SUGGESTION}")
-        if self.config.optimizer.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(self._module.parameters(), self.config.optimizer.clip_norm, norm)
 
 
 def draw_length(config: TrainConfig, seed: int, spent: float) -> int:
