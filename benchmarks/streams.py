@@ -33,7 +33,7 @@ from pages import write_section
 from srwm.errors import UserError
 from srwm.ranges import AtLeast
 from srwm.streams.baselines import BASELINES
-from srwm.streams.datasets import TEST_STREAMS, load_stream
+from srwm.streams.datasets import TEST_STREAMS, VALIDATION_STREAMS, load_stream
 from srwm.streams.extra import import_optional
 from srwm.streams.figures import draw_drift
 from srwm.streams.prequential import prequential
@@ -58,7 +58,7 @@ class Options:
     only: tuple[str, ...] = tuple(BASELINES)
     """learners of River to run and show"""
     streams: tuple[str, ...] = tuple(TEST_STREAMS)
-    """streams to run and show"""
+    """streams to run and show, of the test or of validation (`diabetes`, `solar-flare`)"""
     seeds: tuple[int, ...] = (0, 1, 2)
     """seeds of the streams and of the learners"""
     checkpoint: Path | None = None
@@ -91,7 +91,7 @@ def main(options: Options) -> None:
 
 def check(options: Options) -> None:
     """Raise SystemExit where an option names what there is not."""
-    for given, known, option in ((options.only, BASELINES, "only"), (options.streams, TEST_STREAMS, "streams")):
+    for given, known, option in ((options.only, BASELINES, "only"), (options.streams, [*TEST_STREAMS, *VALIDATION_STREAMS], "streams")):
         for each in given:
             if each not in known:
                 raise SystemExit(f"--{option}: expected some of {', '.join(known)}, got {each}")

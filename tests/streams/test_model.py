@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from time import process_time
+from typing import Any
 
 import pytest
 import torch
@@ -22,10 +23,20 @@ def config_of(core: str) -> ModelConfig:
     return replace(config, num_features=6, num_classes=4, stack=stack, bound_every=7, bound_init=0.5)
 
 
+def model_of(core: str, **changes: Any) -> StreamModel:
+    """A model whose outputs are not the experts' alone, as they are before training."""
+    torch.manual_seed(0)
+    model = StreamModel(replace(config_of(core), **changes))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name == "out.1.weight":
+                parameter.normal_(std=0.3)
+    return model
+
+
 @pytest.fixture(params=CORES)
 def model(request: pytest.FixtureRequest) -> StreamModel:
-    torch.manual_seed(0)
-    return StreamModel(config_of(request.param))
+    return model_of(request.param)
 
 
 @pytest.fixture
@@ -111,10 +122,27 @@ def test_unlabeled_samples_are_not_counted_and_only_interleaved_models_write_the
         assert not torch.allclose(logits[:, 20:], expected[:, 10:], atol=1e-4)
 
 
+def test_a_new_model_answers_as_its_experts_do(streams: Streams) -> None:
+    x, present, labels = streams[:3]
+    model = StreamModel(config_of("deltanet"))
+    logits, _ = model(x, present, labels)
+    other = StreamModel(config_of("lstm"))
+    assert_close(other(x, present, labels)[0], logits)
+    alone, _ = StreamModel(replace(config_of("deltanet"), experts=False))(x, present, labels)
+    right = [((part.argmax(2) == labels)[:, 10:]).float().mean().item() for part in (logits, alone)]
+    assert right[0] > right[1] + 0.1
+
+
+def test_without_experts_a_model_has_no_state_of_them(streams: Streams) -> None:
+    model = model_of("deltanet", experts=False)
+    _, state = model(*streams[:3])
+    assert state.experts == ()
+    assert model.features[0].in_features == 2 * 6 + 1
+
+
 @pytest.mark.parametrize("core", ["srwm", "sr_delta", "deltanet"])
 def test_the_memory_is_bounded(core: str) -> None:
-    torch.manual_seed(0)
-    model = StreamModel(config_of(core))
+    model = model_of(core)
     streams = draw_streams(PRIOR, 2, 3, 700)
     logits, state = model(*streams[:3])
     for part in state.memory:

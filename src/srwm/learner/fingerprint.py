@@ -83,6 +83,8 @@ def stream_fingerprint(model: StreamModel) -> str:
         "steps": config.steps,
         "bound_every": config.bound_every,
         "max_count": config.max_count,
+        "experts": config.experts,
+        "window": config.window if config.experts else None,
         "core": stack.core,
         "num_heads": stack.num_heads,
         "residual": stack.residual,

@@ -34,6 +34,10 @@ class ModelConfig:
     """initial bound on the Frobenius norm of a head's matrix, or of its shift; it is trained"""
     max_count: Annotated[int, AtLeast(1)] = 1000
     """number of samples beyond which the model no longer sees how many there were"""
+    experts: bool = True
+    """whether the model reads the answers of simple online learners beside each sample, and adds to them"""
+    window: Annotated[int, HalfOpen(1, 2**20)] = 1000
+    """number of latest examples in which the experts look for neighbors"""
 
 
 def _optimizer() -> OptimizerConfig:

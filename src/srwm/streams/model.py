@@ -11,8 +11,12 @@ from srwm.nn import Stack, State
 from srwm.ops.checks import check_shape
 from srwm.streams.bound import MemoryBound, has_matrices
 from srwm.streams.config import ModelConfig
+from srwm.streams.experts import EXPERTS, ExpertState, advise, initial_experts
 from srwm.streams.metadata import StreamMetadata
 from srwm.streams.statistics import Statistics, follow, standardize
+
+_TRUST = 1.5
+"""Sum of the experts' weights at the beginning of training."""
 
 
 class StreamState(NamedTuple):
@@ -26,6 +30,8 @@ class StreamState(NamedTuple):
     """number of samples shown (B,) int64"""
     memory: State
     """state of the stack"""
+    experts: ExpertState | tuple[()]
+    """state of the experts; empty where the model has none"""
 
 
 class StreamModel(nn.Module):
@@ -33,6 +39,10 @@ class StreamModel(nn.Module):
 
     A sample is two inputs of the stack: the question (its features without a label) and the example (with its label). Features
     are standardized by running statistics. The state is bounded for streams of any length.
+
+    With experts, both also hold what simple online learners (`srwm.streams.experts`) answer from the same examples, and how
+    well each did lately. The logits are the stack's own, zero at the beginning of training, plus the log-probabilities of the
+    experts, each with a weight that the stack gives it for this sample.
 
     With `steps="query"`, a question changes nothing. With `steps="interleaved"`, for cores that do not evaluate queries in
     parallel, `forward` writes each question into the memory as well, also that of a sample without a label; `query` never does.
@@ -49,13 +59,20 @@ class StreamModel(nn.Module):
         self.config = config
         self.metadata = StreamMetadata()
         width = config.stack.d_model
-        self.features = nn.Sequential(nn.Linear(2 * config.num_features + 1, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        num_experts = len(EXPERTS) if config.experts else 0
+        inputs = 2 * config.num_features + 1 + num_experts * (config.num_classes + 2)
+        self.features = nn.Sequential(nn.Linear(inputs, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.labels = nn.Embedding(config.num_classes + 1, width)
         self.norm = nn.LayerNorm(width)
         self.stack = Stack(config.stack)
         is_bounded = any(has_matrices(shape) for shape in self.stack.state_shape)
         self.bound = MemoryBound(self.stack, config.bound_init) if is_bounded else None
-        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.num_classes))
+        readout = nn.Linear(width, config.num_classes + num_experts)
+        if config.experts:
+            nn.init.zeros_(readout.weight)
+            nn.init.zeros_(readout.bias)
+            nn.init.constant_(readout.bias[config.num_classes :], _TRUST / num_experts)
+        self.out = nn.Sequential(nn.LayerNorm(width), readout)
 
     def initial_state(self, batch_size: int) -> StreamState:
         """The state of streams that have not begun.
@@ -70,7 +87,9 @@ class StreamModel(nn.Module):
         zeros = torch.zeros(4, batch_size, self.config.num_features, dtype=torch.float64, device=device)
         seen = torch.zeros(batch_size, self.config.num_classes, dtype=torch.bool, device=device)
         count = torch.zeros(batch_size, dtype=torch.long, device=device)
-        return StreamState(Statistics(*zeros), seen, count, self.stack.initial_state(batch_size))
+        sizes = batch_size, self.config.num_features, self.config.num_classes, self.config.window
+        experts = initial_experts(*sizes, device) if self.config.experts else ()
+        return StreamState(Statistics(*zeros), seen, count, self.stack.initial_state(batch_size), experts)
 
     def forward(
         self,
@@ -112,13 +131,20 @@ class StreamModel(nn.Module):
         added = F.one_hot(shown.clamp(min=0), self.config.num_classes) * learned[..., None]
         seen = state.seen[:, None] | (added.cumsum(1) > added)
         count = state.number[:, None] + learned.cumsum(1) - learned.long()
-        asked = self._features(standardize(x, present, before), present, count)
-        given = asked if delay is None else self._features(standardize(x_shown, present_shown, before), present_shown, count)
+        z = standardize(x, present, before)
+        z_shown = z if delay is None else standardize(x_shown, present_shown, before)
+        advice, experts = None, state.experts
+        if experts:
+            advice, experts = advise(z, z_shown, shown, state.number, state.seen, experts)
+        advised = None if advice is None else (advice.answers, advice.losses)
+        advised_given = None if advice is None else (advice.answers_given, advice.losses)
+        asked = self._features(z, present, count, advised)
+        given = asked if delay is None else self._features(z_shown, present_shown, count, advised_given)
         questions = self._with_label(asked, torch.full_like(shown, self.config.num_classes))
         examples = self._with_label(given, shown.clamp(min=0))
         y, memory = self._remember(questions, examples, learned, state)
-        after = StreamState(statistics, state.seen | added.any(1), state.number + learned.sum(1), memory)
-        return self._logits(y, seen), after
+        after = StreamState(statistics, state.seen | added.any(1), state.number + learned.sum(1), memory, experts)
+        return self._logits(y, seen, None if advice is None else advice.answers), after
 
     def query(self, x: Tensor, present: Tensor, state: StreamState) -> Tensor:
         """Answer samples from one state, each as if it were the next one. The state does not change.
@@ -137,9 +163,15 @@ class StreamModel(nn.Module):
         self._check(x, present)
         before = Statistics(*(part[:, None].expand_as(x) for part in state.statistics))
         count = state.number[:, None].expand(x.shape[:2])
-        features = self._features(standardize(x, present, before), present, count)
+        z = standardize(x, present, before)
+        advice = None
+        if state.experts:
+            unlearned = torch.full_like(count, -1)
+            advice, _ = advise(z, z, unlearned, state.number, state.seen, state.experts)
+        features = self._features(z, present, count, None if advice is None else (advice.answers, advice.losses))
         questions = self._with_label(features, torch.full_like(count, self.config.num_classes))
-        return self._logits(self.stack.query(questions, state.memory), state.seen[:, None])
+        answers = None if advice is None else advice.answers
+        return self._logits(self.stack.query(questions, state.memory), state.seen[:, None], answers)
 
     def _remember(self, questions: Tensor, examples: Tensor, learned: Tensor, state: StreamState) -> tuple[Tensor, State]:
         """Run the stack, in pieces at whose ends the memory is bounded; returns its outputs for the questions."""
@@ -165,17 +197,24 @@ class StreamModel(nn.Module):
         y, memory = self.stack(steps, memory, mask=mask)
         return y[:, ::2], memory
 
-    def _features(self, z: Tensor, present: Tensor, count: Tensor) -> Tensor:
+    def _features(self, z: Tensor, present: Tensor, count: Tensor, advised: tuple[Tensor, Tensor] | None) -> Tensor:
         number = (count + 1).clamp(max=self.config.max_count).log()[..., None] / 6
-        features: Tensor = self.features(torch.cat([z, present.to(z.dtype), number.to(z.dtype)], -1))
+        inputs = [z, present.to(z.dtype), number.to(z.dtype)]
+        if advised is not None:
+            answers, losses = advised
+            inputs += [answers.flatten(2) / 4, losses.flatten(2) - 1]
+        features: Tensor = self.features(torch.cat(inputs, -1))
         return features
 
     def _with_label(self, features: Tensor, labels: Tensor) -> Tensor:
         both: Tensor = self.norm(features + self.labels(labels))
         return both
 
-    def _logits(self, y: Tensor, seen: Tensor) -> Tensor:
+    def _logits(self, y: Tensor, seen: Tensor, answers: Tensor | None) -> Tensor:
         logits: Tensor = self.out(y)
+        if answers is not None:
+            own, weights = logits.tensor_split((self.config.num_classes,), -1)
+            logits = own + (weights[..., None, :] @ answers)[..., 0, :]
         return torch.where(seen.any(-1, keepdim=True), logits.masked_fill(~seen, -torch.inf), 0.0)
 
     def _check(self, x: Tensor, present: Tensor) -> None:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from srwm.nn import Block, DeltaNet, FeedForward
 from srwm.ops.cpu import library
 from srwm.streams import statistics
+from srwm.streams.experts import ExpertState, initial_experts
 from srwm.streams.model import StreamModel, StreamState
 from srwm.streams.statistics import Statistics
 
@@ -22,7 +23,7 @@ PackedState = bytes
 
 _BLOCK = 32
 """`SRWM_STREAM_BLOCK` in api.h."""
-_PROBLEM = struct.Struct("@7q3d2fi")
+_PROBLEM = struct.Struct("@7q3d2f2i")
 
 
 class NativeModel:
@@ -46,11 +47,15 @@ class NativeModel:
         config, stack = model.config, model.config.stack
         head_dim = stack.d_model // stack.num_heads
         self._num_features, self._num_classes = config.num_features, config.num_classes
+        self._experts = {name: part.shape[1:] for name, part in _expert_parts(model.initial_state(1)).items()}
         self._state = np.dtype(
             [
                 ("statistics", np.float64, (4, config.num_features)),
                 ("number", np.int64),
+                ("sums", np.float64, self._experts["sums"]),
                 ("memory", np.float32, (stack.num_layers, stack.num_heads, head_dim, head_dim)),
+                ("window", np.float32, self._experts["window"]),
+                ("labels", np.int32, self._experts["labels"]),
                 ("seen", np.bool_, config.num_classes),
             ]
         )
@@ -98,6 +103,7 @@ class NativeModel:
         record = np.zeros((), self._state)
         memory = torch.cat([torch.empty(0, *self._state["memory"].shape[1:], dtype=torch.float32, device="cpu"), *state.memory])
         parts = {"statistics": torch.cat(state.statistics), "number": state.number, "memory": memory, "seen": state.seen}
+        parts |= _expert_parts(state)
         for name, part in parts.items():
             wanted = self._state[name].shape
             if part.shape != (wanted if name in ("statistics", "memory") else (1, *wanted)):
@@ -123,7 +129,9 @@ class NativeModel:
         memory = tuple(torch.from_numpy(part[None]) for part in record["memory"])
         seen = torch.from_numpy(record["seen"][None])
         number = torch.tensor([int(record["number"])], dtype=torch.long, device="cpu")
-        return StreamState(Statistics(*parts), seen, number, memory)
+        experts = [torch.from_numpy(record[name][None]) for name in self._experts]
+        has_experts = bool(record["window"].size)
+        return StreamState(Statistics(*parts), seen, number, memory, ExpertState(*experts) if has_experts else ())
 
     def question(self, x: NDArray[Any], present: NDArray[np.bool_], state: PackedState) -> NDArray[np.float32]:
         """Answer a sample as if it were the next one, as `StreamModel.query` does.
@@ -198,6 +206,17 @@ class NativeModel:
             raise ValueError(f"state: expected {self._state.itemsize} bytes, a state of this model, got {got}")
 
 
+def _expert_parts(state: StreamState) -> dict[str, Tensor]:
+    """The parts of the experts' state of one stream, empty where there are none."""
+    if state.experts:
+        return state.experts._asdict()
+    return (
+        initial_experts(1, 0, 0, 0, torch.device("cpu"))
+        ._replace(sums=torch.empty(1, 0, dtype=torch.float64, device="cpu"))
+        ._asdict()
+    )
+
+
 def _problem(model: StreamModel) -> bytes:
     """`srwm_stream` in api.h."""
     config, stack = model.config, model.config.stack
@@ -216,6 +235,7 @@ def _problem(model: StreamModel) -> bytes:
         model.norm.eps,
         options["eps"],
         options["feature_map"] == "l2",
+        config.window if config.experts else 0,
     )
 
 

@@ -65,7 +65,9 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, monkeypatch: p
 def test_it_learns_to_answer_from_examples() -> None:
     torch.manual_seed(0)
     prior = PriorConfig(max_features=2, max_classes=2, drift=0.0, noisy=0.0, missing=0.0, generative=1.0)
-    config = replace(CONFIG, prior=prior, model=replace(CONFIG.model, num_features=2, num_classes=2), samples=1200)
+    config = replace(
+        CONFIG, prior=prior, model=replace(CONFIG.model, num_features=2, num_classes=2, experts=False), samples=1200
+    )
     trainer = Trainer(config, build_fabric("cpu"))
     values = [trainer.step(number, 3e-3, 0.0) for number in range(1, 121)]
     first, last = (sum(value["train_loss"] for value in part) / 20 for part in (values[:20], values[-20:]))

@@ -12,7 +12,7 @@ from typing import Any
 import torch  # noqa: F401  first, so that its OpenMP runtime serves the library too
 from torch import Tensor
 
-_API_VERSION = 7
+_API_VERSION = 8
 
 SAVED_HEADER = 16
 """`SRWM_SAVED_HEADER` in api.h."""
@@ -32,6 +32,7 @@ _BYTES, _ADDRESS = ctypes.c_char_p, ctypes.c_void_p
 _STREAMS = {
     "srwm_stream_question": (_BYTES, _ADDRESS, _BYTES, _BYTES, _BYTES, _BYTES),
     "srwm_stream_example": (_BYTES, _ADDRESS, _BYTES, _BYTES, _BYTES, c_int64, _BYTES),
+    "srwm_stream_experts": (_BYTES, c_int64, c_int64, *[_ADDRESS] * 11),
 }
 
 

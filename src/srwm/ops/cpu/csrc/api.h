@@ -100,21 +100,35 @@ typedef struct {
     float norm_eps; /* of layer normalization */
     float feature_eps; /* of the feature map elu */
     int32_t l2_features; /* 1: the feature map l2; 0: elu */
+    int32_t window; /* of the experts; 0: the model has none */
 } srwm_stream;
 
-/* The state of a stream is dense: float64 number, origin, total and squares (features) each; int64 number of samples; float32 fast
-   matrices (layers, heads, e, e); uint8 which classes were shown (classes).
+/* The experts of a stream (srwm/streams/experts.py). */
+typedef struct {
+    int64_t features, classes, window;
+} srwm_experts;
+
+/* sums of a stream, dense, each for two rates of forgetting: weights of the classes (2, classes), sums and sums of squares
+   (2, classes, features), covariance (2, features + 1, features + 1), coefficients (2, features + 1, classes); then losses
+   (experts, 2). */
+#define SRWM_EXPERTS 7
+
+/* The state of a stream is dense: float64 number, origin, total and squares (features) each; int64 number of samples; float64 sums of
+   the experts; float32 fast matrices (layers, heads, e, e); float32 window (features, window) and int32 its labels (window); uint8
+   which classes were shown (classes).
 
    weights, aligned: everything in the order of its use. A matrix multiplies a row from the right; its columns, padded to half a
    block, lie in blocks of SRWM_STREAM_BLOCK, at the end of half of that where this is enough, each dense row by row. A vector is
-   padded likewise. In this order: features' matrix (2 features + 1, 2 width) and bias, matrix (2 width, width) and bias; rows of the
+   padded likewise. In this order: features' matrix (inputs, 2 width) and bias, matrix (2 width, width) and bias; rows of the
    labels (classes + 1, width), each padded; gain and bias of a normalization; for each layer gain and bias, the slow matrix
    (width, 3 width + heads) with columns [k, v, beta, q], of each those of all heads, the matrix of the output (width, width), and
    with hidden gain and bias, matrix (width, hidden) and bias, matrix (hidden, width) and bias; gain and bias, the matrix of the
-   logits (width, classes) and bias. */
+   logits (width, classes) and bias. With experts their number of classes is followed by one column for the weight of each expert's
+   answer. inputs are the features (features), which of them are there (features), the logarithm of the number of samples, and with
+   experts a quarter of their answers (experts, classes) and their losses less 1 (experts, 2). */
 
 #define SRWM_STREAM_BLOCK 32 /* columns */
-#define SRWM_API_VERSION 7
+#define SRWM_API_VERSION 8
 #define SRWM_SAVED_HEADER 16 /* floats before the first step in `saved` */
 
 SRWM_EXPORT int32_t srwm_api_version(void); /* SRWM_API_VERSION of the library that was compiled */
@@ -135,6 +149,12 @@ SRWM_EXPORT int srwm_stream_question(const srwm_stream*, const float* weights, c
                                      const uint8_t* state, float* logits);
 SRWM_EXPORT int srwm_stream_example(const srwm_stream*, const float* weights, const double* x, const uint8_t* present,
                                     const uint8_t* state, int64_t label, uint8_t* state_out);
+/* Streams side by side: asked, given (batch, steps, features), labels (batch, steps); the state, in place: sums, window, labels of the
+   window, number (batch), seen (batch, classes); answers, answers_given (batch, steps, experts, classes), the latter null where given
+   are those asked; losses (batch, steps, experts, 2). */
+SRWM_EXPORT int srwm_stream_experts(const srwm_experts*, int64_t batch, int64_t steps, const float* asked, const float* given,
+                                    const int64_t* labels, double* sums, float* window, int32_t* window_labels, int64_t* number,
+                                    uint8_t* seen, float* answers, float* answers_given, float* losses);
 
 SRWM_EXPORT const char* srwm_isa_names(void); /* what this machine can run, best first, separated by spaces */
 SRWM_EXPORT int srwm_select_isa(const char* name); /* 0, or -1 when this machine cannot run it */

@@ -11,6 +11,7 @@
 #include "self_referential/grouped_backward.hpp"
 #endif
 #include "self_referential/one_step.hpp"
+#include "streams/experts.hpp"
 #include "streams/step.hpp"
 
 namespace SRWM_ISA_NAME {
@@ -132,6 +133,11 @@ void max_pool_backward(const srwm_max_pool& p, const srwm_max_pool_backward_arra
 
 void stream_step(const srwm_stream& p, const srwm::StreamSample& s) { StreamStep(p, s).run(); }
 
+void stream_experts(const srwm_experts& p, const srwm::ExpertState& state, const srwm::ExpertSamples& s, int64_t number,
+                    uint8_t* seen) {
+    follow_experts(p, state, s, number, seen);
+}
+
 }  // namespace
 }  // namespace SRWM_ISA_NAME
 
@@ -165,5 +171,6 @@ const Kernels SRWM_TABLE(SRWM_ISA_NAME, kernels) = {
     SRWM_ISA_NAME::max_pool_forward,
     SRWM_ISA_NAME::max_pool_backward,
     SRWM_ISA_NAME::stream_step,
+    SRWM_ISA_NAME::stream_experts,
 };
 }  // namespace srwm

@@ -35,9 +35,26 @@ struct NormPoolKernels {
                      const float* levels, int64_t first, int64_t last);
 };
 
+// The state of the experts of one stream, as api.h says.
+struct ExpertState {
+    double* sums;
+    float* window;
+    int32_t* labels;
+};
+
+// Samples of one stream for streams/experts.hpp.
+struct ExpertSamples {
+    const float *asked, *given;  // (steps, features)
+    const int64_t* labels;       // (steps); below 0: nothing is learned
+    int64_t steps;
+    float *answers, *answers_given;  // (steps, experts, classes); null: given are those asked
+    float* losses;                   // (steps, experts, 2), before each
+};
+
 // One sample of a stream for streams/step.hpp.
 struct StreamSample {
-    const float *weights, *inputs;  // inputs (2 features + 1)
+    const float *weights, *inputs;
+    const float* answers;           // of the experts (experts, classes); null: there are none
     int64_t label;                  // classes: the question
     const float* memory;
     float* memory_out;  // null: nothing is written
@@ -61,6 +78,7 @@ struct Kernels {
     void (*max_pool_forward)(const srwm_max_pool&, const srwm_max_pool_forward_arrays&, int64_t first, int64_t last);
     void (*max_pool_backward)(const srwm_max_pool&, const srwm_max_pool_backward_arrays&, int64_t first, int64_t last);
     void (*stream_step)(const srwm_stream&, const StreamSample&);
+    void (*follow_experts)(const srwm_experts&, const ExpertState&, const ExpertSamples&, int64_t number, uint8_t* seen);
 };
 
 extern const Kernels baseline_kernels;

@@ -69,6 +69,26 @@ int srwm_stream_example(const srwm_stream* p, const float* weights, const double
                         const uint8_t* state, int64_t label, uint8_t* state_out) {
     return guarded([&] { srwm::stream_example(*p, weights, {x, present}, state, label, state_out); });
 }
+int srwm_stream_experts(const srwm_experts* p, int64_t batch, int64_t steps, const float* asked, const float* given,
+                        const int64_t* labels, double* sums, float* window, int32_t* window_labels, int64_t* number,
+                        uint8_t* seen, float* answers, float* answers_given, float* losses) {
+    return guarded([&] {
+        const int64_t inputs = steps * p->features, outputs = steps * SRWM_EXPERTS * p->classes;
+        for (int64_t b = 0; b < batch; ++b) {
+            const srwm::ExpertState state{sums + b * srwm::expert_sums(*p), window + b * p->window * p->features,
+                                          window_labels + b * p->window};
+            const srwm::ExpertSamples samples{asked + b * inputs,
+                                              given + b * inputs,
+                                              labels + b * steps,
+                                              steps,
+                                              answers + b * outputs,
+                                              answers_given ? answers_given + b * outputs : nullptr,
+                                              losses + b * steps * 2 * SRWM_EXPERTS};
+            srwm::selected->follow_experts(*p, state, samples, number[b], seen + b * p->classes);
+            for (int64_t t = 0; t < steps; ++t) number[b] += labels[b * steps + t] >= 0;
+        }
+    });
+}
 
 const char* srwm_isa_names(void) {
     static const std::string names = [] {

@@ -7,21 +7,33 @@
 
 namespace srwm {
 
+constexpr int64_t expert_sums(const srwm_experts& p) {
+    const int64_t side = p.features + 1;
+    return 2 * (p.classes * (1 + 2 * p.features) + side * (side + p.classes) + SRWM_EXPERTS);
+}
+constexpr int64_t expert_sums(const srwm_stream& p) {
+    return p.window ? expert_sums(srwm_experts{p.features, p.classes, p.window}) : 0;
+}
+
 // The parts of a state; see api.h.
-template <class Byte, class Double, class Integer, class Float>
+template <class Byte, class Double, class Integer, class Float, class Short>
 struct StreamStateOf {
     Double *number, *origin, *total, *squares;
     Integer* count;
-    Float* memory;
+    Double* sums;
+    Float *memory, *window;
+    Short* window_labels;
     Byte* seen;
     StreamStateOf(const srwm_stream& p, Byte* state)
         : number(reinterpret_cast<Double*>(state)), origin(number + p.features), total(origin + p.features),
           squares(total + p.features), count(reinterpret_cast<Integer*>(squares + p.features)),
-          memory(reinterpret_cast<Float*>(count + 1)),
-          seen(reinterpret_cast<Byte*>(memory + p.layers * p.width * (p.width / p.heads))) {}
+          sums(reinterpret_cast<Double*>(count + 1)), memory(reinterpret_cast<Float*>(sums + expert_sums(p))),
+          window(memory + p.layers * p.width * (p.width / p.heads)),
+          window_labels(reinterpret_cast<Short*>(window + p.features * p.window)),
+          seen(reinterpret_cast<Byte*>(window_labels + p.window)) {}
 };
-using StreamState = StreamStateOf<uint8_t, double, int64_t, float>;
-using ConstStreamState = StreamStateOf<const uint8_t, const double, const int64_t, const float>;
+using StreamState = StreamStateOf<uint8_t, double, int64_t, float, int32_t>;
+using ConstStreamState = StreamStateOf<const uint8_t, const double, const int64_t, const float, const int32_t>;
 
 // Feature i by the statistics before it; NaN stays NaN.
 inline float standardized(const srwm_stream& p, const ConstStreamState& s, int64_t i, double x) {

@@ -13,8 +13,8 @@ public:
     StreamStep(const srwm_stream& p, const srwm::StreamSample& s)
         : p_(p), s_(s), width_(static_cast<int>(p.width)), heads_(static_cast<int>(p.heads)), e_(width_ / heads_),
           weights_(s.weights), h_(take(width_)), normed_(take(width_)),
-          hidden_(take(larger(p.classes, larger(p.hidden, 2 * width_)))), slow_(take(3 * width_ + heads_)), y_(take(width_)),
-          before_(take(width_)) {}
+          hidden_(take(larger(columns_of_logits(), larger(p.hidden, 2 * width_)))), slow_(take(3 * width_ + heads_)),
+          y_(take(width_)), before_(take(width_)) {}
 
     void run() {
         features();
@@ -29,6 +29,7 @@ public:
     }
 
 private:
+    int64_t columns_of_logits() const { return p_.classes + (p_.window ? SRWM_EXPERTS : 0); }
     static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
     float* take(int64_t n) { return scratch_.take(n + kRoom); }
 
@@ -45,7 +46,8 @@ private:
     }
 
     void features() {
-        linear(2 * p_.features + 1, 2 * width_, s_.inputs, hidden_);
+        const int64_t inputs = 2 * p_.features + 1 + (p_.window ? SRWM_EXPERTS * (p_.classes + 2) : 0);
+        linear(inputs, 2 * width_, s_.inputs, hidden_);
         gelu(hidden_, 2 * width_);
         linear(2 * width_, width_, hidden_, h_);
         const float* labels = weights_.matrix(p_.classes + 1, width_);
@@ -95,8 +97,11 @@ private:
 
     void logits() {
         norm();
-        linear(width_, p_.classes, normed_, hidden_);
+        linear(width_, columns_of_logits(), normed_, hidden_);
         copy_exactly(s_.logits, hidden_, static_cast<int>(p_.classes));
+        if (!s_.answers) return;
+        for (int e = 0; e < SRWM_EXPERTS; ++e)
+            for (int64_t c = 0; c < p_.classes; ++c) s_.logits[c] += hidden_[p_.classes + e] * s_.answers[e * p_.classes + c];
     }
 
     const srwm_stream& p_;
