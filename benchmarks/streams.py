@@ -91,7 +91,10 @@ def main(options: Options) -> None:
 
 def check(options: Options) -> None:
     """Raise SystemExit where an option names what there is not."""
-    for given, known, option in ((options.only, BASELINES, "only"), (options.streams, [*TEST_STREAMS, *VALIDATION_STREAMS], "streams")):
+    for given, known, option in (
+        (options.only, BASELINES, "only"),
+        (options.streams, [*TEST_STREAMS, *VALIDATION_STREAMS], "streams"),
+    ):
         for each in given:
             if each not in known:
                 raise SystemExit(f"--{option}: expected some of {', '.join(known)}, got {each}")

@@ -24,6 +24,10 @@ PackedState = bytes
 _BLOCK = 32
 """`SRWM_STREAM_BLOCK` in api.h."""
 _PROBLEM = struct.Struct("@7q3d2f2i")
+_NEW_BYTES = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_char_p, ctypes.c_ssize_t)(
+    ("PyBytes_FromStringAndSize", ctypes.pythonapi)
+)
+"""Bytes of a size, not yet written: a zeroed buffer and its copy would take as long as the rest."""
 
 
 class NativeModel:
@@ -174,19 +178,19 @@ class NativeModel:
         self._check_state(state)
         if not 0 <= label < self._num_classes:
             raise ValueError(f"label: expected a class from 0 to {self._num_classes - 1}, got {label}")
-        after = ctypes.create_string_buffer(self._state.itemsize)
+        after: bytes = _NEW_BYTES(None, self._state.itemsize)  # which nobody else has seen: the library fills it
         self._call("example", *features, state, label, after)
-        self._bound(after)
-        return after.raw
+        return self._bounded(after)
 
-    def _bound(self, state: ctypes.Array[ctypes.c_char]) -> None:
-        """What the model's `MemoryBound` does once in `bound_every` samples, in place."""
-        record = np.frombuffer(memoryview(state), self._state)
-        if self._limits is None or record["number"][0] % self._bound_every:
-            return
+    def _bounded(self, state: PackedState) -> PackedState:
+        """What the model's `MemoryBound` does once in `bound_every` samples."""
+        if self._limits is None or int(np.frombuffer(state, self._state)["number"][0]) % self._bound_every:
+            return state
+        record = np.frombuffer(bytearray(state), self._state)
         memory = record["memory"][0]
         norms = np.sqrt(np.square(memory, dtype=np.float64).sum((2, 3)))
         memory *= np.minimum(self._limits / np.maximum(norms, 1e-6), 1)[..., None, None].astype(np.float32)
+        return record.tobytes()
 
     def _call(self, name: str, *arguments: Any) -> None:
         library.compiled().call(f"srwm_stream_{name}", self._problem, self._weights.data_ptr(), *arguments)
