@@ -61,10 +61,10 @@ class Options:
     """streams to run and show, of the test or of validation (`diabetes`, `solar-flare`)"""
     seeds: tuple[int, ...] = (0, 1, 2)
     """seeds of the streams and of the learners"""
-    checkpoint: Path | None = None
-    """folder of a model of streams, to run and show as well"""
-    name: str = "srwm"
-    """name of that model in the answers; another model needs another one"""
+    checkpoint: tuple[Path, ...] = ()
+    """folders of models of streams, to run and show as well"""
+    name: tuple[str, ...] = ("srwm",)
+    """names of these models in the answers; another model needs another one"""
     jobs: Annotated[int, AtLeast(1)] = 1
     """processes side by side"""
     markdown: Path | None = None
@@ -74,16 +74,16 @@ class Options:
 def main(options: Options) -> None:
     """Run what is missing, then print the tables."""
     check(options)
-    weights = None if options.checkpoint is None else weights_of(options.checkpoint)
+    weights = {name: weights_of(path) for name, path in models(options).items()}
     origin = {"cpu": machine.cpu_model(), "river": version_of_river()}
     options.runs.mkdir(parents=True, exist_ok=True)
     done = stream_records.read(options.runs)
     for key, line in done.items():
-        if weights and key.learner == options.name and line.get("weights") != weights:
-            raise SystemExit(f"--name: {options.name} in {options.runs} has other weights; give another name")
+        if key.learner in weights and line.get("weights") != weights[key.learner]:
+            raise SystemExit(f"--name: {key.learner} in {options.runs} has other weights; give another name")
     missing = [key for key in keys(options) if key not in done]
     for key, line in run(missing, options):
-        own = {"weights": weights} if key.learner == options.name and weights else {}
+        own = {"weights": weights[key.learner]} if key.learner in weights else {}
         stream_records.append(options.runs, [line | origin | own])
         print(f"{key.learner}, {key.stream}, seed {key.seed}: {100 * stream_records.correct_of(line).mean():.2f} %", flush=True)
     show(options)
@@ -91,15 +91,15 @@ def main(options: Options) -> None:
 
 def check(options: Options) -> None:
     """Raise SystemExit where an option names what there is not."""
-    for given, known, option in (
-        (options.only, BASELINES, "only"),
-        (options.streams, [*TEST_STREAMS, *VALIDATION_STREAMS], "streams"),
-    ):
+    every_stream = [*TEST_STREAMS, *VALIDATION_STREAMS]
+    for given, known, option in ((options.only, BASELINES, "only"), (options.streams, every_stream, "streams")):
         for each in given:
             if each not in known:
                 raise SystemExit(f"--{option}: expected some of {', '.join(known)}, got {each}")
-    if options.name in BASELINES:
-        raise SystemExit(f"--name: {options.name} is a learner of River; give another name")
+    if taken := set(options.name) & set(BASELINES):
+        raise SystemExit(f"--name: {', '.join(sorted(taken))} is a learner of River; give another name")
+    if options.checkpoint and len(set(options.name)) != len(options.checkpoint):
+        raise SystemExit(f"--name: expected as many as of --checkpoint, {len(options.checkpoint)}, all different")
     try:
         check_values(options)
     except (UserError, ValueError) as error:
@@ -115,9 +115,14 @@ def version_of_river() -> str:
     return importlib.metadata.version("river")
 
 
+def models(options: Options) -> dict[str, Path]:
+    """The folders of the models by their names."""
+    return dict(zip(options.name, options.checkpoint, strict=True)) if options.checkpoint else {}
+
+
 def learners(options: Options) -> list[str]:
-    """The learners to show: the model, then River's in the order of `BASELINES`."""
-    return [*([options.name] if options.checkpoint else []), *(name for name in BASELINES if name in options.only)]
+    """The learners to show: the models, then River's in the order of `BASELINES`."""
+    return [*models(options), *(name for name in BASELINES if name in options.only)]
 
 
 def keys(options: Options) -> list[Key]:
@@ -127,10 +132,11 @@ def keys(options: Options) -> list[Key]:
 
 def run(missing: list[Key], options: Options) -> Iterator[tuple[Key, dict[str, Any]]]:
     """Answer streams: those of the model in batches, others in processes of their own where there are several jobs."""
-    own = [key for key in missing if key.learner == options.name]
-    for start in range(0, len(own), _BATCH):
-        yield from answer_own(own[start : start + _BATCH], options.checkpoint)
-    others = [key for key in missing if key.learner != options.name]
+    for name, checkpoint in models(options).items():
+        own = [key for key in missing if key.learner == name]
+        for start in range(0, len(own), _BATCH):
+            yield from answer_own(own[start : start + _BATCH], checkpoint)
+    others = [key for key in missing if key.learner in BASELINES]
     if options.jobs == 1:
         yield from ((key, answer(key)) for key in others)
         return
