@@ -171,6 +171,19 @@ def test_neither_state_nor_time_grow_along_20_000_samples(model: StreamModel) ->
     assert sorted(seconds[15:])[2] < 2 * sorted(seconds[3:8])[2]
 
 
+def test_a_state_that_would_reach_beyond_memory_is_refused() -> None:
+    model = StreamModel(config_of("deltanet"))
+    state = model.initial_state(2)
+    model.check_state(state)
+    with pytest.raises(ValueError, match="number: expected 0 or more, got -1"):
+        model.check_state(state._replace(number=state.number - 1))
+    assert state.experts
+    for wrong, got in ((4, "4 to 4"), (-1, "-1 to -1")):
+        experts = state.experts._replace(labels=torch.full_like(state.experts.labels, wrong))
+        with pytest.raises(ValueError, match=f"labels: expected classes below 4, got {got}"):
+            model.check_state(state._replace(experts=experts))
+
+
 def test_bad_input_is_an_error(streams: Streams) -> None:
     model = StreamModel(config_of("deltanet"))
     x, present, labels = streams[:3]

@@ -74,6 +74,24 @@ class StreamModel(nn.Module):
             nn.init.constant_(readout.bias[config.num_classes :], _TRUST / num_experts)
         self.out = nn.Sequential(nn.LayerNorm(width), readout)
 
+    def check_state(self, state: StreamState) -> None:
+        """Check numbers in a state from elsewhere that are places in memory.
+
+        Args:
+            state: a state with the shapes and dtypes of this model's.
+
+        Raises:
+            ValueError: the number of samples or a class in the experts' window is out of its range.
+        """
+        if (state.number < 0).any():
+            raise ValueError(f"number: expected 0 or more, got {int(state.number.min())}")
+        if state.experts:
+            lowest, highest = state.experts.labels.aminmax()
+            if lowest < 0 or highest >= self.config.num_classes:
+                raise ValueError(
+                    f"labels: expected classes below {self.config.num_classes}, got {int(lowest)} to {int(highest)}"
+                )
+
     def initial_state(self, batch_size: int) -> StreamState:
         """The state of streams that have not begun.
 

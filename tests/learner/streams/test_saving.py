@@ -11,6 +11,9 @@ import torch
 from srwm import FewShotLearner, StreamClassifier
 from srwm.errors import UserError
 from srwm.learner.fingerprint import digest
+from srwm.nn import StackConfig
+from srwm.streams.config import ModelConfig
+from srwm.streams.model import StreamModel
 
 from .conftest import NearestMeans, points
 
@@ -142,3 +145,22 @@ def test_a_changed_file_is_damaged(classifier, tmp_path) -> None:
     (tmp_path / "state").write_bytes(b"\xff" * 100)
     with pytest.raises(UserError, match="not readable as a saved learner"):
         classifier.load(tmp_path / "state")
+
+
+@pytest.mark.parametrize(("number", "label"), [(-5, 0), (5, 16), (5, -1)])
+def test_a_state_whose_numbers_are_no_places_is_refused(tmp_path, number, label) -> None:
+    rows, labels = points(20)
+    model = StreamModel(ModelConfig(stack=StackConfig("deltanet", d_model=8, num_heads=2, num_layers=1)))
+    classifier = StreamClassifier(model).fit(rows, labels)
+    classifier.save(tmp_path / "state")
+    state = classifier._state.model_state
+    wrong = {torch.int64: state.number * 0 + number, torch.int32: torch.full_like(state.experts.labels, label)}
+
+    def change(metadata, tensors) -> None:
+        for name, part in tensors.items():
+            if part.dtype in wrong:
+                tensors[name] = wrong[part.dtype]
+
+    changed(tmp_path / "state", change)
+    with pytest.raises(UserError, match="not a state of this model"):
+        StreamClassifier(model).load(tmp_path / "state")

@@ -25,6 +25,7 @@ from srwm.learner.streams.encoder import MAX_FEATURES, MAX_VALUES, Encoder
 from srwm.learner.streams.projection import MEMORY, STATISTICS
 from srwm.learner.streams.state import LearnedStream
 from srwm.learner.streams.values import Key
+from srwm.streams.model import StreamState
 
 _FORMAT = "streams-1"
 _ENCODER = "encoder.statistics"
@@ -104,6 +105,8 @@ def _restored(metadata: dict[str, Any], tensors: dict[str, Tensor], fresh: Learn
         raise ValueError(f"feature_names: expected {columns}, got {len(names)}")
     encoder = _encoder(metadata["features"], metadata["num_direct"], tensors.pop(_ENCODER, None), fresh.encoder.num_slots)
     state = restored_state(tensors, fresh.model_state, batch_size=1)
+    if isinstance(state, StreamState):
+        fresh.model.check_state(state)
     return replace(fresh, encoder=encoder, classes=classes, state=state, count=count, columns=columns, feature_names=names)
 
 
