@@ -173,7 +173,8 @@ def _fast_weights(
     check_flags("resets", resets, q)
     check_flags("mask", mask, q)
     native = runs_native(backend, "fast_weights_inference", q, dtype)
-    inputs = [converted(a, dtype) for a in (q, k, v, beta, decay, state)]
+    beta, decay, state = converted(beta, dtype), converted(decay, dtype), converted(state, dtype)
+    inputs = (converted(q, dtype), converted(k, dtype), converted(v, dtype), beta, decay, state)
     if not native:
         with without_autocast(q):
             y, state = reference.fast_weights(*inputs, resets, mask)

@@ -32,7 +32,8 @@ typedef struct {
     float *grad_x, *grad_weight, *grad_shift;
 } srwm_self_referential_backward_arrays;
 
-/* beta null: linear attention. decay null: the state is kept; else (batch, steps, heads), what it is multiplied by before a step. error (batch, steps, heads, d): v - k (decay state), kept for backward. */
+/* beta null: linear attention. decay (batch, steps, heads): what the state is multiplied by before a step; null: it is kept. error
+   (batch, steps, heads, d): v - k (decay state), kept for backward. */
 typedef struct {
     const float *q, *k, *v, *beta, *decay, *state;
     float *y, *state_out, *error;
