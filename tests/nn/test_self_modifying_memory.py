@@ -28,6 +28,7 @@ def by_hand(layer: SelfModifyingMemory, x: Tensor) -> tuple[Tensor, Tensor]:
             if t % layer.chunk_size == 0:
                 chunk = dict(memories)
             k, v = unit(step @ chunk["k"]), step @ chunk["v"]
+            v = unit(v) if layer.normalize_values else v
             rate = (step @ chunk["rate"] + layer.rate_init).sigmoid()
             decay = (step @ chunk["decay"] + layer.decay_init).sigmoid() if layer.decay else 1
             reads[-1].append(unit(queries[t, h]) @ memories["y"])
@@ -47,6 +48,7 @@ def by_hand(layer: SelfModifyingMemory, x: Tensor) -> tuple[Tensor, Tensor]:
     [
         {},
         {"decay": False, "rate_init": -0.5},
+        {"normalize_values": False},
         {"static_keys": True, "static_decays": True},
         {"static_values": True, "static_rates": True, "decay_init": 0.5},
     ],

@@ -36,7 +36,7 @@ def test_the_state_holds_the_last_keys_and_values() -> None:
     x = torch.randn(2, 3, 6)
     mask = torch.tensor([[True, True, True], [True, False, True]])
     _, (keys, values, there) = layer(x, mask=mask)
-    _, k, v = layer._project(x)
+    k, v = (part.flatten(2) for part in layer._project(x)[1:])
     assert there.tolist() == [[0, 1, 1, 1], [0, 0, 1, 1]]
     assert_close((keys[0, 1:], values[0, 1:]), (k[0], v[0]))
     assert_close((keys[1, 2:], values[1, 2:]), (k[1, [0, 2]], v[1, [0, 2]]))

@@ -111,7 +111,7 @@ def test_unlabeled_samples_are_not_counted_and_only_interleaved_models_write_the
         assert not torch.allclose(logits[:, 20:], expected[:, 10:], atol=1e-4)
 
 
-@pytest.mark.parametrize("core", ["srwm", "sr_delta", "deltanet"])
+@pytest.mark.parametrize("core", ["srwm", "sr_delta", "deltanet", "gated_deltanet", "self_modifying_memory"])
 def test_the_memory_is_bounded(core: str) -> None:
     torch.manual_seed(0)
     model = StreamModel(config_of(core))

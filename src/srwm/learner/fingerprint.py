@@ -21,6 +21,7 @@ _LATER_OPTIONS = {
     "rate_init": -1.0,
     "decay": True,
     "chunk_size": 1,
+    "normalize_values": True,
     "static_keys": False,
     "static_values": False,
     "static_rates": False,

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srwm.nn.checks import check_whole, head_dim
-from srwm.nn.chunks import Chunks, chunks_of
+from srwm.nn.chunks import chunks_of
 from srwm.nn.layer import Core
 from srwm.nn.state import Shape, State, map_state
 from srwm.ops.dispatch import without_autocast
@@ -33,6 +33,8 @@ class SelfModifyingMemory(Core):
         d_model: width of input and output.
         num_heads: number of heads H; E = d_model / H is the width of a head.
         chunk_size: number C of steps in a chunk.
+        normalize_values: whether v is scaled to norm 1, too, which is not part of the published layer. Without it, targets grow
+            with the memory of values that makes them, and W overflows within few hundred steps or less.
         static_keys: ablation: the memory of keys keeps its initial value.
         static_values: ablation: the memory of values keeps its initial value.
         static_rates: ablation: the memory of learning rates keeps its initial value.
@@ -51,6 +53,7 @@ class SelfModifyingMemory(Core):
         num_heads: int,
         *,
         chunk_size: int = 1,
+        normalize_values: bool = True,
         static_keys: bool = False,
         static_values: bool = False,
         static_rates: bool = False,
@@ -66,6 +69,7 @@ class SelfModifyingMemory(Core):
         if chunk_size < 1:
             raise ValueError(f"chunk_size: expected 1 or more, got {chunk_size}")
         self.chunk_size = chunk_size
+        self.normalize_values = normalize_values
         self.static_keys = static_keys
         self.static_values = static_values
         self.static_rates = static_rates
@@ -124,87 +128,113 @@ class SelfModifyingMemory(Core):
         return self.weight.to(shift.dtype)
 
     def _steps(self, x: Tensor, q: Tensor, shift: Tensor, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        outputs = []
+        initial = self._initial(shift)
+        matrix, outputs = initial + shift, []
         for t in range(x.shape[1]):
             if resets is not None:
-                shift = shift.masked_fill(resets[:, t, None, None, None], 0)
+                matrix = torch.where(resets[:, t, None, None, None], initial, matrix)
             here = slice(t, t + 1)
-            y, shift = self._chunk(x[:, here], q[:, here], shift, shift, None if mask is None else mask[:, here])
+            y, matrix = self._chunk(x[:, here], q[:, here], matrix, matrix, None if mask is None else mask[:, here])
             outputs.append(y)
-        return torch.cat(outputs, 1), shift
+        return torch.cat(outputs, 1), matrix - initial
 
     def _chunks(self, x: Tensor, q: Tensor, state: State, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
         shift, start, position = state
+        initial = self._initial(shift)
+        matrix, start, outputs = initial + shift, initial + start, []
         chunks = chunks_of(position, x.shape[1], resets, mask, self.chunk_size)
         x, q = chunks.gather(x), chunks.gather(q)
-        outputs = []
         for number in range(x.shape[1]):
-            shift = shift.masked_fill(chunks.fresh[:, number, None, None, None], 0)
-            start = torch.where(chunks.opened[:, number, None, None, None], shift, start)
-            y, shift = self._chunk(x[:, number], q[:, number], start, shift, chunks.real[:, number])
+            matrix = torch.where(chunks.fresh[:, number, None, None, None], initial, matrix)
+            start = torch.where(chunks.opened[:, number, None, None, None], matrix, start)
+            y, matrix = self._chunk(x[:, number], q[:, number], start, matrix, chunks.real[:, number])
             outputs.append(y)
-        return chunks.steps(torch.stack(outputs, 1)), self._closed(shift, start, chunks)
+        matrix = torch.where(chunks.cleared[:, None, None, None], initial, matrix)
+        start = torch.where((chunks.position == 0)[:, None, None, None], matrix, start)
+        state = matrix - initial, start - initial, chunks.position.to(shift.dtype)
+        return chunks.steps(torch.stack(outputs, 1)), state
 
-    @staticmethod
-    def _closed(shift: Tensor, start: Tensor, chunks: Chunks) -> State:
-        """The state after the last step: the start of the next chunk where the last one is full."""
-        shift = shift.masked_fill(chunks.cleared[:, None, None, None], 0)
-        full = (chunks.position == 0)[:, None, None, None]
-        return shift, torch.where(full, shift, start), chunks.position.to(shift.dtype)
-
-    def _chunk(self, x: Tensor, q: Tensor, start: Tensor, shift: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Steps of one chunk: x and q (B, C, H, E), shifts at its start and before its first step here, real (B, C) bool."""
+    def _chunk(self, x: Tensor, q: Tensor, start: Tensor, matrix: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Steps of one chunk, x and q (B, C, H, E), from the matrices at its start and before these steps; real (B, C) bool."""
         x, q = x.transpose(1, 2), q.transpose(1, 2)
-        initial, e = self._initial(shift), self.head_dim
-        at_start = initial + start
-        k, v, rate, decay = (x @ at_start[..., e:]).split_with_sizes(self._widths()[1:], dim=-1)
+        made, y = _read(x, q, start, matrix)
+        _, k, v, rate, decay = made.split_with_sizes(self._widths(), dim=-1)
+        k = F.normalize(k, dim=-1)
+        v = F.normalize(v, dim=-1) if self.normalize_values else v
         rate = (rate + self.rate_init).sigmoid()
-        decay = F.logsigmoid(decay + self.decay_init) if self.decay else torch.zeros_like(rate)
+        log_decay = F.logsigmoid(decay + self.decay_init) if self.decay else None
         if real is not None:
             padding = ~real[:, None, :, None]
-            rate, decay = rate.masked_fill(padding, 0), decay.masked_fill(padding, 0)
-        matrix = at_start if start is shift else initial + shift
-        write = _Write(F.normalize(k, dim=-1), v @ at_start, rate, decay, matrix)
-        y = write.read(q, e)
-        return y.transpose(1, 2), shift + write.change(self._written(shift))
+            rate = rate.masked_fill(padding, 0)
+            log_decay = None if log_decay is None else log_decay.masked_fill(padding, 0)
+        targets, stored = _read(v, k, start, matrix)
+        y, after = _write(k, q, targets, stored, y, rate, log_decay, matrix)
+        written = self._written(matrix)
+        return y[..., : self.head_dim].transpose(1, 2), after if written is None else torch.where(written, after, matrix)
 
-    def _written(self, shift: Tensor) -> Tensor | None:
-        """0 for the columns of static memories, 1 for others; None: there are no static ones."""
+    def _written(self, matrix: Tensor) -> Tensor | None:
+        """False for the columns of static memories; None: there are no static ones."""
         static = [False, self.static_keys, self.static_values, self.static_rates, self.static_decays]
         if not any(static):
             return None
-        return torch.cat([shift.new_full((width,), not kept) for width, kept in zip(self._widths(), static, strict=True)])
+        return torch.cat(
+            [torch.full((width,), not kept, device=matrix.device) for width, kept in zip(self._widths(), static, strict=True)]
+        )
 
 
-class _Write:
-    """The writes of n steps whose k (B, H, n, E), targets (B, H, n, M), rate and log of the decay (B, H, n, 1) are known.
+def _read(first: Tensor, second: Tensor, start: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """What the first rows read in the matrix `start`, and the second in `matrix`; in one product if they are the same."""
+    if start is not matrix:
+        return first @ start, second @ matrix
+    both = torch.cat([first, second], -2) @ matrix
+    return both[..., : first.shape[-2], :], both[..., first.shape[-2] :, :]
+
+
+def _write(
+    k: Tensor,
+    q: Tensor,
+    targets: Tensor,
+    stored: Tensor,
+    read: Tensor,
+    rate: Tensor,
+    log_decay: Tensor | None,
+    matrix: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The writes of n steps whose keys, targets, rates and decays are known.
 
     With a_t, the product of the decays up to step t, W_t = a_t W_0 + Σ_j (a_t / a_j) k_j^T u_j. The rows u solve a triangular
     system: u_t = rate_t (target_t - 2 k_t W_{t-1}).
+
+    Args:
+        k: keys (B, H, n, E), of norm 1.
+        q: queries (B, H, n, E).
+        targets: what each key shall read (B, H, n, M).
+        stored: k W_0, (B, H, n, M).
+        read: q W_0, (B, H, n, M).
+        rate: learning rates (B, H, n, 1).
+        log_decay: logarithms of the decays (B, H, n, 1); None: there are none.
+        matrix: W_0, (B, H, E, M).
+
+    Returns:
+        q_t W_{t-1}, (B, H, n, M), and W_n.
     """
-
-    def __init__(self, k: Tensor, targets: Tensor, rate: Tensor, log_decay: Tensor, matrix: Tensor) -> None:
-        self.k, self.matrix = k, matrix
-        self.total = log_decay.cumsum(-2)
-        self.before = (self.total - log_decay).exp()
-        self.u = rate * (targets - 2 * self.before * (k @ matrix))
-        if k.shape[-2] > 1:
-            steps = torch.arange(k.shape[-2], device=k.device)
-            ratio = (self.total - log_decay) - self.total.transpose(-1, -2)
-            self.ratio = ratio.masked_fill(steps >= steps[:, None], -torch.inf).exp()
-            link = 2 * rate * self.ratio * (k @ k.transpose(-1, -2))
-            identity = torch.eye(len(steps), dtype=k.dtype, device=k.device)
-            self.u = torch.linalg.solve_triangular(link + identity, self.u, upper=False, unitriangular=True)
-
-    def read(self, q: Tensor, width: int) -> Tensor:
-        """What q (B, H, n, E) reads in the first columns before each step."""
-        y = self.before * (q @ self.matrix[..., :width])
-        if q.shape[-2] > 1:
-            y = y + (self.ratio * (q @ self.k.transpose(-1, -2))) @ self.u[..., :width]
-        return y
-
-    def change(self, written: Tensor | None) -> Tensor:
-        """What all steps add to the matrix, in the columns that are written."""
-        end = self.total[..., -1:, :]
-        change = torch.expm1(end) * self.matrix + self.k.transpose(-1, -2) @ ((end - self.total).exp() * self.u)
-        return change if written is None else written * change
+    number = k.shape[-2]
+    decays = None
+    if log_decay is not None:
+        total = log_decay.cumsum(-2)
+        before = total - log_decay
+        stored, read = before.exp() * stored, before.exp() * read
+        decays = before, total
+    u = rate * (targets - 2 * stored)
+    if number > 1:
+        later = torch.ones(number, number, dtype=k.dtype, device=k.device).tril(-1)
+        if decays is not None:
+            later = later * (decays[0] - decays[1].mT).tril(-1).exp()
+        link = 2 * rate * later * (k @ k.mT)
+        u = torch.linalg.solve_triangular(link, u, upper=False, unitriangular=True)
+        read = read + (later * (q @ k.mT)) @ u
+    if decays is not None:
+        end = decays[1][..., -1:, :]
+        k = (end - decays[1]).exp() * k
+        matrix = end.exp() * matrix
+    return read, torch.baddbmm(matrix.flatten(0, 1), k.mT.flatten(0, 1), u.flatten(0, 1)).view_as(matrix)

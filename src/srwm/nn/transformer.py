@@ -14,7 +14,7 @@ class Transformer(Core):
     """Causal multi-head softmax attention without positions; a block around it is one of a Transformer; Vaswani et al. (2017).
 
     A step reads itself and the `context` steps before it, in one sequence or carried over in the state. The state is the last
-    keys and values, (B, context, H, E) each, latest last, and (B, context), 1 where there are some and 0 where not yet.
+    keys and values, (B, context, d_model) each, latest last, and (B, context), 1 where there are some and 0 where not yet.
 
     Args:
         d_model: width of input and output.
@@ -40,8 +40,8 @@ class Transformer(Core):
 
     @property
     def state_shape(self) -> tuple[torch.Size, torch.Size, torch.Size]:
-        """Shapes of keys, values and which there are, of one batch element: (context, H, E), (context, H, E), (context,)."""
-        kept = torch.Size((self.context, self.num_heads, self.head_dim))
+        """Shapes of keys, values and which there are, of one batch element: twice (context, d_model), and (context,)."""
+        kept = torch.Size((self.context, self.d_model))
         return kept, kept, torch.Size((self.context,))
 
     def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
@@ -77,14 +77,15 @@ class Transformer(Core):
         return out
 
     def _used(self, state: State | None, k: Tensor) -> State:
-        """The state without the places that are empty in the whole batch; a compiler, which sees no values, keeps them all."""
+        """The state by heads, without the places that are empty in the whole batch, which a compiler cannot see and keeps."""
         if state is None:
             return k[:, :0], k[:, :0], k.new_zeros(len(k), 0)
-        if torch.compiler.is_compiling():
-            return state
-        _, _, there = state
-        number = int(there.any(0).sum())  # they are the last
-        return tuple(part[:, self.context - number :] for part in state)
+        keys, values, there = state
+        if not torch.compiler.is_compiling():
+            number = int(there.any(0).sum())  # they are the last
+            keys, values, there = (part[:, self.context - number :] for part in state)
+        keys, values = (part.view(*part.shape[:2], self.num_heads, self.head_dim) for part in (keys, values))
+        return keys, values, there
 
 
 class _Memory:
@@ -121,10 +122,10 @@ class _Memory:
         there = self.there & current
         latest = there.long().argsort(dim=1, stable=True)[:, -context:]  # what is empty first, then in order
         there = there.gather(1, latest)
-        which = latest[..., None, None].expand(-1, -1, *self.keys.shape[2:])
+        which = latest[..., None].expand(-1, -1, self.keys.shape[2] * self.keys.shape[3])
         empty = context - there.shape[1]
         keys, values = (
-            F.pad(part.gather(1, which).masked_fill(~there[..., None, None], 0), (0, 0, 0, 0, empty, 0))
+            F.pad(part.flatten(2).gather(1, which).masked_fill(~there[..., None], 0), (0, 0, empty, 0))
             for part in (self.keys, self.values)
         )
         return keys, values, F.pad(there.to(keys.dtype), (empty, 0))
