@@ -3,12 +3,20 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from srwm.nn import CORES, Layer, Stack, StackConfig, build_core
+from srwm.nn import CORES, Layer, Option, Stack, StackConfig, build_core
 
 D_MODEL = 6
 STATELESS = ["fake_srwm", "none"]
 CARRYING = [name for name in CORES if name not in STATELESS]
 CARRYING += ["stack of srwm", "stack of sr_delta, input", "stack of lstm, none"]
+WITH_OPTIONS: dict[str, tuple[str, dict[str, Option]]] = {
+    "deltanet, reflecting": ("deltanet", {"beta_max": 2.0, "feature_map": "l2"}),
+    "deltaproduct of three": ("deltaproduct", {"num_factors": 3}),
+    "transformer of three steps": ("transformer", {"context": 3}),
+    "self_modifying_memory in chunks": ("self_modifying_memory", {"chunk_size": 3}),
+    "self_modifying_memory of static keys": ("self_modifying_memory", {"static_keys": True, "decay": False}),
+}
+CARRYING += WITH_OPTIONS
 LAYERS = [*CARRYING, *STATELESS, "never", "unroll"]
 
 MakeLayer = Callable[[str], Layer]
@@ -37,7 +45,8 @@ def make_layer() -> MakeLayer:
                 return Stack(StackConfig(**small, carry="never"))
             case "unroll":
                 return Stack(StackConfig(**small, core="deltanet", carry="unroll", unroll_length=3))
-        return build_core(StackConfig(**small, core=name))
+        core, options = WITH_OPTIONS.get(name, (name, {}))
+        return build_core(StackConfig(**small, core=core, core_options=options))
 
     return make
 

@@ -63,7 +63,7 @@ def test_a_configuration_survives_json(core: str) -> None:
 @pytest.mark.parametrize("core", CORES)
 def test_options_reach_the_core(core: str) -> None:
     defaults = CORES[core].default_options()
-    others = {"feature_map": "l2"}
+    others = {"feature_map": "l2", "beta_max": 1.5}
     changed = {
         name: not value if isinstance(value, bool) else others.get(name) or value + 1 for name, value in defaults.items()
     }

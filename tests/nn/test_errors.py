@@ -13,12 +13,15 @@ from srwm.nn import (
     SRWM,
     Block,
     DeltaNet,
+    DeltaProduct,
     FakeSRWM,
     LinearTransformer,
     RecurrentDelta,
+    SelfModifyingMemory,
     SRDelta,
     Stack,
     StackConfig,
+    Transformer,
     index,
     learning_rates,
     replace_core,
@@ -122,7 +125,13 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
         (lambda: DeltaNet(8, 3), "num_heads: expected a divisor of d_model = 8, got 3"),
         (lambda: LinearTransformer(8, 3), "num_heads: expected a divisor of d_model = 8, got 3"),
         (lambda: RecurrentDelta(8, 3), "num_heads: expected a divisor of d_model = 8, got 3"),
-        (lambda: Stack(StackConfig(core="gru")), "core: expected one of srwm, fake_srwm, deltanet,"),
+        (lambda: Stack(StackConfig(core="rnn")), "core: expected one of srwm, fake_srwm, deltanet,"),
+        (lambda: DeltaNet(8, 2, beta_max=2.5), "beta_max: expected a number above 0 and up to 2, got 2.5"),
+        (lambda: DeltaProduct(8, 2, num_factors=0), "num_factors: expected 1 or more, got 0"),
+        (lambda: DeltaProduct(8, 2, feature_map="relu"), "feature_map: expected elu or l2, got 'relu'"),
+        (lambda: Transformer(8, 2, context=0), "context: expected 1 or more, got 0"),
+        (lambda: SelfModifyingMemory(8, 3), "num_heads: expected a divisor of d_model = 8, got 3"),
+        (lambda: SelfModifyingMemory(8, 2, chunk_size=0), "chunk_size: expected 1 or more, got 0"),
         (lambda: Stack(StackConfig(residual="pre")), "residual: expected one of norm, input, none, got 'pre'"),
         *(
             (
@@ -130,7 +139,11 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
                 f"core_options: expected {message}",
             )
             for core, options, message in [
-                ("deltanet", {"query_init_std": 1.0}, "eps or feature_map or tied_init for DeltaNet, got query_init_std"),
+                (
+                    "deltanet",
+                    {"query_init_std": 1.0},
+                    "eps or feature_map or tied_init or beta_max for DeltaNet, got query_init_std",
+                ),
                 ("lstm", {"eps": 0.0}, "no options for LSTM, got eps"),
                 ("srwm", {"eps": 0.0}, "input_softmax or beta_init or query_init_std for SRWM, got eps"),
                 ("srwm", {"input_softmax": 1}, "input_softmax of type bool, got 1"),
@@ -138,7 +151,7 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
                 ("srwm", {"beta_init": "0"}, "beta_init of type float, got '0'"),
             ]
         ),
-        (lambda: replace_core(StackConfig(), "gru"), "core: expected one of srwm, fake_srwm, deltanet,"),
+        (lambda: replace_core(StackConfig(), "rnn"), "core: expected one of srwm, fake_srwm, deltanet,"),
         (lambda: Stack(StackConfig(carry="sometimes")), "carry: expected one of always, never, unroll, got 'sometimes'"),
         (lambda: Stack(StackConfig(carry="unroll")), "unroll_length: expected a number exactly if carry is 'unroll', got None"),
         (lambda: Stack(StackConfig(unroll_length=3)), "unroll_length: expected a number exactly if carry is 'unroll', got 3"),

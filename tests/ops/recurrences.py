@@ -1,6 +1,7 @@
-"""The three recurrences behind one face: how their inputs are drawn, and all that a call gives, gradients included."""
+"""The recurrences behind one face: how their inputs are drawn, and all that a call gives, gradients included."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -51,12 +52,23 @@ def _draw_delta_rule(sizes: Sizes, generator: torch.Generator) -> Inputs:
     return {**_draw_linear_attention(sizes, generator), "beta": beta}
 
 
+def _with_decay(draw: Callable[[Sizes, torch.Generator], Inputs], sizes: Sizes, generator: torch.Generator) -> Inputs:
+    return {**draw(sizes, generator), "decay": torch.randn(sizes[:3], generator=generator).add(1).sigmoid()}
+
+
 RECURRENCES = {
     r.name: r
     for r in (
         Recurrence("srwm", ops.srwm, ops.srwm_query, _draw_srwm),
         Recurrence("delta_rule", ops.delta_rule, ops.delta_rule_query, _draw_delta_rule),
         Recurrence("linear_attention", ops.linear_attention, ops.linear_attention_query, _draw_linear_attention),
+        Recurrence("delta_rule_decay", ops.delta_rule, ops.delta_rule_query, partial(_with_decay, _draw_delta_rule)),
+        Recurrence(
+            "linear_attention_decay",
+            ops.linear_attention,
+            ops.linear_attention_query,
+            partial(_with_decay, _draw_linear_attention),
+        ),
     )
 }
 

@@ -132,7 +132,7 @@ def _samples(operator: str, steps: int) -> Iterator[tuple[Tensor | bool | None, 
         if (name == "srwm") != (kind == "self_referential"):
             continue
         inputs = draw(recurrence, sizes)
-        tensors = [inputs.get(n) for n in (("x", "weight") if kind == "self_referential" else ("q", "k", "v", "beta"))]
+        tensors = [inputs.get(n) for n in (("x", "weight") if kind == "self_referential" else ("q", "k", "v", "beta", "decay"))]
         for state, flags in ((inputs["state"], draw_flags(sizes, resets=0.3).values()), (None, (None, None))):
             arguments = (*tensors, state, *flags)
             if part == "backward":

@@ -97,7 +97,7 @@ def test_an_exported_layer_takes_any_batch_and_length(layer: nn.Module, training
 def test_operators_with_dynamic_shapes(recurrence: Recurrence, sizes: Sizes, flagged: bool) -> None:
     """Where heads are taken in groups, and where they are not; forward and backward."""
     inputs = {name: a.requires_grad_() for name, a in draw(recurrence, sizes).items()}
-    names = ("x", "weight", "state") if recurrence.name == "srwm" else ("q", "k", "v", "beta", "state")
+    names = ("x", "weight", "state") if recurrence.name == "srwm" else ("q", "k", "v", "beta", "decay", "state")
     flags = draw_flags(sizes).values() if flagged else (None, None)
     kind = "self_referential" if recurrence.name == "srwm" else "fast_weights"
     operator = getattr(torch.ops.srwm, f"{kind}_training").default

@@ -59,13 +59,24 @@ BETA = [
     ("beta", torch.zeros(2, 3, 4, 1), "beta: expected (B, T, H) = (2, 3, 4), got (2, 3, 4, 1)"),
     ("beta", torch.zeros(2, 3, 4, device="meta"), "beta: expected device cpu, got meta"),
 ]
+DECAY = [
+    ("decay", torch.zeros(2, 3, 5), "decay: expected (B, T, H) = (2, 3, 4), got (2, 3, 5)"),
+    ("decay", torch.zeros(2, 3, 4, dtype=torch.double), "q: expected torch.float64 as decay has, got torch.float32"),
+    ("decay", torch.zeros(2, 3, 4, device="meta"), "decay: expected device cpu, got meta"),
+]
 WITHOUT = [
     ("srwm", "state", "state: expected (B, H, E, D + 2E + 4), got NoneType"),
     ("delta_rule", "state", "state: expected (B, H, E, D), got NoneType"),
     ("delta_rule", "beta", "beta: expected (B, Q, H), got NoneType"),
     ("linear_attention", "state", "state: expected (B, H, E, D), got NoneType"),
 ]
-MISTAKES = {"srwm": SRWM, "delta_rule": FAST_WEIGHTS + BETA, "linear_attention": FAST_WEIGHTS}
+MISTAKES = {
+    "srwm": SRWM,
+    "delta_rule": FAST_WEIGHTS + BETA,
+    "linear_attention": FAST_WEIGHTS,
+    "delta_rule_decay": BETA + DECAY,
+    "linear_attention_decay": DECAY,
+}
 
 
 @pytest.mark.parametrize(

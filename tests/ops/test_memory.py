@@ -50,6 +50,8 @@ def test_fast_weights_keep_less(native: str) -> None:
     sizes = Sizes(2, 500, 3, 32, 48)
     assert kept_numbers(RECURRENCES["delta_rule"], sizes) == 48
     assert kept_numbers(RECURRENCES["linear_attention"], sizes) == 0
+    assert kept_numbers(RECURRENCES["delta_rule_decay"], sizes) == 48
+    assert kept_numbers(RECURRENCES["linear_attention_decay"], sizes) == 0
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")

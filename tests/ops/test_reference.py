@@ -37,15 +37,22 @@ def _srwm(x: np.ndarray, weight: np.ndarray, shift: np.ndarray, flags: np.ndarra
 
 
 def _fast_weights(
-    q: np.ndarray, k: np.ndarray, v: np.ndarray, beta: np.ndarray | None, state: np.ndarray, flags: np.ndarray
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    beta: np.ndarray | None,
+    decay: np.ndarray | None,
+    state: np.ndarray,
+    flags: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """q, k (T, E), v (T, D), beta (T,), state (E, D), flags (T, 2)."""
+    """q, k (T, E), v (T, D), beta and decay (T,), state (E, D), flags (T, 2)."""
     ys = np.zeros(v.shape)
     for t, (reset, real) in enumerate(flags):
         if reset:
             state = np.zeros_like(state)
         if not real:
             continue
+        state = state if decay is None else decay[t] * state
         write = v[t] if beta is None else beta[t] * (v[t] - k[t] @ state)
         state = state + np.outer(k[t], write)
         ys[t] = q[t] @ state
@@ -56,8 +63,8 @@ def _one(name: str, inputs: Inputs, flags: np.ndarray, b: int, h: int) -> tuple[
     a = {key: value.numpy() for key, value in inputs.items()}
     if name == "srwm":
         return _srwm(a["x"][b, :, h], a["weight"][h], a["state"][b, h], flags[b])
-    beta = a["beta"][b, :, h] if "beta" in a else None
-    return _fast_weights(a["q"][b, :, h], a["k"][b, :, h], a["v"][b, :, h], beta, a["state"][b, h], flags[b])
+    beta, decay = (a[key][b, :, h] if key in a else None for key in ("beta", "decay"))
+    return _fast_weights(a["q"][b, :, h], a["k"][b, :, h], a["v"][b, :, h], beta, decay, a["state"][b, h], flags[b])
 
 
 def test_the_equations(recurrence: Recurrence) -> None:
@@ -111,6 +118,23 @@ def test_linear_attention_adds_up_what_it_stored(backend: str) -> None:
     y, state = ops.linear_attention(k, k, v, backend=backend)
     assert torch.equal(y[0, :, 0], torch.tensor([[1.0, 2], [3, 4], [6, 8], [7, 8]]))
     assert torch.equal(state[0, 0], torch.tensor([[6.0, 8], [3, 4], [7, 8]]))
+
+
+def test_a_decay_shrinks_what_was_stored_before_it_is_read_and_written(backend: str) -> None:
+    k = torch.eye(2)[[0, 1, 0]].reshape(1, 3, 1, 2)
+    v = torch.tensor([[4.0, 8], [2, 2], [1, 1]]).reshape(1, 3, 1, 2)
+    decay = torch.tensor([0.0, 0.5, 0.5]).reshape(1, 3, 1)
+    _, state = ops.linear_attention(k, k, v, decay=decay, backend=backend)
+    assert torch.equal(state[0, 0], torch.tensor([[2.0, 3], [1, 1]]))  # 4 / 4 + 1, 8 / 4 + 1; 2 / 2
+    _, state = ops.delta_rule(k, k, v, torch.full((1, 3, 1), 0.5), decay=decay, backend=backend)
+    assert torch.equal(state[0, 0], torch.tensor([[0.75, 1.0], [0.5, 0.5]]))  # (2 / 4 + 1) / 2, (4 / 4 + 1) / 2; 1 / 2
+
+
+def test_rates_up_to_two_reflect_what_was_stored(backend: str) -> None:
+    k, zero = torch.tensor([1.0, 0]).expand(1, 2, 1, 2), torch.zeros(1, 1, 1, 2)
+    v = torch.cat([torch.tensor([3.0, 5]).view(1, 1, 1, 2), zero], 1)
+    _, state = ops.delta_rule(k, k, v, torch.tensor([1.0, 2]).view(1, 2, 1), backend=backend)
+    assert torch.equal(state[0, 0], torch.tensor([[-3.0, -5], [0, 0]]))
 
 
 def test_saturated_gates(backend: str) -> None:

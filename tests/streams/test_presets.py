@@ -11,7 +11,8 @@ def test_every_preset_can_be_trained_with_every_core(preset: str, core: str) -> 
     config = with_core(PRESETS[preset][1], core)
     check_config(config)
     assert config.model.stack.core == core
-    assert config.model.steps == ("query" if core == "deltanet" else "interleaved")
+    in_parallel = core in ("deltanet", "gated_deltanet", "deltaproduct", "transformer")
+    assert config.model.steps == ("query" if in_parallel else "interleaved")
 
 
 def test_the_core_of_a_preset_keeps_its_options() -> None:

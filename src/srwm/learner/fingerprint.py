@@ -13,7 +13,21 @@ from srwm.nn import CORES
 from srwm.streams.model import StreamModel
 
 _OPTIONS = ("input_softmax", "eps")
-_LATER_OPTIONS = {"feature_map": "elu"}
+_LATER_OPTIONS = {
+    "feature_map": "elu",
+    "beta_max": 1.0,
+    "num_factors": 2,
+    "decay_init": 4.0,
+    "rate_init": -1.0,
+    "decay": True,
+    "chunk_size": 1,
+    "normalize_values": True,
+    "static_keys": False,
+    "static_values": False,
+    "static_rates": False,
+    "static_decays": False,
+    "context": 1024,
+}
 """Options that are digested where they differ from these values, the only ones when the first files were saved."""
 _FORMER_STYLES = {"norm": "fewshot", "input": "rl", "none": "plain"}
 _FORMER_OPTIONS = {"input_softmax": False, "beta_init": 0.0, "query_init_std": 1.0}

@@ -1,4 +1,4 @@
-"""Fast weights that a slow network programs: the delta rule and the additive rule."""
+"""Fast weights that a slow network programs: what all have in common, and the additive rule."""
 
 import torch
 from torch import Tensor, nn
@@ -60,77 +60,6 @@ class FastWeights(Core):
         return positive / total.clamp(min=torch.finfo(z.dtype).eps / 2)  # 0, not 0 / 0, where all of a head rounds to 0
 
 
-class DeltaNet(FastWeights):
-    """Delta-rule fast weights: W += beta (v - W k) k^T, y = out_linear(W q) after the update; Schlag et al. (2021).
-
-    q, k, v and beta = sigmoid(b) are projections of x; φ is applied to q and k. The state is W, (B, H, E, E).
-
-    Args:
-        d_model: width of input and output.
-        num_heads: number of heads H; E = d_model / H is the width of a head.
-        eps: added to the sum by which φ divides: 0 in the few-shot code of Irie et al. (2022), 1e-5 in its RL code.
-        feature_map: `elu`: φ(z) = (elu(z) + 1) / (Σ + eps). `l2`: φ(z) = silu(z) / norm, as in Yang et al. (2024).
-        tied_init: q and k begin with the same projection, so that from the first step on an input reads what was written for
-            inputs like it.
-        backend: backend of the operations: auto, reference or native.
-
-    Raises:
-        ValueError: num_heads does not divide d_model, or there is no such feature map or backend.
-    """
-
-    def __init__(
-        self,
-        d_model: int,
-        num_heads: int,
-        *,
-        eps: float = 0.0,
-        feature_map: str = "elu",
-        tied_init: bool = False,
-        backend: str = "auto",
-    ) -> None:
-        super().__init__(d_model, num_heads, 3 * head_dim(d_model, num_heads) + 1, eps=eps, backend=backend)
-        if feature_map not in ("elu", "l2"):
-            raise ValueError(f"feature_map: expected elu or l2, got {feature_map!r}")
-        self.feature_map = feature_map
-        self.tied_init = tied_init
-        if tied_init:
-            rows = self.slow_net.weight.data.view(num_heads, self.slow_width, d_model)
-            rows[:, : self.head_dim] = rows[:, self.head_dim : 2 * self.head_dim]
-
-    def _phi(self, z: Tensor) -> Tensor:
-        return super()._phi(z) if self.feature_map == "elu" else F.normalize(F.silu(z.contiguous()), dim=-1)
-
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        q, k, v, beta = self._slow(x).split_with_sizes([self.head_dim] * 3 + [1], dim=-1)
-        return self._phi(q), self._phi(k), v, beta.squeeze(-1).sigmoid()
-
-    def _run(self, x: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        y, fast = ops.delta_rule(*self._project(x), state, resets, mask, backend=self.backend)
-        return self._out(y, x), fast
-
-    def _run_with_queries(
-        self, x: Tensor, queries: Tensor, state: State | None, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor, State]:
-        q, k, v, beta = self._project(x)
-        own_q, own_k, own_v, own_beta = self._project(queries)
-        y, fast = ops.delta_rule(
-            _alternate(own_q, own_k, q),  # two reads, with q and with k of the query, then the step
-            _alternate(own_k, own_k, k),
-            _alternate(own_v, own_v, v),
-            _alternate(torch.zeros_like(beta), torch.zeros_like(beta), beta),
-            state,
-            mask=None if mask is None else _alternate(torch.ones_like(mask), torch.ones_like(mask), mask),
-            backend=self.backend,
-        )
-        read, before, y = _in_turn(y, 3)
-        write = own_beta.to(read.dtype) * (own_q * own_k).sum(-1)
-        answers = read + write[..., None] * (own_v - before)
-        return self._out(y, x), self._out(answers, x), fast
-
-    def _query(self, x: Tensor, state: State) -> Tensor:
-        return self._out(ops.delta_rule_query(*self._project(x), state), x)
-
-
 class LinearTransformer(FastWeights):
     """Additive fast weights: W += v φ(k)^T, y = out_linear(W φ(q)) after the update; Katharopoulos et al. (2020).
 
@@ -163,14 +92,14 @@ class LinearTransformer(FastWeights):
         own_q, own_k, own_v = self._project(queries)
         zeros = torch.zeros_like(own_v)
         y, fast = ops.linear_attention(
-            _alternate(own_q, q),
-            _alternate(own_k, k),
-            _alternate(zeros, v),
+            alternate(own_q, q),
+            alternate(own_k, k),
+            alternate(zeros, v),
             state,
-            mask=None if mask is None else _alternate(torch.ones_like(mask), mask),
+            mask=None if mask is None else alternate(torch.ones_like(mask), mask),
             backend=self.backend,
         )
-        read, y = _in_turn(y, 2)
+        read, y = in_turn(y, 2)
         answers = read + (own_q * own_k).sum(-1, keepdim=True) * own_v
         return self._out(y, x), self._out(answers, x), fast
 
@@ -178,11 +107,26 @@ class LinearTransformer(FastWeights):
         return self._out(ops.linear_attention_query(*self._project(x), state), x)
 
 
-def _alternate(*parts: Tensor) -> Tensor:
-    """Sequences of equal length step by step in turn: n times (B, T, ...) -> (B, nT, ...)."""
+def alternate(*parts: Tensor) -> Tensor:
+    """Sequences of equal length step by step in turn.
+
+    Args:
+        *parts: n sequences (B, T, ...).
+
+    Returns:
+        One sequence (B, nT, ...).
+    """
     return torch.stack(parts, dim=2).flatten(1, 2)
 
 
-def _in_turn(y: Tensor, number: int) -> tuple[Tensor, ...]:
-    """The sequences that `_alternate` joined: (B, nT, H, D) -> n times (B, T, H, D)."""
+def in_turn(y: Tensor, number: int) -> tuple[Tensor, ...]:
+    """The sequences that `alternate` joined.
+
+    Args:
+        y: one sequence (B, nT, H, D).
+        number: their number n.
+
+    Returns:
+        n sequences (B, T, H, D).
+    """
     return y.view(len(y), y.shape[1] // number, number, *y.shape[2:]).unbind(2)

@@ -3,23 +3,33 @@
 from dataclasses import replace
 
 from srwm.nn.config import StackConfig
+from srwm.nn.delta_net import DeltaNet, GatedDeltaNet
+from srwm.nn.delta_product import DeltaProduct
 from srwm.nn.fake_srwm import FakeSRWM
-from srwm.nn.fast_weights import DeltaNet, LinearTransformer
+from srwm.nn.fast_weights import LinearTransformer
+from srwm.nn.gru import GRU
 from srwm.nn.layer import Core
 from srwm.nn.lstm import LSTM
 from srwm.nn.no_memory import NoMemory
 from srwm.nn.recurrent_delta import RecurrentDelta
+from srwm.nn.self_modifying_memory import SelfModifyingMemory
 from srwm.nn.sr_delta import SRDelta
 from srwm.nn.srwm import SRWM
+from srwm.nn.transformer import Transformer
 
 CORES: dict[str, type[Core]] = {
     "srwm": SRWM,
     "fake_srwm": FakeSRWM,
     "deltanet": DeltaNet,
+    "gated_deltanet": GatedDeltaNet,
+    "deltaproduct": DeltaProduct,
     "linear_transformer": LinearTransformer,
     "sr_delta": SRDelta,
     "recurrent_delta": RecurrentDelta,
+    "self_modifying_memory": SelfModifyingMemory,
+    "transformer": Transformer,
     "lstm": LSTM,
+    "gru": GRU,
     "none": NoMemory,
 }
 """The cores that `StackConfig.core` can name."""

@@ -74,6 +74,8 @@ class NativeModel:
     def supports(model: StreamModel) -> bool:
         """Whether a model has a native form: DeltaNet in blocks with residual connections, questions that do not write.
 
+        The learning rates of a DeltaNet end at 1 there.
+
         Args:
             model: the model.
 
@@ -88,7 +90,7 @@ class NativeModel:
             config.steps == "query"
             and config.stack.carry == "always"
             and config.stack.residual != "none"
-            and all(type(core) is DeltaNet for core in cores)
+            and all(type(core) is DeltaNet and core.beta_max == 1 for core in cores)
             and all(part.dtype is torch.float32 and part.device.type == "cpu" for part in model.parameters())
         )
 

@@ -16,7 +16,12 @@ CORES = {
     "deltanet": "fast weights by the delta rule",
     "srwm": "self-referential weight matrix",
     "sr_delta": "self-referential matrix that programs fast weights",
+    "gated_deltanet": "fast weights by the delta rule, with a decay",
+    "deltaproduct": "fast weights by two writes of the delta rule a step",
+    "self_modifying_memory": "memories that generate their own keys, values, rates and decays",
+    "transformer": "softmax attention to the last steps, without positions",
     "lstm": "LSTM",
+    "gru": "GRU",
 }
 """Cores that the presets can be trained with, and what they are."""
 

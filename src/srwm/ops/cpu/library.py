@@ -12,7 +12,7 @@ from typing import Any
 import torch  # noqa: F401  first, so that its OpenMP runtime serves the library too
 from torch import Tensor
 
-_API_VERSION = 8
+_API_VERSION = 9
 
 SAVED_HEADER = 16
 """`SRWM_SAVED_HEADER` in api.h."""

@@ -16,12 +16,13 @@ def _inference(
     k: Tensor,
     v: Tensor,
     beta: Tensor | None,
+    decay: Tensor | None,
     state: Tensor | None,
     resets: Tensor | None,
     mask: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     results = outputs.results(q, v, mask)
-    run("srwm_fast_weights_forward", outputs.sizes(q, v), 0, resets, mask, (q, k, v, beta, state), (*results, None))
+    run("srwm_fast_weights_forward", outputs.sizes(q, v), 0, resets, mask, (q, k, v, beta, decay, state), (*results, None))
     return results
 
 
@@ -30,12 +31,13 @@ def _training(
     k: Tensor,
     v: Tensor,
     beta: Tensor | None,
+    decay: Tensor | None,
     state: Tensor | None,
     resets: Tensor | None,
     mask: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     results = *outputs.results(q, v, mask), outputs.error(v, beta, mask)
-    run("srwm_fast_weights_forward", outputs.sizes(q, v), 0, resets, mask, (q, k, v, beta, state), results)
+    run("srwm_fast_weights_forward", outputs.sizes(q, v), 0, resets, mask, (q, k, v, beta, decay, state), results)
     return results
 
 
@@ -46,16 +48,18 @@ def _backward(
     k: Tensor,
     v: Tensor,
     beta: Tensor | None,
+    decay: Tensor | None,
     state: Tensor | None,
     resets: Tensor | None,
     mask: Tensor | None,
     error: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     if grad_y is None:
         grad_y = torch.zeros_like(v)
-    grads = outputs.grads(q, k, v, beta, state, mask)
-    inputs = (q, k, v, beta, state, error, grad_y, grad_state)
-    wanted = (*grads[:3], None if beta is None else grads[3], None if state is None else grads[4])
+    grads = outputs.grads(q, k, v, beta, decay, state, mask)
+    inputs = (q, k, v, beta, decay, state, error, grad_y, grad_state)
+    given = (q, k, v, beta, decay, state)
+    wanted = [None if a is None else grad for a, grad in zip(given, grads, strict=True)]
     run("srwm_fast_weights_backward", outputs.sizes(q, v), 0, resets, mask, inputs, wanted)
     return grads
 

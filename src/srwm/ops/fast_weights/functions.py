@@ -21,18 +21,22 @@ def delta_rule(
     resets: Tensor | None = None,
     mask: Tensor | None = None,
     *,
+    decay: Tensor | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Fast weights under the delta rule: state += beta k (v - k state), then y = q state (Schlag et al. 2021).
+
+    With a decay, the state is multiplied by it first: the gated delta rule (Yang et al. 2025).
 
     Args:
         q: queries (B, T, H, E), activation already applied.
         k: keys (B, T, H, E), activation already applied.
         v: values (B, T, H, D).
-        beta: learning rates (B, T, H), from 0 to 1, sigmoid already applied.
+        beta: learning rates (B, T, H), sigmoid already applied: from 0 to 1, or to 2 for a write that reflects what is stored.
         state: initial state (B, H, E, D); None is zeros.
         resets: (B, T) bool; True: the state is zero before this step.
         mask: (B, T) bool; False: a padded step, which neither reads nor writes; its y is 0. A reset there still resets.
+        decay: factors of the state (B, T, H), from 0 to 1; None: the state is kept.
         backend: "auto", "native" (compiled, CPU, float32) or "reference" (plain PyTorch). A named backend never falls back.
 
     Returns:
@@ -45,7 +49,7 @@ def delta_rule(
     """
     if beta is None:  # None would mean linear attention below
         raise ValueError("beta: expected (B, T, H), got None")
-    return _fast_weights(q, k, v, beta, state, resets, mask, backend)
+    return _fast_weights(q, k, v, beta, decay, state, resets, mask, backend)
 
 
 def linear_attention(
@@ -56,10 +60,12 @@ def linear_attention(
     resets: Tensor | None = None,
     mask: Tensor | None = None,
     *,
+    decay: Tensor | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Additive fast weights: state += k v, then y = q state (linear attention without a normalizer).
 
+    With a decay, the state is multiplied by it first.
 
     Args:
         q: queries (B, T, H, E), activation already applied.
@@ -68,6 +74,7 @@ def linear_attention(
         state: initial state (B, H, E, D); None is zeros.
         resets: (B, T) bool; True: the state is zero before this step.
         mask: (B, T) bool; False: a padded step, which neither reads nor writes; its y is 0. A reset there still resets.
+        decay: factors of the state (B, T, H), from 0 to 1; None: the state is kept.
         backend: as in `delta_rule`.
 
     Returns:
@@ -78,10 +85,10 @@ def linear_attention(
         ValueError: a shape, dtype or device does not fit; the message names it.
         RuntimeError: backend "native" where the library was not compiled.
     """
-    return _fast_weights(q, k, v, None, state, resets, mask, backend)
+    return _fast_weights(q, k, v, None, decay, state, resets, mask, backend)
 
 
-def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor) -> Tensor:
+def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor, *, decay: Tensor | None = None) -> Tensor:
     """The outputs of one next step of `delta_rule` for Q independent queries. The state does not change.
 
     Args:
@@ -90,6 +97,7 @@ def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tenso
         v: values (B, Q, H, D).
         beta: learning rates (B, Q, H), sigmoid already applied.
         state: the state (B, H, E, D).
+        decay: factors of the state (B, Q, H); None: the state is kept.
 
     Returns:
         y (B, Q, H, D) in q's dtype: equal to the y of Q separate one-step calls of `delta_rule`.
@@ -97,14 +105,12 @@ def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tenso
     Raises:
         ValueError: a shape, dtype or device does not fit; the message names it.
     """
-    dtype = _check(q, k, v, beta, state, "Q")
-    check_rank("beta", beta, "(B, Q, H)")
-    check_rank("state", state, "(B, H, E, D)")
-    with without_autocast(q):
-        return reference.delta_rule_query(*(a.to(dtype) for a in (q, k, v, beta, state))).to(q.dtype)
+    if beta is None:  # None would mean linear attention below
+        raise ValueError("beta: expected (B, Q, H), got NoneType")
+    return _query(q, k, v, beta, decay, state)
 
 
-def linear_attention_query(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> Tensor:
+def linear_attention_query(q: Tensor, k: Tensor, v: Tensor, state: Tensor, *, decay: Tensor | None = None) -> Tensor:
     """The outputs of one next step of `linear_attention` for Q independent queries. The state does not change.
 
     Args:
@@ -112,6 +118,7 @@ def linear_attention_query(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> Te
         k: keys (B, Q, H, E), activation already applied.
         v: values (B, Q, H, D).
         state: the state (B, H, E, D).
+        decay: factors of the state (B, Q, H); None: the state is kept.
 
     Returns:
         y (B, Q, H, D) in q's dtype: equal to the y of Q separate one-step calls of `linear_attention`.
@@ -119,13 +126,19 @@ def linear_attention_query(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> Te
     Raises:
         ValueError: a shape, dtype or device does not fit; the message names it.
     """
-    dtype = _check(q, k, v, None, state, "Q")
+    return _query(q, k, v, None, decay, state)
+
+
+def _query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor | None, decay: Tensor | None, state: Tensor) -> Tensor:
+    dtype = _check(q, k, v, beta, decay, state, "Q")
     check_rank("state", state, "(B, H, E, D)")
     with without_autocast(q):
-        return reference.linear_attention_query(*(a.to(dtype) for a in (q, k, v, state))).to(q.dtype)
+        return reference.fast_weights_query(*(converted(a, dtype) for a in (q, k, v, beta, decay, state))).to(q.dtype)
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor, beta: Tensor | None, state: Tensor | None, steps: str) -> torch.dtype:
+def _check(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor | None, decay: Tensor | None, state: Tensor | None, steps: str
+) -> torch.dtype:
     check_rank("q", q, f"(B, {steps}, H, E)")
     check_rank("v", v, f"(B, {steps}, H, D)")
     batch, length, heads, e = q.shape
@@ -134,14 +147,15 @@ def _check(q: Tensor, k: Tensor, v: Tensor, beta: Tensor | None, state: Tensor |
         raise ValueError(f"q, v: expected E >= 1 and D >= 1, got {tuple(q.shape)} and {tuple(v.shape)}")
     check_shape("k", k, f"(B, {steps}, H, E)", q.shape)
     check_shape("v", v, f"(B, {steps}, H, D)", (batch, length, heads, d))
-    if beta is not None:
-        check_shape("beta", beta, f"(B, {steps}, H)", (batch, length, heads))
+    for name, tensor in {"beta": beta, "decay": decay}.items():
+        if tensor is not None:
+            check_shape(name, tensor, f"(B, {steps}, H)", (batch, length, heads))
     if state is not None:
         check_shape("state", state, "(B, H, E, D)", (batch, heads, e, d))
-    for name, tensor in {"k": k, "v": v, "beta": beta, "state": state}.items():
+    for name, tensor in {"k": k, "v": v, "beta": beta, "decay": decay, "state": state}.items():
         if tensor is not None:
             check_device(name, tensor, q)
-    return computing_dtype(q=q, k=k, v=v, beta=beta, state=state)
+    return computing_dtype(q=q, k=k, v=v, beta=beta, decay=decay, state=state)
 
 
 def _fast_weights(
@@ -149,17 +163,18 @@ def _fast_weights(
     k: Tensor,
     v: Tensor,
     beta: Tensor | None,
+    decay: Tensor | None,
     state: Tensor | None,
     resets: Tensor | None,
     mask: Tensor | None,
     backend: str,
 ) -> tuple[Tensor, Tensor]:
-    dtype = _check(q, k, v, beta, state, "T")
+    dtype = _check(q, k, v, beta, decay, state, "T")
     check_flags("resets", resets, q)
     check_flags("mask", mask, q)
     native = runs_native(backend, "fast_weights_inference", q, dtype)
-    beta, state = converted(beta, dtype), converted(state, dtype)
-    inputs = (converted(q, dtype), converted(k, dtype), converted(v, dtype), beta, state)
+    beta, decay, state = converted(beta, dtype), converted(decay, dtype), converted(state, dtype)
+    inputs = (converted(q, dtype), converted(k, dtype), converted(v, dtype), beta, decay, state)
     if not native:
         with without_autocast(q):
             y, state = reference.fast_weights(*inputs, resets, mask)

@@ -50,21 +50,28 @@ def error(v: Tensor, beta: Tensor | None, mask: Tensor | None) -> Tensor:
 
 
 def grads(
-    q: Tensor, k: Tensor, v: Tensor, beta: Tensor | None, state: Tensor | None, mask: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Tensors for the gradients of q, k, v, beta and state.
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor | None,
+    decay: Tensor | None,
+    state: Tensor | None,
+    mask: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Tensors for the gradients of q, k, v, beta, decay and state.
 
     Args:
         q: queries (B, T, H, E).
         k: keys (B, T, H, E).
         v: values (B, T, H, D).
         beta: learning rates (B, T, H), or None.
+        decay: factors of the state (B, T, H), or None.
         state: the initial state (B, H, E, D), or None.
         mask: (B, T) bool, or None.
 
     Returns:
         A tensor of the shape of each; an empty one for None.
     """
-    grad_beta = v.new_empty(0) if beta is None else rows(v, beta.shape, mask)
+    grad_beta, grad_decay = (v.new_empty(0) if a is None else rows(v, a.shape, mask) for a in (beta, decay))
     grad_state = v.new_empty(0) if state is None else empty(v, state.shape)
-    return rows(q, q.shape, mask), rows(k, k.shape, mask), rows(v, v.shape, mask), grad_beta, grad_state
+    return rows(q, q.shape, mask), rows(k, k.shape, mask), rows(v, v.shape, mask), grad_beta, grad_decay, grad_state

@@ -14,18 +14,21 @@ def fast_weights(
     k: Tensor,
     v: Tensor,
     beta: Tensor | None,
+    decay: Tensor | None,
     state: Tensor | None,
     resets: Tensor | None,
     mask: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Delta rule: state += beta k (v - k state), then y = q state. Without beta, linear attention: state += k v.
 
+    With decay, the state is multiplied by it before it is read and written.
 
     Args:
         q: queries (B, T, H, E).
         k: keys (B, T, H, E).
         v: values (B, T, H, D).
         beta: learning rates (B, T, H); None: linear attention.
+        decay: factors of the state (B, T, H); None: the state is kept.
         state: initial state (B, H, E, D); None is zeros.
         resets: (B, T) bool, or None.
         mask: (B, T) bool, or None.
@@ -39,47 +42,36 @@ def fast_weights(
     if mask is not None:
         padding = ~mask[:, :, None, None]
         q, k, v = (z.masked_fill(padding, 0) for z in (q, k, v))
-        beta = None if beta is None else beta.masked_fill(~mask[:, :, None], 0)
+        beta, decay = (None if z is None else z.masked_fill(~mask[:, :, None], 0) for z in (beta, decay))
     outputs = []
     for t in range(steps):
         if resets is not None:
             state = state.masked_fill(resets[:, t, None, None, None], 0)
+        kept = state if decay is None else decay[:, t, :, None, None] * state
         write = v[:, t]
         if beta is not None:
-            write = beta[:, t, :, None] * (write - (k[:, t, :, None] @ state).squeeze(2))
-        updated = state + k[:, t, :, :, None] * write[:, :, None]
+            write = beta[:, t, :, None] * (write - (k[:, t, :, None] @ kept).squeeze(2))
+        updated = kept + k[:, t, :, :, None] * write[:, :, None]
         y = (q[:, t, :, None] @ updated).squeeze(2)
         state, y = keep_padding(updated, state, y, mask, t)
         outputs.append(y)
     return stack(outputs, q, d), state
 
 
-def delta_rule_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, state: Tensor) -> Tensor:
-    """The output of one next step of `delta_rule` for each of Q independent queries.
+def fast_weights_query(q: Tensor, k: Tensor, v: Tensor, beta: Tensor | None, decay: Tensor | None, state: Tensor) -> Tensor:
+    """The output of one next step of `fast_weights` for each of Q independent queries.
 
     Args:
         q: queries (B, Q, H, E).
         k: keys (B, Q, H, E).
         v: values (B, Q, H, D).
-        beta: learning rates (B, Q, H).
+        beta: learning rates (B, Q, H); None: linear attention.
+        decay: factors of the state (B, Q, H); None: the state is kept.
         state: the state (B, H, E, D).
 
     Returns:
         y (B, Q, H, D).
     """
-    return read(q, state) + ((q * k).sum(-1) * beta)[..., None] * (v - read(k, state))
-
-
-def linear_attention_query(q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> Tensor:
-    """The output of one next step of `linear_attention` for each of Q independent queries.
-
-    Args:
-        q: queries (B, Q, H, E).
-        k: keys (B, Q, H, E).
-        v: values (B, Q, H, D).
-        state: the state (B, H, E, D).
-
-    Returns:
-        y (B, Q, H, D).
-    """
-    return read(q, state) + (q * k).sum(-1, keepdim=True) * v
+    kept = 1 if decay is None else decay[..., None]
+    write = v if beta is None else beta[..., None] * (v - kept * read(k, state))
+    return kept * read(q, state) + (q * k).sum(-1, keepdim=True) * write

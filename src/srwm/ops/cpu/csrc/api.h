@@ -32,15 +32,16 @@ typedef struct {
     float *grad_x, *grad_weight, *grad_shift;
 } srwm_self_referential_backward_arrays;
 
-/* beta null: linear attention. error (batch, steps, heads, d): v - k state, kept for backward. */
+/* beta null: linear attention. decay (batch, steps, heads): what the state is multiplied by before a step; null: it is kept. error
+   (batch, steps, heads, d): v - k (decay state), kept for backward. */
 typedef struct {
-    const float *q, *k, *v, *beta, *state;
+    const float *q, *k, *v, *beta, *decay, *state;
     float *y, *state_out, *error;
 } srwm_fast_weights_forward_arrays;
 
 typedef struct {
-    const float *q, *k, *v, *beta, *state, *error, *grad_y, *grad_state_out;
-    float *grad_q, *grad_k, *grad_v, *grad_beta, *grad_state;
+    const float *q, *k, *v, *beta, *decay, *state, *error, *grad_y, *grad_state_out;
+    float *grad_q, *grad_k, *grad_v, *grad_beta, *grad_decay, *grad_state;
 } srwm_fast_weights_backward_arrays;
 
 /* Batch normalization, 2x2 max-pool, dropout and ReLU of images (images, height, width, channels), float32 or bfloat16. */
@@ -128,7 +129,7 @@ typedef struct {
    experts a quarter of their answers (experts, classes) and their losses less 1 (experts, 2). */
 
 #define SRWM_STREAM_BLOCK 32 /* columns */
-#define SRWM_API_VERSION 8
+#define SRWM_API_VERSION 9
 #define SRWM_SAVED_HEADER 16 /* floats before the first step in `saved` */
 
 SRWM_EXPORT int32_t srwm_api_version(void); /* SRWM_API_VERSION of the library that was compiled */

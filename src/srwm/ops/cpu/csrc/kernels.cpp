@@ -1,6 +1,7 @@
 // Compiled once for each instruction set, with SRWM_ISA_NAME naming it.
 #include "kernels.hpp"
 
+#include "fast_weights/decay.hpp"
 #include "fast_weights/narrow.hpp"
 #include "fast_weights/wide.hpp"
 #include "pooling/max_pool.hpp"
@@ -67,13 +68,13 @@ void grouped_backward(const srwm_problem& p, const srwm_self_referential_backwar
 
 #endif
 
-template <bool kDelta>
+template <bool kDelta, bool kDecay>
 void fast_forward_of(const srwm_problem& p, const srwm_fast_weights_forward_arrays& a, const srwm::Schedule& schedule,
                      int64_t first, int64_t last) {
-    if (p.e == kLanes && p.d == kLanes) return NarrowForward<true, kDelta>(p, a, schedule).run(first, last);
+    if (p.e == kLanes && p.d == kLanes) return NarrowForward<true, kDelta, kDecay>(p, a, schedule).run(first, last);
     if constexpr (kLanes > 4)  // fewer are copied one by one, which takes longer than it saves
-        if (p.e <= kLanes && p.d <= kLanes) return NarrowForward<false, kDelta>(p, a, schedule).run(first, last);
-    with_sizes(p.e, p.d, [&](auto e, auto d) { FastForward<e, d, kDelta>(p, a, schedule).run(first, last); });
+        if (p.e <= kLanes && p.d <= kLanes) return NarrowForward<false, kDelta, kDecay>(p, a, schedule).run(first, last);
+    with_sizes(p.e, p.d, [&](auto e, auto d) { FastForward<e, d, kDelta, kDecay>(p, a, schedule).run(first, last); });
 }
 
 void fast_forward(const srwm_problem& p, const srwm_fast_weights_forward_arrays& a, const srwm::Schedule& schedule,
@@ -82,16 +83,20 @@ void fast_forward(const srwm_problem& p, const srwm_fast_weights_forward_arrays&
     if ((p.e > kLanes || p.d > kLanes) && p.e <= 2 * kLanes && p.d <= 2 * kLanes)
         return srwm::avx512_kernels.fast_forward(p, a, schedule, first, last);
 #endif
-    if (a.beta)
-        fast_forward_of<true>(p, a, schedule, first, last);
-    else
-        fast_forward_of<false>(p, a, schedule, first, last);
+    const auto run = a.beta    ? a.decay ? fast_forward_of<true, true> : fast_forward_of<true, false>
+                     : a.decay ? fast_forward_of<false, true>
+                               : fast_forward_of<false, false>;
+    run(p, a, schedule, first, last);
 }
 
 void fast_backward(const srwm_problem& p, const srwm_fast_weights_backward_arrays& a, const srwm::Schedule& schedule,
                    int64_t first, int64_t last) {
     with_sizes(p.e, p.d, [&](auto e, auto d) {
-        if (a.beta)
+        if (a.beta && a.decay)
+            DecayBackward<e, d, true>(p, a, schedule).run(first, last);
+        else if (a.decay)
+            DecayBackward<e, d, false>(p, a, schedule).run(first, last);
+        else if (a.beta)
             FastBackward<e, d, true>(p, a, schedule).run(first, last);
         else
             FastBackward<e, d, false>(p, a, schedule).run(first, last);

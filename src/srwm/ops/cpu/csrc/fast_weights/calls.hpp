@@ -14,7 +14,7 @@ inline void fast_weights_forward(const srwm_problem& p, const srwm_fast_weights_
 
 inline void fast_weights_backward(const srwm_problem& p, const srwm_fast_weights_backward_arrays& a) {
     const ScheduleOf schedule(p);
-    share(Pieces(p).threads(7 * p.e * p.d), p.batch * p.heads,
+    share(Pieces(p).threads((a.decay ? 11 : 7) * p.e * p.d), p.batch * p.heads,
           [&](int, int64_t first, int64_t last) { selected->fast_backward(p, a, schedule, first, last); });
 }
 

@@ -7,7 +7,7 @@
 namespace SRWM_ISA_NAME {
 
 // kWhole: E and D are both kLanes; else rows of E are read from copies with zeros behind, and rows of D under a mask.
-template <bool kWhole, bool kDelta>
+template <bool kWhole, bool kDelta, bool kDecay>
 class NarrowForward {
 public:
     NarrowForward(const srwm_problem& p, const srwm_fast_weights_forward_arrays& a, const srwm::Schedule& schedule)
@@ -59,15 +59,16 @@ private:
                 if (a.error) fetch<true>(a.error + ahead * d, 1);
             }
             vf update = load_row_of_d(a.v + at * d, d);
+            const vf decay = set1(kDecay ? a.decay[at] : 1.0f);
             if (kDelta) {
-                update = update - read;
+                update = update - (kDecay ? decay * read : read);
                 if (a.error) store_row_of_d(a.error + at * d, update, d);
                 update = set1(a.beta[at]) * update;
             }
             const float* key = next_key;
             if (j + 1 < n) next_key = row_of_e(a.k + place.at(j + 1) * e, keys_[(j + 1) % 2], e);
 #pragma GCC unroll 16
-            for (int r = 0; r < kLanes; ++r) state[r] = fma(set1(key[r]), update, state[r]);
+            for (int r = 0; r < kLanes; ++r) state[r] = fma(set1(key[r]), update, kDecay ? decay * state[r] : state[r]);
             if (kDelta) read = product(next_key, state);
             store_row_of_d(a.y + at * d, product(row_of_e(a.q + at * e, q_, e), state), d);
         }

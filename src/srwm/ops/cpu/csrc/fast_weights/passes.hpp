@@ -5,11 +5,12 @@
 
 namespace SRWM_ISA_NAME {
 
-// state += key update; y = q state; read = next_key state (kDelta).
-template <int N, bool kDelta>
+// state = decay state (kDecay) + key update; y = q state; read = next_key state (kDelta).
+template <int N, bool kDelta, bool kDecay>
 SRWM_PASS void pass_state(float* state, int rows, const float* q, const float* key, const float* next_key, const float* update,
-                          float* y, float* read) {
+                          float decay, float* y, float* read) {
     constexpr int kUnroll = kSumsOf<N>;
+    const vf factor = set1(decay);
     vf u[N], answer[kUnroll][N], next[kUnroll][N];
     for (int v = 0; v < N; ++v) {
         u[v] = load(update + v * kLanes);
@@ -18,7 +19,8 @@ SRWM_PASS void pass_state(float* state, int rows, const float* q, const float* k
     auto row = [&](int r, int i) {
         const vf kr = set1(key[r]), qr = set1(q[r]), nr = kDelta ? set1(next_key[r]) : qr;
         for (int v = 0; v < N; ++v) {
-            const vf value = fma(kr, u[v], load(state + v * kLanes));
+            const vf before = load(state + v * kLanes);
+            const vf value = fma(kr, u[v], kDecay ? factor * before : before);
             store(state + v * kLanes, value);
             answer[i][v] = fma(qr, value, answer[i][v]);
             if (kDelta) next[i][v] = fma(nr, value, next[i][v]);

@@ -47,7 +47,7 @@ struct Place {
     int64_t at(int j) const { return start + static_cast<int64_t>(steps->t[j]) * p.heads; }
 };
 
-template <int kE, int kD, bool kDelta>
+template <int kE, int kD, bool kDelta, bool kDecay>
 class FastForward {
     // Fewer steps than elsewhere: a head's rows fall into few sets of the first cache, and at E = 64 its state fills half of each.
     static constexpr int kStepsAhead = 3;
@@ -90,10 +90,11 @@ public:
             if (a_.error) fetch<true>(a_.error + ahead * d(), d());
         }
         const float* v = a_.v + at * d();
+        const float decay = kDecay ? a_.decay[at] : 1.0f;
         if (kDelta) {
             const float beta = a_.beta[at];
             float* error = a_.error ? a_.error + at * d() : s.update;
-            for (int i = 0; i < d(); ++i) error[i] = v[i] - s.read[i];
+            for (int i = 0; i < d(); ++i) error[i] = v[i] - (kDecay ? decay * s.read[i] : s.read[i]);
             for (int i = 0; i < d(); ++i) s.update[i] = beta * error[i];
         } else {
             copy_exactly(s.update, v, d());
@@ -103,8 +104,8 @@ public:
         for (int b = 0; b < matrix_.blocks; ++b) {
             const int column = matrix_.first(b) * kLanes;
             with_width<kWidest>(matrix_.width(b), [&](auto n) {
-                pass_state<n, kDelta>(matrix_.at(s.state, b), e(), a_.q + at * e(), a_.k + at * e(), next_key,
-                                      s.update + column, s.y + column, s.read + column);
+                pass_state<n, kDelta, kDecay>(matrix_.at(s.state, b), e(), a_.q + at * e(), a_.k + at * e(), next_key,
+                                              s.update + column, decay, s.y + column, s.read + column);
             });
         }
         copy_exactly(a_.y + at * d(), s.y, d());
@@ -139,8 +140,8 @@ private:
         for (int b = 0; b < matrix_.blocks; ++b) {
             const int column = matrix_.first(b) * kLanes;
             with_width<kWidest>(matrix_.width(b), [&](auto n) {
-                pass_state<n, true>(matrix_.at(s.state, b), e(), zeros_, zeros_, a_.k + s.place.at(0) * e(), s.update + column,
-                                    s.y + column, s.read + column);
+                pass_state<n, true, false>(matrix_.at(s.state, b), e(), zeros_, zeros_, a_.k + s.place.at(0) * e(),
+                                           s.update + column, 1.0f, s.y + column, s.read + column);
             });
         }
     }
