@@ -56,11 +56,11 @@ class Draws:
     """Random numbers from one generator, as float32 and int64 on the CPU, whatever PyTorch's defaults are.
 
     Args:
-        seed: seed of the generator, any whole number from 0.
+        *key: seeds of the generator, whole numbers from 0; those of different keys are independent.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.generator = seeded(seed)
+    def __init__(self, *key: int) -> None:
+        self.generator = seeded(*key)
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers."""
