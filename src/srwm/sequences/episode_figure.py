@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,6 +24,8 @@ from srwm.training.runs import short_names
 
 _STEPS = 48
 """Steps that are shown, half of them beyond the length of training."""
+_MOST_STEPS = 80
+"""Steps up to which a sequence of the automaton is shown from its beginning."""
 _KEY = 1
 
 
@@ -50,14 +53,16 @@ def draw_episode(folders: Sequence[Path], path: Path) -> None:
     shown = _window(task, batch)
     beliefs = [_belief(model, batch)[shown] for _, model in runs]
     truth = batch.targets[0, shown].numpy()
+    states = truth if batch.labels is None else np.where(truth == NO_TARGET, batch.labels[0, shown].numpy(), truth)
     with figure_style():
         figure = Figure(figsize=(13, 1.6 + 0.42 * len(runs)), layout="constrained")
         axes = figure.subplots()
         _write_symbols(axes, task, batch, shown, row=0)
-        _paint(axes, 1, truth, np.ones(len(truth)), task)
+        colors = _colors(task)
+        _paint(axes, 1, states, np.ones(len(truth)), colors)
         for row, belief in enumerate(beliefs, 2):
             best = belief.argmax(1)
-            _paint(axes, row, np.where(truth == NO_TARGET, NO_TARGET, best), belief.max(1), task)
+            _paint(axes, row, np.where(truth == NO_TARGET, NO_TARGET, best), belief.max(1), colors)
             for column in np.flatnonzero((best != truth) & (truth != NO_TARGET)):
                 axes.text(column, row, "x", ha="center", va="center", fontsize=11)
         _finish(axes, ["symbol", "true state", *short_names(folders)], task, shown, len(truth))
@@ -78,9 +83,10 @@ def _bound_steps(batch: Batch) -> int:
 
 
 def _window(task: Task, batch: Batch) -> slice:
-    """The steps to show; from the beginning if there are not too many."""
-    end = min(batch.targets.shape[1], _bound_steps(batch) + task.config.max_length + _STEPS // 2)
-    return slice(max(0, end - _STEPS), end)
+    """The steps to show, which end beyond the length of training; of the automaton, also those before them."""
+    bound = _bound_steps(batch)
+    end = min(batch.targets.shape[1], bound + task.config.max_length + _STEPS // 2)
+    return slice(0 if bound and end <= _MOST_STEPS else max(0, end - _STEPS), end)
 
 
 def _belief(model: SequenceModel, batch: Batch) -> NDArray[Any]:
@@ -115,15 +121,18 @@ def _picture(item: Tensor) -> NDArray[Any]:
     return pattern
 
 
-def _paint(axes: Axes, row: int, states: NDArray[Any], sure: NDArray[Any], task: Task) -> None:
-    colors = matplotlib.colormaps["turbo"]
-    count = len(task.classes)
-    for column, (state, alpha) in enumerate(zip(states.tolist(), sure.tolist(), strict=True)):
-        if state != NO_TARGET:
-            color = colors(0.08 + 0.84 * state / max(1, count - 1))
-            axes.add_patch(
-                matplotlib.patches.Rectangle((column - 0.5, row - 0.4), 1, 0.8, color=color, alpha=0.15 + 0.75 * alpha, lw=0)
-            )
+def _colors(task: Task) -> NDArray[Any]:
+    """A color for each class (classes, 4); those of groups that are not shown are gray."""
+    size = task.elements.sizes[-1] if isinstance(task, AutomatonTask) else len(task.classes)
+    colors = np.tile(matplotlib.colors.to_rgba(GREY), (len(task.classes), 1))
+    colors[-size:] = matplotlib.colormaps["turbo"](np.linspace(0.08, 0.92, size))
+    return colors
+
+
+def _paint(axes: Axes, row: int, states: NDArray[Any], sure: NDArray[Any], colors: NDArray[Any]) -> None:
+    for column in np.flatnonzero(states != NO_TARGET):
+        alpha = 0.15 + 0.75 * sure[column]
+        axes.add_patch(Rectangle((column - 0.5, row - 0.4), 1, 0.8, color=colors[states[column]], alpha=alpha, lw=0))
 
 
 def _finish(axes: Axes, names: list[str], task: Task, shown: slice, width: int) -> None:
