@@ -21,9 +21,6 @@ from srwm.sequences.training.loop import check_config
 from srwm.sequences.training.loop import train as train_run
 from srwm.training.distributed import is_rank_zero, shutdown
 
-_AFTER_TRAINING = 200
-"""Sequences of each bin of the test that training ends with."""
-
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -33,6 +30,8 @@ class TrainOptions:
     """run folder to create: configuration, metrics, checkpoints, weights, test and figures"""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     """the configuration"""
+    test_sequences: Annotated[int, AtLeast(1)] = 200
+    """sequences of each bin of the test that training ends with"""
     resume: bool = False
     """continue from the last checkpoint of the run folder"""
     threads: Annotated[int, AtLeast(1)] | None = None
@@ -108,7 +107,7 @@ def train(arguments: Sequence[str]) -> None:
         from srwm.sequences.curves import draw_curves
         from srwm.sequences.episode_figure import draw_episode
 
-        _print_scores(score_run(options.run, _AFTER_TRAINING), _AFTER_TRAINING)
+        _print_scores(score_run(options.run, options.test_sequences), options.test_sequences)
         curves, episode = options.run / "curves.png", options.run / "episode.png"
         draw_curves([options.run], curves)
         draw_episode([options.run], episode)

@@ -14,7 +14,7 @@ def _preset(name: str, minutes: float, *, min_length: int = 2, max_length: int =
 
 PRESETS = {
     "parity": (
-        "is the number of 1s so far even? One bit of state; solved in less than a minute of one thread",
+        "is the number of 1s so far even? One bit of state, which half of the steps turn over; half a minute of one thread",
         _preset("parity", 0.5),
     ),
     "aa-star": ("is the length so far a multiple of two? A state that every step turns over", _preset("aa-star", 3.0)),
