@@ -71,7 +71,7 @@ def test_commands_exist(page: Path) -> None:
     shell = "\n".join(blocks(page, "sh"))
     presets = re.findall(r"srwm fewshot train ([\w-]+)", shell)
     assert set(presets) <= PRESETS.keys()
-    commands = re.findall(r"^srwm ((?:(?:fewshot|rl|streams) )?\w+)", shell, re.MULTILINE)
+    commands = re.findall(r"^srwm ((?:(?:fewshot|rl|sequences|streams) )?\w+)", shell, re.MULTILINE)
     assert set(commands) <= COMMANDS.keys()
     targets = re.findall(r"^make (?:PYTHON=\S+ )?([\w-]+)", shell, re.MULTILINE)
     assert set(targets) <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
