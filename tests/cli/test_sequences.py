@@ -44,6 +44,23 @@ def test_an_unknown_preset_or_core_is_reported_in_a_line(words, capsys) -> None:
     assert message.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--stack.core-options.foo", "3"],
+            "no option 'foo' of core 'srwm'; there are input_softmax, beta_init, query_init_std",
+        ),
+        (["--core", "lstm", "--stack.core-options.beta-init=1"], "no option 'beta_init' of core 'lstm'; there are none"),
+    ],
+)
+def test_an_unknown_option_of_a_core_is_reported_in_a_line(words, message, capsys) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["sequences", "train", "parity", *words])
+    assert error.value.code == 2
+    assert capsys.readouterr().err == f"srwm: {message}\n"
+
+
 @pytest.mark.parametrize(("preset", "core"), [("shuffle2", "lstm"), ("automaton", "deltanet")])
 def test_a_run_is_trained_measured_and_drawn(preset, core, tmp_path, capsys) -> None:
     run = tmp_path / "run"

@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 
 from srwm.cli.options import check_runs, parse, refuse, set_threads
-from srwm.cli.stack_flags import with_all_options, without_default_options
+from srwm.cli.stack_flags import check_option_names, with_all_options, without_default_options
 from srwm.ranges import AtLeast
 from srwm.sequences.config import TrainConfig
 from srwm.sequences.presets import CORES, PRESETS, with_core
@@ -94,6 +94,7 @@ def train(arguments: Sequence[str]) -> None:
             refuse(f"no core {chosen.core!r}; there are {', '.join(CORES)}")
         config, run = with_core(config, chosen.core), f"{preset}-{chosen.core}"
     config = replace(config, stack=with_all_options(config.stack, words, "--stack.core"))
+    check_option_names(config.stack, words, "--stack.core-options.")
     options = parse(TrainOptions, f"srwm sequences train {preset}", words, TrainOptions(Path("runs") / run, config))
     options = replace(options, config=replace(options.config, stack=without_default_options(options.config.stack)))
     set_threads(options.threads)

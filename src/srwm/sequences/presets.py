@@ -28,7 +28,7 @@ PRESETS = {
     "shuffle2": ("which of two kinds of brackets are open? Two depths at once", _preset("shuffle2", 5.0)),
     "reset-dyck": ("is a bracket open since the last reset? A depth that a symbol sets to zero", _preset("reset-dyck", 5.0)),
     "s3": (
-        "which order of three things have the swaps so far led to? State tracking in a group that is not commutative",
+        "which order have three things after all reorderings so far? State tracking in a group that is not commutative",
         _preset("s3", 10.0, min_length=64, max_length=64),
     ),
     "a5": (
