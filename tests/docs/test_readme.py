@@ -10,6 +10,7 @@ import torch
 
 from srwm.cli import COMMANDS
 from srwm.fewshot.presets import PRESETS
+from srwm.sequences.presets import PRESETS as SEQUENCE_PRESETS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -57,9 +58,10 @@ def test_python_that_needs_files_imports_what_there_is(code: str) -> None:
     exec(compile(tree, "<page>", "exec"), {})
 
 
-def test_every_preset_is_documented() -> None:
-    page = (ROOT / "docs" / "fewshot.md").read_text()
-    assert [name for name in PRESETS if f"`{name}`" not in page] == []
+@pytest.mark.parametrize(("page", "presets"), [("fewshot.md", PRESETS), ("sequences.md", SEQUENCE_PRESETS)])
+def test_every_preset_is_documented(page: str, presets: dict[str, Any]) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    assert [name for name in presets if f"`{name}`" not in text] == []
 
 
 def test_the_readme_has_python() -> None:

@@ -14,8 +14,6 @@ from torch import Tensor
 from srwm.data.draws import Draws, count_to
 
 OPEN, CLOSE = 0, 1
-_CLOSING = -1
-"""A bracket on the stack; S that yields m pairs is m."""
 
 
 def draw_balanced(draws: Draws, pairs: Tensor) -> Tensor:
@@ -29,51 +27,38 @@ def draw_balanced(draws: Draws, pairs: Tensor) -> Tensor:
         Brackets, 0 opens and 1 closes (B, 2 * most pairs) int64, padded with 0.
     """
     most = int(pairs.max()) if len(pairs) else 0
-    rules = _rules(_power_of_two(most))
-    rows = count_to(len(pairs))
-    stack = torch.zeros(len(pairs), most + 2, dtype=torch.long, device="cpu")
-    stack[:, 0], height = pairs, (pairs > 0).long()
-    strings = torch.zeros(len(pairs), 2 * most + 1, dtype=torch.long, device="cpu")
-    length = torch.zeros_like(pairs)
-    while bool((height > 0).any()):
-        works = height > 0
-        top = stack[rows, (height - 1).clamp(min=0)]
-        closes, size = works & (top == _CLOSING), top.clamp(min=0)
-        draw = draws.uniform(len(pairs))[:, None].to(rules.dtype)
-        part = torch.searchsorted(rules[size], draw, right=True)[:, 0].clamp(max=(size - 1).clamp(min=0))
-        splits = works & ~closes & (part > 0)
-        opens = works & ~closes & (part == 0)
+    strings = torch.full((len(pairs) * 2 * most,), OPEN, dtype=torch.long, device="cpu")
+    place, size = 2 * most * count_to(len(pairs)), pairs  # of every S that is left: where it begins, how many pairs it yields
+    while True:
+        place, size = place[size > 0], size[size > 0]
+        if not len(size):
+            return strings.view(len(pairs), 2 * most)
+        first = _first_part(draws, size, most)
+        in_brackets = first == 0
+        strings[(place + 2 * size - 1)[in_brackets]] = CLOSE
+        inner, left, right = place + 1, place, place + 2 * first
+        splits = ~in_brackets
+        place = torch.cat([inner[in_brackets], left[splits], right[splits]])
+        size = torch.cat([(size - 1)[in_brackets], first[splits], (size - first)[splits]])
 
-        emitted = torch.where(closes, CLOSE, OPEN)
-        place = torch.where(closes | opens, length, 2 * most)  # those that emit nothing write behind the end
-        strings[rows, place] = emitted
-        length += closes | opens
 
-        below = torch.where(splits, size - part, _CLOSING)
-        above = torch.where(splits, part, size - 1)
-        at = (height - 1).clamp(min=0)
-        stack[rows, at] = torch.where(splits | opens, below, stack[rows, at])
-        has_above = (splits | opens) & (above > 0)
-        stack[rows, height] = torch.where(has_above, above, stack[rows, height])
-        height += has_above.long() - closes.long()
-    return strings[:, : 2 * most]
+def _first_part(draws: Draws, size: Tensor, most: int) -> Tensor:
+    """How S that yields `size` pairs is replaced: 0 by (S), another number by S S with so many pairs in the first."""
+    width = 1 << max(0, most - 1).bit_length()
+    return torch.searchsorted(_rules(width), size + draws.uniform(len(size)).double(), right=True) - size * width
 
 
 @lru_cache(maxsize=4)
-def _rules(most: int) -> Tensor:
-    """Cumulative probabilities for S with m pairs (most + 1, most): column 0 is (S), column i is S S with i pairs first."""
-    yields = torch.zeros(most + 1, dtype=torch.float64, device="cpu")
+def _rules(width: int) -> Tensor:
+    """For each size m up to `width` a row of m + the cumulative probability of each first part, as one rising sequence."""
+    yields = torch.zeros(width + 1, dtype=torch.float64, device="cpu")
     yields[0] = 2 - sqrt(3)  # x = 1/4 + 1/4 x²
-    rules = torch.ones(most + 1, max(most, 1), dtype=torch.float64, device="cpu")
-    for m in range(1, most + 1):
-        weights = torch.zeros(max(most, 1), dtype=torch.float64, device="cpu")
+    rules = torch.ones(width + 1, width, dtype=torch.float64, device="cpu")
+    for m in range(1, width + 1):
+        weights = torch.zeros(width, dtype=torch.float64, device="cpu")
         weights[0] = yields[m - 1] / 2
         weights[1:m] = yields[1:m] * yields[1:m].flip(0) / 4
         total = weights.sum()
         yields[m] = total / (1 - yields[0] / 2)
-        rules[m] = (weights / total).cumsum(0)
-    return rules
-
-
-def _power_of_two(number: int) -> int:
-    return 1 << max(0, number - 1).bit_length()
+        rules[m, : m - 1] = (weights[: m - 1] / total).cumsum(0)
+    return (rules + count_to(width + 1)[:, None]).flatten()
