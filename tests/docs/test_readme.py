@@ -10,6 +10,7 @@ import torch
 
 from srwm.cli import COMMANDS
 from srwm.fewshot.presets import PRESETS
+from srwm.sequences.presets import PRESETS as SEQUENCE_PRESETS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -57,9 +58,10 @@ def test_python_that_needs_files_imports_what_there_is(code: str) -> None:
     exec(compile(tree, "<page>", "exec"), {})
 
 
-def test_every_preset_is_documented() -> None:
-    page = (ROOT / "docs" / "fewshot.md").read_text()
-    assert [name for name in PRESETS if f"`{name}`" not in page] == []
+@pytest.mark.parametrize(("page", "presets"), [("fewshot.md", PRESETS), ("sequences.md", SEQUENCE_PRESETS)])
+def test_every_preset_is_documented(page: str, presets: dict[str, Any]) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    assert [name for name in presets if f"`{name}`" not in text] == []
 
 
 def test_the_readme_has_python() -> None:
@@ -71,7 +73,7 @@ def test_commands_exist(page: Path) -> None:
     shell = "\n".join(blocks(page, "sh"))
     presets = re.findall(r"srwm fewshot train ([\w-]+)", shell)
     assert set(presets) <= PRESETS.keys()
-    commands = re.findall(r"^srwm ((?:(?:fewshot|rl|streams) )?\w+)", shell, re.MULTILINE)
+    commands = re.findall(r"^srwm ((?:(?:fewshot|rl|sequences|streams) )?\w+)", shell, re.MULTILINE)
     assert set(commands) <= COMMANDS.keys()
     targets = re.findall(r"^make (?:PYTHON=\S+ )?([\w-]+)", shell, re.MULTILINE)
     assert set(targets) <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

@@ -1,4 +1,4 @@
-"""The command line: `srwm demo`, `srwm fewshot ...`, `srwm rl ...`, `srwm stream` and `srwm streams ...`."""
+"""The command line: `srwm demo`, `srwm stream`, and `srwm fewshot`, `rl`, `sequences` and `streams` with their commands."""
 
 import os
 import sys
@@ -38,6 +38,11 @@ COMMANDS = {
     "streams evaluate": Command("measure a trained learner of streams on held-out ones", "srwm.cli.streams", "evaluate"),
     "streams curves": Command("draw the learning curves of one or more runs", "srwm.cli.streams", "curves"),
     "streams prior": Command("draw random streams as training sees them", "srwm.cli.streams", "prior"),
+    "sequences train": Command(
+        "train on a formal language, a group or an automaton, from a preset, then test", "srwm.cli.sequences", "train"
+    ),
+    "sequences evaluate": Command("measure a trained run on longer sequences", "srwm.cli.sequences", "evaluate"),
+    "sequences curves": Command("draw the answers of one or more runs over time and position", "srwm.cli.sequences", "curves"),
     "stream": Command("learn the rows of a CSV file one by one, predicting each before", "srwm.cli.stream", "stream"),
 }
 _EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "tensorboard"), "fewshot") | {

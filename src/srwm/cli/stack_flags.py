@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
+from srwm.cli.options import refuse
 from srwm.nn import CORES, StackConfig, replace_core
 
 
@@ -25,6 +26,24 @@ def with_all_options(stack: StackConfig, words: Sequence[str], flag: str) -> Sta
         return stack
     stack = replace_core(stack, core)
     return replace(stack, core_options=CORES[core].default_options() | stack.core_options)
+
+
+def check_option_names(stack: StackConfig, words: Sequence[str], flag: str) -> None:
+    """Check that the command line names no option that the core does not have.
+
+    Args:
+        stack: the stack with the core.
+        words: the words of the command line.
+        flag: the beginning of the flags of the core's options, with the dot.
+
+    Raises:
+        SystemExit: it does; the options there are are printed.
+    """
+    known = CORES[stack.core].default_options() if stack.core in CORES else {}
+    for word in words:
+        name = word.removeprefix(flag).partition("=")[0].replace("-", "_")
+        if word.startswith(flag) and known.keys().isdisjoint((name, name.removeprefix("no_"))):
+            refuse(f"no option {name!r} of core {stack.core!r}; there are {', '.join(known) or 'none'}")
 
 
 def without_default_options(stack: StackConfig) -> StackConfig:

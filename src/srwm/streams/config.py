@@ -48,7 +48,7 @@ def _optimizer() -> OptimizerConfig:
 class TrainConfig:
     """A training run on random streams. Runs with equal configurations and a budget in steps are equal on the same machine."""
 
-    FOREIGN_FIELDS: ClassVar = {"env": "srwm rl", "protocol": "srwm fewshot"}
+    FOREIGN_FIELDS: ClassVar = {"env": "srwm rl", "protocol": "srwm fewshot", "task": "srwm sequences"}
 
     model: ModelConfig = field(default_factory=ModelConfig)
     """the model"""

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from srwm.data.draws import Draws
 from srwm.streams.prior import PriorConfig, draw_streams, in_order_of_appearance
-from srwm.streams.prior.draws import Draws
 from srwm.streams.prior.drift import Schedule, draw_schedule
 from srwm.streams.prior.features import standardized
 from srwm.streams.prior.generative import draw_clusters

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from srwm.data.draws import Draws, count_to
 from srwm.streams.prior.config import PriorConfig
-from srwm.streams.prior.draws import Draws, count_to
 
 CONCEPTS = 3
 """Largest number of concepts of a stream."""

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from srwm.data.draws import Draws
 from srwm.streams.prior.config import PriorConfig
-from srwm.streams.prior.draws import Draws
 
 _LATENTS = 8
 

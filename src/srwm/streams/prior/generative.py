@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from srwm.streams.prior.draws import Draws, count_to
+from srwm.data.draws import Draws, count_to
 from srwm.streams.prior.drift import CONCEPTS, Schedule
 from srwm.streams.prior.features import standardized
 from srwm.streams.prior.teachers import Sizes

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from srwm.data.draws import Draws, count_to
 from srwm.streams.prior.config import PriorConfig
-from srwm.streams.prior.draws import Draws, count_to
 from srwm.streams.prior.drift import CONCEPTS, Schedule, draw_schedule
 from srwm.streams.prior.features import change_marginals, draw_base
 from srwm.streams.prior.generative import draw_clusters

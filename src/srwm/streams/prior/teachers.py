@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from srwm.streams.prior.draws import Draws, count_to
+from srwm.data.draws import Draws, count_to
 
 _HIDDEN = 24
 _PROTOTYPES = 24

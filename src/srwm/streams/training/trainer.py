@@ -7,10 +7,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from srwm.data.draws import seeded
 from srwm.streams.config import TrainConfig
 from srwm.streams.model import StreamModel
 from srwm.streams.prior import Streams, draw_streams
-from srwm.streams.prior.draws import seeded
 from srwm.streams.validation import is_known
 from srwm.training.ema import EMA
 from srwm.training.optimizer import build_optimizer, check_loss, clip_gradient, load_optimizer
