@@ -136,7 +136,7 @@ def test_labels_that_numpy_would_change_are_refused(trained, labels) -> None:
         learner.partial_fit(x[:1], labels[:1] if isinstance(labels, np.ndarray) else ["b"], classes=labels)
 
 
-@pytest.mark.parametrize("labels", [[2**64, 2**64 + 1, 5], [-(2**63) - 1, 1, 5], np.array([2**70, 1, 2], dtype=object)], ids=str)
+@pytest.mark.parametrize("labels", [[2**64, 2**64 + 1, 5], [-(2**63) - 1, 1, 5], np.array([2**70, 1, 2], object)], ids=str)
 def test_labels_beyond_all_integer_types_are_refused(trained, labels) -> None:
     with pytest.raises(ValueError, match=r"^labels: expected whole numbers from -2\*\*63 to 2\*\*64 - 1, got "):
         FewShotLearner(trained).learn(points(3, 1, 0)[0], labels)
