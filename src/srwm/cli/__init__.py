@@ -1,4 +1,4 @@
-"""The command line: `srwm demo`, `srwm fewshot ...`, `srwm rl ...`, `srwm stream` and `srwm streams ...`."""
+"""The command line: `srwm demo`, `srwm learn`, `srwm predict`, `srwm fewshot ...`, `srwm rl ...` and others."""
 
 import os
 import sys
@@ -21,6 +21,8 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo": Command("classify letters from unseen scripts with the bundled model", "srwm.cli.demo", "demo"),
+    "learn": Command("learn class folders of a few images each, and save what was learned", "srwm.cli.memory", "learn"),
+    "predict": Command("classify images by what srwm learn saved", "srwm.cli.memory", "predict"),
     "fewshot train": Command("train a few-shot learner from a preset, then test it", "srwm.cli.fewshot", "train"),
     "fewshot evaluate": Command("measure the accuracy of a trained run, and of baselines", "srwm.cli.fewshot", "evaluate"),
     "fewshot adaptation": Command(
