@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CXX_SOURCES := $(shell find src benchmarks tests -name '*.[ch]pp' -o -name '*.h')
 SANITIZED_TESTS := tests/ops/test_shapes.py tests/ops/test_episodes.py tests/ops/self_referential/test_checkpoints.py tests/ops/pooling tests/streams/test_native.py
-SOURCES := $(shell find src -name '*.py' -o -name '*.[ch]pp' -o -name '*.h' -o -name '*.json' -o -name '*.safetensors')
+SOURCES := $(shell find src -name '*.py' -o -name '*.[ch]pp' -o -name '*.h' -o -name '*.json' -o -name '*.safetensors' -o -name '*.png')
 
 .PHONY: demo test test-results test-slow test-isas test-sanitizers lint bench clean
 
