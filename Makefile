@@ -6,10 +6,16 @@ CXX_SOURCES := $(shell find src benchmarks tests -name '*.[ch]pp' -o -name '*.h'
 SANITIZED_TESTS := tests/ops/test_shapes.py tests/ops/test_episodes.py tests/ops/self_referential/test_checkpoints.py tests/ops/pooling tests/streams/test_native.py
 SOURCES := $(shell find src -name '*.py' -o -name '*.[ch]pp' -o -name '*.h' -o -name '*.json' -o -name '*.safetensors' -o -name '*.png')
 
-.PHONY: demo test test-results test-slow test-isas test-sanitizers lint bench clean
+.PHONY: demo space test test-results test-slow test-isas test-sanitizers lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/srwm demo
+
+# The playground as a Hugging Face Space: its files and the package, without the kernels, which the Space can do without.
+space:
+	rm -rf build/space && mkdir -p build/space
+	cp playground/* build/space
+	cd src && find srwm -name '*.py' -o -name '*.json' -o -name '*.safetensors' -o -name '*.png' | xargs cp --parents -t ../build/space
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -m 'not slow and not all_isas and not results' -n auto --dist loadfile

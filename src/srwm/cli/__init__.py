@@ -23,6 +23,7 @@ COMMANDS = {
     "demo": Command("classify letters from unseen scripts with the bundled model", "srwm.cli.demo", "demo"),
     "learn": Command("learn class folders of a few images each, and save what was learned", "srwm.cli.memory", "learn"),
     "predict": Command("classify images by what srwm learn saved", "srwm.cli.memory", "predict"),
+    "playground": Command("teach a memory by drawing, in the browser", "srwm.cli.playground", "playground"),
     "export": Command("write a few-shot model as ONNX, for runtimes without PyTorch", "srwm.cli.export", "export"),
     "fewshot train": Command("train a few-shot learner from a preset, then test it", "srwm.cli.fewshot", "train"),
     "fewshot evaluate": Command("measure the accuracy of a trained run, and of baselines", "srwm.cli.fewshot", "evaluate"),

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from srwm.errors import UserError
-from srwm.files import write_atomically
 from srwm.fewshot.models.base import EpisodeModel
+from srwm.files import write_atomically
 from srwm.nn import State
 from srwm.nn.state import leaves, map_state
 
@@ -100,8 +100,8 @@ def _on_reference(model: EpisodeModel) -> EpisodeModel:
     """A copy whose operations run on the reference: exporters know nothing of the kernels."""
     copy = deepcopy(model).eval().requires_grad_(False)
     for part in copy.modules():
-        if hasattr(part, "backend"):
-            part.backend = "reference"
+        if "backend" in vars(part):
+            vars(part)["backend"] = "reference"
     return copy
 
 

@@ -47,7 +47,7 @@ def without_ink(learner: FewShotLearner, images: object) -> NDArray[np.bool_]:
     """Which images a learner of ink would see as blank.
 
     Args:
-        learner: A learner that has learned.
+        learner: A learner.
         images: One or more images.
 
     Returns:
@@ -57,7 +57,7 @@ def without_ink(learner: FewShotLearner, images: object) -> NDArray[np.bool_]:
         ValueError: Images do not fit.
         UserError: A file cannot be read.
     """
-    learned = learner._learned()
+    learned = learner._state or learner._fresh()
     pixels, _ = read_images(images, learned.model.config, learned.preprocess, learned.columns)
     blank: NDArray[np.bool_] = (pixels == 0).flatten(1).all(1).numpy()
     return blank & (learned.preprocess == "ink")
