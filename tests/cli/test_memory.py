@@ -52,10 +52,11 @@ def test_folders_are_learned_saved_and_recognized(folder, capsys) -> None:
     assert main(["predict", "memory.safetensors", "new", "blank.png", "new/*/1.png", "--csv", "out.csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines[:3]] == [[f"new/{n}/1.png", n] for n in ("cross", "level", "upright")]
-    assert lines[3].split(maxsplit=2) == ["blank.png", "unknown", "no ink was found"]
+    assert lines[3].split(maxsplit=1) == ["blank.png", "unknown (no ink was found)  100.0 %"]
     with open("out.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == ["cross", "level", "upright", "", "cross", "level", "upright"]
+    assert [float(row["unknown"]) for row in rows] == [0, 0, 0, 1, 0, 0, 0]
     expected = FewShotLearner().load("memory.safetensors").predict_proba("new")
     written = [[float(row[f"p({label})"]) for label in ("cross", "level", "upright")] for row in rows[:3]]
     np.testing.assert_allclose(written, expected, atol=1e-6)

@@ -48,7 +48,8 @@ class PredictOptions:
     images: Annotated[tuple[str, ...], tyro.conf.Positional]
     """files, folders or glob patterns"""
     csv: Path | None = None
-    """CSV file to write the predictions to: image, label (empty: unknown), probability, and the probability of each class"""
+    """CSV file to write the predictions to: image, label (empty: unknown), probability of the answer, of being unknown, and of
+    each class"""
     model: str = "characters"
     """the model that learned"""
     threads: Annotated[int, AtLeast(1)] | None = None
@@ -120,15 +121,16 @@ def _show(files: Sequence[str], found: Sequence[Answer]) -> None:
     names = list(map(printable, files))
     width = max(map(len, names))
     for name, answer in zip(names, found, strict=True):
-        known = f"{printable(str(answer.label))}  {100 * answer.probability:.1f} %"
-        print(f"{name:<{width}}  {f'unknown  {answer.reason}' if answer.label is None else known}")
+        label = f"unknown ({answer.reason})" if answer.label is None else printable(str(answer.label))
+        print(f"{name:<{width}}  {label}  {100 * answer.probability:.1f} %")
 
 
 def _table(files: Sequence[str], found: Sequence[Answer]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["image", "label", "probability", *(f"p({label})" for label in found[0].probabilities)])
+    table.writerow(["image", "label", "probability", "unknown", *(f"p({label})" for label in found[0].probabilities)])
     for file, answer in zip(files, found, strict=True):
         label = "" if answer.label is None else answer.label
-        table.writerow([file, label, *(f"{p:.6f}" for p in (answer.probability, *answer.probabilities.values()))])
+        numbers = (answer.probability, answer.unknown, *answer.probabilities.values())
+        table.writerow([file, label, *(f"{number:.6f}" for number in numbers)])
     return text.getvalue()

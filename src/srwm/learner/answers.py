@@ -1,4 +1,4 @@
-"""What a few-shot learner says of images: a class, or that it cannot read them."""
+"""What a few-shot learner says of images: a class, or that it does not know."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,15 @@ class Answer:
     """The answer to one image."""
 
     label: object | None
-    """the most probable label; None: the image cannot be read as one of the classes"""
+    """the most probable label; None: unknown"""
     probability: float
-    """of that label; 0 where it is None"""
+    """of that label, or of being unknown"""
+    unknown: float
+    """the probability that the image is of none of the classes"""
     probabilities: dict[object, float]
-    """of each label, in the order of the learner's classes; all 0 where the image cannot be read"""
+    """of each label, in the order of the learner's classes; their sum and `unknown` are 1"""
     reason: str = ""
-    """why the label is None"""
+    """why it is unknown"""
 
 
 def answers(learner: FewShotLearner, images: object) -> list[Answer]:
@@ -38,13 +40,12 @@ def answers(learner: FewShotLearner, images: object) -> list[Answer]:
         ValueError: Images do not fit.
         UserError: A file cannot be read.
     """
-    labels = learner.classes_.tolist()
-    shares, blank = learner.predict_proba(images), without_ink(learner, images)
-    return [_blank(labels) if empty else _answer(labels, share) for share, empty in zip(shares, blank, strict=True)]
+    labels, blank = learner.classes_.tolist(), without_ink(learner, images)
+    return [_answer(labels, row, empty) for row, empty in zip(_shares(learner, images, blank), blank, strict=True)]
 
 
 def without_ink(learner: FewShotLearner, images: object) -> NDArray[np.bool_]:
-    """Which images a learner of ink would see as blank.
+    """Which images a learner of ink sees as blank.
 
     Args:
         learner: A learner.
@@ -58,15 +59,20 @@ def without_ink(learner: FewShotLearner, images: object) -> NDArray[np.bool_]:
         UserError: A file cannot be read.
     """
     learned = learner._state or learner._fresh()
-    pixels, _ = read_images(images, learned.model.config, learned.preprocess, learned.columns)
+    pixels = read_images(images, learned.model.config, learned.preprocess, learned.columns)[0]
     blank: NDArray[np.bool_] = (pixels == 0).flatten(1).all(1).numpy()
     return blank & (learned.preprocess == "ink")
 
 
-def _answer(labels: list[object], shares: NDArray[np.float64]) -> Answer:
-    best = int(shares.argmax())
-    return Answer(labels[best], float(shares[best]), dict(zip(labels, shares.tolist(), strict=True)))
+def _shares(learner: FewShotLearner, images: object, blank: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Probabilities of the classes, and in a last column that of none of them, (n, classes + 1)."""
+    known = learner.predict_proba(images)
+    return np.concatenate([known * ~blank[:, None], blank[:, None]], axis=1)
 
 
-def _blank(labels: list[object]) -> Answer:
-    return Answer(None, 0.0, dict.fromkeys(labels, 0.0), "no ink was found")
+def _answer(labels: list[object], shares: NDArray[np.float64], blank: bool) -> Answer:
+    best, unknown = int(shares[:-1].argmax()), float(shares[-1])
+    probabilities = dict(zip(labels, shares[:-1].tolist(), strict=True))
+    if unknown < 0.5:
+        return Answer(labels[best], float(shares[best]), unknown, probabilities)
+    return Answer(None, unknown, unknown, probabilities, "no ink was found" if blank else "like none of the classes")

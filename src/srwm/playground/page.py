@@ -100,13 +100,12 @@ def shares(answer: Answer | None) -> dict[str, float] | None:
         answer: the answer, or None.
 
     Returns:
-        Probabilities by class, or why it is unknown.
+        Probabilities by class, and of being unknown.
     """
     if answer is None:
         return None
-    if answer.label is None:
-        return {f"unknown: {answer.reason}": 1.0}
-    return {str(label): share for label, share in answer.probabilities.items()}
+    why = f"unknown ({answer.reason})" if answer.reason else "unknown"
+    return {str(label): share for label, share in answer.probabilities.items()} | {why: answer.unknown}
 
 
 def _teach(session: Session, value: str, file: str | None, name: str) -> Shown:
