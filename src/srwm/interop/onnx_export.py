@@ -32,8 +32,8 @@ class Step(nn.Module):
     def __init__(self, model: EpisodeModel) -> None:
         super().__init__()
         self.model = _on_reference(model)
-        features = torch.zeros(1, 0, model.num_features)
-        self.fresh: State = self.model.learn_features(features, torch.zeros(1, 0, dtype=torch.long))
+        features = torch.zeros(1, 0, model.num_features, dtype=torch.float32, device="cpu")
+        self.fresh: State = self.model.learn_features(features, torch.zeros(1, 0, dtype=torch.long, device="cpu"))
 
     def forward(self, image: Tensor, label: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Ask and learn.
@@ -61,7 +61,7 @@ def export_onnx(model: EpisodeModel, path: Path) -> None:
     `srwm`, JSON with the format, the number of ways and the preprocessing of images.
 
     Args:
-        model: the model, in evaluation mode, float32.
+        model: the model, in evaluation mode, float32, on the CPU.
         path: the file.
 
     Raises:
@@ -70,7 +70,8 @@ def export_onnx(model: EpisodeModel, path: Path) -> None:
     """
     step = Step(model).eval()
     state = leaves(step.fresh)
-    arguments = (torch.zeros(1, *model.config.image_shape), torch.zeros(1, dtype=torch.long), *state)
+    image = torch.zeros(1, *model.config.image_shape, dtype=torch.float32, device="cpu")
+    arguments = (image, torch.zeros(1, dtype=torch.long, device="cpu"), *state)
     names = [f"state.{i}" for i in range(len(state))]
     import_module("onnxscript")  # the exporter's own error for a missing package hides its name
     try:
