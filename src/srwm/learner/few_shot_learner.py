@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner.estimator import Classifier, not_fitted
+from srwm.learner.image_files import labeled_files
 from srwm.learner.labels import Labels
 from srwm.learner.pretrained import DEFAULT, HubOptions, load_model
 from srwm.learner.state import MAX_SEED, LearnerState
@@ -23,9 +24,11 @@ class FewShotLearner(Classifier):
     """A few-shot classifier that learns classes from labeled images by changing its recurrent state, not its weights.
 
     Images are arrays, tensors, PIL images, or lists of them of any sizes: (H, W), (n, H, W), (n, C, H, W), or rows
-    (n, C * H * W) of a table; uint8, bool, or floating in [0, 1]. Labels are strings, numbers or bools. The number of classes
-    is limited to the model's `n_way`. The class follows the conventions of scikit-learn, which need not be installed.
-    Predictions may run in several threads, also while another thread learns: each uses the state at the time of its call.
+    (n, C * H * W) of a table; integers in 0 to 255, bool, or floating in [0, 1]. They may also be paths: of files, of folders
+    of images or of class folders, or glob patterns, whose images are read in alphabetical order. Labels are strings, numbers or
+    bools. The number of classes is limited to the model's `n_way`. The class follows the conventions of scikit-learn, which
+    need not be installed. Predictions may run in several threads, also while another thread learns: each uses the state at the
+    time of its call.
     """
 
     _samples = "images"
@@ -84,12 +87,13 @@ class FewShotLearner(Classifier):
         learner._state = learner._fresh(model)
         return learner
 
-    def learn(self, images: object, labels: object) -> Self:
+    def learn(self, images: object, labels: object = None) -> Self:
         """Learn labeled images, in the given order, in addition to those learned before.
 
         Args:
             images: One or more images.
-            labels: One label for each.
+            labels: One label for each. None: the images are paths, and the label of a file is the name of its folder. Then the
+                first image of each class is learned, then the second, and so on.
 
         Returns:
             The learner itself.
@@ -97,8 +101,10 @@ class FewShotLearner(Classifier):
         Raises:
             ValueError: Images or labels do not fit, or there are more classes than the model's `n_way`. The learner has not
                 changed then.
-            UserError: The model cannot be loaded.
+            UserError: The model cannot be loaded, or a file cannot be read.
         """
+        if labels is None:
+            images, labels = labeled_files(images)
         return self.partial_fit(images, labels)
 
     def forget(self) -> Self:

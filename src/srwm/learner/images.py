@@ -1,6 +1,5 @@
 """Conversion of images from users to the input of a model."""
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srwm.data.drawings.ink import normalize_ink, normalize_ink_images
-from srwm.data.io.decode import picture_to_array
+from srwm.data.io.decode import picture_to_array, read_picture
+from srwm.errors import UserError
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.metadata import Preprocess
+from srwm.learner.image_files import named_files
 from srwm.learner.tables import tensor_to_array
 
 Array = NDArray[Any]
@@ -30,7 +31,8 @@ def read_images(
             C, H, W), or a PIL image, or a list of images of any sizes; bool, uint8, or floating in [0, 1]. `ink` also accepts
             color images: (H, W, 3 or 4), n of them, or n (3 or 4, H, W) in one array or in a list. Without it images of
             another size are resized, PIL images in the same way as image files in training. A model without a stem accepts any
-            finite numbers: (n, F), (n, *image_shape), or one (*image_shape).
+            finite numbers: (n, F), (n, *image_shape), or one (*image_shape). Integers of other types than uint8 must be in 0
+            to 255. Paths of image files, as `srwm.learner.image_files.named_files` takes them, stand for PIL images.
         config: The model's configuration.
         preprocess: Preprocessing of each image.
         columns: Number of columns of earlier tables, or None. A table of another width is an error then; otherwise it would be
@@ -41,7 +43,11 @@ def read_images(
 
     Raises:
         ValueError: Images have another shape, type or values, or the model cannot read ink.
+        UserError: A file is missing, damaged or refused.
     """
+    files = named_files(images)
+    if files is not None:
+        return torch.cat([_of_file(file, config, preprocess) for file in files]), None
     pixels = images if _is_picture(images) else _listed(images)
     rows = None
     if isinstance(pixels, np.ndarray):
@@ -54,9 +60,33 @@ def read_images(
             raise ValueError(f"X has {pixels.shape[1]} features, but FewShotLearner is expecting {columns} features as input")
         elif config.stem == "none" and pixels.shape == config.image_shape:
             pixels = pixels[None]
+    if config.stem != "none":
+        pixels = _of_bytes(pixels) if isinstance(pixels, np.ndarray | list) else pixels
     if preprocess == "ink":
         return _ink(pixels, config), rows
     return (_numbers(pixels, config) if config.stem == "none" else _pixels(pixels, config)), rows
+
+
+def _of_file(file: str, config: ModelConfig, preprocess: Preprocess) -> Tensor:
+    """One image file (1, *image_shape); files are decoded one by one, since photographs are large."""
+    try:
+        return read_images(read_picture(file), config, preprocess)[0]
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from error
+
+
+def _of_bytes(pixels: Any) -> Any:
+    """Integers in 0 ... 255 of any type as uint8, also in a list; everything else is unchanged."""
+    if isinstance(pixels, list):
+        return [_of_bytes(part) for part in pixels]
+    if not isinstance(pixels, np.ndarray) or pixels.dtype.kind not in "iu" or pixels.dtype == np.uint8 or not pixels.size:
+        return pixels
+    low, high = int(pixels.min()), int(pixels.max())
+    if low < 0 or high > 255:
+        raise ValueError(f"images: expected integers from 0 to 255, got {pixels.dtype} from {low} to {high}")
+    if high == 1:
+        raise ValueError(f"images: expected integers from 0 to 255, got {pixels.dtype} of 0 and 1 alone; pass them as bool")
+    return pixels.astype(np.uint8)
 
 
 def _listed(images: object) -> Array | list[object]:
@@ -81,8 +111,6 @@ def _array(images: object) -> Array:
         array = np.asarray(images)
     except Exception as error:  # what other libraries' arrays raise when they are converted
         raise ValueError(f"images: expected an array or a list of images, got {type(images).__name__} ({error})") from error
-    if array.dtype.kind in "US" or any(isinstance(image, str | os.PathLike) for image in array.flat[:1]):
-        raise ValueError("images: expected images, got names of files; open them first with PIL.Image.open")
     if array.dtype == object and array.size and not any(map(_is_image, array.flat)):
         raise ValueError(f"images: expected an array or a list of images, got {type(array.flat[0]).__name__}")
     return array

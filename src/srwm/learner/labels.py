@@ -38,12 +38,14 @@ def read_labels(labels: object, name: str = "labels") -> Labels:
         array = array[None]
     if array.ndim != 1:
         raise ValueError(f"{name}: expected one label per sample, (n,), got {array.shape}")
-    members = list(given) if isinstance(given, list | tuple) else array.tolist()
+    members = [_plain(each) for each in given] if isinstance(given, list | tuple) else array.tolist()
     texts = sum(isinstance(member, str) for member in members)
     if array.dtype == object and texts == len(members):
         array = np.array(members, dtype=str)
     elif array.dtype == object and not texts:
         array = np.array(members)  # numbers in a column of any objects, as data frames have them
+    if array.dtype == object and all(isinstance(member, int) for member in members):
+        raise ValueError(f"{name}: expected whole numbers from -2**63 to 2**64 - 1, got {min(members)} to {max(members)}")
     if array.dtype.kind not in "biufUSM" or (array.dtype.kind == "U" and texts < len(members)):
         raise ValueError(f"{name}: expected texts alone or numbers alone, got {sorted({type(m).__name__ for m in members})}")
     if array.dtype.kind in "fM" and not np.isfinite(array).all():
@@ -93,6 +95,11 @@ def positions(labels: Labels, known: Labels) -> NDArray[np.int64]:
     """
     order = np.argsort(known)
     return np.asarray(order[np.searchsorted(known, labels, sorter=order)], dtype=np.int64)
+
+
+def _plain(label: object) -> object:
+    """A scalar of numpy as Python's own number, which compares exactly: numpy compares large integers with floats as floats."""
+    return label.item() if isinstance(label, np.integer | np.bool_) else label
 
 
 def _kind(labels: Labels) -> str:

@@ -71,6 +71,21 @@ def read_image(path: str, image_shape: tuple[int, int, int]) -> NDArray[np.uint8
     return _of_file(path, lambda image: picture_to_array(image, image_shape))
 
 
+def read_picture(path: str) -> "PillowImage":
+    """One image file as a Pillow image.
+
+    Args:
+        path: a file as for `read_image`.
+
+    Returns:
+        The image as `upright` makes it, with its pixels in memory.
+
+    Raises:
+        UserError: it is no such file, is damaged, or is refused by `upright`.
+    """
+    return _of_file(path, lambda image: upright(image).copy())
+
+
 def read_gray(path: str, most: int) -> NDArray[np.uint8]:
     """One image file at its own size.
 
