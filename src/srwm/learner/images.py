@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from srwm.data.drawings.ink import normalize_ink, normalize_ink_images
 from srwm.data.io.decode import picture_to_array, read_picture
+from srwm.data.resize import resize_image
 from srwm.errors import UserError
 from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.metadata import Preprocess
@@ -30,9 +30,10 @@ def read_images(
         images: An array, a tensor or anything that numpy can convert, (n, F) rows with F = C * H * W, (H, W), (n, H, W) or (n,
             C, H, W), or a PIL image, or a list of images of any sizes; bool, uint8, or floating in [0, 1]. `ink` also accepts
             color images: (H, W, 3 or 4), n of them, or n (3 or 4, H, W) in one array or in a list. Without it images of
-            another size are resized, PIL images in the same way as image files in training. A model without a stem accepts any
-            finite numbers: (n, F), (n, *image_shape), or one (*image_shape). Integers of other types than uint8 must be in 0
-            to 255. Paths of image files, as `srwm.learner.image_files.named_files` takes them, stand for PIL images.
+            another size are resized in the same way as image files in training. A model without a stem accepts any finite
+            numbers: (n, F), (n, *image_shape), or one (*image_shape). Integers of other types than uint8 must be in 0 to 255,
+            except uint16, which is scaled from 65535 if it has greater ones. Paths of image files, as
+            `srwm.learner.image_files.named_files` takes them, stand for PIL images.
         config: The model's configuration.
         preprocess: Preprocessing of each image.
         columns: Number of columns of earlier tables, or None. A table of another width is an error then; otherwise it would be
@@ -76,12 +77,14 @@ def _of_file(file: str, config: ModelConfig, preprocess: Preprocess) -> Tensor:
 
 
 def _of_bytes(pixels: Any) -> Any:
-    """Integers in 0 ... 255 of any type as uint8, also in a list; everything else is unchanged."""
+    """Integers in 0 ... 255 of any type as uint8, also in a list; everything else is unchanged, as is uint16 beyond 255."""
     if isinstance(pixels, list):
         return [_of_bytes(part) for part in pixels]
     if not isinstance(pixels, np.ndarray) or pixels.dtype.kind not in "iu" or pixels.dtype == np.uint8 or not pixels.size:
         return pixels
     low, high = int(pixels.min()), int(pixels.max())
+    if pixels.dtype == np.uint16 and high > 255:
+        return pixels
     if low < 0 or high > 255:
         raise ValueError(f"images: expected integers from 0 to 255, got {pixels.dtype} from {low} to {high}")
     if high == 1:
@@ -196,8 +199,9 @@ def _with_channels(pixels: Array, channels: int, one: bool) -> Array:
 
 
 def _in_unit_range(pixels: Array) -> Tensor:
-    if pixels.dtype in (np.bool_, np.uint8):
-        return torch.from_numpy(pixels.astype(np.float32)) / (1 if pixels.dtype == np.bool_ else 255)
+    if pixels.dtype in (np.bool_, np.uint8, np.uint16):
+        most = 1 if pixels.dtype == np.bool_ else np.iinfo(pixels.dtype).max
+        return torch.from_numpy(pixels.astype(np.float32)) / most
     if pixels.dtype.kind != "f" or not np.isfinite(pixels).all() or (pixels.size and (pixels.min() < 0 or pixels.max() > 1)):
         raise ValueError(f"images: expected uint8, bool, or floating from 0 to 1, got {_describe(pixels)}")
     return torch.from_numpy(pixels.astype(np.float32))
@@ -210,7 +214,9 @@ def _resized(images: Tensor, height: int, width: int) -> Tensor:
         raise ValueError(f"images: expected one pixel a side or more, got {tuple(images.shape[2:])}")
     if not len(images):
         return images.new_empty(0, images.shape[1], height, width)
-    return F.interpolate(images, (height, width), mode="bilinear", antialias=True)
+    shape = (images.shape[1], height, width)
+    resized = np.stack([resize_image(image, shape) for image in (255 * images).round().byte().numpy()])
+    return torch.from_numpy(resized).float() / 255
 
 
 def _describe(values: Array) -> str:

@@ -7,18 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srwm.data.drawings.background import find_ink
-from srwm.data.drawings.strokes import INK, Strokes, keep_strokes
-from srwm.data.io.decode import upright
+from srwm.data.drawings.brightness import check_gray_images, read_brightness, read_gray_images
+from srwm.data.drawings.strokes import INK, keep_strokes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIDE = 28
 INK_SIDE = 22
-MAX_SIDE = 8192
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-_WORKING_SIDE = 512
-_PIXELS_AT_ONCE = 2_000_000
+_PIXELS_AT_ONCE = 200_000
 
 Array = NDArray[np.float32]
 
@@ -37,6 +34,8 @@ class InkReport:
     """0 without ink; 2 if two groups of strokes of like size lie far apart, as of two letters; else 1"""
     touches_border: bool
     """whether ink reaches the border of the image, as of a letter that is cut off"""
+    colorfulness: float
+    """0 for gray images, about 0.1 and more for photographs in color (`srwm.data.drawings.brightness`)"""
 
 
 def normalize_ink(image: "NDArray[np.generic] | Image") -> NDArray[np.uint8]:
@@ -50,7 +49,8 @@ def normalize_ink(image: "NDArray[np.generic] | Image") -> NDArray[np.uint8]:
     transparent is background. Pillow images are read as `srwm.data.io.decode.upright` does.
 
     Args:
-        image: (H, W), (1, H, W), (H, W, 3) or (H, W, 4), uint8 or floating in [0, 1], or a PIL image; 1 to 8192 pixels a side.
+        image: (H, W), (1, H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or floating in [0, 1], or a PIL image; 1 to 8192 pixels
+            a side.
 
     Returns:
         (28, 28) uint8.
@@ -73,15 +73,16 @@ def read_ink(image: "NDArray[np.generic] | Image") -> tuple[NDArray[np.uint8], I
     Raises:
         ValueError: as `normalize_ink`.
     """
-    made, reports = read_ink_images(_gray(image)[None, None])
-    return made[0, 0], reports[0]
+    seen = read_brightness(image)
+    made, reports = _of_brightness(seen.values[None], seen.colorfulness)
+    return made[0], reports[0]
 
 
 def normalize_ink_images(images: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Several images, each normalized on its own as by `normalize_ink`.
 
     Args:
-        images: (I, 1, H, W), uint8 or floating in [0, 1].
+        images: (I, 1, H, W), uint8, uint16 or floating in [0, 1].
 
     Returns:
         (I, 1, 28, 28) uint8.
@@ -96,7 +97,7 @@ def read_ink_images(images: NDArray[np.generic]) -> tuple[NDArray[np.uint8], lis
     """Several images as `normalize_ink_images` makes them, and what was seen on each.
 
     Args:
-        images: (I, 1, H, W), uint8 or floating in [0, 1].
+        images: (I, 1, H, W), uint8, uint16 or floating in [0, 1].
 
     Returns:
         (I, 1, 28, 28) uint8 and I reports.
@@ -104,93 +105,32 @@ def read_ink_images(images: NDArray[np.generic]) -> tuple[NDArray[np.uint8], lis
     Raises:
         ValueError: as `normalize_ink_images`.
     """
-    if images.ndim != 4 or images.shape[1] != 1:
-        raise ValueError(f"images: expected (I, 1, H, W), got {images.shape}")
-    _check_size("images", *images.shape[2:])
-    _check_values("images", images)
+    check_gray_images(images)
     at_once = max(1, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3]))
     out = np.zeros((len(images), 1, SIDE, SIDE), np.uint8)
     reports: list[InkReport] = []
     for start in range(0, len(images), at_once):
         part = slice(start, start + at_once)
-        coverage, contrast = find_ink(_reduced(_to_float(images[part, 0])))
-        found = [keep_strokes(covered) for covered in coverage]
-        out[part, 0] = center_ink(np.stack([strokes.coverage for strokes in found]))
-        reports += [_report(strokes, float(height)) for strokes, height in zip(found, contrast, strict=True)]
+        out[part, 0], seen = _of_brightness(read_gray_images(images[part]))
+        reports += seen
     return out, reports
 
 
-def _report(strokes: Strokes, contrast: float) -> InkReport:
-    share = float(strokes.coverage.mean())
-    return InkReport(share, contrast, strokes.components, strokes.symbols, strokes.touches_border)
-
-
-def _reduced(gray: Array) -> Array:
-    """Large images (B, H, W) as the means of squares, at most 512 pixels a side."""
-    _, height, width = gray.shape
-    times = -(-max(height, width) // _WORKING_SIDE)
-    if times == 1:
-        return gray
-    padded = np.pad(gray, ((0, 0), (0, -height % times), (0, -width % times)), mode="edge")
-    squares = padded.reshape(len(gray), padded.shape[1] // times, times, padded.shape[2] // times, times)
-    return np.asarray(squares.mean((2, 4), dtype=np.float32))
-
-
-def _gray(image: "NDArray[np.generic] | Image") -> Array:
-    pixels = image if isinstance(image, np.ndarray) else _pixels(image)
-    picture = pixels is not image
-    colors = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and (picture or pixels.shape[0] != 1)
-    if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[0] == 1) or colors):
-        raise ValueError(f"image: expected (H, W), (1, H, W), (H, W, 3) or (H, W, 4), got {pixels.shape}")
-    _check_size("image", *(pixels.shape[:2] if colors or pixels.ndim == 2 else pixels.shape[1:]))
-    _check_values("image", pixels)
-    values = _to_float(pixels)
-    if not colors:
-        return values.reshape(values.shape[-2:])
-    gray: Array = values[..., :3] @ _LUMINANCE
-    return _over_background(gray, values[..., 3]) if values.shape[2] == 4 else np.clip(gray, 0, 1)
-
-
-def _pixels(image: "Image") -> NDArray[np.uint8]:
-    from PIL import Image
-
-    if not isinstance(image, Image.Image):
-        raise ValueError(f"image: expected an array or a PIL image, got {type(image).__name__}")
-    _check_size("image", image.height, image.width)
-    try:
-        return np.asarray(upright(image).convert("RGBA"))
-    except (ValueError, MemoryError) as error:
-        raise ValueError(f"image: {error}") from error
-
-
-def _over_background(gray: Array, alpha: Array) -> Array:
-    """What lies behind a mostly transparent picture contrasts with it; a mostly opaque one goes on in its own brightness."""
-    visible = float(alpha.mean())
-    mean = float((gray * alpha).mean()) / max(visible, 1e-6)
-    behind = mean if visible > 0.5 else float(mean < 0.5)
-    return np.clip(behind + alpha * (gray - behind), 0, 1).astype(np.float32)
-
-
-def _check_size(name: str, height: int, width: int) -> None:
-    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
-        raise ValueError(f"{name}: expected 1 to {MAX_SIDE} pixels a side, got {height} x {width}")
-
-
-def _check_values(name: str, values: NDArray[np.generic]) -> None:
-    if values.dtype == np.uint8 or not values.size:
-        return
-    if not np.issubdtype(values.dtype, np.floating):
-        raise ValueError(f"{name}: expected uint8 or floating in [0, 1], got {values.dtype}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 1:
-        raise ValueError(f"{name}: expected floating values in [0, 1], got {low:g} to {high:g}")
-
-
-def _to_float(values: NDArray[np.generic]) -> Array:
-    scale = np.float32(1 / 255 if values.dtype == np.uint8 else 1)
-    return values.astype(np.float32) * scale
+def _of_brightness(gray: Array, colorfulness: float = 0.0) -> tuple[NDArray[np.uint8], list[InkReport]]:
+    coverage, contrast = find_ink(gray)
+    found = [keep_strokes(covered) for covered in coverage]
+    reports = [
+        InkReport(
+            share=float(strokes.coverage.mean()),
+            contrast=float(height) if strokes.components else 0.0,
+            components=strokes.components,
+            symbols=strokes.symbols,
+            touches_border=strokes.touches_border,
+            colorfulness=colorfulness,
+        )
+        for strokes, height in zip(found, contrast, strict=True)
+    ]
+    return center_ink(np.stack([strokes.coverage for strokes in found])), reports
 
 
 def center_ink(ink: Array) -> NDArray[np.uint8]:

@@ -144,22 +144,30 @@ def _lines(ink: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
     thick = ndimage.maximum_filter1d(ink.view(np.uint8), 5, axis=0)
     piece = max(3, int(_LINE_PIECE * width))
     long = ndimage.maximum_filter1d(ndimage.minimum_filter1d(thick, piece, axis=1, mode="nearest"), piece, axis=1)
-    labels, count = ndimage.label(long)
-    thickest = max(3, round(_LINE_HEIGHT * height))
-    found = np.zeros(count + 1, bool)
+    labels, _ = ndimage.label(long)
+    strokes = np.zeros_like(ink)
+    lines = np.zeros_like(ink)
+    found = 0
     for i, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
         across = columns.stop - columns.start >= _LINE_ACROSS * width
-        thin = (ink & (labels == i)).sum() <= thickest * (columns.stop - columns.start)
-        inside = rows.start > 0 and rows.stop < height
-        found[i] = across and thin and inside
-    if found.sum() < 2:
-        return None
-    band = found[labels] & ink
-    rest = ink & ~band
-    reach = 2 * thickest + 1
-    healed = ndimage.minimum_filter1d(ndimage.maximum_filter1d(rest.view(np.uint8), reach, axis=0), reach, axis=0)
-    lines: NDArray[np.bool_] = band & ~healed.astype(bool)
-    return lines if (ink & ~lines)[:, 2:-2].any() else None
+        if not across or rows.start == 0 or rows.stop == height:
+            continue
+        line = ink & (labels == i)
+        thickness = int(np.median(line.sum(0)))
+        if thickness <= max(2, round(_LINE_HEIGHT * height)):
+            found += 1
+            lines |= line
+            strokes |= line & _vertical_runs(ink, thickness + 2)
+    lines &= ~strokes
+    return lines if found > 1 and (ink & ~lines)[:, 2:-2].any() else None
+
+
+def _vertical_runs(ink: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
+    """The pixels of vertical runs of so many pixels or more."""
+    from scipy import ndimage
+
+    opened: NDArray[np.bool_] = ndimage.binary_opening(ink, np.ones((length, 1), bool))
+    return opened
 
 
 def _boxes(labels: NDArray[Any]) -> Boxes:
