@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-SIDE = 160
+SIDE = 128
 LETTERS = 20
-_FINE = 4
+_FINE = 3
 _KNOTS = 24
 
 Page = np.ndarray
-"""(160, 160) or (160, 160, 3), floating in [0, 1]"""
+"""(128, 128) or (128, 128, 3), floating in [0, 1]"""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Pen:
     place: tuple[float, float] = (0.5, 0.5)
 
 
-def alphabet(letters: int = LETTERS, seed: int = 7) -> list[list[np.ndarray]]:
+def alphabet(number: int = 0, letters: int = LETTERS) -> list[list[np.ndarray]]:
     """The strokes of each letter: one to three curves of three to five points (n, 2) in the unit square."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([7, number])
     grid = np.stack(np.meshgrid(*[np.linspace(0.05, 0.95, 4)] * 2), -1).reshape(-1, 2)
     return [
         [grid[rng.choice(16, rng.integers(3, 6), replace=False)] for _ in range(rng.integers(1, 4))] for _ in range(letters)
@@ -161,17 +161,18 @@ CONDITIONS: dict[str, tuple[Pen, Paper]] = {
 """By name: the pen and the page."""
 
 
-def render(condition: str, instances: int, seed: int) -> np.ndarray:
+def render(condition: str, instances: int, seed: int, number: int = 0) -> np.ndarray:
     """Drawings of the whole alphabet under one condition.
 
     Args:
         condition: a key of `CONDITIONS`.
         instances: drawings of each letter.
         seed: of the drawings.
+        number: of the invented alphabet.
 
     Returns:
-        (letters, instances, 160, 160) uint8, or (letters, instances, 160, 160, 3) where the ink has a color.
+        (letters, instances, 128, 128) uint8, or (letters, instances, 128, 128, 3) where the ink has a color.
     """
     pen, paper = CONDITIONS[condition]
     rng = np.random.default_rng([seed, *condition.encode()])
-    return np.stack([np.stack([_bytes(paper(ink(s, pen, rng), rng)) for _ in range(instances)]) for s in alphabet()])
+    return np.stack([np.stack([_bytes(paper(ink(s, pen, rng), rng)) for _ in range(instances)]) for s in alphabet(number)])
