@@ -15,6 +15,7 @@ MAX_SIDE = 8192
 WORKING_SIDE = 512
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 _COLOR_SIDE = 64
+_OTHER_HUE = 0.08
 
 Array = NDArray[np.float32]
 
@@ -26,7 +27,7 @@ class Brightness:
     values: Array
     """(H, W) in [0, 1], at most 512 pixels a side: larger images are reduced to the means of squares"""
     colorfulness: float
-    """0 for gray, about 0.1 and more for photographs in color (Hasler and Süsstrunk, 2003, for colors in [0, 1])"""
+    """the share of the area whose hue is another than the most common: 0 for gray, little for a colored pen"""
 
 
 def read_brightness(image: "NDArray[np.generic] | Image") -> Brightness:
@@ -110,15 +111,14 @@ def _of_picture(image: "Image") -> Brightness:
 
 
 def _colorfulness(colors: Array) -> float:
-    """Of (h, w, 3 or 4): the spread and the mean of the differences of colors, weighted by how opaque they are."""
-    red, green, blue = (colors[..., channel].ravel() for channel in range(3))
-    opaque = colors[..., 3].ravel() if colors.shape[2] == 4 else np.ones_like(red)
-    if opaque.sum() < 1:
+    """Of (h, w, 3 or 4)."""
+    red, green, blue = (colors[..., channel] for channel in range(3))
+    visible = colors[..., 3] > 0.5 if colors.shape[2] == 4 else np.ones(red.shape, bool)
+    if not visible.any():
         return 0.0
-    differences = np.stack([red - green, (red + green) / 2 - blue])
-    mean = np.average(differences, axis=1, weights=opaque)
-    spread = np.average((differences - mean[:, None]) ** 2, axis=1, weights=opaque)
-    return float(np.sqrt(spread.sum()) + 0.3 * np.hypot(*mean))
+    differences = np.stack([(red - green)[visible], ((red + green) / 2 - blue)[visible]])
+    departure = np.hypot(*(differences - np.median(differences, axis=1, keepdims=True)))
+    return float((departure > _OTHER_HUE).sum() / visible.size)
 
 
 def _over_background(gray: Array, alpha: Array) -> Array:

@@ -35,7 +35,7 @@ class InkReport:
     touches_border: bool
     """whether ink reaches the border of the image, as of a letter that is cut off"""
     colorfulness: float
-    """0 for gray images, about 0.1 and more for photographs in color (`srwm.data.drawings.brightness`)"""
+    """the share of the image's area that has another hue than most of it: 0 without color, little for a colored pen"""
 
 
 def normalize_ink(image: "NDArray[np.generic] | Image") -> NDArray[np.uint8]:

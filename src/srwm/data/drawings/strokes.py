@@ -103,24 +103,20 @@ def _needed_share(box: NDArray[np.int64], symbol: NDArray[np.int64]) -> float:
 
 
 def _symbols(areas: NDArray[Any], boxes: Boxes) -> int:
-    """2 if there are two groups of strokes, both large, with a wide gap between them; else 1."""
-    groups = [int(i) for i in range(len(boxes))]
-    for i in range(len(boxes)):
-        extent = max(boxes[i, 1] - boxes[i, 0], boxes[i, 3] - boxes[i, 2])
-        for j in np.flatnonzero(_gaps(boxes, boxes[i]) < _APART * extent).tolist():
-            first, second = groups[i], groups[j]
-            groups = [first if group == second else group for group in groups]
-    numbers = np.array(groups)
-    sizes = []
-    for group in set(groups):
-        members = boxes[numbers == group]
-        sides = members[:, [1, 3]].max(0) - members[:, [0, 2]].min(0)
-        sizes.append((int(sides.max()), int(areas[numbers == group].sum())))
-    sizes.sort(reverse=True)
-    if len(sizes) != 2:
+    """2 if there are two groups of strokes, both large and more than a dot or a bar, with a wide gap between them; else 1."""
+    groups = np.arange(len(boxes))
+    for i, box in enumerate(boxes):
+        near = _gaps(boxes, box) < _APART * max(box[1] - box[0], box[3] - box[2])
+        groups[np.isin(groups, groups[near])] = groups[i]
+    numbers = np.unique(groups)
+    if len(numbers) != 2:
         return 1
-    (longer, more), (shorter, less) = sizes
-    return 2 if shorter > _FULL_SYMBOL * longer and min(more, less) > 0.5 * max(more, less) else 1
+    area = np.array([areas[groups == group].sum() for group in numbers])
+    low, high = (np.array([end(boxes[groups == group], 0) for group in numbers]) for end in (np.min, np.max))
+    sides = high[:, [1, 3]] - low[:, [0, 2]]
+    alike = sides.max(1).min() > _FULL_SYMBOL * sides.max() and area.min() > 0.5 * area.max()
+    drawn = (sides.min(1) > 0.25 * sides.max(1)).all() and (area < 0.6 * sides.prod(1)).all()
+    return 2 if alike and drawn else 1
 
 
 def _without_lines(coverage: Array) -> Array:
