@@ -175,6 +175,7 @@ def test_a_closed_picture_is_reported(drawn, images, preprocess) -> None:
 def test_pictures_of_one_row_are_read_as_their_arrays(drawn, images, size) -> None:
     image = pytest.importorskip("PIL.Image")
     picture = image.new("L", size, 7)
+    picture.putpixel((size[0] // 2, size[1] // 2), 200)
     np.testing.assert_array_equal(normalize_ink(picture), normalize_ink(np.asarray(picture)))
     learner = FewShotLearner(drawn).fit(images, LABELS)
     np.testing.assert_array_equal(learner.predict_proba(picture), learner.predict_proba([np.asarray(picture)]))
@@ -221,7 +222,7 @@ def test_without_ink_files_are_read_as_in_training(tmp_path, kind, channels) -> 
     model = FewShotModel(ModelConfig(image_shape=(channels, 32, 32), n_way=3, stem_channels=4, stack=STACK))
     in_training = read_image(str(tmp_path / "picture.png"), (channels, 32, 32))
     opened = image.open(tmp_path / "picture.png")
-    read, columns = read_images([opened], model.config, "none")
+    read, columns, _ = read_images([opened], model.config, "none")
     assert columns is None
     np.testing.assert_array_equal(read[0], in_training.astype(np.float32) / 255)
 

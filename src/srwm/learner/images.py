@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srwm.data.drawings.ink import normalize_ink, normalize_ink_images
+from srwm.data.drawings.ink import InkReport, read_ink, read_ink_images
 from srwm.data.io.decode import picture_to_array, read_picture
 from srwm.data.resize import resize_image
 from srwm.errors import UserError
@@ -21,9 +21,18 @@ from srwm.learner.tables import tensor_to_array
 Array = NDArray[Any]
 
 
-def read_images(
-    images: object, config: ModelConfig, preprocess: Preprocess, columns: int | None = None
-) -> tuple[Tensor, int | None]:
+class ImageInput(NamedTuple):
+    """Images as a model reads them."""
+
+    pixels: Tensor
+    """(n, *image_shape), float32 on the CPU"""
+    columns: int | None = None
+    """number of columns, if the images came as rows of a table"""
+    reports: tuple[InkReport, ...] | None = None
+    """what was seen on each, if the preprocessing is `ink`"""
+
+
+def read_images(images: object, config: ModelConfig, preprocess: Preprocess, columns: int | None = None) -> ImageInput:
     """Convert images to the input of a model.
 
     Args:
@@ -40,7 +49,7 @@ def read_images(
             read as an image (H, W).
 
     Returns:
-        The images (n, *image_shape), float32 on the CPU, and the number of columns if they came as rows of a table, else None.
+        The images.
 
     Raises:
         ValueError: Images have another shape, type or values, or the model cannot read ink.
@@ -48,7 +57,9 @@ def read_images(
     """
     files = named_files(images)
     if files is not None:
-        return torch.cat([_of_file(file, config, preprocess) for file in files]), None
+        read = [_of_file(file, config, preprocess) for file in files]
+        reports = tuple(report for each in read for report in each.reports or ())
+        return ImageInput(torch.cat([each.pixels for each in read]), None, reports if preprocess == "ink" else None)
     pixels = images if _is_picture(images) else _listed(images)
     rows = None
     if isinstance(pixels, np.ndarray):
@@ -64,14 +75,15 @@ def read_images(
     if config.stem != "none":
         pixels = _of_bytes(pixels) if isinstance(pixels, np.ndarray | list) else pixels
     if preprocess == "ink":
-        return _ink(pixels, config), rows
-    return (_numbers(pixels, config) if config.stem == "none" else _pixels(pixels, config)), rows
+        made, seen = _ink(pixels, config)
+        return ImageInput(made, rows, tuple(seen))
+    return ImageInput(_numbers(pixels, config) if config.stem == "none" else _pixels(pixels, config), rows)
 
 
-def _of_file(file: str, config: ModelConfig, preprocess: Preprocess) -> Tensor:
-    """One image file (1, *image_shape); files are decoded one by one, since photographs are large."""
+def _of_file(file: str, config: ModelConfig, preprocess: Preprocess) -> ImageInput:
+    """One image file; files are decoded one by one, since photographs are large."""
     try:
-        return read_images(read_picture(file), config, preprocess)[0]
+        return read_images(read_picture(file), config, preprocess)
     except ValueError as error:
         raise UserError(f"{file}: {error}") from error
 
@@ -128,7 +140,7 @@ def _is_picture(image: object) -> bool:
     return pil is not None and isinstance(image, pil.Image)
 
 
-def _ink(pixels: Any, config: ModelConfig) -> Tensor:
+def _ink(pixels: Any, config: ModelConfig) -> tuple[Tensor, list[InkReport]]:
     if config.image_shape != (1, 28, 28):
         raise ValueError(f"preprocess: ink makes images (1, 28, 28), and the model reads {config.image_shape}")
     if isinstance(pixels, np.ndarray):
@@ -138,15 +150,16 @@ def _ink(pixels: Any, config: ModelConfig) -> Tensor:
         if pixels.ndim == 2 or (pixels.ndim == 3 and color):
             pixels = [pixels]
         elif pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[1] == 1):
-            made = normalize_ink_images(pixels.reshape(len(pixels), 1, *pixels.shape[-2:]))
-            return torch.from_numpy(made).float() / 255
+            made, reports = read_ink_images(pixels.reshape(len(pixels), 1, *pixels.shape[-2:]))
+            return torch.from_numpy(made).float() / 255, reports
         elif pixels.ndim != 4 or not (color or pixels.shape[1] in (3, 4)):
             wanted = "(H, W), (n, H, W), (n, 1, 3 or 4, H, W) or (n, H, W, 3 or 4)"
             raise ValueError(f"images: expected {wanted}, got {pixels.shape}")
     elif _is_picture(pixels):
         pixels = [pixels]
-    made = np.stack([normalize_ink(image if _is_picture(image) else _color_last(image)) for image in pixels])
-    return torch.from_numpy(made)[:, None].float() / 255
+    found = [read_ink(image if _is_picture(image) else _color_last(image)) for image in pixels]
+    made = np.stack([image for image, _ in found])
+    return torch.from_numpy(made)[:, None].float() / 255, [report for _, report in found]
 
 
 def _color_last(image: Array) -> Array:
