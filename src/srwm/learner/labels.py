@@ -83,6 +83,32 @@ def join_labels(known: Labels | None, labels: Labels) -> Labels:
     return both
 
 
+def with_unknown(classes: Labels, unknown: object) -> Labels:
+    """The answers of a learner that may say that an image is of none of its classes.
+
+    Args:
+        classes: Labels (k,).
+        unknown: The answer for images of none.
+
+    Returns:
+        (k + 1,), of the type of the labels where `unknown` is of their kind, else objects.
+
+    Raises:
+        ValueError: `unknown` is one of the labels, or no single label.
+    """
+    label = read_labels(unknown, "unknown")
+    if len(label) != 1:
+        raise ValueError(f"unknown: expected one label, got {len(label)}")
+    if _kind(classes) != _kind(label) or (label.dtype.kind == "b") != (classes.dtype.kind == "b"):
+        answers = np.empty(len(classes) + 1, dtype=object)
+        answers[:] = [*classes.tolist(), *label.tolist()]
+        return answers
+    answers = join_labels(classes, label)
+    if len(answers) == len(classes):
+        raise ValueError(f"unknown: expected a label that was not learned, got {label[0].item()!r}")
+    return answers
+
+
 def positions(labels: Labels, known: Labels) -> NDArray[np.int64]:
     """The index of each label among the known ones.
 
