@@ -4,12 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 CXX_SOURCES := $(shell find src benchmarks tests -name '*.[ch]pp' -o -name '*.h')
 SANITIZED_TESTS := tests/ops/test_shapes.py tests/ops/test_episodes.py tests/ops/self_referential/test_checkpoints.py tests/ops/pooling tests/streams/test_native.py
-SOURCES := $(shell find src -name '*.py' -o -name '*.[ch]pp' -o -name '*.h' -o -name '*.json' -o -name '*.safetensors')
+SOURCES := $(shell find src -name '*.py' -o -name '*.[ch]pp' -o -name '*.h' -o -name '*.json' -o -name '*.safetensors' -o -name '*.png')
 
-.PHONY: demo test test-results test-slow test-isas test-sanitizers lint bench clean
+.PHONY: demo space test test-results test-slow test-playground test-isas test-sanitizers lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/srwm demo
+
+# The playground as a Hugging Face Space: its files and the package, without the kernels, which the Space can do without.
+space:
+	rm -rf build/space && mkdir -p build/space
+	cp playground/* build/space
+	cd src && find srwm -name '*.py' -o -name '*.json' -o -name '*.safetensors' -o -name '*.png' | xargs cp --parents -t ../build/space
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -m 'not slow and not all_isas and not results' -n auto --dist loadfile
@@ -20,6 +26,10 @@ test-results: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
+
+# The playground in Debian's chromium, which must be installed; Gradio asks for another Pillow, so it gets an environment of its own.
+test-playground: $(VENV)-playground/.installed
+	$(VENV)-playground/bin/python -m pytest -m 'slow or not slow' tests/playground
 
 # Every other instruction set that this machine runs than the best.
 test-isas: $(VENV)/.installed
@@ -56,7 +66,7 @@ $(VENV)/.torch: constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml CMakeLists.txt constraints.txt $(SOURCES)
-	CMAKE_BUILD_PARALLEL_LEVEL=$$(getconf _NPROCESSORS_ONLN) $(BIN)/python -m pip install --quiet -c constraints.txt '.[fewshot,rl,procgen,streams,test,lint]'
+	CMAKE_BUILD_PARALLEL_LEVEL=$$(getconf _NPROCESSORS_ONLN) $(BIN)/python -m pip install --quiet -c constraints.txt '.[fewshot,rl,procgen,streams,onnx,test,lint]'
 	touch $@
 
 # JAX needs numpy 2, ProcGen numpy 1: an environment of its own, for the comparison alone.
@@ -65,5 +75,10 @@ $(VENV)-jax/.installed:
 	$(VENV)-jax/bin/python -m pip install --quiet 'jax==0.10.2' 'jaxlib==0.10.2'
 	touch $@
 
+$(VENV)-playground/.installed: pyproject.toml $(SOURCES)
+	$(PYTHON) -m venv $(VENV)-playground
+	$(VENV)-playground/bin/python -m pip install --quiet 'torch==2.13.0' 'gradio==6.31.0' playwright pytest '.[playground]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-jax build dist
+	rm -rf $(VENV) $(VENV)-jax $(VENV)-playground build dist

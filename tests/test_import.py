@@ -33,7 +33,7 @@ def test_operations_and_layers_cost_little_beside_torch() -> None:
 
 LEARNER = """
 import sys
-OTHERS = "tqdm tyro lightning_fabric PIL pooch matplotlib tensorboard huggingface_hub sklearn scipy"
+OTHERS = "tqdm tyro lightning_fabric PIL pooch matplotlib tensorboard huggingface_hub sklearn"
 sys.modules.update(dict.fromkeys(OTHERS.split()))
 import srwm
 assert "torch" not in sys.modules
@@ -55,7 +55,7 @@ print(*learner.learn(images, ["|", "-"]).predict(images), learner.predict([numpy
 """
 
 
-def test_the_learner_needs_pytorch_numpy_and_safetensors_alone() -> None:
+def test_the_learner_needs_pytorch_numpy_scipy_and_safetensors_alone() -> None:
     done = subprocess.run([sys.executable, "-W", "error", "-c", LEARNER], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("| - True\n", "")
 

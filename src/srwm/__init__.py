@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 _OF_LEARNER = ("FewShotLearner", "StreamClassifier", "load_model", "push_model", "save_model")
-_PACKAGES = ("data", "fewshot", "interop", "learner", "nn", "ops", "rl", "streams", "training", "vision")
+_PACKAGES = (
+    *("data", "fewshot", "interop", "learner", "nn", "ops", "playground", "rl", "samples", "streams", "training", "vision"),
+)
 __all__ = [
     "FewShotLearner",
     "StreamClassifier",
@@ -24,8 +26,10 @@ __all__ = [
     "load_model",
     "nn",
     "ops",
+    "playground",
     "push_model",
     "rl",
+    "samples",
     "save_model",
     "streams",
     "training",

@@ -52,7 +52,7 @@ def test_a_picture_keeps_its_place_and_channels():
 def test_it_is_computed_once(monkeypatch):
     one = resized({"val": classes(1, 8, 8)}, (1, 5, 5))["val"]
     other = resized({"val": classes(1, 8, 8, seed=1)}, (1, 5, 5))["val"]
-    monkeypatch.setattr("srwm.data.resize._resize", None)
+    monkeypatch.setattr("srwm.data.resize.resize_image", None)
     again = resized({"val": classes(1, 8, 8)}, (1, 5, 5))["val"]
     assert np.array_equal(one.images, again.images)
     assert not np.array_equal(one.images, other.images)

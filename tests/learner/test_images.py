@@ -1,7 +1,5 @@
 """The forms that images come in."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -109,8 +107,6 @@ def test_color_models_read_color() -> None:
         (np.zeros(3), r"got \(3,\)"),
         (np.zeros((2, 0, 28)), r"pixel"),
         (np.zeros((2, 28, 28), complex), "complex128"),
-        (["a.png", "b.png"], "got names of files; open them first"),
-        ([Path("a.png"), Path("b.png")], "got names of files; open them first"),
         ([[1, 2], [3]], "images: "),
         (None, "images: expected an array or a list of images, got NoneType"),
         ({"a": 1}, "images: expected an array or a list of images, got dict"),
@@ -179,9 +175,31 @@ def test_a_closed_picture_is_reported(drawn, images, preprocess) -> None:
 def test_pictures_of_one_row_are_read_as_their_arrays(drawn, images, size) -> None:
     image = pytest.importorskip("PIL.Image")
     picture = image.new("L", size, 7)
+    picture.putpixel((size[0] // 2, size[1] // 2), 200)
     np.testing.assert_array_equal(normalize_ink(picture), normalize_ink(np.asarray(picture)))
     learner = FewShotLearner(drawn).fit(images, LABELS)
     np.testing.assert_array_equal(learner.predict_proba(picture), learner.predict_proba([np.asarray(picture)]))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(40, 30), (1, 30), (20, 1), (7, 90)])
+def test_without_ink_arrays_are_resized_as_files(tmp_path, channels, size) -> None:
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, channels), dtype=np.uint8)
+    image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(tmp_path / "picture.png")
+    expected = read_image(str(tmp_path / "picture.png"), (channels, 32, 32)).astype(np.float32) / 255
+    model = FewShotModel(ModelConfig(image_shape=(channels, 32, 32), n_way=3, stem_channels=4, stack=STACK))
+    array = pixels.transpose(2, 0, 1)
+    for given in (array[None], array / np.float32(255), torch.from_numpy(array), [array, array[:, ::-1]]):
+        np.testing.assert_array_equal(read_images(given, model.config, "none")[0][0], expected)
+    np.testing.assert_allclose(read_images(array.astype(np.uint16) * 257, model.config, "none")[0][0], expected)
+
+
+def test_integers_of_16_bits_are_scaled_if_they_need_them(drawn, images) -> None:
+    learner = FewShotLearner(drawn).fit(images, LABELS)
+    expected = learner.predict_proba(images)
+    np.testing.assert_allclose(learner.predict_proba(images.astype(np.uint16) * 257), expected, atol=1e-6)
+    np.testing.assert_allclose(learner.predict_proba(images.astype(np.uint16)), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["upright", "rotated by EXIF", "transparent", "palette", "deep"])
@@ -204,7 +222,7 @@ def test_without_ink_files_are_read_as_in_training(tmp_path, kind, channels) -> 
     model = FewShotModel(ModelConfig(image_shape=(channels, 32, 32), n_way=3, stem_channels=4, stack=STACK))
     in_training = read_image(str(tmp_path / "picture.png"), (channels, 32, 32))
     opened = image.open(tmp_path / "picture.png")
-    read, columns = read_images([opened], model.config, "none")
+    read, columns, _ = read_images([opened], model.config, "none")
     assert columns is None
     np.testing.assert_array_equal(read[0], in_training.astype(np.float32) / 255)
 

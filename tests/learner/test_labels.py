@@ -122,6 +122,8 @@ def test_a_random_state_that_is_no_seed_is_named(trained, seed) -> None:
         [2**63 + 1, 1, -5],
         [2**53 + 1, 0.5, 0.5],
         np.array(["a\0", "b", "c"], dtype=object),
+        [np.uint64(2**63 + 1), np.uint64(2**63 + 3), np.int64(-5)],
+        [np.int64(2**53 + 1), np.int64(2**53), np.float64(0.5)],
     ],
     ids=str,
 )
@@ -132,6 +134,18 @@ def test_labels_that_numpy_would_change_are_refused(trained, labels) -> None:
         learner.learn(x, labels)
     with pytest.raises(ValueError, match=r"^classes: .* becomes"):
         learner.partial_fit(x[:1], labels[:1] if isinstance(labels, np.ndarray) else ["b"], classes=labels)
+
+
+@pytest.mark.parametrize("labels", [[2**64, 2**64 + 1, 5], [-(2**63) - 1, 1, 5], np.array([2**70, 1, 2], object)], ids=str)
+def test_labels_beyond_all_integer_types_are_refused(trained, labels) -> None:
+    with pytest.raises(ValueError, match=r"^labels: expected whole numbers from -2\*\*63 to 2\*\*64 - 1, got "):
+        FewShotLearner(trained).learn(points(3, 1, 0)[0], labels)
+
+
+@pytest.mark.parametrize("labels", [["1.0", "1.00", "1"], ["a", "a ", "A"], [0.1, np.nextafter(0.1, 1), 0.10000001]], ids=str)
+def test_labels_that_look_alike_are_kept_apart(trained, labels) -> None:
+    learner = FewShotLearner(trained).learn(points(3, 1, 0)[0], labels)
+    assert learner.classes_.tolist() == sorted(labels)
 
 
 def test_large_labels_are_kept_apart(trained) -> None:

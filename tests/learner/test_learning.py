@@ -14,7 +14,7 @@ from srwm.fewshot.models.config import ModelConfig
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.nn import StackConfig
 
-from .conftest import LABELS, WAYS, WIDTH, points
+from .conftest import LABELS, WAYS, WIDTH, letter, points
 
 
 def test_it_learns(trained) -> None:
@@ -156,7 +156,7 @@ def test_the_given_model_stays_as_it_was(trained) -> None:
 
 def test_predictions_in_many_threads_are_those_of_one(drawn, images) -> None:
     learner = FewShotLearner(drawn, tta_passes=2).fit(images, LABELS)
-    parts = [np.random.default_rng(seed).random((3, 28, 28)) for seed in range(12)]
+    parts = [np.stack([letter(28, 28, seed + shift) for shift in range(3)]) for seed in range(12)]
     expected = [learner.predict_proba(part) for part in parts]
     with ThreadPoolExecutor(8) as pool:
         for one, other in zip(pool.map(learner.predict_proba, parts), expected, strict=True):

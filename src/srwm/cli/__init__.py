@@ -1,4 +1,4 @@
-"""The command line: `srwm demo`, `srwm stream`, and `srwm fewshot`, `rl`, `sequences` and `streams` with their commands."""
+"""The command line: `srwm demo`, `srwm learn`, `srwm predict`, `srwm fewshot ...`, `srwm rl ...` and others."""
 
 import os
 import sys
@@ -21,6 +21,10 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo": Command("classify letters from unseen scripts with the bundled model", "srwm.cli.demo", "demo"),
+    "learn": Command("learn class folders of a few images each, and save what was learned", "srwm.cli.memory", "learn"),
+    "predict": Command("classify images by what srwm learn saved", "srwm.cli.memory", "predict"),
+    "playground": Command("teach a memory by drawing, in the browser", "srwm.cli.playground", "playground"),
+    "export": Command("write a few-shot model as ONNX, for runtimes without PyTorch", "srwm.cli.export", "export"),
     "fewshot train": Command("train a few-shot learner from a preset, then test it", "srwm.cli.fewshot", "train"),
     "fewshot evaluate": Command("measure the accuracy of a trained run, and of baselines", "srwm.cli.fewshot", "evaluate"),
     "fewshot adaptation": Command(
@@ -48,6 +52,8 @@ COMMANDS = {
 _EXTRA_OF = dict.fromkeys(("lightning_fabric", "PIL", "pooch", "matplotlib", "tensorboard"), "fewshot") | {
     **dict.fromkeys(("gymnasium", "popgym", "minigrid"), "rl"),
     "huggingface_hub": "hub",
+    **dict.fromkeys(("onnx", "onnxscript"), "onnx"),
+    "gradio": "playground",
 }
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from srwm import samples
 from srwm.cli.options import parse, set_threads
 from srwm.data import ImageClasses
 from srwm.data.drawings.glyphs import GlyphDrawer
@@ -20,6 +21,9 @@ from srwm.fewshot.evaluation.written import COLUMNS, column_shares, written_by_b
 from srwm.fewshot.figures.episode import draw_episode
 from srwm.fewshot.figures.trace import trace_episode
 from srwm.fewshot.models.sequence import FewShotModel
+from srwm.learner.answers import answers
+from srwm.learner.few_shot_learner import FewShotLearner
+from srwm.learner.image_files import labeled_files
 from srwm.learner.pretrained import load_model, packaged
 from srwm.nn import SelfReferential
 from srwm.ranges import AtLeast, Seed
@@ -46,7 +50,7 @@ class DemoOptions:
 
 
 def demo(arguments: Sequence[str]) -> None:
-    """Test the model and baselines on the same episodes, measure which columns the memory writes to, draw one episode.
+    """Teach a learner the sample drawings; test the model and baselines on the same episodes; draw one episode.
 
     Args:
         arguments: the words of the command line after `srwm demo`.
@@ -62,6 +66,7 @@ def demo(arguments: Sequence[str]) -> None:
     if model.config.n_way < _SHAPE.n_way or model.config.image_shape != (1, 28, 28):
         raise UserError(f"{options.model}: expected a model of {_SHAPE.n_way} ways or more and images (1, 28, 28)")
     letters = GlyphDrawer().draw("test", options.seed, instances=20)
+    _show_learner(model)
     _describe(model, letters, options)
     features = embed_views(model, letters)
     accuracy = _test(model, letters, features, options)
@@ -70,6 +75,20 @@ def demo(arguments: Sequence[str]) -> None:
     )
     _show_written(model, features[0], episodes)
     print(f"\n{_draw(model, letters, accuracy, options)} ({time.monotonic() - began:.0f} s in all)")
+
+
+def _show_learner(model: FewShotModel) -> None:
+    """Teach a learner the sample drawings, and ask it about others."""
+    learner = FewShotLearner(model)
+    began = time.monotonic()
+    learner.learn(samples.EXAMPLES)
+    spent = 1000 * (time.monotonic() - began)
+    files, labels = labeled_files(samples.QUESTIONS)
+    found = answers(learner, files)
+    right = sum(answer.label == label for answer, label in zip(found, labels, strict=True))
+    print(f"FewShotLearner: learned {', '.join(learner.classes_)} from one drawing each, in {spent:.0f} ms.")
+    print(f"Of {len(files)} other drawings of them, it names {right} correctly.")
+    print("Draw your own: srwm playground. Learn your own folders: srwm learn FOLDER --save FILE.\n")
 
 
 def _describe(model: FewShotModel, letters: ImageClasses, options: DemoOptions) -> None:

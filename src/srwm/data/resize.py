@@ -33,6 +33,21 @@ def resized(splits: dict[Split, ImageClasses], image_shape: tuple[int, ...]) -> 
     return {split: _resized(data, image_shape) for split, data in splits.items()}
 
 
+def resize_image(image: NDArray[np.uint8], image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """One image resized as image files are.
+
+    Args:
+        image: (C, H, W), C = 1 or 3.
+        image_shape: the new shape, C = 1 or 3.
+
+    Returns:
+        The image, of this shape.
+    """
+    from PIL import Image
+
+    return fitted(Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)), image_shape)
+
+
 def _resized(data: ImageClasses, image_shape: tuple[int, ...]) -> ImageClasses:
     if data.image_shape == tuple(image_shape):
         return data
@@ -64,11 +79,5 @@ def _blocks(data: ImageClasses, image_shape: tuple[int, ...]) -> Iterator[NDArra
     with tqdm(total=len(data.images), desc=f"resizing {data.name}", unit=" images", disable=None, leave=False) as bar:
         for start in range(0, len(data.images), _AT_ONCE):
             block = data.images[start : start + _AT_ONCE]
-            yield np.stack([_resize(image, image_shape) for image in block])
+            yield np.stack([resize_image(image, image_shape) for image in block])
             bar.update(len(block))
-
-
-def _resize(image: NDArray[np.uint8], image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    return fitted(Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)), image_shape)

@@ -1,1 +1,1 @@
-"""Import of models and weights from other projects."""
+"""Import of models and weights from other projects, and export to ONNX."""

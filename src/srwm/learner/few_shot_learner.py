@@ -1,5 +1,6 @@
 """A classifier that learns from a few labeled images in milliseconds, without gradient steps."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from threading import Lock
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner.estimator import Classifier, not_fitted
-from srwm.learner.labels import Labels
+from srwm.learner.image_files import labeled_files
+from srwm.learner.labels import Labels, with_unknown
 from srwm.learner.pretrained import DEFAULT, HubOptions, load_model
 from srwm.learner.state import MAX_SEED, LearnerState
 from srwm.learner.state_file import load_state, save_state
@@ -23,9 +25,11 @@ class FewShotLearner(Classifier):
     """A few-shot classifier that learns classes from labeled images by changing its recurrent state, not its weights.
 
     Images are arrays, tensors, PIL images, or lists of them of any sizes: (H, W), (n, H, W), (n, C, H, W), or rows
-    (n, C * H * W) of a table; uint8, bool, or floating in [0, 1]. Labels are strings, numbers or bools. The number of classes
-    is limited to the model's `n_way`. The class follows the conventions of scikit-learn, which need not be installed.
-    Predictions may run in several threads, also while another thread learns: each uses the state at the time of its call.
+    (n, C * H * W) of a table; integers in 0 to 255, bool, or floating in [0, 1]. They may also be paths: of files, of folders
+    of images or of class folders, or glob patterns, whose images are read in alphabetical order. Labels are strings, numbers or
+    bools. The number of classes is limited to the model's `n_way`. The class follows the conventions of scikit-learn, which
+    need not be installed. Predictions may run in several threads, also while another thread learns: each uses the state at the
+    time of its call.
     """
 
     _samples = "images"
@@ -84,12 +88,13 @@ class FewShotLearner(Classifier):
         learner._state = learner._fresh(model)
         return learner
 
-    def learn(self, images: object, labels: object) -> Self:
+    def learn(self, images: object, labels: object = None) -> Self:
         """Learn labeled images, in the given order, in addition to those learned before.
 
         Args:
             images: One or more images.
-            labels: One label for each.
+            labels: One label for each. None: the images are paths, and the label of a file is the name of its folder. Then the
+                first image of each class is learned, then the second, and so on.
 
         Returns:
             The learner itself.
@@ -97,8 +102,10 @@ class FewShotLearner(Classifier):
         Raises:
             ValueError: Images or labels do not fit, or there are more classes than the model's `n_way`. The learner has not
                 changed then.
-            UserError: The model cannot be loaded.
+            UserError: The model cannot be loaded, or a file cannot be read.
         """
+        if labels is None:
+            images, labels = labeled_files(images)
         return self.partial_fit(images, labels)
 
     def forget(self) -> Self:
@@ -151,37 +158,64 @@ class FewShotLearner(Classifier):
             self._state = declared.after(X, y)
         return self
 
-    def predict(self, X: object) -> Labels:
+    def predict(self, X: object, unknown: object = None) -> Labels:
         """The most probable label of each image.
 
         Args:
             X: One or more images.
+            unknown: The answer for images that are of none of the learned classes, such as "unknown": drawings of something
+                else, photographs, and images without ink. None: every image gets a learned label.
 
         Returns:
-            Labels (n,), of the type of the learned labels.
+            Labels (n,), of the type of the learned labels; objects where `unknown` is of another kind.
 
         Raises:
             NotFittedError: Nothing was learned; scikit-learn's exception if it is installed.
-            ValueError: Images do not fit.
+            ValueError: Images do not fit, `unknown` is a learned label, or the model's metadata do not say what it rejects.
         """
         learned = self._learned()
-        labels: Labels = learned.classes[learned.probabilities(X).argmax(1)]
-        return labels
+        if unknown is None:
+            labels: Labels = learned.classes[learned.probabilities(X).argmax(1)]
+            return labels
+        answers = with_unknown(learned.classes, unknown)
+        probabilities = learned.probabilities(X, unknown=True)
+        known, mass = probabilities[:, :-1], probabilities[:, -1]
+        found: Labels = answers[np.where(mass < 0.5, known.argmax(1), len(learned.classes))]
+        return found
 
-    def predict_proba(self, X: object) -> NDArray[np.float64]:
+    def predict_proba(self, X: object, unknown: bool = False) -> NDArray[np.float64]:
         """The probability of each class for each image.
 
         Args:
             X: One or more images.
+            unknown: Whether a last column has the probability that the image is of none of the learned classes, which the
+                other columns sum up to 1 with.
 
         Returns:
-            (n, classes) in the order of `classes_`; exactly 0 for a class that has not been learned yet.
+            (n, classes) in the order of `classes_`, or (n, classes + 1); exactly 0 for a class that has not been learned yet.
 
         Raises:
             NotFittedError: Nothing was learned; scikit-learn's exception if it is installed.
-            ValueError: Images do not fit.
+            ValueError: Images do not fit, or the model's metadata do not say what it rejects.
         """
-        return self._learned().probabilities(X)
+        return self._learned().probabilities(X, unknown)
+
+    @property
+    def decision_function(self) -> Callable[[object], NDArray[np.float64]]:
+        """A function from images to (n, classes): how surely each class takes each image as its own, by its distance to the
+        mean of the class's examples.
+
+        Numbers are positive where the class takes the image, and at most 1. An image for which no number is positive is what
+        `predict` calls unknown. So it is with two classes, too.
+
+        Raises:
+            AttributeError: The model's metadata do not say what it rejects.
+            NotFittedError: Nothing was learned.
+        """
+        learned = self._learned()
+        if learned.model.metadata.rejection is None:
+            raise AttributeError("decision_function: the model's metadata do not say what it rejects")
+        return learned.acceptance
 
     def save(self, path: str | Path) -> None:
         """Write the learned state, without the model, to one safetensors file.

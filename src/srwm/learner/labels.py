@@ -38,12 +38,14 @@ def read_labels(labels: object, name: str = "labels") -> Labels:
         array = array[None]
     if array.ndim != 1:
         raise ValueError(f"{name}: expected one label per sample, (n,), got {array.shape}")
-    members = list(given) if isinstance(given, list | tuple) else array.tolist()
+    members = [_plain(each) for each in given] if isinstance(given, list | tuple) else array.tolist()
     texts = sum(isinstance(member, str) for member in members)
     if array.dtype == object and texts == len(members):
         array = np.array(members, dtype=str)
     elif array.dtype == object and not texts:
         array = np.array(members)  # numbers in a column of any objects, as data frames have them
+    if array.dtype == object and all(isinstance(member, int) for member in members):
+        raise ValueError(f"{name}: expected whole numbers from -2**63 to 2**64 - 1, got {min(members)} to {max(members)}")
     if array.dtype.kind not in "biufUSM" or (array.dtype.kind == "U" and texts < len(members)):
         raise ValueError(f"{name}: expected texts alone or numbers alone, got {sorted({type(m).__name__ for m in members})}")
     if array.dtype.kind in "fM" and not np.isfinite(array).all():
@@ -81,6 +83,32 @@ def join_labels(known: Labels | None, labels: Labels) -> Labels:
     return both
 
 
+def with_unknown(classes: Labels, unknown: object) -> Labels:
+    """The answers of a learner that may say that an image is of none of its classes.
+
+    Args:
+        classes: Labels (k,).
+        unknown: The answer for images of none.
+
+    Returns:
+        (k + 1,), of the type of the labels where `unknown` is of their kind, else objects.
+
+    Raises:
+        ValueError: `unknown` is one of the labels, or no single label.
+    """
+    label = read_labels(unknown, "unknown")
+    if len(label) != 1:
+        raise ValueError(f"unknown: expected one label, got {len(label)}")
+    if _kind(classes) != _kind(label) or (label.dtype.kind == "b") != (classes.dtype.kind == "b"):
+        answers = np.empty(len(classes) + 1, dtype=object)
+        answers[:] = [*classes.tolist(), *label.tolist()]
+        return answers
+    answers = join_labels(classes, label)
+    if len(answers) == len(classes):
+        raise ValueError(f"unknown: expected a label that was not learned, got {label[0].item()!r}")
+    return answers
+
+
 def positions(labels: Labels, known: Labels) -> NDArray[np.int64]:
     """The index of each label among the known ones.
 
@@ -93,6 +121,11 @@ def positions(labels: Labels, known: Labels) -> NDArray[np.int64]:
     """
     order = np.argsort(known)
     return np.asarray(order[np.searchsorted(known, labels, sorter=order)], dtype=np.int64)
+
+
+def _plain(label: object) -> object:
+    """A scalar of numpy as Python's own number, which compares exactly: numpy compares large integers with floats as floats."""
+    return label.item() if isinstance(label, np.integer | np.bool_) else label
 
 
 def _kind(labels: Labels) -> str:

@@ -1,25 +1,41 @@
 """The state of a learner: the recurrent state of its model, and the label of each label index."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srwm.data.drawings.ink import InkReport
 from srwm.fewshot.evaluation.tta import views
 from srwm.fewshot.images import map_batched
-from srwm.fewshot.models.metadata import Preprocess
+from srwm.fewshot.models.metadata import Preprocess, Rejection
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner.classes import Classes
-from srwm.learner.images import read_images
+from srwm.learner.images import ImageInput, read_images
 from srwm.learner.labels import Labels, positions, read_labels
+from srwm.learner.seen import blank, check_learnable, warn_of_blank, warn_of_doubtful
 from srwm.learner.tables import check_column_names, column_names
+from srwm.learner.unknown import ClassExamples, acceptance, distances, unknown_mass
 from srwm.nn import State
 from srwm.nn.state import leaves
 
 MAX_SEED = 2**32
+
+
+class _Answers(NamedTuple):
+    """What the model says about n images, by label index."""
+
+    probabilities: NDArray[np.float64]
+    """(n, label indices)"""
+    distances: Tensor
+    """to the class means (n, label indices), or (n, 0) without examples"""
+    farthest: float
+    """the greatest distance that is possible"""
+    reports: tuple[InkReport, ...]
+    """what was seen on each, or none"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +61,8 @@ class LearnerState:
     """number of columns, where images were rows of a table"""
     feature_names: tuple[str, ...] | None = None
     """names of the columns, where images were rows of a data frame"""
+    examples: ClassExamples | None = None
+    """the examples of each label index, where the model's metadata say what it rejects"""
 
     @property
     def classes(self) -> Labels:
@@ -66,7 +84,7 @@ class LearnerState:
         Returns:
             The new state; this one stays as it is.
         """
-        return replace(self, state=None, labels=None, declared=None, count=0, columns=None, feature_names=None)
+        return replace(self, state=None, labels=None, declared=None, count=0, columns=None, feature_names=None, examples=None)
 
     def declaring(self, classes: object) -> Self:
         """The state with all labels declared.
@@ -97,12 +115,13 @@ class LearnerState:
             ValueError: Images or labels do not fit, there are too many classes, or the model's state would not stay finite.
         """
         names = self._names(images)
-        pixels, columns = self._read(images)
+        pixels, columns, reports = self._read(images)
         given = read_labels(labels)
         if len(given) != len(pixels):
             raise ValueError(f"labels: expected one per sample, {len(pixels)}, got {len(given)}")
         if not len(given):
             raise ValueError("images: expected one or more, got none")
+        check_learnable(reports or ())
         known = self._classes.joined(given).labels
         assert known is not None
         features = map_batched(self._embed, pixels.to(self.device)).transpose(0, 1)
@@ -111,40 +130,105 @@ class LearnerState:
         state = self.model.learn_features(features.take_along_dim(order[..., None], 1), slots[order], self.state)
         if not all(part.isfinite().all() for part in leaves(state)):
             raise ValueError("images: expected numbers for which the model's state stays finite, got too large ones")
+        warn_of_doubtful(reports or ())
         count, columns = self.count + len(given), columns or self.columns
-        return replace(self, state=state, labels=known, count=count, columns=columns, feature_names=names)
+        learned = replace(self, state=state, labels=known, count=count, columns=columns, feature_names=names)
+        return replace(learned, examples=self._with_examples(features, slots))
 
-    @torch.inference_mode()
-    def probabilities(self, images: object) -> NDArray[np.float64]:
+    def probabilities(self, images: object, unknown: bool = False) -> NDArray[np.float64]:
         """The probability of each class for each image.
+
+        Args:
+            images: One or more images.
+            unknown: Whether a last column has the probability of none of the classes.
+
+        Returns:
+            (n, classes) in the order of `classes`, or (n, classes + 1); exactly 0 for a class that has not been learned. An
+            image without ink has probability 1 of being unknown; without `unknown` all learned classes are equally probable.
+
+        Raises:
+            ValueError: Images do not fit, numbers are too large, nothing has been learned, or the model has no calibration of
+                what is unknown.
+        """
+        rejection = self._rejection() if unknown else None
+        answers = self._answers(images)
+        if rejection is None:
+            warn_of_blank(answers.reports)
+            return self._by_class(answers.probabilities, 0.0)
+        mass = unknown_mass(answers.distances, rejection).numpy()
+        mass[blank(answers.reports)] = 1
+        known = self._by_class(answers.probabilities, 0.0) * (1 - mass[:, None])
+        return np.concatenate([known, mass[:, None]], axis=1)
+
+    def acceptance(self, images: object) -> NDArray[np.float64]:
+        """How surely each class takes each image as its own.
 
         Args:
             images: One or more images.
 
         Returns:
-            (n, classes) in the order of `classes`; exactly 0 for a class that has not been learned.
+            (n, classes) in the order of `classes`, positive where the class takes the image; where no number of a row is, the
+            image is unknown.
 
         Raises:
-            ValueError: Images do not fit, numbers are too large, or nothing has been learned.
+            ValueError: As `probabilities`.
         """
+        rejection, answers = self._rejection(), self._answers(images)
+        least = 1 - answers.farthest / rejection.threshold
+        accepted = acceptance(answers.distances, rejection).numpy()
+        accepted[blank(answers.reports)] = least
+        return self._by_class(accepted, least)
+
+    @torch.inference_mode()
+    def _answers(self, images: object) -> "_Answers":
         if self.labels is None:
             raise ValueError("images: expected after labeled ones were learned, got them before")
         self._names(images)
-        pixels, _ = self._read(images)
-        classes, slots = self.classes, len(self.labels)
-        out = np.zeros((len(pixels), len(classes)))
+        pixels, _, reports = self._read(images)
+        slots, width = len(self.labels), self.model.num_features
 
-        def predicted(part: Tensor) -> Tensor:
-            logits = self.model.query_features(self._embed(part).transpose(0, 1), self.state)
+        def answered(part: Tensor) -> Tensor:
+            features = self._embed(part).transpose(0, 1)
+            logits = self.model.query_features(features, self.state)
             if not logits.isfinite().all():
                 raise ValueError("images: expected numbers for which logits are finite, got too large ones")
-            return logits[..., :slots].double().softmax(-1).mean(0)
+            probabilities = logits[..., :slots].double().softmax(-1).mean(0)
+            if self.examples is None:
+                return probabilities
+            return torch.cat([probabilities, distances(features, self.examples)[:, :slots]], dim=1)
 
-        if len(pixels):
-            out[:, positions(self.labels, classes)] = map_batched(predicted, pixels.to(self.device)).cpu().numpy()
+        if not len(pixels):
+            return _Answers(np.zeros((0, slots)), torch.zeros(0, slots), 4.0 * width, ())
+        both = map_batched(answered, pixels.to(self.device)).cpu()
+        probabilities = both[:, :slots].numpy()
+        warn_of_doubtful(reports or ())
+        probabilities[blank(reports or ()).nonzero()] = 1 / slots
+        return _Answers(probabilities, both[:, slots:], 4.0 * width, reports or ())
+
+    def _by_class(self, values: NDArray[np.float64], other: float) -> NDArray[np.float64]:
+        """Values (n, label indices) in the order of `classes`, (n, classes); `other` for those that have not been learned."""
+        assert self.labels is not None
+        classes = self.classes
+        out = np.full((len(values), len(classes)), other)
+        out[:, positions(self.labels, classes)] = values
         return out
 
-    def _read(self, images: object) -> tuple[Tensor, int | None]:
+    def _rejection(self) -> Rejection:
+        rejection = self.model.metadata.rejection
+        if rejection is None:
+            raise ValueError("unknown: expected a model whose metadata say what it rejects, got one without `rejection`")
+        if self.labels is not None and self.examples is None:
+            raise ValueError("unknown: an earlier version of srwm saved what was learned; learn the examples again")
+        return rejection
+
+    def _with_examples(self, features: Tensor, slots: Tensor) -> ClassExamples | None:
+        """The examples of each class with new ones, features (R, T, F)."""
+        if self.model.metadata.rejection is None or (self.labels is not None and self.examples is None):
+            return None
+        before = self.examples or ClassExamples.none(self.tta_passes, self.model.config.n_way, features)
+        return before.after(features, slots)
+
+    def _read(self, images: object) -> ImageInput:
         return read_images(images, self.model.config, self.preprocess, self.columns)
 
     def _names(self, images: object) -> tuple[str, ...] | None:

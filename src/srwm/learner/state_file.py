@@ -1,10 +1,12 @@
 """Files of what `FewShotLearner` learned."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from srwm.errors import UserError
@@ -21,9 +23,11 @@ from srwm.learner.saved import (
     write_saved,
 )
 from srwm.learner.state import MAX_SEED, LearnerState
+from srwm.learner.unknown import ClassExamples
 
 _FORMAT = 3
 _FORMER_FORMAT = 2
+_SUMS, _COUNTS = "examples.sums", "examples.counts"
 _FORMATS = (_FORMAT, _FORMER_FORMAT)
 
 
@@ -55,7 +59,7 @@ def save_state(path: Path, learned: LearnerState) -> None:
         "dtype": learned.labels.dtype.str,
         "declared_dtype": None if learned.declared is None else learned.declared.dtype.str,
     }
-    write_saved(path, metadata, state_tensors(learned.state))
+    write_saved(path, metadata, state_tensors(learned.state) | _example_tensors(learned.examples))
 
 
 def load_state(path: Path, fresh: LearnerState) -> LearnerState:
@@ -85,6 +89,26 @@ def load_state(path: Path, fresh: LearnerState) -> LearnerState:
         raise UserError(f"{path}: not a state of this model ({error})") from error
 
 
+def _example_tensors(examples: ClassExamples | None) -> dict[str, Tensor]:
+    if examples is None:
+        return {}
+    return {_SUMS: examples.sums.cpu().contiguous(), _COUNTS: examples.counts.cpu().contiguous()}
+
+
+def _restored_examples(tensors: dict[str, Tensor], fresh: LearnerState, tta_passes: int) -> ClassExamples | None:
+    """The examples among the tensors of a file, which are taken out; None in a file without them."""
+    found = [tensors.pop(name) for name in (_SUMS, _COUNTS) if name in tensors]
+    if not found:
+        return None
+    n_way, width = fresh.model.config.n_way, fresh.model.num_features
+    if [(part.shape, part.dtype) for part in found] != [((tta_passes, n_way, width), torch.float32), ((n_way,), torch.float32)]:
+        raise ValueError(f"examples: expected {_SUMS} and {_COUNTS} of {n_way} classes, got {[tuple(p.shape) for p in found]}")
+    if not all(part.isfinite().all() and part.min() >= least for part, least in zip(found, (-math.inf, 0), strict=True)):
+        raise ValueError("examples: expected finite sums and counts from 0, got others")
+    sums, counts = (part.to(fresh.device, copy=True) for part in found)
+    return ClassExamples(sums, counts)
+
+
 def _restored(metadata: dict[str, Any], tensors: dict[str, Tensor], fresh: LearnerState) -> LearnerState:
     tta_passes, seed, count = (int(metadata[name]) for name in ("tta_passes", "seed", "count"))
     if not (tta_passes >= 1 and 0 <= seed < MAX_SEED and 0 <= count < MAX_COUNT):
@@ -97,8 +121,10 @@ def _restored(metadata: dict[str, Any], tensors: dict[str, Tensor], fresh: Learn
     declared = metadata["declared"]
     if declared is not None:
         declared = np.unique(restored_labels(declared, metadata["declared_dtype"]))
+    examples = _restored_examples(tensors, fresh, tta_passes)
     loaded = replace(
         fresh,
+        examples=examples,
         tta_passes=tta_passes,
         seed=seed,
         state=restored_state(tensors, fresh.model.stack.initial_state(1), tta_passes),

@@ -204,6 +204,19 @@ def test_a_palette_of_grays_is_gray():
     assert np.array_equal(picture_to_array(palette, GRAY)[0], np.asarray(gray))
 
 
+def test_a_file_whose_palette_is_gray_is_gray(tmp_path):
+    gray = Image.linear_gradient("L")
+    assert all_gray([save(tmp_path / f"a.{suffix}", gray.convert("P")) for suffix in ("png", "gif", "bmp")])
+    color = gray.convert("P")
+    color.putpalette([value for level in range(256) for value in (level, level, 255 - level)])
+    assert not all_gray([save(tmp_path / "b.png", color)])
+
+
+def test_deep_gray_of_8_bits_is_not_black():
+    pixels = np.arange(28 * 28, dtype=np.uint16).reshape(28, 28) % 256
+    assert np.array_equal(picture_to_array(Image.fromarray(pixels), GRAY)[0], pixels)
+
+
 def test_what_is_no_image_is_reported(tmp_path):
     image = Image.open(save(tmp_path / "a.png", Image.new("L", (9, 9))))
     image.close()

@@ -71,6 +71,21 @@ def read_image(path: str, image_shape: tuple[int, int, int]) -> NDArray[np.uint8
     return _of_file(path, lambda image: picture_to_array(image, image_shape))
 
 
+def read_picture(path: str) -> "PillowImage":
+    """One image file as a Pillow image.
+
+    Args:
+        path: a file as for `read_image`.
+
+    Returns:
+        The image as `upright` makes it, with its pixels in memory.
+
+    Raises:
+        UserError: it is no such file, is damaged, or is refused by `upright`.
+    """
+    return _of_file(path, lambda image: upright(image).copy())
+
+
 def read_gray(path: str, most: int) -> NDArray[np.uint8]:
     """One image file at its own size.
 
@@ -94,7 +109,7 @@ def read_gray(path: str, most: int) -> NDArray[np.uint8]:
 
 
 def all_gray(paths: Sequence[str]) -> bool:
-    """Whether all image files are grayscale, by their headers.
+    """Whether all image files are grayscale, by their headers; so are those with a palette of grays.
 
     Args:
         paths: the files.
@@ -107,7 +122,7 @@ def all_gray(paths: Sequence[str]) -> bool:
     """
 
     def is_gray(path: str) -> bool:
-        return _of_file(path, lambda image: image.mode in _GRAY)
+        return _of_file(path, lambda image: image.mode in _GRAY or (image.mode == "P" and _is_gray_palette(image)))
 
     with ThreadPoolExecutor(_cores()) as pool:
         return all(pool.map(is_gray, paths))
@@ -142,8 +157,7 @@ def picture_to_array(picture: "PillowImage", image_shape: tuple[int, int, int]) 
 def upright(picture: "PillowImage") -> "PillowImage":
     """A Pillow image of 8 bits a channel, rotated as its EXIF tag says, its transparency as a channel.
 
-    Deep gray is scaled: `I;16` from 0 ... 65535; `I` and `F`, which have no range of their own, from the smallest of 0 ... 1
-    (`F` alone), 0 ... 255 and 0 ... 65535 that holds all pixels.
+    Deep gray is scaled from the smallest of 0 ... 1 (`F` alone), 0 ... 255 and 0 ... 65535 that holds all pixels.
 
     Args:
         picture: the image, of any mode that Pillow documents; at most 2**26 pixels, 2**16 a side.
@@ -231,7 +245,7 @@ def _scaled(picture: "PillowImage") -> "PillowImage":
 
     values = np.asarray(picture).astype(np.float32)
     low, high = float(values.min()), float(values.max())
-    ranges = {"I": (255, 65535), "F": (1, 255, 65535)}.get(picture.mode, (65535,))
+    ranges = (1, 255, 65535) if picture.mode == "F" else (255, 65535)
     most = next((end for end in ranges if low >= 0 and high <= end), None)
     if most is None:
         raise ImageError(f"{picture.mode} pixels from {low:g} to {high:g}; convert the image to 8 bits a channel")
@@ -240,6 +254,11 @@ def _scaled(picture: "PillowImage") -> "PillowImage":
     if isinstance(clear, int):
         gray.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
     return gray
+
+
+def _is_gray_palette(picture: "PillowImage") -> bool:
+    colors = np.reshape(picture.getpalette() or [], (-1, 3))
+    return bool((colors == colors[:, :1]).all())
 
 
 def _damage(error: Exception) -> str:

@@ -71,12 +71,13 @@ def class_folders(root: Path) -> dict[str, list[str]]:
     """
     classes: dict[str, list[str]] = {}
     others: list[str] = []
-    for folder in sorted(_visible(root), key=lambda entry: entry.name):
+    for folder in sorted(visible_entries(root), key=lambda entry: entry.name):
         if not folder.is_dir():
             others.append(folder.path)
             continue
-        files = sorted(entry.path for entry in _visible(Path(folder.path)) if entry.is_file() and _is_image(entry.name))
-        others.extend(entry.path for entry in _visible(Path(folder.path)) if not entry.is_file() or not _is_image(entry.name))
+        entries = visible_entries(Path(folder.path))
+        files = sorted(entry.path for entry in entries if entry.is_file() and is_image(entry.name))
+        others.extend(entry.path for entry in entries if not entry.is_file() or not is_image(entry.name))
         if not files:
             raise UserError(f"{folder.path}: no images in this class; put some there or remove the folder")
         classes[folder.name] = files
@@ -112,7 +113,18 @@ def split_classes(classes: dict[str, list[str]]) -> dict[Split, dict[str, list[s
     }
 
 
-def _visible(folder: Path) -> list[os.DirEntry[str]]:
+def visible_entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds, without hidden files and folders.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        Its entries, in no order.
+
+    Raises:
+        UserError: it is missing or cannot be read.
+    """
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
@@ -120,5 +132,13 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """Whether a file is an image, by the end of its name.
+
+    Args:
+        name: its name or path.
+
+    Returns:
+        True if it ends as those of an image format do, in upper or lower case.
+    """
     return os.path.splitext(name)[1].lower() in SUFFIXES

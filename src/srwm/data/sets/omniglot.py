@@ -23,7 +23,7 @@ FOLDERS = ("images_background", "images_evaluation")
 _URL = "https://github.com/brendenlake/omniglot/raw/master/python/{}.zip"
 _MD5 = {"images_background": "68d2efa1b9178cc56df9314c21c6e718", "images_evaluation": "6b91aef0f799c5bb55b94e3f2daec811"}
 _FORM = f"1: inverted, {SIDE}x{SIDE}, Lanczos"
-_FORM_CENTERED = "1: centered"
+_FORM_CENTERED = "2: centered"
 
 
 def load_omniglot(data_dir: Path | None = None, *, rotations: bool = True, centered: bool = False) -> dict[Split, ImageClasses]:
