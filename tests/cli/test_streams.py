@@ -23,7 +23,7 @@ def test_presets_and_cores_are_listed(capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["quicker-streams"], ["quick-streams", "--core", "gru"], ["quick-streams", "--core=gru"], ["streams", "--core"]]
+    "words", [["quicker-streams"], ["quick-streams", "--core", "rnn"], ["quick-streams", "--core=rnn"], ["streams", "--core"]]
 )
 def test_an_unknown_preset_or_core_is_reported(words, capsys) -> None:
     with pytest.raises(SystemExit) as error:

@@ -116,7 +116,8 @@ def _read_last(q: Tensor, k: Tensor) -> Tensor:
 def _answers(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, reads: Tensor) -> Tensor:
     """What q reads after all writes, from what each k and, last, q read before them: (B, Q, n + 1, H, E) -> (B, Q, H, E)."""
     *before, answer = reads.unbind(2)
-    keys, writes = k.unbind(2), list[Tensor]()
+    keys = k.unbind(2)
+    writes: list[Tensor] = []
     for i, (key, stored) in enumerate(zip(keys, before, strict=True)):
         for other, write in zip(keys[:i], writes, strict=True):
             stored = stored + (key * other).sum(-1, keepdim=True) * write

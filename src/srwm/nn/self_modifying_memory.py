@@ -27,7 +27,8 @@ class SelfModifyingMemory(Core):
     and masked steps do not count.
 
     The state is the shift W - W_0, (B, H, E, 3E + 2). With C > 1 it is a tuple: this shift, that at the start of the unfinished
-    chunk, and the number of steps in it, (B,). The update rule does not bound W.
+    chunk, and the number of steps in it, (B,). The update rule does not bound W. The memory of the output has no static form:
+    the layer would then remember nothing, as `FakeSRWM`.
 
     Args:
         d_model: width of input and output.
