@@ -28,6 +28,7 @@ from srwm.data.sets.omniglot import load_omniglot
 from srwm.fewshot.evaluation.evaluate import embed_all
 from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.metadata import Rejection
+from srwm.learner.seen import illegible
 from srwm.learner.unknown import ClassExamples, distances, unknown_mass
 
 FALSE_REJECTS = 0.05
@@ -134,9 +135,9 @@ def refused(
         examples, asked = episode(features, ways, shots, generator)
         pages = [drawn[torch.from_numpy(generator.integers(len(drawn), size=ASKED))] for drawn in others.values()]
         for i, part in enumerate([*asked, *pages]):
-            blank = part.isnan().any(1)
+            no_character = part.isnan().any(1)
             mass = unknown_mass(distances(part.nan_to_num()[None], examples), rejection)
-            counts[i] += float((blank | (mass >= 0.5)).sum())
+            counts[i] += float((no_character | (mass >= 0.5)).sum())
     return (counts / (ASKED * episodes)).tolist()
 
 
@@ -181,11 +182,11 @@ def page(values: np.ndarray) -> Image.Image:
 
 @torch.inference_mode()
 def embedded_pages(model: EpisodeModel, pages: list[Image.Image]) -> Tensor:
-    """Features (n, F), NaN where there is no ink."""
+    """Features (n, F), NaN where the ink is no character's."""
     found = [read_ink(image) for image in pages]
     images = torch.from_numpy(np.stack([image for image, _ in found]))[:, None].float() / 255
     features = torch.cat([model.embed(part) for part in images.split(64)])
-    features[[report.components == 0 for _, report in found]] = torch.nan
+    features[torch.from_numpy(illegible([report for _, report in found]))] = torch.nan
     return features
 
 

@@ -24,7 +24,7 @@ def test_the_demo_tests_beside_baselines_and_draws(tmp_path, save_model, capsys)
     picture = tmp_path / "picture.png"
     assert main(["demo", "--model", save_model(), "--figure", str(picture), "--episodes", "20"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("FewShotLearner: learned ayb, ben, da, ech, gim from one drawing each, in ")
+    assert shown.startswith("FewShotLearner: learned ayb, ben, da, ech, gim from one drawing each.\n")
     assert re.search(r"\nOf 10 other drawings of them, it names \d+ correctly\.\n", shown)
     for line in (
         "chance",

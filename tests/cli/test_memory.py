@@ -79,6 +79,8 @@ def test_mistakes_are_one_line_and_write_nothing(folder, capsys) -> None:
     assert "x: there is no such folder" in failure(["learn", "letters", "--save", "x/m.safetensors"], capsys)
     (folder / "letters" / "cross" / "bad.png").write_bytes(b"no image")
     assert "bad.png: not a readable image" in failure(["learn", "letters", "--save", "m.safetensors"], capsys)
+    image.new("L", (40, 40), 255).save(folder / "letters" / "cross" / "bad.png")
+    assert "cross/bad.png: no ink was found" in failure(["learn", "letters", "--save", "m.safetensors"], capsys)
     (folder / "letters" / "cross" / "bad.png").unlink()
     for i in range(21):
         (folder / "many" / str(i)).mkdir(parents=True)

@@ -50,10 +50,15 @@ def test_letters_of_other_classes_are_unknown_and_those_learned_are_not(learner,
 
 def test_pages_without_letters_are_unknown(learner) -> None:
     generator = np.random.default_rng(0)
-    noise = [generator.random((60, 60)), np.kron(generator.random((12, 12)) > 0.7, np.ones((5, 5)))]
-    assert learner.predict([BLANK, *noise], unknown="nothing").tolist() == ["nothing"] * 3
+    noise = [
+        generator.random((60, 60)),
+        np.kron(generator.random((12, 12)) > 0.7, np.ones((5, 5))),
+        generator.random((90, 90)) < 0.1,
+    ]
+    assert learner.predict([BLANK, *noise], unknown="nothing").tolist() == ["nothing"] * 4
     assert learner.predict_proba([BLANK], unknown=True).tolist() == [[0] * KNOWN + [1]]
-    assert (learner.decision_function([BLANK]) < 0).all()
+    assert (learner.decision_function([BLANK, noise[-1]]) < 0).all()
+    assert learner.predict_proba([noise[-1]], unknown=True)[0, -1] == 1, "so many strokes are no character"
 
 
 def test_without_the_option_an_image_without_ink_has_even_probabilities_and_a_warning(learner, pages) -> None:
@@ -95,6 +100,14 @@ def test_the_answer_is_of_the_labels_kind_where_it_can_be(pages) -> None:
     for wrong, message in ((8, "a label that was not learned, got 8"), (["a", "b"], "one label, got 2")):
         with pytest.raises(ValueError, match=f"unknown: expected {message}"):
             learner.predict(asked, unknown=wrong)
+
+
+def test_without_ink_the_distance_alone_decides(drawn, images) -> None:
+    learner = FewShotLearner(calibrated(drawn), "none").fit(images, LABELS)
+    assert learner.predict(images, unknown="?").shape == (6,)
+    assert learner.decision_function(np.zeros((2, 28, 28))).shape == (2, 3)
+    assert learner.predict_proba(images[:0], unknown=True).shape == (0, 4)
+    assert learner.decision_function(images[:0]).shape == (0, 3)
 
 
 def test_declared_classes_take_no_image(pages) -> None:

@@ -22,6 +22,7 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")]
 
 ELL = [[(-50, -70), (-50, 70), (50, 70)]]
+ZIGZAG = [[(-60, -60), (-20, 60), (0, -60), (20, 60), (60, -60), (-60, 0), (60, 20)]]
 OH = [[(0, -60), (45, -35), (55, 10), (30, 55), (-20, 60), (-55, 20), (-45, -35), (0, -60)]]
 _SECONDS = 120_000
 
@@ -105,6 +106,9 @@ def test_two_letters_are_drawn_taught_asked_saved_and_loaded(page, tmp_path) -> 
     page.locator("#pad button").click()
     draw(page, ELL, 0.7, -20)
     page.wait_for_function("() => document.querySelector('#answer').innerText.split(/\\s+/)[1] === 'ell'")
+    page.locator("#pad button").click()
+    draw(page, ZIGZAG)
+    page.wait_for_function("() => document.querySelector('#answer').innerText.split(/\\s+/)[1] === 'unknown'")
     with page.expect_download() as started:
         page.locator("#save").click()
     started.value.save_as(tmp_path / "memory.safetensors")

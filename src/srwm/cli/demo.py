@@ -79,14 +79,11 @@ def demo(arguments: Sequence[str]) -> None:
 
 def _show_learner(model: FewShotModel) -> None:
     """Teach a learner the sample drawings, and ask it about others."""
-    learner = FewShotLearner(model)
-    began = time.monotonic()
-    learner.learn(samples.EXAMPLES)
-    spent = 1000 * (time.monotonic() - began)
+    learner = FewShotLearner(model).learn(samples.EXAMPLES)
     files, labels = labeled_files(samples.QUESTIONS)
     found = answers(learner, files)
     right = sum(answer.label == label for answer, label in zip(found, labels, strict=True))
-    print(f"FewShotLearner: learned {', '.join(learner.classes_)} from one drawing each, in {spent:.0f} ms.")
+    print(f"FewShotLearner: learned {', '.join(learner.classes_)} from one drawing each.")
     print(f"Of {len(files)} other drawings of them, it names {right} correctly.")
     print("Draw your own: srwm playground. Learn your own folders: srwm learn FOLDER --save FILE.\n")
 

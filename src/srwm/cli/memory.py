@@ -13,7 +13,7 @@ import tyro
 from srwm.cli.options import parse, refuse, set_threads
 from srwm.errors import UserError, printable
 from srwm.files import check_writable, write_atomically
-from srwm.learner.answers import Answer, answers
+from srwm.learner.answers import Answer, answers, without_ink
 from srwm.learner.few_shot_learner import FewShotLearner
 from srwm.learner.image_files import labeled_files, named_files
 from srwm.ranges import AtLeast, Seed
@@ -75,6 +75,8 @@ def learn(arguments: Sequence[str]) -> None:
     learner = FewShotLearner.from_pretrained(options.model, tta_passes=options.tta_passes, random_state=options.random_state)
     if options.add_to is not None:
         learner.load(options.add_to)
+    if (blank := without_ink(learner, files)).any():
+        raise UserError(f"{files[int(blank.argmax())]}: no ink was found, so there is nothing to learn")
     try:
         learner.learn(files, labels)
     except ValueError as error:

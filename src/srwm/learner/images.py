@@ -144,8 +144,6 @@ def _ink(pixels: Any, config: ModelConfig) -> tuple[Tensor, list[InkReport]]:
     if config.image_shape != (1, 28, 28):
         raise ValueError(f"preprocess: ink makes images (1, 28, 28), and the model reads {config.image_shape}")
     if isinstance(pixels, np.ndarray):
-        if pixels.dtype == bool:
-            pixels = pixels.astype(np.uint8) * 255
         color = pixels.ndim >= 3 and pixels.shape[-1] in (3, 4)
         if pixels.ndim == 2 or (pixels.ndim == 3 and color):
             pixels = [pixels]

@@ -12,6 +12,10 @@ PHOTOGRAPH = 0.15
 """colorfulness from which an image is called a photograph; of miniImageNet's photographs, 70 % have more"""
 
 
+MOST_COMPONENTS = 16
+"""most strokes apart of a character; Omniglot's validation characters have at most 2, and noise hundreds"""
+
+
 def blank(reports: Sequence[InkReport]) -> NDArray[np.bool_]:
     """Which images have no ink.
 
@@ -22,6 +26,18 @@ def blank(reports: Sequence[InkReport]) -> NDArray[np.bool_]:
         (n,).
     """
     return np.array([report.components == 0 for report in reports], dtype=bool)
+
+
+def illegible(reports: Sequence[InkReport]) -> NDArray[np.bool_]:
+    """Which images hold no character: those without ink, and those with more strokes apart than a character has.
+
+    Args:
+        reports: One for each image.
+
+    Returns:
+        (n,).
+    """
+    return np.array([not 1 <= report.components <= MOST_COMPONENTS for report in reports], dtype=bool)
 
 
 def check_learnable(reports: Sequence[InkReport]) -> None:

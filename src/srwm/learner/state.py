@@ -16,7 +16,7 @@ from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner.classes import Classes
 from srwm.learner.images import ImageInput, read_images
 from srwm.learner.labels import Labels, positions, read_labels
-from srwm.learner.seen import blank, check_learnable, warn_of_blank, warn_of_doubtful
+from srwm.learner.seen import blank, check_learnable, illegible, warn_of_blank, warn_of_doubtful
 from srwm.learner.tables import check_column_names, column_names
 from srwm.learner.unknown import ClassExamples, acceptance, distances, unknown_mass
 from srwm.nn import State
@@ -36,6 +36,11 @@ class _Answers(NamedTuple):
     """the greatest distance that is possible"""
     reports: tuple[InkReport, ...]
     """what was seen on each, or none"""
+
+    @property
+    def no_character(self) -> NDArray[np.bool_]:
+        """Which images were seen to hold no character, (n,)."""
+        return illegible(self.reports) if self.reports else np.zeros(len(self.probabilities), dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +149,8 @@ class LearnerState:
 
         Returns:
             (n, classes) in the order of `classes`, or (n, classes + 1); exactly 0 for a class that has not been learned. An
-            image without ink has probability 1 of being unknown; without `unknown` all learned classes are equally probable.
+            image without ink, or of very many strokes, has probability 1 of being unknown. Without `unknown` all learned
+            classes are equally probable for one without ink.
 
         Raises:
             ValueError: Images do not fit, numbers are too large, nothing has been learned, or the model has no calibration of
@@ -156,7 +162,7 @@ class LearnerState:
             warn_of_blank(answers.reports)
             return self._by_class(answers.probabilities, 0.0)
         mass = unknown_mass(answers.distances, rejection).numpy()
-        mass[blank(answers.reports)] = 1
+        mass[answers.no_character] = 1
         known = self._by_class(answers.probabilities, 0.0) * (1 - mass[:, None])
         return np.concatenate([known, mass[:, None]], axis=1)
 
@@ -176,7 +182,7 @@ class LearnerState:
         rejection, answers = self._rejection(), self._answers(images)
         least = 1 - answers.farthest / rejection.threshold
         accepted = acceptance(answers.distances, rejection).numpy()
-        accepted[blank(answers.reports)] = least
+        accepted[answers.no_character] = least
         return self._by_class(accepted, least)
 
     @torch.inference_mode()

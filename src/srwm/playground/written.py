@@ -8,8 +8,10 @@ from srwm.fewshot.models.base import EpisodeModel
 from srwm.nn import SelfReferential, State
 from srwm.nn.state import leaves
 
-_SIDE = 4
-"""pixels a side of one number"""
+_LARGEST = 4
+"""pixels a side of one number, at most"""
+_WIDEST = 600
+"""pixels of a matrix with many columns"""
 _LINE = 40
 _GAP = 12
 _RED, _BLUE = np.array([178, 24, 43], np.float32), np.array([33, 102, 172], np.float32)
@@ -31,17 +33,17 @@ def picture_of_change(before: State | None, after: State, model: EpisodeModel) -
     """
     parts = leaves(after)
     earlier = [part.new_zeros(part.shape) for part in parts] if before is None else leaves(before)
-    columns = _columns(model)
-    rows = [_row(part - past, part, columns) for past, part in zip(earlier, parts, strict=True) if part.dim() > 1]
+    pairs = [(past, part) for past, part in zip(earlier, parts, strict=True) if part.dim() > 1]
+    rows = [_row(part - past, part, _columns(model, part)) for past, part in pairs]
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, _GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     return np.concatenate(padded)[:-_GAP]
 
 
-def _columns(model: EpisodeModel) -> list[int]:
-    """Where the columns of q, k and beta begin in the matrices of a model, if it has such."""
+def _columns(model: EpisodeModel, state: Tensor) -> list[int]:
+    """Where the columns of q, k and beta begin, if the state is the shift of a self-referential matrix of the model."""
     for part in model.modules():
-        if isinstance(part, SelfReferential):
+        if isinstance(part, SelfReferential) and part.weight.shape == state.shape[1:]:
             return [part.d_out, part.d_out + part.head_dim, part.d_out + 2 * part.head_dim]
     return []
 
@@ -60,7 +62,8 @@ def _colored(numbers: NDArray[np.float32], columns: list[int]) -> NDArray[np.uin
     share = numbers / max(float(np.abs(numbers).max()), 1e-12)
     color = np.where(share[..., None] > 0, _RED, _BLUE)
     pixels = 255 + np.abs(share[..., None]) * (color - 255)
-    large: NDArray[np.uint8] = np.rint(pixels).astype(np.uint8).repeat(_SIDE, 0).repeat(_SIDE, 1)
+    side = min(_LARGEST, max(1, _WIDEST // numbers.shape[1]))
+    large: NDArray[np.uint8] = np.rint(pixels).astype(np.uint8).repeat(side, 0).repeat(side, 1)
     for column in columns:
-        large[:, column * _SIDE] = _LINE
+        large[:, column * side] = _LINE
     return large

@@ -100,7 +100,7 @@ def _over_plane(gray: Array) -> _Relief:
 
 
 def _over_closing(gray: Array) -> _Relief:
-    """One image (H, W) over its local background; dark ink is measured in units of the light that falls on it."""
+    """One image (H, W) over its local background; dark ink in a shadow counts as it would in the light."""
     from scipy import ndimage
 
     shorter = min(gray.shape)
@@ -111,7 +111,8 @@ def _over_closing(gray: Array) -> _Relief:
     padded = np.pad(paper, window, mode="edge")
     closed = ndimage.minimum_filter(ndimage.maximum_filter(padded, window), window)
     background = closed[window:-window, window:-window]
-    rest = (background - paper) / (np.maximum(background, _DARKEST) if dark else 1)
+    lit = float(background.max())
+    rest = (background - paper) * (lit / np.maximum(background, _DARKEST * max(lit, FAINTEST)) if dark else 1)
     rest = (rest - np.median(rest))[None].astype(np.float32)
     return _Relief(rest, _above_otsu(rest))
 

@@ -34,8 +34,9 @@ def read_brightness(image: "NDArray[np.generic] | Image") -> Brightness:
     """The brightness of one image.
 
     Args:
-        image: (H, W), (1, H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or floating in [0, 1], or a PIL image; 1 to 8192 pixels
-            a side. What is transparent has the brightness that contrasts with a mostly transparent image, else its mean.
+        image: (H, W), (1, H, W), (H, W, 3) or (H, W, 4), bool, uint8, uint16 or floating in [0, 1], or a PIL image; 1 to
+            8192 pixels a side. What is transparent has the brightness that contrasts with a mostly transparent image, else
+            its mean.
 
     Returns:
         The brightness.
@@ -56,7 +57,7 @@ def read_gray_images(images: NDArray[np.generic]) -> Array:
     """The brightness of several images in one array.
 
     Args:
-        images: (I, 1, H, W), uint8, uint16 or floating in [0, 1].
+        images: (I, 1, H, W), bool, uint8, uint16 or floating in [0, 1].
 
     Returns:
         (I, H', W') in [0, 1], at most 512 pixels a side.
@@ -155,11 +156,13 @@ def _check_size(name: str, height: int, width: int) -> None:
 
 
 def _to_float(name: str, values: NDArray[np.generic]) -> Array:
-    """Brightness in [0, 1] of uint8, uint16 and floating values."""
+    """Brightness in [0, 1] of bool, uint8, uint16 and floating values."""
+    if values.dtype == bool:
+        return values.astype(np.float32)
     if values.dtype in (np.uint8, np.uint16):
         return np.asarray(values.astype(np.float32) * np.float32(1 / (2 ** (8 * values.itemsize) - 1)), np.float32)
     if not np.issubdtype(values.dtype, np.floating):
-        raise ValueError(f"{name}: expected uint8, uint16 or floating in [0, 1], got {values.dtype}")
+        raise ValueError(f"{name}: expected bool, uint8, uint16 or floating in [0, 1], got {values.dtype}")
     if values.size:
         if not np.isfinite(values).all():
             raise ValueError(f"{name}: expected finite values, got NaN or infinity")

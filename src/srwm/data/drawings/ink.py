@@ -49,8 +49,8 @@ def normalize_ink(image: "NDArray[np.generic] | Image") -> NDArray[np.uint8]:
     transparent is background. Pillow images are read as `srwm.data.io.decode.upright` does.
 
     Args:
-        image: (H, W), (1, H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or floating in [0, 1], or a PIL image; 1 to 8192 pixels
-            a side.
+        image: (H, W), (1, H, W), (H, W, 3) or (H, W, 4), bool, uint8, uint16 or floating in [0, 1], or a PIL image; 1 to
+            8192 pixels a side.
 
     Returns:
         (28, 28) uint8.
@@ -82,7 +82,7 @@ def normalize_ink_images(images: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Several images, each normalized on its own as by `normalize_ink`.
 
     Args:
-        images: (I, 1, H, W), uint8, uint16 or floating in [0, 1].
+        images: (I, 1, H, W), bool, uint8, uint16 or floating in [0, 1].
 
     Returns:
         (I, 1, 28, 28) uint8.
@@ -97,7 +97,7 @@ def read_ink_images(images: NDArray[np.generic]) -> tuple[NDArray[np.uint8], lis
     """Several images as `normalize_ink_images` makes them, and what was seen on each.
 
     Args:
-        images: (I, 1, H, W), uint8, uint16 or floating in [0, 1].
+        images: (I, 1, H, W), bool, uint8, uint16 or floating in [0, 1].
 
     Returns:
         (I, 1, 28, 28) uint8 and I reports.
