@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from srwm.fewshot.models.metadata import Rejection
-from srwm.fewshot.models.prototypes import class_sums
+from srwm.fewshot.models.class_means import class_sums
 
 
 @dataclass(frozen=True, eq=False)
