@@ -22,6 +22,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "demo": Command("classify letters from unseen scripts with the bundled model", "srwm.cli.demo", "demo"),
     "fewshot train": Command("train a few-shot learner from a preset, then test it", "srwm.cli.fewshot", "train"),
+    "fewshot heads": Command("train the heads of a model on features of its stem", "srwm.cli.heads", "heads"),
     "fewshot evaluate": Command("measure the accuracy of a trained run, and of baselines", "srwm.cli.fewshot", "evaluate"),
     "fewshot adaptation": Command(
         "draw how fast runs with delayed labels adapt to new tasks", "srwm.cli.fewshot", "adaptation"

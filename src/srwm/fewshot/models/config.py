@@ -7,6 +7,8 @@ from srwm.nn import StackConfig
 from srwm.ranges import AtLeast, Between
 from srwm.vision import DropoutType
 
+HeadName = Literal["memory", "prototypes", "residual"]
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -39,7 +41,7 @@ class ModelConfig:
     stack: StackConfig = field(default_factory=StackConfig)
     """The recurrent stack."""
 
-    head: Literal["memory", "prototypes", "residual"] = "memory"
+    head: HeadName = "memory"
     """`memory`: the recurrent stack learns from examples; `prototypes`: class means, without input and stack; `residual`: class
     means plus the memory's logits, times a factor that begins at 0"""
 

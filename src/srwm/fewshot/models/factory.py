@@ -1,13 +1,12 @@
 """Few-shot models from their configurations."""
 
 from dataclasses import replace
-from typing import Literal
 
 import torch
 
 from srwm.errors import UserError
 from srwm.fewshot.models.base import EpisodeModel
-from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.config import HeadName, ModelConfig
 from srwm.fewshot.models.prototypes import PrototypicalNetwork
 from srwm.fewshot.models.residual import ResidualModel
 from srwm.fewshot.models.sequence import FewShotModel
@@ -46,7 +45,7 @@ def build_model(config: ModelConfig, device: str = "cpu") -> EpisodeModel:
     return model
 
 
-def with_head(model: ResidualModel, head: Literal["memory", "prototypes", "residual"], n_way: int | None = None) -> EpisodeModel:
+def with_head(model: ResidualModel, head: HeadName, n_way: int | None = None) -> EpisodeModel:
     """One head of a model with all three, as a model of its own. The tensors are shared.
 
     Args:
@@ -67,3 +66,19 @@ def with_head(model: ResidualModel, head: Literal["memory", "prototypes", "resid
     view.load_state_dict({name: tensors[name] for name in view.state_dict()}, assign=True)
     view.metadata = model.metadata
     return view.train(model.training)
+
+
+def with_all_heads(model: FewShotModel) -> ResidualModel:
+    """A model with the weights of another, and with all heads: those that it lacks are untrained.
+
+    Args:
+        model: the model, which stays as it is.
+
+    Returns:
+        The model, with its metadata, in evaluation mode.
+    """
+    made = build_model(replace(model.config, head="residual", class_means="learned"))
+    assert isinstance(made, ResidualModel)
+    made.load_state_dict({**made.state_dict(), **model.state_dict()})
+    made.metadata = model.metadata
+    return made.eval()

@@ -1,10 +1,12 @@
 """A model with three heads on one stem: class means, a memory, and both together."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from srwm.fewshot.models.class_means import ClassMeans, class_sums, one_hot
-from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.config import HeadName, ModelConfig
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.nn import State
 from srwm.nn.checks import check_state
@@ -28,24 +30,25 @@ class ResidualModel(FewShotModel):
         self.class_means = ClassMeans(self.num_features)
         self.memory_scale = nn.Parameter(torch.zeros(()))
 
-    def query_heads(self, features: Tensor, state: State | None) -> dict[str, Tensor]:
-        """Logits of each head for unlabeled features.
+    def logits_of(self, known: Tensor, labels: Tensor, asked: Tensor, heads: Sequence[HeadName]) -> dict[HeadName, Tensor]:
+        """Logits of each head for queries after labeled examples, each with gradients for its own weights only.
 
         Args:
-            features: (B, Q, F).
-            state: the state; None is a fresh one.
+            known: features (B, T, F) of the examples.
+            labels: (B, T) int64, -1 (no label) to N - 1.
+            asked: features (B, Q, F) of the queries.
+            heads: the heads; without `memory` and `residual` the memory is not run.
 
         Returns:
-            (B, Q, N) by the name of the head.
-
-        Raises:
-            ValueError: shapes or the state do not fit.
+            (B, Q, N) by head.
         """
-        self._check_features(features, "B, Q")
-        remembered, sums, counts = self._begin(features, state)
-        means = self.class_means.logits(self.class_means.encode(features), sums, counts)
-        memory = self.query_memory(features, remembered)
-        return {"prototypes": means, "memory": memory, "residual": self.joined(means, memory)}
+        means = self.class_means
+        sums, counts = class_sums(means.encode(known), labels, self.config.n_way)
+        found: dict[HeadName, Tensor] = {"prototypes": means.logits(means.encode(asked), sums, counts)}
+        if set(heads) - {"prototypes"}:
+            found["memory"] = self.query_memory(asked, self.learn_memory(known, labels, None))
+            found["residual"] = self.joined(found["prototypes"].detach(), found["memory"].detach())
+        return {head: found[head] for head in heads}
 
     def joined(self, means: Tensor, memory: Tensor) -> Tensor:
         """Logits of the head `residual`.
@@ -83,7 +86,9 @@ class ResidualModel(FewShotModel):
         return self.learn_memory(features, labels, remembered), (known + sums, known_counts + counts)
 
     def _query(self, features: Tensor, state: State | None) -> Tensor:
-        return self.query_heads(features, state)["residual"]
+        remembered, sums, counts = self._begin(features, state)
+        means = self.class_means.logits(self.class_means.encode(features), sums, counts)
+        return self.joined(means, self.query_memory(features, remembered))
 
     def _begin(self, features: Tensor, state: State | None) -> tuple[State | None, Tensor, Tensor]:
         """The state of the stack, sums and counts."""
