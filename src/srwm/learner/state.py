@@ -20,6 +20,7 @@ from srwm.learner.images import ImageInput, read_images
 from srwm.learner.labels import Labels, positions, read_labels
 from srwm.learner.seen import blank, check_learnable, warn_of_blank, warn_of_doubtful
 from srwm.learner.tables import check_column_names, column_names
+from srwm.learner.threads import threads_for
 from srwm.learner.unknown import ClassExamples, acceptance, distances, unknown_mass
 from srwm.nn import State
 from srwm.nn.state import leaves
@@ -128,11 +129,13 @@ class LearnerState:
         check_learnable(reports or ())
         known = self._classes.joined(given).labels
         assert known is not None
-        features = map_batched(self._embed, pixels.to(self.device)).transpose(0, 1)
         slots = torch.from_numpy(positions(given, known)).to(self.device)
         order = self._order(len(given)).to(self.device)
-        examples = self._with_examples(features, slots, len(known))
-        state = remember(self.model, self.head, features.take_along_dim(order[..., None], 1), slots[order], self.state)
+        with threads_for(len(pixels)):
+            features = map_batched(self._embed, pixels.to(self.device)).transpose(0, 1)
+            examples = self._with_examples(features, slots, len(known))
+            ordered = features.take_along_dim(order[..., None], 1)
+            state = remember(self.model, self.head, ordered, slots[order], self.state)
         parts = [*([] if state is None else leaves(state)), *([] if examples is None else [examples.sums])]
         if not all(part.isfinite().all() for part in parts):
             raise ValueError("images: expected numbers for which the model's state stays finite, got too large ones")
@@ -204,7 +207,8 @@ class LearnerState:
 
         if not len(pixels):
             return _Answers(np.zeros((0, slots)), torch.zeros(0, slots), 4.0 * width, ())
-        both = map_batched(answered, pixels.to(self.device)).cpu()
+        with threads_for(len(pixels)):
+            both = map_batched(answered, pixels.to(self.device)).cpu()
         probabilities = both[:, :slots].numpy()
         warn_of_doubtful(reports or ())
         probabilities[blank(reports or ()).nonzero()] = 1 / slots
