@@ -34,14 +34,15 @@ def test_the_heads_answer_as_the_model_does(residual, trained):
         found = learner.predict_proba(asked)
         wanted = logits[0, :, :3].double().softmax(-1).numpy()[:, np.argsort(order)]
         np.testing.assert_allclose(found, wanted, atol=1e-4)
-    assert np.array_equal(FewShotLearner(trained).fit(x, y).predict(asked), FewShotLearner(residual, head="memory").fit(x, y).predict(asked))  # fmt: skip
+    memory = FewShotLearner(residual, head="memory").fit(x, y)
+    assert np.array_equal(FewShotLearner(trained).fit(x, y).predict(asked), memory.predict(asked))
 
 
 def test_class_means_are_the_default_where_the_model_has_them(residual, trained):
     x, y = points(3, 2, 0)
     assert FewShotLearner(residual).fit(x, y).state_ is None
     assert FewShotLearner(trained).fit(x, y).state_ is not None
-    with pytest.raises(ValueError, match="head: expected auto or memory .*got 'prototypes'"):
+    with pytest.raises(ValueError, match=r"head: expected auto or memory .*got 'prototypes'"):
         FewShotLearner(trained, head="prototypes").fit(x, y)
     with pytest.raises(ValueError, match="head: expected auto or prototypes or memory or residual, got 'best'"):
         FewShotLearner(residual, head="best").fit(x, y)
@@ -82,7 +83,7 @@ def test_each_head_is_saved_with_the_sums_of_its_classes(residual, tmp_path, hea
 def test_a_file_of_the_memory_alone_is_refused_with_what_to_do(residual, trained, tmp_path):
     x, y = points(3, 2, 0)
     FewShotLearner(trained).fit(x, y).save(tmp_path / "state")
-    with pytest.raises(UserError, match="earlier version of srwm.*learn the examples again"):
+    with pytest.raises(UserError, match=r"earlier version of srwm.*learn the examples again"):
         FewShotLearner(residual).load(tmp_path / "state")
 
 

@@ -139,10 +139,10 @@ def _shape(model: ResidualModel, config: HeadsConfig, offsets: Tensor, generator
 
 
 def _validation(model: ResidualModel, vectors: Tensor, offsets: Tensor, config: HeadsConfig) -> tuple[float, str]:
-    """The sum of the losses of the trained heads, and a text: few and all ways, one and five examples."""
+    """The sum of the losses of the trained heads, and a text: few and all ways, one and up to five examples."""
     total, texts = 0.0, []
     n_way = model.config.n_way
-    for ways, shots in ((min(5, n_way), 1), (n_way, 1), (n_way, 5)):
+    for ways, shots in ((min(5, n_way), 1), (n_way, 1), (n_way, min(5, config.max_shots))):
         generator = torch.Generator().manual_seed(0)
         losses: dict[HeadName, float] = dict.fromkeys(config.heads, 0.0)
         right = dict.fromkeys(config.heads, 0.0)
