@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from tests.learner.conftest import WIDTH, points
 
 from srwm import FewShotLearner, load_model, save_model
 from srwm.errors import UserError
 from srwm.fewshot.models.factory import with_all_heads
 from srwm.learner.threads import threads_for
+
+from .conftest import WIDTH, points
 
 
 @pytest.fixture

@@ -276,7 +276,7 @@ def test_from_pretrained(drawn, images, tmp_path) -> None:
     assert learner.get_params()["model"] == tmp_path / "letters"
     learner.learn(images, LABELS)
     assert learner.model_.metadata == ModelMetadata("nothing", "ink")
-    settings = {"preprocess": "none", "tta_passes": 4, "random_state": 7}
+    settings = {"preprocess": "none", "tta_passes": 4, "random_state": 7, "head": "memory"}
     chosen = FewShotLearner.from_pretrained(tmp_path / "letters", **settings)
     assert chosen.get_params() == {"model": tmp_path / "letters", **settings}
     assert chosen.learn(images, LABELS).state_[0].shape[0] == 4
