@@ -85,14 +85,14 @@ def head_score(
     shape: EpisodeShape,
     options: Options,
 ) -> str:
-    """Accuracy of a head, with its interval; a dash where it has too few ways."""
+    """Accuracy of a head, with its interval; nothing where it has too few ways."""
     if head == "prototypes":
         alone = with_head(model, head, n_way=shape.n_way)
     elif shape.n_way <= model.config.n_way:
         alone = with_head(model, head)
         shape = EpisodeShape(shape.n_way, shape.k_shot, shape.queries, slots=model.config.n_way)
     else:
-        return "–"
+        return ""
     return str(evaluate(alone, data, shape, options.episodes, options.seed, features))
 
 

@@ -98,7 +98,7 @@ def train_heads(
         loss = torch.stack([loss for loss, _ in head_losses(made, vectors, drawn, config.heads).values()]).sum()
         optimizer.zero_grad()
         check_loss(loss, step + 1)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         clip_gradient(trained, config.optimizer.clip_norm, step + 1)
         optimizer.step()
     made.load_state_dict(kept)
