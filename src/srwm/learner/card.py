@@ -80,13 +80,17 @@ for x, y in stream:
 
 
 def _heads(model: FewShotModel) -> str:
-    config = model.config
+    ways = model.config.n_way
     if not isinstance(model, ResidualModel):
-        return f"""The model learns up to {config.n_way} classes from labeled images without a gradient step: its recurrent state changes, its
-weights do not."""
-    return f"""The model learns from labeled images without a gradient step: its state changes, its weights do not. It has three heads on
-one stem: class means after LayerNorm and a learned map (`prototypes`, the default, any number of classes), a recurrent memory
-(`memory`, up to {config.n_way} classes), and both together (`residual`)."""
+        return (
+            f"The model learns up to {ways} classes from labeled images without a gradient step: its recurrent state changes, its\n"
+            "weights do not."
+        )
+    return (
+        "The model learns from labeled images without a gradient step: its state changes, its weights do not. It has three heads\n"
+        "on one stem: class means after LayerNorm and a learned map (`prototypes`, the default, for any number of classes), a\n"
+        f"recurrent memory (`memory`, up to {ways} classes), and both together (`residual`)."
+    )
 
 
 def _facts(model: FewShotModel | StreamModel) -> str:

@@ -1,7 +1,5 @@
 """The class-mean head: sums and counts of the examples of each class, and logits by the distance to their means."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,6 +9,8 @@ from srwm.ops.dispatch import without_autocast
 
 _FIRST_SCALE = 5.0
 """The scale before training: that of `NeighborLoss`, whose logits are cosines by 0.1."""
+_SCALE_RATE = 20
+"""How much faster than the map the logarithm of the scale moves: an optimizer's steps are of one size for all weights."""
 
 
 class ClassMeans(nn.Module):
@@ -32,7 +32,7 @@ class ClassMeans(nn.Module):
     def reset_parameters(self) -> None:
         """Make the map the identity, and the scale what it is before training."""
         nn.init.eye_(self.map.weight)
-        nn.init.constant_(self.log_scale, math.log(_FIRST_SCALE))
+        nn.init.zeros_(self.log_scale)
 
     def encode(self, features: Tensor) -> Tensor:
         """The codes that are averaged, float32 or more precise, also under autocast.
@@ -59,7 +59,7 @@ class ClassMeans(nn.Module):
         Returns:
             (B, Q, N).
         """
-        return prototype_logits(codes, sums, counts, self.log_scale.exp() / codes.shape[-1])
+        return prototype_logits(codes, sums, counts, _FIRST_SCALE * (_SCALE_RATE * self.log_scale).exp() / codes.shape[-1])
 
 
 class PlainMeans:
