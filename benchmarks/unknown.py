@@ -121,7 +121,7 @@ def episode(
     labels = torch.arange(ways).repeat_interleave(shots)
     known = classes[torch.from_numpy(generator.integers(ways, size=ASKED))]
     asked = images[torch.from_numpy(generator.integers(shots, len(images), size=ASKED))]
-    examples = ClassExamples.none(1, ways, features).after(shown[None], labels)
+    examples = ClassExamples.none(1, features).after(shown[None], labels, ways)
     return examples, (features[known, asked], features[classes[ways : ways + ASKED], asked])
 
 

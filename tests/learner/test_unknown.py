@@ -197,7 +197,7 @@ def test_distances_are_squared_between_means_and_alike_for_any_number_of_example
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(1, 6, 8, generator=generator)
     labels = torch.tensor([0, 1, 0, 1, 0, 1])
-    examples = ClassExamples.none(1, 3, features).after(features[:, :4], labels[:4]).after(features[:, 4:], labels[4:])
+    examples = ClassExamples.none(1, features).after(features[:, :4], labels[:4], 3).after(features[:, 4:], labels[4:], 3)
     query = torch.randn(1, 2, 8, generator=generator)
     normal = F.layer_norm(features, (8,))[0]
     means = torch.stack([normal[::2].mean(0), normal[1::2].mean(0)])
@@ -207,7 +207,7 @@ def test_distances_are_squared_between_means_and_alike_for_any_number_of_example
     assert found[:, 2].tolist() == [32, 32], "no two features are farther apart"
     spread = torch.randn(4000, 11, 8, generator=generator)
     for count in (1, 2, 10):
-        many = ClassExamples.none(4000, 1, spread).after(spread[:, :count], torch.zeros(count, dtype=torch.long))
+        many = ClassExamples.none(4000, spread).after(spread[:, :count], torch.zeros(count, dtype=torch.long), 1)
         assert float(distances(spread[:, 10:], many)) == pytest.approx(8, rel=0.03)
 
 

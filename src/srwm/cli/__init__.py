@@ -26,6 +26,7 @@ COMMANDS = {
     "playground": Command("teach a memory by drawing, in the browser", "srwm.cli.playground", "playground"),
     "export": Command("write a few-shot model as ONNX, for runtimes without PyTorch", "srwm.cli.export", "export"),
     "fewshot train": Command("train a few-shot learner from a preset, then test it", "srwm.cli.fewshot", "train"),
+    "fewshot heads": Command("train the heads of a model on features of its stem", "srwm.cli.heads", "heads"),
     "fewshot evaluate": Command("measure the accuracy of a trained run, and of baselines", "srwm.cli.fewshot", "evaluate"),
     "fewshot adaptation": Command(
         "draw how fast runs with delayed labels adapt to new tasks", "srwm.cli.fewshot", "adaptation"

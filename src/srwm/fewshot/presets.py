@@ -118,6 +118,21 @@ _CPU_CHARACTERS = replace(
     validation_ways=5,
 )
 
+# Wide heads, and up to ten examples of a class: a memory that was trained on three forgets the first class by the tenth.
+_CPU_CHARACTERS_HEADS = replace(
+    _CPU_CHARACTERS,
+    model=replace(
+        _CPU_CHARACTERS.model,
+        head="residual",
+        class_means="learned",
+        stack=replace(_CPU_CHARACTERS.model.stack, num_heads=4),
+    ),
+    max_shots=10,
+    episodes=32,
+    pool=PoolConfig(classes=40, images_per_class=18),
+    minutes=180,
+)
+
 _PHOTO_DISTORTION = AugmentationConfig(
     degrees=10.0, scale=0.2, shear=0.1, translate=0.1, color=0.2, hflip=True, outside="reflection"
 )
@@ -190,6 +205,10 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
     "cpu-characters": (
         "2- to 20-way, 1- to 3-shot, drawn and printed characters (Omniglot and glyphs) for a desktop CPU, 60 minutes",
         _CPU_CHARACTERS,
+    ),
+    "cpu-characters-heads": (
+        "cpu-characters with three heads on one stem: class means, a memory of four wide heads, and both, 180 minutes",
+        _CPU_CHARACTERS_HEADS,
     ),
     "paper-mini-imagenet-1shot": (
         "5-way 1-shot Mini-ImageNet as published: Conv-4, 3 layers, 600,000 steps",

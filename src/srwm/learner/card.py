@@ -1,5 +1,6 @@
 """The model cards of checkpoints: the README.md beside their files."""
 
+from srwm.fewshot.models.residual import ResidualModel
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.streams.model import StreamModel
 
@@ -25,8 +26,7 @@ tags:
 
 # A few-shot learner
 
-The model learns up to {config.n_way} classes from labeled images without a gradient step: its recurrent state changes, its
-weights do not. The recurrent core is `{stack.core}`, {stack.num_layers} blocks of width {stack.d_model}.
+{_heads(model)} The recurrent core is `{stack.core}`, {stack.num_layers} blocks of width {stack.d_model}.
 
 - Images: {config.image_shape}, stem {config.stem}; preprocessing: {metadata.preprocess}
 {_facts(model)}
@@ -77,6 +77,20 @@ for x, y in stream:
     classifier.learn_one(x, y)
 ```
 """
+
+
+def _heads(model: FewShotModel) -> str:
+    ways = model.config.n_way
+    if not isinstance(model, ResidualModel):
+        return (
+            f"The model learns up to {ways} classes from labeled images without a gradient step: its recurrent state changes, its\n"
+            "weights do not."
+        )
+    return (
+        "The model learns from labeled images without a gradient step: its state changes, its weights do not. It has three heads\n"
+        "on one stem: class means after LayerNorm and a learned map (`prototypes`, the default, for any number of classes), a\n"
+        f"recurrent memory (`memory`, up to {ways} classes), and both together (`residual`)."
+    )
 
 
 def _facts(model: FewShotModel | StreamModel) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner.estimator import Classifier, not_fitted
+from srwm.learner.heads import chosen_head
 from srwm.learner.image_files import labeled_files
 from srwm.learner.labels import Labels, with_unknown
 from srwm.learner.pretrained import DEFAULT, HubOptions, load_model
@@ -27,9 +28,9 @@ class FewShotLearner(Classifier):
     Images are arrays, tensors, PIL images, or lists of them of any sizes: (H, W), (n, H, W), (n, C, H, W), or rows
     (n, C * H * W) of a table; integers in 0 to 255, bool, or floating in [0, 1]. They may also be paths: of files, of folders
     of images or of class folders, or glob patterns, whose images are read in alphabetical order. Labels are strings, numbers or
-    bools. The number of classes is limited to the model's `n_way`. The class follows the conventions of scikit-learn, which
-    need not be installed. Predictions may run in several threads, also while another thread learns: each uses the state at the
-    time of its call.
+    bools. With the head `prototypes` any number of classes can be learned, with the others as many as the model's `n_way`.
+    The class follows the conventions of scikit-learn, which need not be installed. Predictions may run in several threads, also
+    while another thread learns: each uses the state at the time of its call.
     """
 
     _samples = "images"
@@ -41,6 +42,7 @@ class FewShotLearner(Classifier):
         preprocess: Literal["auto", "ink", "none"] = "auto",
         tta_passes: int = 1,
         random_state: int = 0,
+        head: Literal["auto", "prototypes", "memory", "residual"] = "auto",
     ) -> None:
         """Store the settings. The model is loaded by the first call of `learn` or `fit`.
 
@@ -52,7 +54,10 @@ class FewShotLearner(Classifier):
                 images of a call in the given order. Each other pass reads them in a random order and applies the next of
                 `srwm.fewshot.evaluation.tta.views` to all images. Time grows with the number of passes.
             random_state: Seed of the random orders, 0 to 2**32 - 1.
+            head: What answers: class means of the features (`prototypes`), the self-modifying memory (`memory`), or both
+                (`residual`). `auto` is the best: `prototypes`, or `memory` with a model that has nothing else.
         """
+        self.head = head
         self.model = model
         self.preprocess = preprocess
         self.tta_passes = tta_passes
@@ -66,6 +71,7 @@ class FewShotLearner(Classifier):
         preprocess: Literal["auto", "ink", "none"] = "auto",
         tta_passes: int = 1,
         random_state: int = 0,
+        head: Literal["auto", "prototypes", "memory", "residual"] = "auto",
         **hub: Unpack[HubOptions],
     ) -> Self:
         """A learner whose model is loaded at once.
@@ -75,6 +81,7 @@ class FewShotLearner(Classifier):
             preprocess: As in `FewShotLearner`.
             tta_passes: As in `FewShotLearner`.
             random_state: As in `FewShotLearner`.
+            head: As in `FewShotLearner`.
             **hub: Options for the Hugging Face Hub, as in `srwm.load_model`.
 
         Returns:
@@ -84,7 +91,7 @@ class FewShotLearner(Classifier):
             UserError: The model cannot be loaded.
         """
         model = load_model(name, **hub)
-        learner = cls(model if hub else name, preprocess, tta_passes, random_state)
+        learner = cls(model if hub else name, preprocess, tta_passes, random_state, head)
         learner._state = learner._fresh(model)
         return learner
 
@@ -262,9 +269,9 @@ class FewShotLearner(Classifier):
         return self._learned().model
 
     @property
-    def state_(self) -> State:
-        """The state of the model's stack: a pytree of tensors whose first axis is the test-time-augmented passes. It must not
-        be changed.
+    def state_(self) -> State | None:
+        """The state of the model's stack: a pytree of tensors whose first axis is the test-time-augmented passes; None with the
+        head `prototypes`. It must not be changed.
         """
         return self._learned().state
 
@@ -288,4 +295,5 @@ class FewShotLearner(Classifier):
             given = self.model
             model = deepcopy(given) if isinstance(given, FewShotModel) else load_model(given)
         preprocess = model.metadata.preprocess if self.preprocess == "auto" else self.preprocess
-        return LearnerState(model.eval().requires_grad_(False), preprocess, int(self.tta_passes), int(self.random_state))
+        passes, seed, head = int(self.tta_passes), int(self.random_state), chosen_head(model, self.head)
+        return LearnerState(model.eval().requires_grad_(False), preprocess, passes, seed, head=head)

@@ -45,8 +45,8 @@ class ModelKind(Generic[M]):
 
 
 def _empty_few_shot(config: ModelConfig) -> FewShotModel:
-    if config.head != "memory":
-        raise ValueError(f"head: expected 'memory', got {config.head!r}")
+    if config.head == "prototypes":
+        raise ValueError("head: expected 'memory' or 'residual', got 'prototypes'")
     model = build_model(config, device="meta")
     assert isinstance(model, FewShotModel)
     return model

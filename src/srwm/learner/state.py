@@ -11,13 +11,16 @@ from torch import Tensor
 from srwm.data.drawings.ink import InkReport
 from srwm.fewshot.evaluation.tta import views
 from srwm.fewshot.images import map_batched
+from srwm.fewshot.models.config import HeadName
 from srwm.fewshot.models.metadata import Preprocess, Rejection
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner.classes import Classes
+from srwm.learner.heads import head_logits, most_classes, remember
 from srwm.learner.images import ImageInput, read_images
 from srwm.learner.labels import Labels, positions, read_labels
 from srwm.learner.seen import blank, check_learnable, illegible, warn_of_blank, warn_of_doubtful
 from srwm.learner.tables import check_column_names, column_names
+from srwm.learner.threads import threads_for
 from srwm.learner.unknown import ClassExamples, acceptance, distances, unknown_mass
 from srwm.nn import State
 from srwm.nn.state import leaves
@@ -67,7 +70,9 @@ class LearnerState:
     feature_names: tuple[str, ...] | None = None
     """names of the columns, where images were rows of a data frame"""
     examples: ClassExamples | None = None
-    """the examples of each label index, where the model's metadata say what it rejects"""
+    """the examples of each label index; None: nothing was learned, or an earlier version saved what was"""
+    head: HeadName = "memory"
+    """what answers: class means, the memory, or both"""
 
     @property
     def classes(self) -> Labels:
@@ -76,7 +81,7 @@ class LearnerState:
 
     @property
     def _classes(self) -> Classes:
-        return Classes(self.model.config.n_way, "ways", self.labels, self.declared)
+        return Classes(most_classes(self.model, self.head), "ways", self.labels, self.declared)
 
     @property
     def device(self) -> torch.device:
@@ -129,16 +134,19 @@ class LearnerState:
         check_learnable(reports or ())
         known = self._classes.joined(given).labels
         assert known is not None
-        features = map_batched(self._embed, pixels.to(self.device)).transpose(0, 1)
         slots = torch.from_numpy(positions(given, known)).to(self.device)
         order = self._order(len(given)).to(self.device)
-        state = self.model.learn_features(features.take_along_dim(order[..., None], 1), slots[order], self.state)
-        if not all(part.isfinite().all() for part in leaves(state)):
+        with threads_for(len(pixels)):
+            features = map_batched(self._embed, pixels.to(self.device)).transpose(0, 1)
+            examples = self._with_examples(features, slots, len(known))
+            ordered = features.take_along_dim(order[..., None], 1)
+            state = remember(self.model, self.head, ordered, slots[order], self.state)
+        parts = [*([] if state is None else leaves(state)), *([] if examples is None else [examples.sums])]
+        if not all(part.isfinite().all() for part in parts):
             raise ValueError("images: expected numbers for which the model's state stays finite, got too large ones")
         warn_of_doubtful(reports or ())
         count, columns = self.count + len(given), columns or self.columns
-        learned = replace(self, state=state, labels=known, count=count, columns=columns, feature_names=names)
-        return replace(learned, examples=self._with_examples(features, slots))
+        return replace(self, state=state, labels=known, count=count, columns=columns, feature_names=names, examples=examples)
 
     def probabilities(self, images: object, unknown: bool = False) -> NDArray[np.float64]:
         """The probability of each class for each image.
@@ -195,7 +203,7 @@ class LearnerState:
 
         def answered(part: Tensor) -> Tensor:
             features = self._embed(part).transpose(0, 1)
-            logits = self.model.query_features(features, self.state)
+            logits = head_logits(self.model, self.head, features, self.state, self.examples)
             if not logits.isfinite().all():
                 raise ValueError("images: expected numbers for which logits are finite, got too large ones")
             probabilities = logits[..., :slots].double().softmax(-1).mean(0)
@@ -205,7 +213,8 @@ class LearnerState:
 
         if not len(pixels):
             return _Answers(np.zeros((0, slots)), torch.zeros(0, slots), 4.0 * width, ())
-        both = map_batched(answered, pixels.to(self.device)).cpu()
+        with threads_for(len(pixels)):
+            both = map_batched(answered, pixels.to(self.device)).cpu()
         probabilities = both[:, :slots].numpy()
         warn_of_doubtful(reports or ())
         probabilities[blank(reports or ()).nonzero()] = 1 / slots
@@ -227,12 +236,12 @@ class LearnerState:
             raise ValueError("unknown: an earlier version of srwm saved what was learned; learn the examples again")
         return rejection
 
-    def _with_examples(self, features: Tensor, slots: Tensor) -> ClassExamples | None:
+    def _with_examples(self, features: Tensor, slots: Tensor, n_way: int) -> ClassExamples | None:
         """The examples of each class with new ones, features (R, T, F)."""
-        if self.model.metadata.rejection is None or (self.labels is not None and self.examples is None):
+        if self.labels is not None and self.examples is None:
             return None
-        before = self.examples or ClassExamples.none(self.tta_passes, self.model.config.n_way, features)
-        return before.after(features, slots)
+        before = self.examples or ClassExamples.none(self.tta_passes, features)
+        return before.after(features, slots, n_way)
 
     def _read(self, images: object) -> ImageInput:
         return read_images(images, self.model.config, self.preprocess, self.columns)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from srwm.errors import UserError
 from srwm.learner.fingerprint import fingerprint, former_fingerprint
+from srwm.learner.heads import chosen_head, most_classes
 from srwm.learner.saved import (
     MAX_COUNT,
     check_labels,
@@ -49,6 +50,7 @@ def save_state(path: Path, learned: LearnerState) -> None:
         "format": _FORMAT,
         "model": fingerprint(learned.model),
         "preprocess": learned.preprocess,
+        "head": learned.head,
         "tta_passes": learned.tta_passes,
         "seed": learned.seed,
         "count": learned.count,
@@ -59,7 +61,9 @@ def save_state(path: Path, learned: LearnerState) -> None:
         "dtype": learned.labels.dtype.str,
         "declared_dtype": None if learned.declared is None else learned.declared.dtype.str,
     }
-    write_saved(path, metadata, state_tensors(learned.state) | _example_tensors(learned.examples))
+    write_saved(
+        path, metadata, ({} if learned.state is None else state_tensors(learned.state)) | _example_tensors(learned.examples)
+    )
 
 
 def load_state(path: Path, fresh: LearnerState) -> LearnerState:
@@ -79,8 +83,10 @@ def load_state(path: Path, fresh: LearnerState) -> LearnerState:
     version = metadata["format"]
     of_model = fingerprint(fresh.model) if version == _FORMAT else former_fingerprint(fresh.model)
     if metadata.get("model") != of_model or metadata.get("preprocess") != fresh.preprocess:
-        hint = "" if version == _FORMAT else "; an earlier version of srwm saved it: if the model is the same, learn again"
-        raise UserError(f"{path}: learned by another model, or with another preprocessing than {fresh.preprocess!r}{hint}")
+        raise UserError(
+            f"{path}: learned by another model, such as the `characters` of an earlier version of srwm, or with another "
+            f"preprocessing than {fresh.preprocess!r}: learn the examples again, and save them to a new file"
+        )
     if version == _FORMER_FORMAT and "readings" in metadata:
         metadata["tta_passes"] = metadata.pop("readings")
     try:
@@ -95,12 +101,12 @@ def _example_tensors(examples: ClassExamples | None) -> dict[str, Tensor]:
     return {_SUMS: examples.sums.cpu().contiguous(), _COUNTS: examples.counts.cpu().contiguous()}
 
 
-def _restored_examples(tensors: dict[str, Tensor], fresh: LearnerState, tta_passes: int) -> ClassExamples | None:
+def _restored_examples(tensors: dict[str, Tensor], fresh: LearnerState, tta_passes: int, n_way: int) -> ClassExamples | None:
     """The examples among the tensors of a file, which are taken out; None in a file without them."""
     found = [tensors.pop(name) for name in (_SUMS, _COUNTS) if name in tensors]
     if not found:
         return None
-    n_way, width = fresh.model.config.n_way, fresh.model.num_features
+    width = fresh.model.num_features
     if [(part.shape, part.dtype) for part in found] != [((tta_passes, n_way, width), torch.float32), ((n_way,), torch.float32)]:
         raise ValueError(f"examples: expected {_SUMS} and {_COUNTS} of {n_way} classes, got {[tuple(p.shape) for p in found]}")
     if not all(part.isfinite().all() and part.min() >= least for part, least in zip(found, (-math.inf, 0), strict=True)):
@@ -121,18 +127,23 @@ def _restored(metadata: dict[str, Any], tensors: dict[str, Tensor], fresh: Learn
     declared = metadata["declared"]
     if declared is not None:
         declared = np.unique(restored_labels(declared, metadata["declared_dtype"]))
-    examples = _restored_examples(tensors, fresh, tta_passes)
+    head = chosen_head(fresh.model, metadata.get("head", "memory"))
+    examples = _restored_examples(tensors, fresh, tta_passes, len(labels))
+    if examples is None and head != "memory":
+        raise ValueError(f"examples: expected {_SUMS} and {_COUNTS} with the head {head}, got neither")
+    memory = None if head == "prototypes" else restored_state(tensors, fresh.model.stack.initial_state(1), tta_passes)
     loaded = replace(
         fresh,
         examples=examples,
         tta_passes=tta_passes,
         seed=seed,
-        state=restored_state(tensors, fresh.model.stack.initial_state(1), tta_passes),
+        state=memory,
+        head=head,
         labels=labels,
         declared=declared,
         count=count,
         columns=columns,
         feature_names=restored_names(metadata.get("feature_names")),
     )
-    check_labels(labels, loaded.classes, fresh.model.config.n_way)
+    check_labels(labels, loaded.classes, most_classes(fresh.model, head))
     return loaded

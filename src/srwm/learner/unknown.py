@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from srwm.fewshot.models.class_means import class_sums
 from srwm.fewshot.models.metadata import Rejection
-from srwm.fewshot.models.prototypes import class_sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,32 +21,34 @@ class ClassExamples:
     """(N,) float32"""
 
     @classmethod
-    def none(cls, passes: int, n_way: int, features: Tensor) -> Self:
-        """No examples.
+    def none(cls, passes: int, features: Tensor) -> Self:
+        """No examples, of no class.
 
         Args:
             passes: the number R of passes.
-            n_way: the number N of classes.
             features: (..., F), whose width and device are taken.
 
         Returns:
             The examples.
         """
         width, device = features.shape[-1], features.device
-        return cls(torch.zeros(passes, n_way, width, device=device), torch.zeros(n_way, device=device))
+        zeros = torch.zeros(passes, 0, width, dtype=torch.float32, device=device)
+        return cls(zeros, zeros[0, :, 0].clone())
 
-    def after(self, features: Tensor, labels: Tensor) -> "ClassExamples":
+    def after(self, features: Tensor, labels: Tensor, n_way: int) -> "ClassExamples":
         """These examples and more.
 
         Args:
             features: (R, T, F).
-            labels: (T,) int64.
+            labels: (T,) int64, below n_way.
+            n_way: the number of classes, as many as before or more.
 
         Returns:
             The examples; these stay as they are.
         """
-        sums, counts = class_sums(_normalized(features), labels.expand(len(features), -1), self.sums.shape[1])
-        return ClassExamples(self.sums + sums, self.counts + counts[0])
+        sums, counts = class_sums(_normalized(features), labels.expand(len(features), -1), n_way)
+        added = n_way - len(self.counts)
+        return ClassExamples(F.pad(self.sums, (0, 0, 0, added)) + sums, F.pad(self.counts, (0, added)) + counts[0])
 
 
 def distances(features: Tensor, examples: ClassExamples) -> Tensor:

@@ -11,7 +11,7 @@ from srwm.data import ImageClasses
 from srwm.fewshot.episodes import Episodes, EpisodeShape
 from srwm.fewshot.evaluation.evaluate import Accuracy, embed_views, episode_logits, score
 from srwm.fewshot.models.base import EpisodeModel
-from srwm.fewshot.models.prototypes import class_sums, prototype_logits
+from srwm.fewshot.models.class_means import class_sums, prototype_logits
 
 Predict = Callable[[Episodes], Tensor]
 """A function from B episodes to predicted labels (B, Q)."""

@@ -51,7 +51,7 @@ def written_by_block(model: FewShotModel, features: Tensor, episodes: Episodes) 
     Returns:
         One entry for each block whose core is self-referential, summed over episodes and heads.
     """
-    state = model.learn_features(features[episodes.support], episodes.support_labels)
+    state = model.learn_memory(features[episodes.support], episodes.support_labels, None)
     found = []
     for number, (block, carried) in enumerate(zip(model.stack.blocks, state, strict=False), 1):
         core = block.core

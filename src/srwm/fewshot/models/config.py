@@ -7,6 +7,8 @@ from srwm.nn import StackConfig
 from srwm.ranges import AtLeast, Between
 from srwm.vision import DropoutType
 
+HeadName = Literal["memory", "prototypes", "residual"]
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -39,5 +41,10 @@ class ModelConfig:
     stack: StackConfig = field(default_factory=StackConfig)
     """The recurrent stack."""
 
-    head: Literal["memory", "prototypes"] = "memory"
-    """`memory`: the recurrent stack learns from examples; `prototypes`: a prototypical network, without input and stack."""
+    head: HeadName = "memory"
+    """`memory`: the recurrent stack learns from examples; `prototypes`: class means, without input and stack; `residual`: class
+    means plus the memory's logits, times a factor that begins at 0"""
+
+    class_means: Literal["plain", "learned"] = "plain"
+    """class means of `prototypes`: `plain`: of features as they are (Snell et al., 2017); `learned`: after LayerNorm and a
+    learned map, with a learned scale, as always with `residual`"""

@@ -49,6 +49,33 @@ class FewShotModel(EpisodeModel):
         encoded: Tensor = self.input(features.to(self.out_layer.weight.dtype), labels)
         return encoded
 
+    def learn_memory(self, features: Tensor, labels: Tensor, state: State | None) -> State:
+        """The state of the stack after labeled features, which are not checked.
+
+        Args:
+            features: (B, T, F).
+            labels: (B, T) int64, -1 (no label) to N - 1.
+            state: the state of the stack to continue from; None is a fresh one.
+
+        Returns:
+            The state.
+        """
+        return self.stack(self._encode(features, labels), state)[1]
+
+    def query_memory(self, features: Tensor, state: State | None) -> Tensor:
+        """The memory's logits of unlabeled features, which are not checked.
+
+        Args:
+            features: (B, Q, F).
+            state: the state of the stack; None is a fresh one.
+
+        Returns:
+            (B, Q, N).
+        """
+        labels = torch.full(features.shape[:2], NO_LABEL, dtype=torch.long, device=features.device)
+        logits: Tensor = self.out_layer(self.stack.query(self._encode(features, labels), state))
+        return logits
+
     def _run(
         self, features: Tensor, labels: Tensor, state: State | None, resets: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, State]:
@@ -56,12 +83,10 @@ class FewShotModel(EpisodeModel):
         return self.out_layer(y), state
 
     def _learn(self, features: Tensor, labels: Tensor, state: State | None) -> State:
-        return self.stack(self._encode(features, labels), state)[1]
+        return self.learn_memory(features, labels, state)
 
     def _query(self, features: Tensor, state: State | None) -> Tensor:
-        labels = torch.full(features.shape[:2], NO_LABEL, dtype=torch.long, device=features.device)
-        logits: Tensor = self.out_layer(self.stack.query(self._encode(features, labels), state))
-        return logits
+        return self.query_memory(features, state)
 
 
 def _input(config: ModelConfig, num_features: int) -> PaperInput | BalancedInput:

@@ -14,7 +14,9 @@ from srwm.fewshot.config import TrainConfig
 from srwm.fewshot.episodes import Episodes, EpisodeShape, Sampler
 from srwm.fewshot.evaluation.config import EvaluationConfig
 from srwm.fewshot.evaluation.evaluate import embed_views, episode_logits, evaluate
+from srwm.fewshot.evaluation.heads import head_losses
 from srwm.fewshot.models.base import EpisodeModel
+from srwm.fewshot.models.residual import ResidualModel
 from srwm.fewshot.protocols.base import Evaluation, Losses, Protocol, Sets, accuracy_of
 
 
@@ -108,7 +110,7 @@ class Synchronous(Protocol):
             build_sampler(fixed, shape, data["train"][0], torch.Generator()).sample()
 
     def losses(self, features: Tensor, episodes: Episodes) -> Losses:
-        """Cross-entropy of all queries.
+        """Cross-entropy of all queries; of a model with several heads the mean over them, and the accuracy of class means.
 
         Args:
             features: (P, F) of the images of the step.
@@ -117,6 +119,10 @@ class Synchronous(Protocol):
         Returns:
             The loss, the accuracy and the terms of the loss.
         """
+        if isinstance(self.model, ResidualModel):
+            found = head_losses(self.model, features, episodes, ("prototypes", "memory", "residual"))
+            loss = torch.stack([part for part, _ in found.values()]).mean()
+            return Losses(loss, accuracy_of(found["prototypes"][1], episodes.query_labels), {"train_loss": loss})
         logits = episode_logits(self.model, features, episodes).float()
         loss = F.cross_entropy(logits.flatten(0, 1), episodes.query_labels.flatten())
         return Losses(loss, accuracy_of(logits, episodes.query_labels), {"train_loss": loss})

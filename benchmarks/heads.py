@@ -1,0 +1,112 @@
+"""The tables of docs/learner.md: each head of a checkpoint on characters that took no part in its making, one view each.
+
+    python benchmarks/heads.py --data-dir DATA
+
+The last column is the class means of the same features after LayerNorm, without the learned map. `digits` are scikit-learn's
+`load_digits`, handwriting that nothing here was trained on.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+
+from srwm import load_model
+from srwm.data import ImageClasses
+from srwm.data.sets.mixture import load_tests
+from srwm.errors import UserError
+from srwm.fewshot.episodes import EpisodeShape
+from srwm.fewshot.evaluation.baselines import PROTOTYPES_NORMALIZED, baselines
+from srwm.fewshot.evaluation.evaluate import embed_all, evaluate, score
+from srwm.fewshot.models.config import HeadName
+from srwm.fewshot.models.factory import with_head
+from srwm.fewshot.models.residual import ResidualModel
+from srwm.learner.images import read_images
+
+TESTS: tuple[tuple[str, int, int], ...] = (
+    *(
+        ("omniglot", 5, 1),
+        ("omniglot", 5, 3),
+        ("omniglot", 5, 10),
+        ("omniglot", 20, 1),
+        ("omniglot", 20, 5),
+        ("omniglot", 50, 1),
+    ),
+    *(("glyphs", 5, 1), ("glyphs", 5, 3), ("glyphs", 5, 10), ("glyphs", 20, 1), ("glyphs", 50, 1)),
+    *(("printed", 5, 1), ("digits", 10, 1), ("digits", 10, 5)),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Test the heads of a checkpoint."""
+
+    model: str = "characters"
+    """what `srwm.load_model` takes; it must have all heads"""
+    heads: tuple[HeadName, ...] = ("prototypes", "memory", "residual")
+    """heads to test"""
+    only: tuple[str, ...] = ("omniglot", "glyphs", "printed", "digits")
+    """test sets"""
+    data_dir: Path | None = None
+    """folder of Omniglot"""
+    episodes: int = 10_000
+    """episodes of each test"""
+    seed: int = 1
+    """seed of drawings and episodes"""
+
+
+def main(options: Options) -> None:
+    """Print a row for each test."""
+    model = load_model(options.model)
+    if not isinstance(model, ResidualModel):
+        raise UserError(f"{options.model}: expected a checkpoint with all heads")
+    print("|", " | ".join(["test", "ways", "examples", *options.heads, "class means after LayerNorm"]), "|")
+    print("|", " | ".join(["---"] * (4 + len(options.heads))), "|")
+    sets = load_tests(options.data_dir, seed=options.seed)
+    if "digits" in options.only:
+        sets["digits"] = digits(model)
+    for name in options.only:
+        data = sets[name]
+        features = [embed_all(model, data)]
+        for ways, shots in [(ways, shots) for test, ways, shots in TESTS if test == name]:
+            found = [head_score(model, head, data, features, EpisodeShape(ways, shots, 10), options) for head in options.heads]
+            plain = baselines(features)[PROTOTYPES_NORMALIZED]
+            found.append(str(score(plain, data, EpisodeShape(ways, shots, 10), options.episodes, options.seed)))
+            print("|", " | ".join([name, str(ways), str(shots), *found]), "|", flush=True)
+
+
+def head_score(
+    model: ResidualModel,
+    head: HeadName,
+    data: ImageClasses,
+    features: list[torch.Tensor],
+    shape: EpisodeShape,
+    options: Options,
+) -> str:
+    """Accuracy of a head, with its interval; nothing where it has too few ways."""
+    if head == "prototypes":
+        alone = with_head(model, head, n_way=shape.n_way)
+    elif shape.n_way <= model.config.n_way:
+        alone = with_head(model, head)
+        shape = EpisodeShape(shape.n_way, shape.k_shot, shape.queries, slots=model.config.n_way)
+    else:
+        return ""
+    return str(evaluate(alone, data, shape, options.episodes, options.seed, features))
+
+
+def digits(model: ResidualModel) -> ImageClasses:
+    """scikit-learn's handwritten digits, preprocessed as a learner does."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    pixels = read_images(
+        (images.reshape(-1, 8, 8) / 16).astype(np.float32), model.config, model.metadata.preprocess, None
+    ).pixels
+    made = (255 * pixels).round().byte().numpy()
+    return ImageClasses.from_groups("digits", [made[labels == digit] for digit in range(10)], list(map(str, range(10))))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
