@@ -14,7 +14,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 _OF_LEARNER = ("FewShotLearner", "StreamClassifier", "load_model", "push_model", "save_model")
 _PACKAGES = (
-    *("data", "fewshot", "interop", "learner", "nn", "ops", "playground", "rl", "samples", "streams", "training", "vision"),
+    *(
+        "data",
+        "fewshot",
+        "interop",
+        "learner",
+        "nn",
+        "ops",
+        "playground",
+        "rl",
+        "samples",
+        "sequences",
+        "streams",
+        "training",
+        "vision",
+    ),
 )
 __all__ = [
     "FewShotLearner",
@@ -31,6 +45,7 @@ __all__ = [
     "rl",
     "samples",
     "save_model",
+    "sequences",
     "streams",
     "training",
     "vision",

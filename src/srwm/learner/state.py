@@ -212,7 +212,7 @@ class LearnerState:
             return torch.cat([probabilities, distances(features, self.examples)[:, :slots]], dim=1)
 
         if not len(pixels):
-            return _Answers(np.zeros((0, slots)), torch.zeros(0, slots), 4.0 * width, ())
+            return _Answers(np.zeros((0, slots)), torch.zeros(0, slots, dtype=torch.float32, device="cpu"), 4.0 * width, ())
         with threads_for(len(pixels)):
             both = map_batched(answered, pixels.to(self.device)).cpu()
         probabilities = both[:, :slots].numpy()

@@ -89,8 +89,8 @@ def chunks_of(position: Tensor, steps: int, resets: Tensor | None, mask: Tensor 
     number = max(int(chunk.max()) + 1, 1) if len(position) else 1
     place = torch.where(real, chunk * size + count % size, number * size)
     which = torch.where(opens, chunk, number)
-    index = torch.full((shape[0], number * size + 1), steps, device=device)
-    index = index.scatter(1, place, torch.arange(steps, device=device).expand(shape))
+    index = torch.full((shape[0], number * size + 1), steps, dtype=torch.long, device=device)
+    index = index.scatter(1, place, torch.arange(steps, dtype=torch.long, device=device).expand(shape))
     none = torch.zeros(shape[0], number + 1, dtype=torch.bool, device=device)
     after = count[:, -1] + real[:, -1].long()
     return Chunks(

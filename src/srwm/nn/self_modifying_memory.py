@@ -179,7 +179,7 @@ class SelfModifyingMemory(Core):
         if not any(static):
             return None
         return torch.cat(
-            [torch.full((width,), not kept, device=matrix.device) for width, kept in zip(self._widths(), static, strict=True)]
+            [torch.full((width,), not kept, dtype=torch.bool, device=matrix.device) for width, kept in zip(self._widths(), static, strict=True)]
         )
 
 

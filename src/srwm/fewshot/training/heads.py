@@ -131,10 +131,10 @@ def _trained(model: ResidualModel, heads: tuple[HeadName, ...]) -> ResidualModel
 def _shape(model: ResidualModel, config: HeadsConfig, offsets: Tensor, generator: torch.Generator) -> EpisodeShape:
     """Numbers of classes and examples of a step; a class keeps one image or more for queries."""
     n_way = model.config.n_way
-    ways = int(torch.randint(min(config.min_ways, n_way), n_way + 1, (), generator=generator))
+    ways = int(torch.randint(min(config.min_ways, n_way), n_way + 1, (), generator=generator, device="cpu"))
     per_query = -(-config.queries // ways)
     most = max(1, min(config.max_shots, int(offsets.diff().min()) - per_query))
-    shots = int(torch.randint(1, most + 1, (), generator=generator))
+    shots = int(torch.randint(1, most + 1, (), generator=generator, device="cpu"))
     return EpisodeShape(ways, shots, config.queries, slots=n_way)
 
 

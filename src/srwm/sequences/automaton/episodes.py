@@ -43,7 +43,7 @@ def elements_of(config: AutomatonConfig) -> Elements:
         The elements.
     """
     groups = tuple(map(load_group, config.groups))
-    ends = torch.tensor([group.size for group in groups], device="cpu").cumsum(0)
+    ends = torch.tensor([group.size for group in groups], dtype=torch.long, device="cpu").cumsum(0)
     return Elements(groups, tuple(config.groups), (0, *ends[:-1].tolist()))
 
 
@@ -67,7 +67,7 @@ def draw_episodes(
     """
     draws = Draws(*key)
     elements = elements_of(config)
-    sizes, starts = (torch.tensor(values, device="cpu") for values in (elements.sizes, elements.starts))
+    sizes, starts = (torch.tensor(values, dtype=torch.long, device="cpu") for values in (elements.sizes, elements.starts))
     group = draws.integers(count, high=len(sizes))
     if lengths.group is not None:
         group = torch.full_like(group, elements.names.index(lengths.group))

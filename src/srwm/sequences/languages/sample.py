@@ -70,7 +70,7 @@ def is_for(language: Language, purpose: Purpose, strings: Tensor, ends: Tensor, 
         (B,) bool. A string up to the length `shared` is for one purpose; a longer one is for tests.
     """
     part = ends // language.unit % 4 if language.is_unique else _hash(strings, ends) % 4
-    chosen = torch.isin(part, torch.tensor(_PARTS[purpose], device="cpu"))
+    chosen = torch.isin(part, torch.tensor(_PARTS[purpose], dtype=torch.long, device="cpu"))
     return torch.where(ends > shared, purpose == "test", chosen)
 
 
