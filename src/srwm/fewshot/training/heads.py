@@ -63,7 +63,9 @@ def train_heads(
     config: HeadsConfig,
     tell: Callable[[str], object] = lambda text: None,
 ) -> ResidualModel:
-    """Train the heads of a model. Class means begin untrained, a memory with the weights that it has. Of all validations, the first included, the one with the least loss has the weights.
+    """Train the heads of a model. Class means begin untrained, a memory with the weights that it has.
+
+    Of all validations, the first included, the one with the least loss has the weights.
 
     Args:
         model: the model, which stays as it is.
