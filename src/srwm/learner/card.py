@@ -83,13 +83,13 @@ def _heads(model: FewShotModel) -> str:
     ways = model.config.n_way
     if not isinstance(model, ResidualModel):
         return (
-            f"The model learns up to {ways} classes from labeled images without a gradient step: its recurrent state changes, its\n"
-            "weights do not."
+            f"The model learns up to {ways} classes from labeled images without a gradient step: its recurrent state changes,\n"
+            "its weights do not."
         )
     return (
-        "The model learns from labeled images without a gradient step: its state changes, its weights do not. It has three heads\n"
-        "on one stem: class means after LayerNorm and a learned map (`prototypes`, the default, for any number of classes), a\n"
-        f"recurrent memory (`memory`, up to {ways} classes), and both together (`residual`)."
+        "The model learns from labeled images without a gradient step: its state changes, its weights do not. It has three\n"
+        "heads on one stem: class means after LayerNorm and a learned map (`prototypes`, the default, any number of\n"
+        f"classes), a recurrent memory (`memory`, up to {ways} classes), and both together (`residual`)."
     )
 
 

@@ -178,9 +178,9 @@ class SelfModifyingMemory(Core):
         static = [False, self.static_keys, self.static_values, self.static_rates, self.static_decays]
         if not any(static):
             return None
-        return torch.cat(
-            [torch.full((width,), not kept, dtype=torch.bool, device=matrix.device) for width, kept in zip(self._widths(), static, strict=True)]
-        )
+        kept = torch.tensor(static, dtype=torch.bool, device=matrix.device)
+        widths = torch.tensor(list(self._widths()), dtype=torch.long, device=matrix.device)
+        return ~kept.repeat_interleave(widths)
 
 
 def _read(first: Tensor, second: Tensor, start: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:

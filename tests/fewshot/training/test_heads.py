@@ -33,5 +33,7 @@ def test_one_head_alone_leaves_the_others_and_repeats(config, splits):
     first, second = (train_heads(model, splits, short).state_dict() for _ in range(2))
     assert all(torch.equal(value, first[name]) for name, value in model.state_dict().items())
     assert all(torch.equal(value, second[name]) for name, value in first.items())
+    again = train_heads(train_heads(model, splits, short), splits, short).state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in first.items()), "class means begin untrained"
     with pytest.raises(UserError, match="heads: expected one or more"):
         train_heads(model, splits, dataclasses.replace(short, heads=()))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from srwm.data import ImageClasses, Split
 from srwm.errors import UserError
@@ -63,7 +63,9 @@ def train_heads(
     config: HeadsConfig,
     tell: Callable[[str], object] = lambda text: None,
 ) -> ResidualModel:
-    """Train the heads of a model. Of all validations, the first included, the one with the least loss has the weights.
+    """Train the heads of a model. Class means begin untrained, a memory with the weights that it has.
+
+    Of all validations, the first included, the one with the least loss has the weights.
 
     Args:
         model: the model, which stays as it is.
@@ -119,7 +121,11 @@ def _embedded(model: ResidualModel, data: ImageClasses) -> tuple[Tensor, Tensor]
 
 
 def _trained(model: ResidualModel, heads: tuple[HeadName, ...]) -> ResidualModel:
-    """The model, of which only the weights of these heads have gradients."""
+    """The model, of which only the weights of these heads have gradients; those of class means begin anew."""
+    if "prototypes" in heads:
+        model.class_means.reset_parameters()
+    if "residual" in heads:
+        nn.init.zeros_(model.memory_scale)
     starts = tuple(start for head in heads for start in _PARTS[head])
     if not starts:
         raise UserError("heads: expected one or more, got none")
