@@ -81,15 +81,22 @@ def _is_clean(relief: _Relief, gray: Array, clearness: Array) -> NDArray[np.bool
     """Whether the plane leaves little but ink: the background even, and what reaches the border of one brightness."""
     above = relief.above
     border = np.concatenate([above[:, 0], above[:, -1], above[:, :, 0], above[:, :, -1]], axis=1).mean(1)
+    clean = np.asarray(clearness > _CLEAN)
+    doubtful = clean & (border >= _FREE_BORDER)
+    if doubtful.any():
+        clean[doubtful] = _spread(gray[doubtful], above[doubtful]) < _ALIKE * relief.contrast[doubtful]
+    return clean
+
+
+def _spread(gray: Array, above: NDArray[np.bool_]) -> Array:
+    """Standard deviation of the brightness inside of the ink, a pixel from its edge, (B,)."""
     inner = above.copy()
     for axis in (1, 2):
         for step in (-1, 1):
             inner &= np.roll(above, step, axis)
     count = np.maximum(inner.sum((1, 2)), 1)
     mean = (gray * inner).sum((1, 2)) / count
-    spread = np.sqrt(((gray - mean[:, None, None]) ** 2 * inner).sum((1, 2)) / count)
-    alike = spread < _ALIKE * np.maximum(relief.contrast, 1e-6)
-    return np.asarray((clearness > _CLEAN) & ((border < _FREE_BORDER) | alike))
+    return np.asarray(np.sqrt(((gray - mean[:, None, None]) ** 2 * inner).sum((1, 2)) / count), np.float32)
 
 
 def _over_plane(gray: Array) -> _Relief:
