@@ -3,7 +3,7 @@
     python benchmarks/heads.py --data-dir DATA
 
 The last column is the class means of the same features after LayerNorm, without the learned map. `digits` are scikit-learn's
-`load_digits`, handwriting that nothing here was trained on.
+`load_digits`, handwriting of 8x8 pixels that nothing here was trained on, resized as they are, or through `ink`.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from srwm.fewshot.evaluation.baselines import PROTOTYPES_NORMALIZED, baselines
 from srwm.fewshot.evaluation.evaluate import embed_all, evaluate, score
 from srwm.fewshot.models.config import HeadName
 from srwm.fewshot.models.factory import with_head
+from srwm.fewshot.models.metadata import Preprocess
 from srwm.fewshot.models.residual import ResidualModel
 from srwm.learner.images import read_images
 
@@ -35,7 +36,7 @@ TESTS: tuple[tuple[str, int, int], ...] = (
         ("omniglot", 50, 1),
     ),
     *(("glyphs", 5, 1), ("glyphs", 5, 3), ("glyphs", 5, 10), ("glyphs", 20, 1), ("glyphs", 50, 1)),
-    *(("printed", 5, 1), ("digits", 10, 1), ("digits", 10, 5)),
+    *(("printed", 5, 1), ("digits", 10, 1), ("digits", 10, 5), ("digits-ink", 10, 1), ("digits-ink", 10, 5)),
 )
 
 
@@ -47,7 +48,7 @@ class Options:
     """what `srwm.load_model` takes; it must have all heads"""
     heads: tuple[HeadName, ...] = ("prototypes", "memory", "residual")
     """heads to test"""
-    only: tuple[str, ...] = ("omniglot", "glyphs", "printed", "digits")
+    only: tuple[str, ...] = ("omniglot", "glyphs", "printed", "digits", "digits-ink")
     """test sets"""
     data_dir: Path | None = None
     """folder of Omniglot"""
@@ -65,8 +66,7 @@ def main(options: Options) -> None:
     print("|", " | ".join(["test", "ways", "examples", *options.heads, "class means after LayerNorm"]), "|")
     print("|", " | ".join(["---"] * (4 + len(options.heads))), "|")
     sets = load_tests(options.data_dir, seed=options.seed)
-    if "digits" in options.only:
-        sets["digits"] = digits(model)
+    sets |= {"digits": digits(model, "none"), "digits-ink": digits(model, "ink")}
     for name in options.only:
         data = sets[name]
         features = [embed_all(model, data)]
@@ -96,14 +96,12 @@ def head_score(
     return str(evaluate(alone, data, shape, options.episodes, options.seed, features))
 
 
-def digits(model: ResidualModel) -> ImageClasses:
-    """scikit-learn's handwritten digits, preprocessed as a learner does."""
+def digits(model: ResidualModel, preprocess: Preprocess) -> ImageClasses:
+    """scikit-learn's handwritten digits of 8x8 pixels, preprocessed as a learner does."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    pixels = read_images(
-        (images.reshape(-1, 8, 8) / 16).astype(np.float32), model.config, model.metadata.preprocess, None
-    ).pixels
+    pixels = read_images((images.reshape(-1, 8, 8) / 16).astype(np.float32), model.config, preprocess, None).pixels
     made = (255 * pixels).round().byte().numpy()
     return ImageClasses.from_groups("digits", [made[labels == digit] for digit in range(10)], list(map(str, range(10))))
 
