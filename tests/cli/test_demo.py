@@ -32,7 +32,7 @@ def test_the_demo_tests_beside_baselines_and_draws(tmp_path, save_model, capsys)
         "nearest features",
         "prototypes (Euclidean)",
         "prototypes (Euclidean after",
-        "this model",
+        "the memory",
         "block 1",
     ):
         assert sum(row.strip().startswith(line) for row in shown.splitlines()) == 1

@@ -20,6 +20,8 @@ from srwm.fewshot.evaluation.evaluate import Accuracy, embed_views, evaluate
 from srwm.fewshot.evaluation.written import COLUMNS, column_shares, written_by_block
 from srwm.fewshot.figures.episode import draw_episode
 from srwm.fewshot.figures.trace import trace_episode
+from srwm.fewshot.models.factory import with_head
+from srwm.fewshot.models.residual import ResidualModel
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.learner.answers import answers
 from srwm.learner.few_shot_learner import FewShotLearner
@@ -67,6 +69,11 @@ def demo(arguments: Sequence[str]) -> None:
         raise UserError(f"{options.model}: expected a model of {_SHAPE.n_way} ways or more and images (1, 28, 28)")
     letters = GlyphDrawer().draw("test", options.seed, instances=20)
     _show_learner(model)
+    if isinstance(model, ResidualModel):
+        memory = with_head(model, "memory")
+        assert isinstance(memory, FewShotModel)
+        model = memory
+        print("What follows is about the memory of this model, not about the class means by which the learner answers.")
     _describe(model, letters, options)
     features = embed_views(model, letters)
     accuracy = _test(model, letters, features, options)
@@ -108,7 +115,7 @@ def _test(model: FewShotModel, letters: ImageClasses, features: list[Tensor], op
     print(f"  {'chance':<42}{100 / _SHAPE.n_way:5.2f} %")
     for name, found in baselines.items():
         print(f"  {name:<42}{found}")
-    print(f"  {'this model':<42}{accuracy}")
+    print(f"  {'the memory':<42}{accuracy}")
     print(f"  95 % intervals over {accuracy.episodes:,} episodes, the same for all rows. Features are from the model's stem.")
     return accuracy
 
