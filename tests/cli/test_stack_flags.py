@@ -15,7 +15,10 @@ def test_every_option_of_the_preset_core_is_a_flag() -> None:
 def test_a_named_core_brings_its_own_options() -> None:
     for words in (["--model.stack.core", "deltanet"], ["--model.stack.core=deltanet", "--steps", "3"]):
         shown = with_all_options(PRESET, words, "--model.stack.core")
-        assert (shown.core, shown.core_options) == ("deltanet", {"eps": 0.0, "feature_map": "elu", "tied_init": False})
+        assert (shown.core, shown.core_options) == (
+            "deltanet",
+            {"eps": 0.0, "feature_map": "elu", "tied_init": False, "beta_max": 1.0},
+        )
         assert without_default_options(shown) == StackConfig("deltanet")
 
 

@@ -12,14 +12,14 @@ from .conftest import LABELS, WAYS, WIDTH, points
 
 def test_parameters_are_kept_as_they_are(trained) -> None:
     learner = FewShotLearner(trained, "none", 2, random_state=7)
-    params = {"model": trained, "preprocess": "none", "tta_passes": 2, "random_state": 7}
+    params = {"model": trained, "preprocess": "none", "tta_passes": 2, "random_state": 7, "head": "auto"}
     assert vars(learner) == params
     learner.fit(*points(3, 2, 0))
     assert learner.get_params() == params
     assert learner.get_params()["model"] is trained
     assert learner.set_params(tta_passes=5, preprocess="auto") is learner
     assert (learner.tta_passes, learner.preprocess) == (5, "auto")
-    with pytest.raises(ValueError, match=r"Invalid parameter 'depth' for estimator FewShotLearner\(.*'random_state'\]"):
+    with pytest.raises(ValueError, match=r"Invalid parameter 'depth' for estimator FewShotLearner\(.*'random_state', 'head'\]"):
         learner.set_params(tta_passes=1, depth=3)
     assert learner.tta_passes == 5
     assert repr(FewShotLearner()) == "FewShotLearner()"

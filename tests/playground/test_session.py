@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from srwm import FewShotLearner, samples
+from srwm import samples
 from srwm.data.io.decode import read_picture
 from srwm.errors import UserError
 from srwm.learner.image_files import labeled_files
@@ -18,7 +18,7 @@ image = pytest.importorskip("PIL.Image")
 
 @pytest.fixture
 def session() -> Session:
-    return Session(FewShotLearner.from_pretrained())
+    return Session.begun("characters")
 
 
 def test_letters_are_taught_asked_and_forgotten(session) -> None:
@@ -61,7 +61,7 @@ def test_a_memory_is_saved_and_loaded(session, tmp_path) -> None:
     session.teach(str(samples.EXAMPLES / "ayb" / "1.png"), "a")
     session.teach(str(samples.EXAMPLES / "ben" / "1.png"), "b")
     session.learner.save(tmp_path / "memory.safetensors")
-    other = Session(FewShotLearner.from_pretrained())
+    other = Session.begun("characters")
     other.load(tmp_path / "memory.safetensors")
     assert other.classes() == ["a", "b"]
     assert other.ask(str(samples.QUESTIONS / "ben" / "1.png")) == session.ask(str(samples.QUESTIONS / "ben" / "1.png"))

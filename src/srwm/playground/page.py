@@ -8,7 +8,6 @@ from typing import Any
 
 from srwm.errors import UserError
 from srwm.learner.answers import Answer
-from srwm.learner.few_shot_learner import FewShotLearner
 from srwm.playground.pad import drawing
 from srwm.playground.pad import pad as drawing_pad
 from srwm.playground.session import Session
@@ -40,7 +39,7 @@ def build(model: str | Path = "characters") -> gr.Blocks:
     Raises:
         UserError: the model cannot be loaded.
     """
-    first = Session(FewShotLearner.from_pretrained(model))
+    first = Session.begun(model)
     with gr.Blocks(title="srwm playground", analytics_enabled=False, delete_cache=(_KEPT_SECONDS, _KEPT_SECONDS)) as page:
         session = gr.State(first, time_to_live=_KEPT_SECONDS)
         gr.Markdown(_ABOUT)

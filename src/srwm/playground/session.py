@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srwm.fewshot.models.residual import ResidualModel
 from srwm.learner.answers import Answer, answers, without_ink
 from srwm.learner.few_shot_learner import FewShotLearner
+from srwm.learner.pretrained import load_model
 from srwm.nn import State
 from srwm.playground.written import picture_of_change
 
@@ -23,6 +25,22 @@ class Session:
     learner: FewShotLearner
     before: State | None = None
     """the state before the last example"""
+
+    @classmethod
+    def begun(cls, model: str | Path) -> Self:
+        """A session in which nothing was learned. The memory learns too, beside class means, so that it can be seen.
+
+        Args:
+            model: what `srwm.load_model` takes.
+
+        Returns:
+            The session.
+
+        Raises:
+            UserError: the model cannot be loaded.
+        """
+        head: Literal["auto", "residual"] = "residual" if isinstance(load_model(model), ResidualModel) else "auto"
+        return cls(FewShotLearner.from_pretrained(model, head=head))
 
     def teach(self, image: "Image | str | None", name: str) -> str:
         """Learn one image.

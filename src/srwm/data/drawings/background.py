@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 FAINTEST = 6 / 255
 _NOISES = 4.5
+_SMALL = 16
+"""Images with a side below this have no room for a background beside the strokes, and their gray edges are no noise."""
+_NOISES_SMALL = 2.0
 _CLEAN = 10
 _ALIKE = 0.15
 _FREE_BORDER = 0.05
@@ -56,6 +59,8 @@ def find_ink(gray: Array) -> tuple[Array, Array]:
     """
     even = _over_plane(gray)
     coverage, contrast, clearness = _covered(even)
+    if min(gray.shape[1:]) < _SMALL:
+        return coverage, contrast
     uneven = np.flatnonzero((even.contrast > FAINTEST / 2) & ~_is_clean(even, gray, clearness))
     for i in uneven.tolist():
         local = _over_closing(gray[i])
@@ -69,7 +74,8 @@ def _covered(relief: _Relief) -> tuple[Array, Array, Array]:
     """Coverage by ink (B, H, W), its contrast (B,), and the contrast in units of the noise (B,)."""
     noise, contrast = relief.noise, relief.contrast
     clearness = np.asarray(contrast / np.maximum(noise, 1e-6), np.float32)
-    there = (contrast > FAINTEST) & (clearness > _NOISES)
+    least = _NOISES_SMALL if min(relief.rest.shape[1:]) < _SMALL else _NOISES
+    there = (contrast > FAINTEST) & (clearness > least)
     contrast = np.where(there, contrast, 1)
     floor = np.clip(3 * noise / contrast, 0.15, 0.6)
     coverage = (relief.rest / contrast[:, None, None] - floor[:, None, None]) / (1 - floor)[:, None, None]
