@@ -70,6 +70,7 @@ def test_a_folder_that_is_too_small_is_reported_in_one_line(tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_run_is_tested_on_another_data_set_beside_its_own(folder, tmp_path, capsys):
     run, other, twin = tmp_path / "run", fill(tmp_path / "my drawings", 15), fill(tmp_path / "other" / "my drawings", 15)
     quick = [f"--{name}={value}" for name, value in QUICK.items()]

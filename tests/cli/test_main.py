@@ -144,7 +144,7 @@ def test_a_seed_out_of_range_is_reported(tmp_path, capsys, command):
     assert "seed: expected a number from 0" in one_line(capsys)
 
 
-@pytest.mark.parametrize("package", ["lightning_fabric", "tyro"])
+@pytest.mark.parametrize("package", [pytest.param("lightning_fabric", marks=pytest.mark.slow), "tyro"])
 def test_a_missing_extra_is_named_and_other_missing_modules_are_not_hidden(package):
     program = (
         f"import sys; sys.modules[{package!r}] = None; from srwm.cli import main; "

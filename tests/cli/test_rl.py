@@ -115,7 +115,8 @@ def train_in(folder: Path, *words: str, without: str = "") -> subprocess.Complet
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "1"])
+@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.slow
 def test_a_module_in_the_working_folder_is_found(tmp_path, workers) -> None:
     pytest.importorskip("gymnasium", exc_type=ImportError)
     (tmp_path / "own_tasks.py").write_text(TASK)
@@ -144,7 +145,11 @@ def test_a_missing_module_is_named(tmp_path, capsys, monkeypatch, name, message)
     ("package", "message"),
     [
         ("gymnasium", "gymnasium is not installed: pip install 'srwm[rl]'"),
-        ("lightning_fabric", "this command needs lightning_fabric, which is not installed: pip install 'srwm[rl]'"),
+        pytest.param(
+            "lightning_fabric",
+            "this command needs lightning_fabric, which is not installed: pip install 'srwm[rl]'",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(tmp_path, package, message) -> None:
@@ -231,6 +236,7 @@ def test_a_folder_that_is_no_run_is_reported(tmp_path, capsys) -> None:
         assert "not a run folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_no_other_command_plays_in_the_environments_of_training(tmp_path, monkeypatch) -> None:
     """With equal seeds; nor do the random actions of its own chance, or the second process of another training."""
     pytest.importorskip("popgym", exc_type=ImportError)

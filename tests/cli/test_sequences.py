@@ -102,6 +102,7 @@ def test_mistakes_are_reported_in_a_line(words, message, tmp_path, monkeypatch, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_runs_of_other_tasks_are_not_drawn_as_one_sequence(tmp_path, capsys) -> None:
     runs = [str(tmp_path / name) for name in ("parity", "dyck1")]
     for run, name in zip(runs, ("parity", "dyck1"), strict=True):

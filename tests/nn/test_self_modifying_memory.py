@@ -65,7 +65,7 @@ def test_the_equations(chunk_size: int, options: dict[str, bool | float]) -> Non
         assert_close(shift[b], end - layer.weight)
 
 
-@pytest.mark.parametrize("chunk_size", [1, 3])
+@pytest.mark.parametrize("chunk_size", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_exact_gradients_through_all_writes(chunk_size: int) -> None:
     layer = SelfModifyingMemory(HEADS * E, HEADS, chunk_size=chunk_size).double()
     x = torch.randn(2, 5, HEADS * E, dtype=torch.float64, requires_grad=True)

@@ -140,7 +140,13 @@ def test_without_experts_a_model_has_no_state_of_them(streams: Streams) -> None:
     assert model.features[0].in_features == 2 * 6 + 1
 
 
-@pytest.mark.parametrize("core", ["srwm", "sr_delta", "deltanet", "gated_deltanet", "self_modifying_memory"])
+@pytest.mark.parametrize(
+    "core",
+    [
+        *("srwm", "sr_delta", "deltanet", "gated_deltanet"),
+        pytest.param("self_modifying_memory", marks=pytest.mark.slow),
+    ],
+)
 def test_the_memory_is_bounded(core: str) -> None:
     model = model_of(core)
     streams = draw_streams(PRIOR, 2, 3, 700)

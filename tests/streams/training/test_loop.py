@@ -62,6 +62,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, monkeypatch: p
     assert not load_best(tmp_path / "whole").training
 
 
+@pytest.mark.slow
 def test_it_learns_to_answer_from_examples() -> None:
     torch.manual_seed(0)
     prior = PriorConfig(max_features=2, max_classes=2, drift=0.0, noisy=0.0, missing=0.0, generative=1.0)
