@@ -55,6 +55,7 @@ def test_fast_weights_keep_less(native: str) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
+@pytest.mark.slow
 def test_peak_of_a_training_step(native: str) -> None:
     """Forward and backward at (4, 1024, 8, 64): under three times what is kept; with resets everywhere at most 1.2 times it."""
     script = """
