@@ -43,6 +43,7 @@ from srwm.rl.envs import EnvConfig, build_env
 from srwm.rl.evaluate import play
 from srwm.rl.record import record
 from srwm.rl.report import load_agent
+from srwm.nn import leaves
 from srwm.training.runs import BEST
 from srwm.training.weights import read_weights
 
@@ -74,8 +75,8 @@ def loaded():
 
 def learned():
     images = GlyphDrawer().draw("val", 1, 1).images[:4, 0]
-    learner = FewShotLearner.from_pretrained(tta_passes=3).learn(images, list("abca"))
-    return digest(learner.learn(images[1], "c").predict_proba(images), *learner.state_)
+    learner = FewShotLearner.from_pretrained(tta_passes=3, head="residual").learn(images, list("abca"))
+    return digest(learner.learn(images[1], "c").predict_proba(images), *leaves(learner.state_))
 
 
 def drawn():
