@@ -1,6 +1,5 @@
 """What a few-shot learner says of images: a class, or that it does not know."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,8 +41,9 @@ def answers(learner: FewShotLearner, images: object) -> list[Answer]:
         ValueError: Images do not fit.
         UserError: A file cannot be read.
     """
-    labels, without = learner.classes_.tolist(), without_ink(learner, images)
-    return [_answer(labels, row, each) for row, each in zip(_shares(learner, images, without), without, strict=True)]
+    labels = learner.classes_.tolist()
+    shares, without = learner._learned().judged(images)
+    return [_answer(labels, row, each) for row, each in zip(shares, without, strict=True)]
 
 
 def without_ink(learner: FewShotLearner, images: object) -> NDArray[np.bool_]:
@@ -63,20 +63,6 @@ def without_ink(learner: FewShotLearner, images: object) -> NDArray[np.bool_]:
     learned = learner._state or learner._fresh()
     read = read_images(images, learned.model.config, learned.preprocess, learned.columns)
     return np.zeros(len(read.pixels), bool) if read.reports is None else blank(read.reports)
-
-
-def _shares(learner: FewShotLearner, images: object, without: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Probabilities of the classes, and in a last column that of none of them, (n, classes + 1).
-
-    Where the model's metadata do not say what it rejects, only an image without ink is unknown.
-    """
-    learned = learner._learned()
-    if learned.model.metadata.rejection is not None and learned.examples is not None:
-        return learner.predict_proba(images, unknown=True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "images: no ink")  # said by the last column
-        known = learner.predict_proba(images)
-    return np.concatenate([known * ~without[:, None], without[:, None]], axis=1)
 
 
 def _answer(labels: list[object], shares: NDArray[np.float64], without: bool) -> Answer:

@@ -45,6 +45,12 @@ class _Answers(NamedTuple):
         """Which images were seen to hold no character, (n,)."""
         return illegible(self.reports) if self.reports else np.zeros(len(self.probabilities), dtype=bool)
 
+    def mass(self, rejection: Rejection) -> NDArray[np.float64]:
+        """The probability of being unknown, (n,)."""
+        found: NDArray[np.float64] = unknown_mass(self.distances, rejection).numpy()
+        found[self.no_character] = 1
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class LearnerState:
@@ -169,10 +175,26 @@ class LearnerState:
         if rejection is None:
             warn_of_blank(answers.reports)
             return self._by_class(answers.probabilities, 0.0)
-        mass = unknown_mass(answers.distances, rejection).numpy()
-        mass[answers.no_character] = 1
-        known = self._by_class(answers.probabilities, 0.0) * (1 - mass[:, None])
-        return np.concatenate([known, mass[:, None]], axis=1)
+        return self._with_mass(answers, answers.mass(rejection))
+
+    def judged(self, images: object) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """The probability of each class, and of none of them, for each image; also of a model without a calibration.
+
+        Args:
+            images: One or more images.
+
+        Returns:
+            (n, classes + 1), as from `probabilities`, where without a calibration only an image without ink is unknown; and
+            which images have no ink, (n,).
+
+        Raises:
+            ValueError: Images do not fit, numbers are too large, or nothing has been learned.
+        """
+        answers = self._answers(images)
+        without = blank(answers.reports) if answers.reports else np.zeros(len(answers.probabilities), dtype=bool)
+        rejection = None if self.examples is None else self.model.metadata.rejection
+        mass = without.astype(np.float64) if rejection is None else answers.mass(rejection)
+        return self._with_mass(answers, mass), without
 
     def acceptance(self, images: object) -> NDArray[np.float64]:
         """How surely each class takes each image as its own.
@@ -219,6 +241,11 @@ class LearnerState:
         warn_of_doubtful(reports or ())
         probabilities[blank(reports or ()).nonzero()] = 1 / slots
         return _Answers(probabilities, both[:, slots:], 4.0 * width, reports or ())
+
+    def _with_mass(self, answers: "_Answers", mass: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probabilities by class with the mass (n,) of being unknown as a last column."""
+        known = self._by_class(answers.probabilities, 0.0) * (1 - mass[:, None])
+        return np.concatenate([known, mass[:, None]], axis=1)
 
     def _by_class(self, values: NDArray[np.float64], other: float) -> NDArray[np.float64]:
         """Values (n, label indices) in the order of `classes`, (n, classes); `other` for those that have not been learned."""
