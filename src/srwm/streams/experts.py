@@ -87,27 +87,24 @@ def advise(
         The answers, and the state after the last example.
     """
     if library.LIBRARY is None:
-        return _advice(*follow(asked, given, labels, number, seen, *state))
+        answers, answers_given, losses, *after = follow(asked, given, labels, number, seen, *state)
+        return Advice(answers, answers_given, losses), ExpertState(*after)
     alike = given is asked
     inputs = [part.detach().to("cpu", torch.float32).contiguous() for part in ((asked,) if alike else (asked, given))]
     batch, steps, num_features = asked.shape
     num_classes, num_experts = seen.shape[1], len(EXPERTS)
-    after = [part.detach().cpu().clone().contiguous() for part in (*state, number, seen)]
-    answers = [inputs[0].new_empty(batch, steps, num_experts, num_classes) for _ in inputs]
-    losses = inputs[0].new_empty(batch, steps, num_experts, 2)
+    copies = [part.detach().cpu().clone().contiguous() for part in (*state, number, seen)]
+    outputs = [inputs[0].new_empty(batch, steps, num_experts, num_classes) for _ in inputs]
+    recent = inputs[0].new_empty(batch, steps, num_experts, 2)
     cpu_labels = labels.cpu().contiguous()
     library.compiled().call(
         "srwm_stream_experts",
         _PROBLEM.pack(num_features, num_classes, state.window.shape[2]),
         batch,
         steps,
-        *(library.pointer(part) for part in (inputs[0], inputs[-1], cpu_labels, *after, answers[0])),
-        0 if alike else library.pointer(answers[1]),
-        library.pointer(losses),
+        *(library.pointer(part) for part in (inputs[0], inputs[-1], cpu_labels, *copies, outputs[0])),
+        0 if alike else library.pointer(outputs[1]),
+        library.pointer(recent),
     )
-    advice = [part.to(asked.device) for part in (answers[0], answers[-1], losses)]
-    return Advice(*advice), ExpertState(*(part.to(asked.device) for part in after[:3]))
-
-
-def _advice(answers: Tensor, answers_given: Tensor, losses: Tensor, *state: Tensor) -> tuple[Advice, ExpertState]:
-    return Advice(answers, answers_given, losses), ExpertState(*state)
+    advice = [part.to(asked.device) for part in (outputs[0], outputs[-1], recent)]
+    return Advice(*advice), ExpertState(*(part.to(asked.device) for part in copies[:3]))

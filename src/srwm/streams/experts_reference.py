@@ -54,7 +54,7 @@ def follow(
         answers.append(experts.answer(asked[:, t]))
         answers_given.append(answers[-1] if asked is given else experts.answer(given[:, t]))
         experts.learn(given[:, t], labels[:, t], answers_given[-1])
-    num_experts, num_classes = losses[0].shape[1] if losses else 7, seen.shape[1]
+    num_experts, num_classes = experts.losses.shape[1], seen.shape[1]
     empty = [asked.new_empty(batch, 0, num_experts, n) for n in (num_classes, num_classes, 2)]
     stacked = [
         torch.stack(parts, 1) if parts else none for parts, none in zip((answers, answers_given, losses), empty, strict=True)

@@ -11,7 +11,7 @@ from srwm.nn import Stack, State
 from srwm.ops.checks import check_shape
 from srwm.streams.bound import MemoryBound, has_matrices
 from srwm.streams.config import ModelConfig
-from srwm.streams.experts import EXPERTS, ExpertState, advise, initial_experts
+from srwm.streams.experts import EXPERTS, Advice, ExpertState, advise, initial_experts
 from srwm.streams.metadata import StreamMetadata
 from srwm.streams.statistics import Statistics, follow, standardize
 
@@ -151,18 +151,16 @@ class StreamModel(nn.Module):
         count = state.number[:, None] + learned.cumsum(1) - learned.long()
         z = standardize(x, present, before)
         z_shown = z if delay is None else standardize(x_shown, present_shown, before)
-        advice, experts = None, state.experts
-        if experts:
-            advice, experts = advise(z, z_shown, shown, state.number, state.seen, experts)
-        advised = None if advice is None else (advice.answers, advice.losses)
-        advised_given = None if advice is None else (advice.answers_given, advice.losses)
-        asked = self._features(z, present, count, advised)
-        given = asked if delay is None else self._features(z_shown, present_shown, count, advised_given)
+        advice, experts = self._advice(z, z_shown, shown, state)
+        asked = self._features(z, present, count, advice.answers, advice.losses)
+        given = asked
+        if delay is not None:
+            given = self._features(z_shown, present_shown, count, advice.answers_given, advice.losses)
         questions = self._with_label(asked, torch.full_like(shown, self.config.num_classes))
         examples = self._with_label(given, shown.clamp(min=0))
         y, memory = self._remember(questions, examples, learned, state)
         after = StreamState(statistics, state.seen | added.any(1), state.number + learned.sum(1), memory, experts)
-        return self._logits(y, seen, None if advice is None else advice.answers), after
+        return self._logits(y, seen, advice.answers), after
 
     def query(self, x: Tensor, present: Tensor, state: StreamState) -> Tensor:
         """Answer samples from one state, each as if it were the next one. The state does not change.
@@ -182,14 +180,10 @@ class StreamModel(nn.Module):
         before = Statistics(*(part[:, None].expand_as(x) for part in state.statistics))
         count = state.number[:, None].expand(x.shape[:2])
         z = standardize(x, present, before)
-        advice = None
-        if state.experts:
-            unlearned = torch.full_like(count, -1)
-            advice, _ = advise(z, z, unlearned, state.number, state.seen, state.experts)
-        features = self._features(z, present, count, None if advice is None else (advice.answers, advice.losses))
+        advice, _ = self._advice(z, z, torch.full_like(count, -1), state)
+        features = self._features(z, present, count, advice.answers, advice.losses)
         questions = self._with_label(features, torch.full_like(count, self.config.num_classes))
-        answers = None if advice is None else advice.answers
-        return self._logits(self.stack.query(questions, state.memory), state.seen[:, None], answers)
+        return self._logits(self.stack.query(questions, state.memory), state.seen[:, None], advice.answers)
 
     def _remember(self, questions: Tensor, examples: Tensor, learned: Tensor, state: StreamState) -> tuple[Tensor, State]:
         """Run the stack, in pieces at whose ends the memory is bounded; returns its outputs for the questions."""
@@ -215,12 +209,18 @@ class StreamModel(nn.Module):
         y, memory = self.stack(steps, memory, mask=mask)
         return y[:, ::2], memory
 
-    def _features(self, z: Tensor, present: Tensor, count: Tensor, advised: tuple[Tensor, Tensor] | None) -> Tensor:
+    def _advice(
+        self, asked: Tensor, given: Tensor, labels: Tensor, state: StreamState
+    ) -> tuple[Advice, ExpertState | tuple[()]]:
+        """The experts' answers and their state after the examples; those of no experts where the model has none."""
+        if state.experts:
+            return advise(asked, given, labels, state.number, state.seen, state.experts)
+        none, losses = (asked.new_empty(*labels.shape, 0, size) for size in (self.config.num_classes, 2))
+        return Advice(none, none, losses), ()
+
+    def _features(self, z: Tensor, present: Tensor, count: Tensor, answers: Tensor, losses: Tensor) -> Tensor:
         number = (count + 1).clamp(max=self.config.max_count).log()[..., None] / 6
-        inputs = [z, present.to(z.dtype), number.to(z.dtype)]
-        if advised is not None:
-            answers, losses = advised
-            inputs += [answers.flatten(2) / 4, losses.flatten(2) - 1]
+        inputs = [z, present.to(z.dtype), number.to(z.dtype), answers.flatten(2) / 4, losses.flatten(2) - 1]
         features: Tensor = self.features(torch.cat(inputs, -1))
         return features
 
@@ -228,11 +228,9 @@ class StreamModel(nn.Module):
         both: Tensor = self.norm(features + self.labels(labels))
         return both
 
-    def _logits(self, y: Tensor, seen: Tensor, answers: Tensor | None) -> Tensor:
-        logits: Tensor = self.out(y)
-        if answers is not None:
-            own, weights = logits.tensor_split((self.config.num_classes,), -1)
-            logits = own + (weights[..., None, :] @ answers)[..., 0, :]
+    def _logits(self, y: Tensor, seen: Tensor, answers: Tensor) -> Tensor:
+        own, weights = self.out(y).tensor_split((self.config.num_classes,), -1)
+        logits = own + (weights[..., None, :] @ answers)[..., 0, :]
         return torch.where(seen.any(-1, keepdim=True), logits.masked_fill(~seen, -torch.inf), 0.0)
 
     def _check(self, x: Tensor, present: Tensor) -> None:
