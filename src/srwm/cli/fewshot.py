@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from srwm.cli.options import check_runs, parse, refuse, set_threads
+from srwm.cli.options import check_known, check_runs, end_stopped, parse, refuse, set_threads
 from srwm.cli.stack_flags import with_all_options, without_default_options
 from srwm.data.images import ImageClasses, Split
 from srwm.data.normalize import normalized
@@ -124,8 +124,7 @@ def train(arguments: Sequence[str]) -> None:
         print("\n".join(f"  {name}: {protocol.about}" for name, protocol in PROTOCOLS.items()))
         return
     preset, *rest = arguments
-    if preset not in PRESETS:
-        refuse(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+    check_known("preset", preset, PRESETS)
     config = _with_protocol(PRESETS[preset][1], rest)
     config = _with_stack(config, with_all_options(config.model.stack, rest, "--model.stack.core"))
     options = parse(TrainOptions, f"srwm fewshot train {preset}", rest, TrainOptions(Path("runs") / preset, config))
@@ -141,8 +140,7 @@ def train(arguments: Sequence[str]) -> None:
     ended = train_run(config, splits, options.run, second_splits=second, resume=options.resume, accelerator=options.accelerator)
     shutdown()
     if not ended:
-        print(f"srwm: stopped; the same command with --resume continues from the checkpoint in {options.run}", file=sys.stderr)
-        raise SystemExit(130)
+        end_stopped(options.run)
     if not is_rank_zero():
         return
     _test(options.run, sets, EvaluationConfig(options.test_episodes))

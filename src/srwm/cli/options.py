@@ -1,7 +1,8 @@
 """Options of commands: reading, checks, help."""
 
+import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -53,6 +54,49 @@ def refuse(message: str) -> NoReturn:
     """
     print(f"srwm: {message}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def check_known(kind: str, name: str, known: Iterable[str]) -> None:
+    """Check that there is a preset or a core of a name.
+
+    Args:
+        kind: what it is, for the message.
+        name: the name.
+        known: the names that there are.
+
+    Raises:
+        SystemExit: it is not among them.
+    """
+    if name not in (names := list(known)):
+        refuse(f"no {kind} {name!r}; there are {', '.join(names)}")
+
+
+def split_core(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The value of `--core` among the words of a command line.
+
+    Args:
+        arguments: the words.
+
+    Returns:
+        The value, empty where it is missing, None without the option; and the other words.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--core", nargs="?", const="")
+    chosen, words = parser.parse_known_args(arguments)
+    return chosen.core, words
+
+
+def end_stopped(run: Path) -> NoReturn:
+    """Exit after a training that Ctrl-C or SIGTERM stopped.
+
+    Args:
+        run: its run folder.
+
+    Raises:
+        SystemExit: always, with status 130.
+    """
+    print(f"srwm: stopped; the same command with --resume continues from the checkpoint in {run}", file=sys.stderr)
+    raise SystemExit(130)
 
 
 def check_runs(runs: Sequence[Path], command: str) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from srwm.cli.options import check_runs, parse, refuse, set_threads
+from srwm.cli.options import check_known, check_runs, end_stopped, parse, set_threads
 from srwm.cli.stack_flags import with_all_options, without_default_options
 from srwm.errors import UserError
 from srwm.nn import StackConfig
@@ -118,10 +118,8 @@ def train(arguments: Sequence[str]) -> None:
         print("\ncores (--core), instead of the preset's:\n" + "\n".join(f"  {name}: {about}" for name, about in CORES.items()))
         return
     preset, *words = words
-    if preset not in PRESETS:
-        refuse(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
-    if chosen.core not in CORES:
-        refuse(f"no core {chosen.core!r}; there are {', '.join(CORES)}")
+    check_known("preset", preset, PRESETS)
+    check_known("core", chosen.core, CORES)
     if {"-h", "--help"} & set(words):
         print(f"--core CORE replaces the preset's core by another one: {', '.join(CORES)}\n")
     run = preset if chosen.core == "srwm" else f"{preset}-{chosen.core}"
@@ -151,8 +149,7 @@ def train(arguments: Sequence[str]) -> None:
         )
     shutdown()
     if not ended:
-        print(f"srwm: stopped; the same command with --resume continues from the checkpoint in {options.run}", file=sys.stderr)
-        raise SystemExit(130)
+        end_stopped(options.run)
     if is_rank_zero():
         print(f"learning curve: {draw_learning_curve(options.run)}")
 

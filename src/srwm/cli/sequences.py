@@ -1,7 +1,5 @@
 """`srwm sequences train`, `srwm sequences evaluate` and `srwm sequences curves`."""
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from srwm.cli.options import check_runs, parse, refuse, set_threads
+from srwm.cli.options import check_known, check_runs, end_stopped, parse, set_threads, split_core
 from srwm.cli.stack_flags import check_option_names, with_all_options, without_default_options
 from srwm.ranges import AtLeast
 from srwm.sequences.config import TrainConfig
@@ -74,25 +72,21 @@ def train(arguments: Sequence[str]) -> None:
         UserError: as `srwm.sequences.training.loop.train`.
         SystemExit: wrong usage, or help was printed.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--core", nargs="?", const="")
-    chosen, words = parser.parse_known_args(arguments)
+    core, words = split_core(arguments)
     if not words or words[0] in ("-h", "--help"):
         print("usage: srwm sequences train PRESET [--core CORE] [options]; srwm sequences train PRESET --help lists them")
         print("\npresets:\n" + _listed({name: about for name, (about, _) in PRESETS.items()}))
         print("\ncores (--core), instead of srwm:\n" + _listed(CORES))
         return
     preset, *words = words
-    if preset not in PRESETS:
-        refuse(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+    check_known("preset", preset, PRESETS)
     about, config = PRESETS[preset]
     if {"-h", "--help"} & set(words):
         print(f"{preset}: {about}.\n--core CORE replaces the preset's core by another one: {', '.join(CORES)}\n")
     run = preset
-    if chosen.core is not None:
-        if chosen.core not in CORES:
-            refuse(f"no core {chosen.core!r}; there are {', '.join(CORES)}")
-        config, run = with_core(config, chosen.core), f"{preset}-{chosen.core}"
+    if core is not None:
+        check_known("core", core, CORES)
+        config, run = with_core(config, core), f"{preset}-{core}"
     config = replace(config, stack=with_all_options(config.stack, words, "--stack.core"))
     check_option_names(config.stack, words, "--stack.core-options.")
     options = parse(TrainOptions, f"srwm sequences train {preset}", words, TrainOptions(Path("runs") / run, config))
@@ -102,8 +96,7 @@ def train(arguments: Sequence[str]) -> None:
     ended = train_run(options.config, options.run, resume=options.resume, accelerator=options.accelerator)
     shutdown()
     if not ended:
-        print(f"srwm: stopped; the same command with --resume continues from the checkpoint in {options.run}", file=sys.stderr)
-        raise SystemExit(130)
+        end_stopped(options.run)
     if is_rank_zero():
         from srwm.sequences.curves import draw_curves
         from srwm.sequences.episode_figure import draw_episode

@@ -1,7 +1,5 @@
 """`srwm streams train`, `srwm streams evaluate`, `srwm streams curves` and `srwm streams prior`."""
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from srwm.cli.options import check_runs, parse, refuse, set_threads
+from srwm.cli.options import check_known, check_runs, end_stopped, parse, set_threads, split_core
 from srwm.cli.stack_flags import with_all_options, without_default_options
 from srwm.nn import StackConfig
 from srwm.ranges import AtLeast, Seed
@@ -82,9 +80,7 @@ def train(arguments: Sequence[str]) -> None:
         UserError: as `srwm.streams.training.loop.train`.
         SystemExit: wrong usage, or help was printed.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--core", nargs="?", const="")
-    chosen, words = parser.parse_known_args(arguments)
+    core, words = split_core(arguments)
     if not words or words[0] in ("-h", "--help"):
         print(
             "usage: srwm streams train PRESET [--core CORE] [options]; srwm streams train PRESET --help lists them\n\npresets:"
@@ -93,15 +89,13 @@ def train(arguments: Sequence[str]) -> None:
         print("\ncores (--core), instead of the preset's:\n" + "\n".join(f"  {name}: {about}" for name, about in CORES.items()))
         return
     preset, *words = words
-    if preset not in PRESETS:
-        refuse(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+    check_known("preset", preset, PRESETS)
     if {"-h", "--help"} & set(words):
         print(f"--core CORE replaces the preset's core by another one: {', '.join(CORES)}\n")
     config, run = PRESETS[preset][1], preset
-    if chosen.core is not None:
-        if chosen.core not in CORES:
-            refuse(f"no core {chosen.core!r}; there are {', '.join(CORES)}")
-        config, run = with_core(config, chosen.core), f"{preset}-{chosen.core}"
+    if core is not None:
+        check_known("core", core, CORES)
+        config, run = with_core(config, core), f"{preset}-{core}"
     config = _with_stack(config, with_all_options(config.model.stack, words, "--model.stack.core"))
     options = parse(TrainOptions, f"srwm streams train {preset}", words, TrainOptions(Path("runs") / run, config))
     options = replace(options, config=_with_stack(options.config, without_default_options(options.config.model.stack)))
@@ -110,8 +104,7 @@ def train(arguments: Sequence[str]) -> None:
     ended = train_run(options.config, options.run, resume=options.resume, accelerator=options.accelerator)
     shutdown()
     if not ended:
-        print(f"srwm: stopped; the same command with --resume continues from the checkpoint in {options.run}", file=sys.stderr)
-        raise SystemExit(130)
+        end_stopped(options.run)
     if is_rank_zero():
         from srwm.streams.curves import draw_learning_curve
 

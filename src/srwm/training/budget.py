@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from srwm.errors import UserError
 from srwm.training.progress import Progress
 
 
@@ -19,6 +20,15 @@ class Budget:
     """minutes of CPU time, summed over the threads of a process"""
     patience: int | None = None
     """consecutive validations without a new best"""
+
+    def check(self) -> None:
+        """Check that training ends.
+
+        Raises:
+            UserError: there is neither a number of steps nor a time.
+        """
+        if self.steps is self.minutes is self.cpu_minutes is None:
+            raise UserError("budget: expected --steps, --minutes or --cpu-minutes")
 
     def spent(self, progress: Progress) -> float:
         """The fraction of the budget that has been spent.

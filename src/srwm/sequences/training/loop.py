@@ -71,8 +71,7 @@ def check_config(config: TrainConfig) -> Task:
         UserError: a value is out of its range, there is no budget, or the task or the stack does not fit.
     """
     check_values(config)
-    if config.steps is config.minutes is config.cpu_minutes is None:
-        raise UserError("budget: expected --steps, --minutes or --cpu-minutes")
+    config.budget.check()
     task = build_task(config.task)
     try:
         with torch.device("meta"):

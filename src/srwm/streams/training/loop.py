@@ -69,8 +69,7 @@ def check_config(config: TrainConfig) -> None:
         UserError: a value is out of its range, there is no budget, or the curriculum, the prior or the model does not fit.
     """
     check_values(config)
-    if config.steps is config.minutes is config.cpu_minutes is None:
-        raise UserError("budget: expected --steps, --minutes or --cpu-minutes")
+    config.budget.check()
     if len(config.lengths) != len(config.length_from) or 0.0 not in config.length_from:
         raise UserError(f"length_from: expected a fraction for each length, one of them 0, got {config.length_from}")
     if config.prior.max_features != config.model.num_features or config.prior.max_classes != config.model.num_classes:
