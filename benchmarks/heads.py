@@ -3,10 +3,11 @@
     python benchmarks/heads.py --data-dir DATA
 
 The last column is the class means of the same features after LayerNorm, without the learned map. `digits` are scikit-learn's
-`load_digits`, handwriting of 8x8 pixels that nothing here was trained on, resized as they are, or through `ink`.
+`load_digits`, handwriting of 8x8 pixels, `mnist` MNIST's test set. Nothing here was trained on either. They are read as a
+learner does, through `ink`, and the small ones also as they are (`digits-as-is`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ import tyro
 
 from srwm import load_model
 from srwm.data import ImageClasses
+from srwm.data.drawings.ink import normalize_ink_images
 from srwm.data.sets.mixture import load_tests
+from srwm.data.sets.mnist import load_mnist
 from srwm.errors import UserError
 from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluation.baselines import PROTOTYPES_NORMALIZED, baselines
@@ -36,7 +39,8 @@ TESTS: tuple[tuple[str, int, int], ...] = (
         ("omniglot", 50, 1),
     ),
     *(("glyphs", 5, 1), ("glyphs", 5, 3), ("glyphs", 5, 10), ("glyphs", 20, 1), ("glyphs", 50, 1)),
-    *(("printed", 5, 1), ("digits", 10, 1), ("digits", 10, 5), ("digits-ink", 10, 1), ("digits-ink", 10, 5)),
+    ("printed", 5, 1),
+    *((name, 10, shots) for name in ("digits", "digits-as-is", "mnist") for shots in (1, 5)),
 )
 
 
@@ -48,10 +52,10 @@ class Options:
     """what `srwm.load_model` takes; it must have all heads"""
     heads: tuple[HeadName, ...] = ("prototypes", "memory", "residual")
     """heads to test"""
-    only: tuple[str, ...] = ("omniglot", "glyphs", "printed", "digits", "digits-ink")
+    only: tuple[str, ...] = ("omniglot", "glyphs", "printed", "digits", "digits-as-is", "mnist")
     """test sets"""
     data_dir: Path | None = None
-    """folder of Omniglot"""
+    """folder of Omniglot and MNIST"""
     episodes: int = 10_000
     """episodes of each test"""
     seed: int = 1
@@ -66,7 +70,10 @@ def main(options: Options) -> None:
     print("|", " | ".join(["test", "ways", "examples", *options.heads, "class means after LayerNorm"]), "|")
     print("|", " | ".join(["---"] * (4 + len(options.heads))), "|")
     sets = load_tests(options.data_dir, seed=options.seed)
-    sets |= {"digits": digits(model, "none"), "digits-ink": digits(model, "ink")}
+    sets |= {"digits": digits(model, "ink"), "digits-as-is": digits(model, "none")}
+    if "mnist" in options.only:
+        digits_of_mnist = load_mnist("test", options.data_dir)
+        sets["mnist"] = replace(digits_of_mnist, images=normalize_ink_images(digits_of_mnist.images))
     for name in options.only:
         data = sets[name]
         features = [embed_all(model, data)]

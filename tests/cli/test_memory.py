@@ -73,6 +73,14 @@ def test_what_was_saved_is_extended(folder, capsys) -> None:
     assert FewShotLearner().load("two.safetensors").classes_.tolist() == ["cross", "level"]
 
 
+@pytest.mark.parametrize("head", ["memory", "residual"])
+def test_another_head_learns_and_is_saved_with_what_it_learned(folder, head) -> None:
+    assert main(["learn", "letters", "--head", head, "--save", "m.safetensors"]) == 0
+    expected = FewShotLearner(head=head).learn("letters").predict_proba("new")
+    found = FewShotLearner().load("m.safetensors")
+    np.testing.assert_allclose(found.predict_proba("new"), expected, atol=1e-6)
+
+
 def test_mistakes_are_one_line_and_write_nothing(folder, capsys) -> None:
     assert "no images given" in failure(["learn", "--save", "m.safetensors"], capsys, 2)
     assert "nowhere: there is no such file or folder" in failure(["learn", "nowhere", "--save", "m.safetensors"], capsys)

@@ -69,6 +69,7 @@ def test_an_episode_of_the_bundled_model(tmp_path) -> None:
         {"stack": StackConfig("linear_transformer", **STACK)},
         {"stack": StackConfig(carry="unroll", unroll_length=3, **STACK)},
         {"head": "prototypes"},
+        {"head": "residual", "class_means": "learned", "input": "codes"},
         {"input": "paper"},
         {"stem": "resnet12", "stem_channels": (8, 8, 8, 8), "image_shape": (3, 32, 32)},
         {"stem": "none", "image_shape": (9,)},
@@ -103,6 +104,20 @@ def test_the_page_runs_without_pytorch(tmp_path) -> None:
     answers = [line.split() for line in shown.splitlines()]
     assert len(answers) == 10
     assert [Path(path).parent.name for path, _ in answers] == [label for _, label in answers]
+
+
+@needs_onnx
+def test_the_head_of_a_file_is_chosen(tmp_path) -> None:
+    import onnxruntime
+
+    states = {}
+    for head in ("auto", "prototypes", "memory"):
+        assert main(["export", "characters", "--head", head, "--onnx", str(tmp_path / f"{head}.onnx")]) == 0
+        session = onnxruntime.InferenceSession(str(tmp_path / f"{head}.onnx"))
+        states[head] = [part.shape for part in session.get_inputs()[2:]]
+    features = load_model().num_features
+    assert states["auto"] == states["prototypes"] == [[1, 20, features], [1, 20]]
+    assert len(states["memory"][0]) == 4
 
 
 def test_mistakes_are_one_line(tmp_path, capsys) -> None:

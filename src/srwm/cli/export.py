@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from srwm.cli.options import parse
+from srwm.errors import UserError
+from srwm.fewshot.models.factory import with_head
+from srwm.fewshot.models.residual import ResidualModel
 from srwm.files import check_writable
 from srwm.interop.onnx_export import export_onnx
+from srwm.learner.heads import chosen_head
 from srwm.learner.pretrained import load_model
 
 
@@ -21,6 +25,8 @@ class ExportOptions:
     """bundled checkpoint, run folder or folder with a checkpoint"""
     onnx: Path
     """file to write, such as characters.onnx"""
+    head: Literal["auto", "prototypes", "memory", "residual"] = "auto"
+    """what answers: class means, the memory, or both; auto: class means where the model has them"""
 
 
 def export(arguments: Sequence[str]) -> None:
@@ -30,10 +36,15 @@ def export(arguments: Sequence[str]) -> None:
         arguments: the words of the command line after `srwm export`.
 
     Raises:
-        UserError: the model cannot be loaded or exported, or the file cannot be written.
+        UserError: the model cannot be loaded or exported or lacks the head, or the file cannot be written.
         SystemExit: wrong usage, or help was printed.
     """
     options = parse(ExportOptions, "srwm export", arguments)
     check_writable(options.onnx)
-    export_onnx(load_model(options.model), options.onnx)
+    model = load_model(options.model)
+    try:
+        head = chosen_head(model, options.head)
+    except ValueError as error:
+        raise UserError(error) from error
+    export_onnx(with_head(model, head) if isinstance(model, ResidualModel) else model, options.onnx)
     print(f"ONNX: {options.onnx}, {options.onnx.stat().st_size / 2**20:.1f} MiB")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -31,6 +31,8 @@ class LearnOptions:
     """file that `srwm learn` saved: learn in addition to what is in it"""
     model: str = "characters"
     """bundled checkpoint, run folder or folder with a checkpoint"""
+    head: Literal["auto", "prototypes", "memory", "residual"] = "auto"
+    """what answers: class means, the memory, or both; auto: class means where the model has them"""
     tta_passes: Annotated[int, AtLeast(1)] = 1
     """number of test-time-augmented passes to average"""
     random_state: Seed = 0
@@ -72,7 +74,11 @@ def learn(arguments: Sequence[str]) -> None:
     check_writable(options.save)
     set_threads(options.threads)
     files, labels = labeled_files(list(options.images))
-    learner = FewShotLearner.from_pretrained(options.model, tta_passes=options.tta_passes, random_state=options.random_state)
+    settings = {"tta_passes": options.tta_passes, "random_state": options.random_state, "head": options.head}
+    try:
+        learner = FewShotLearner.from_pretrained(options.model, **settings)
+    except ValueError as error:
+        raise UserError(error) from error
     if options.add_to is not None:
         learner.load(options.add_to)
     if (blank := without_ink(learner, files)).any():

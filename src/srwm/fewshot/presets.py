@@ -118,19 +118,29 @@ _CPU_CHARACTERS = replace(
     validation_ways=5,
 )
 
-# Wide heads, and up to ten examples of a class: a memory that was trained on three forgets the first class by the tenth.
-_CPU_CHARACTERS_HEADS = replace(
+# A stem by class means alone, which takes less time than through a memory. The memory that `srwm fewshot heads` then trains on
+# its features has wide heads, and labels in places of their own.
+_CPU_CHARACTERS_STEM = replace(
     _CPU_CHARACTERS,
     model=replace(
         _CPU_CHARACTERS.model,
-        head="residual",
-        class_means="learned",
+        stem_channels=(32, 64, 128, 256),
+        input="codes",
         stack=replace(_CPU_CHARACTERS.model.stack, num_heads=4),
+        head="prototypes",
+        class_means="learned",
     ),
-    max_shots=10,
-    episodes=32,
-    pool=PoolConfig(classes=40, images_per_class=18),
-    minutes=180,
+    min_ways=5,
+    queries=20,
+    episodes=64,
+    pool=PoolConfig(classes=90, images_per_class=8),
+    auxiliary=AuxiliaryConfig("neighbors", weight=1.0),
+    precision="float32",
+    optimizer=OptimizerConfig(lr=1.5e-3, weight_decay=0.05),
+    minutes=None,
+    cpu_minutes=80,
+    validate_every=250,
+    validation_ways=20,
 )
 
 _PHOTO_DISTORTION = AugmentationConfig(
@@ -206,9 +216,9 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
         "2- to 20-way, 1- to 3-shot, drawn and printed characters (Omniglot and glyphs) for a desktop CPU, 60 minutes",
         _CPU_CHARACTERS,
     ),
-    "cpu-characters-heads": (
-        "cpu-characters with three heads on one stem: class means, a memory of four wide heads, and both, 180 minutes",
-        _CPU_CHARACTERS_HEADS,
+    "cpu-characters-stem": (
+        "drawn and printed characters by class means: the stem of the bundled checkpoint, 80 minutes of one thread",
+        _CPU_CHARACTERS_STEM,
     ),
     "paper-mini-imagenet-1shot": (
         "5-way 1-shot Mini-ImageNet as published: Conv-4, 3 layers, 600,000 steps",

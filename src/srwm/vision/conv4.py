@@ -9,20 +9,19 @@ from srwm.ops import pooling
 class Conv4(nn.Module):
     """Four times [3x3 convolution, BatchNorm, 2x2 max-pool, dropout, ReLU]; Vinyals et al. (2016).
 
-    Images (N, in_channels, H, W) -> features (N, channels * (H // 16) * (W // 16)), channel-major.
+    Images (N, in_channels, H, W) -> features (N, C * (H // 16) * (W // 16)) with C channels of the last one, channel-major.
 
     Args:
-        channels: channels of each convolution.
+        channels: channels of each convolution, or of all four: the later ones are cheap, since their images are small.
         in_channels: channels of the images.
         dropout: probability of dropout in each of the four stages.
     """
 
-    def __init__(self, channels: int = 64, in_channels: int = 1, dropout: float = 0.0) -> None:
+    def __init__(self, channels: int | tuple[int, int, int, int] = 64, in_channels: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
-        self.channels = channels
-        self.layers = nn.Sequential(
-            *(_stage(in_channels if i == 0 else channels, channels, dropout) for i in range(4)),
-        )
+        self.channels = 4 * (channels,) if isinstance(channels, int) else channels
+        inputs = (in_channels, *self.channels[:-1])
+        self.layers = nn.Sequential(*(_stage(c, d, dropout) for c, d in zip(inputs, self.channels, strict=True)))
 
     def num_features(self, height: int, width: int) -> int:
         """Number of features per image.
@@ -34,7 +33,7 @@ class Conv4(nn.Module):
         Returns:
             F.
         """
-        return self.channels * (height // 16) * (width // 16)
+        return self.channels[-1] * (height // 16) * (width // 16)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of images. In training, BatchNorm uses the statistics of the batch.

@@ -93,6 +93,17 @@ def test_noise_alone_is_no_ink():
     assert not normalize_ink(np.linspace(0.2, 0.7, 100 * 100).reshape(100, 100)).any(), "nor is a gradient"
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_small_images_keep_their_gray_edges(dark):
+    page = Image.new("L", (64, 64), 0)
+    ImageDraw.Draw(page).ellipse([10, 2, 54, 62], outline=255, width=11)
+    small = np.asarray(page.resize((8, 8), Image.Resampling.BOX))
+    ink = normalize_ink(255 - small if dark else small)
+    assert np.corrcoef(ink.ravel(), normalize_ink(page).ravel())[0, 1] > 0.9
+    assert len(np.unique(ink)) > 50, "smooth, not of square pixels"
+    assert not normalize_ink(np.full((8, 8), 7, np.uint8)).any()
+
+
 def test_every_form_of_an_image_means_the_same():
     ink = 255 * drawing(3)
     paper = 255 - ink

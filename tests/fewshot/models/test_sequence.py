@@ -26,7 +26,9 @@ CONFIGS = {
         input_projection=False,
         stack=StackConfig(core="lstm", d_model=8, num_layers=1, ff_factor=0, residual="none"),
     ),
+    "codes": ModelConfig(**VECTORS, stack=STACK, input="codes"),
     "conv4": ModelConfig(n_way=3, stem_channels=4, stack=STACK),
+    "conv4 of four widths": ModelConfig(n_way=3, stem_channels=(2, 3, 4, 5), stack=STACK),
     "resnet12": ModelConfig(image_shape=(3, 32, 32), n_way=3, stem="resnet12", stem_channels=(2, 3, 4, 5), stack=STACK),
 }
 
@@ -95,6 +97,15 @@ def test_no_label_is_class_0_in_the_paper_s_input_and_its_own_embedding_in_the_b
     assert_close(none - zero, (embedding[3] - embedding[0]).expand(1, 2, -1), rtol=1e-4, atol=1e-5)
 
 
+def test_a_code_has_places_of_its_own() -> None:
+    model = FewShotModel(CONFIGS["codes"]).eval()
+    features = torch.randn(1, 4, 6)
+    encoded = model.encode(features, torch.tensor([[-1, 0, 1, 2]]))[0]
+    bare = model.encode(features, torch.full((1, 4), -1))[0]
+    assert torch.equal(encoded[:, :-3], bare[:, :-3]), "the label does not touch the features"
+    torch.testing.assert_close(encoded[:, -3:], model.input.log_scale.exp() * torch.eye(4, 3).roll(1, 0) * torch.ones(4, 1))
+
+
 def test_mask_and_resets_reach_the_memory(model: FewShotModel) -> None:
     images, labels = episode(model)
     mask, resets = torch.ones(2, 5, dtype=torch.bool), torch.zeros(2, 5, dtype=torch.bool)
@@ -123,8 +134,8 @@ def test_mask_and_resets_reach_the_memory(model: FewShotModel) -> None:
         (lambda m: FewShotModel(ModelConfig(stem="vit")), "stem: expected conv4, resnet12 or none, got 'vit'"),
         (lambda m: FewShotModel(ModelConfig(stem="resnet12")), "stem_channels: expected four numbers for resnet12, got 64"),
         (
-            lambda m: FewShotModel(ModelConfig(stem_channels=(1, 2, 3, 4))),
-            "stem_channels: expected one number for conv4, got (1, 2",
+            lambda m: FewShotModel(ModelConfig(stem_channels=(1, 2, 3))),  # type: ignore[arg-type]
+            "stem_channels: expected one number or four, got (1, 2, 3)",
         ),
         (
             lambda m: FewShotModel(ModelConfig(image_shape=(1, 8, 8))),
@@ -133,10 +144,14 @@ def test_mask_and_resets_reach_the_memory(model: FewShotModel) -> None:
         (lambda m: FewShotModel(ModelConfig(stem_channels=0)), "stem_channels: expected 1 or more, got 0"),
         (lambda m: FewShotModel(ModelConfig(stem_dropout=-0.5)), "stem_dropout: expected a number from 0 to 1, got -0.5"),
         (lambda m: FewShotModel(ModelConfig(image_shape=(0, 28, 28))), "image_shape: expected 1 or more, got (0, 28, 28)"),
-        (lambda m: FewShotModel(ModelConfig(input="tokens")), "input: expected paper or balanced, got 'tokens'"),
+        (lambda m: FewShotModel(ModelConfig(input="tokens")), "input: expected paper, balanced or codes, got 'tokens'"),
+        (
+            lambda m: FewShotModel(ModelConfig(input="codes", n_way=8, stack=STACK)),
+            "stack.d_model: expected more than n_way = 8 with input 'codes', got 8",
+        ),
         (
             lambda m: FewShotModel(ModelConfig(input_projection=False)),
-            "input_projection: expected True with the balanced input",
+            "input_projection: expected True with the input 'balanced'",
         ),
     ],
 )

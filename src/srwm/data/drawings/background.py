@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 FAINTEST = 6 / 255
 _NOISES = 4.5
-_SMALL = 16
+SMALL = 16
 """Images with a side below this have no room for a background beside the strokes, and their gray edges are no noise."""
 _NOISES_SMALL = 2.0
 _CLEAN = 10
@@ -59,7 +59,7 @@ def find_ink(gray: Array) -> tuple[Array, Array]:
     """
     even = _over_plane(gray)
     coverage, contrast, clearness = _covered(even)
-    if min(gray.shape[1:]) < _SMALL:
+    if min(gray.shape[1:]) < SMALL:
         return coverage, contrast
     uneven = np.flatnonzero((even.contrast > FAINTEST / 2) & ~_is_clean(even, gray, clearness))
     for i in uneven.tolist():
@@ -73,11 +73,12 @@ def find_ink(gray: Array) -> tuple[Array, Array]:
 def _covered(relief: _Relief) -> tuple[Array, Array, Array]:
     """Coverage by ink (B, H, W), its contrast (B,), and the contrast in units of the noise (B,)."""
     noise, contrast = relief.noise, relief.contrast
+    is_small = min(relief.rest.shape[1:]) < SMALL
     clearness = np.asarray(contrast / np.maximum(noise, 1e-6), np.float32)
-    least = _NOISES_SMALL if min(relief.rest.shape[1:]) < _SMALL else _NOISES
-    there = (contrast > FAINTEST) & (clearness > least)
+    there = (contrast > FAINTEST) & (clearness > (_NOISES_SMALL if is_small else _NOISES))
     contrast = np.where(there, contrast, 1)
-    floor = np.clip(3 * noise / contrast, 0.15, 0.6)
+    floor = 0 * contrast if is_small else np.clip(3 * noise / contrast, 0.15, 0.6)
+    contrast = np.maximum(relief.rest.max((1, 2)), contrast) if is_small else contrast
     coverage = (relief.rest / contrast[:, None, None] - floor[:, None, None]) / (1 - floor)[:, None, None]
     coverage = np.asarray(np.clip(coverage, 0, 1) * there[:, None, None], np.float32)
     return coverage, np.asarray(np.where(there, contrast, 0), np.float32), np.where(there, clearness, 0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from srwm.data.drawings.background import find_ink
+from srwm.data.drawings.background import SMALL, find_ink
 from srwm.data.drawings.brightness import check_gray_images, read_brightness, read_gray_images
 from srwm.data.drawings.strokes import INK, keep_strokes
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SIDE = 28
 INK_SIDE = 22
 _PIXELS_AT_ONCE = 200_000
+_ENLARGED = 4
 
 Array = NDArray[np.float32]
 
@@ -118,6 +119,8 @@ def read_ink_images(images: NDArray[np.generic]) -> tuple[NDArray[np.uint8], lis
 
 def _of_brightness(gray: Array, colorfulness: float = 0.0) -> tuple[NDArray[np.uint8], list[InkReport]]:
     coverage, contrast = find_ink(gray)
+    if min(gray.shape[1:]) < SMALL:
+        coverage = _enlarged(coverage)
     found = [keep_strokes(covered) for covered in coverage]
     reports = [
         InkReport(
@@ -131,6 +134,14 @@ def _of_brightness(gray: Array, colorfulness: float = 0.0) -> tuple[NDArray[np.u
         for strokes, height in zip(found, contrast, strict=True)
     ]
     return center_ink(np.stack([strokes.coverage for strokes in found])), reports
+
+
+def _enlarged(coverage: Array) -> Array:
+    """Small images (B, H, W) with smooth edges instead of square pixels, (B, 4 H, 4 W)."""
+    from scipy import ndimage
+
+    large = ndimage.zoom(coverage, (1, _ENLARGED, _ENLARGED), order=3, mode="nearest", grid_mode=True)
+    return np.clip(large, 0, 1, dtype=np.float32)
 
 
 def center_ink(ink: Array) -> NDArray[np.uint8]:

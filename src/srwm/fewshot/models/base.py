@@ -199,9 +199,9 @@ def _stem(config: ModelConfig) -> tuple[Conv4 | ResNet12 | nn.Flatten, int]:
         raise ValueError(f"image_shape: expected (C, H, W) with H and W of 16 or more, got {config.image_shape}")
     in_channels, height, width = config.image_shape
     stem: Conv4 | ResNet12
+    if not isinstance(config.stem_channels, int) and len(config.stem_channels) != 4:
+        raise ValueError(f"stem_channels: expected one number or four, got {config.stem_channels}")
     if config.stem == "conv4":
-        if not isinstance(config.stem_channels, int):
-            raise ValueError(f"stem_channels: expected one number for conv4, got {config.stem_channels}")
         stem = Conv4(config.stem_channels, in_channels, config.stem_dropout)
     elif config.stem == "resnet12":
         if isinstance(config.stem_channels, int):

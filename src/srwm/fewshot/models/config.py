@@ -24,7 +24,7 @@ class ModelConfig:
     """Image stem; with `none` the pixels are the features."""
 
     stem_channels: Annotated[int | tuple[int, int, int, int], AtLeast(1)] = 64
-    """Channels of Conv-4, or of the four blocks of ResNet-12."""
+    """Channels of Conv-4, one number or one for each convolution, or of the four blocks of ResNet-12."""
 
     stem_dropout: Annotated[float, Between(0, 1)] = 0.0
     """Dropout in the stem."""
@@ -32,8 +32,9 @@ class ModelConfig:
     stem_dropout_type: DropoutType = "base"
     """Dropout of ResNet-12: at the end of each block (`base`) or also within (`in_block`), of values or of channels (`2d`)."""
 
-    input: Literal["paper", "balanced"] = "balanced"
-    """`paper`: features and one-hot label concatenated; `balanced`: normalized features plus a label embedding."""
+    input: Literal["paper", "balanced", "codes"] = "balanced"
+    """`paper`: features and one-hot label concatenated, then projected; `balanced`: normalized features plus a label embedding;
+    `codes`: projected features beside a one-hot label, which keeps its own places"""
 
     input_projection: bool = True
     """Whether the `paper` input is projected to d_model; the paper's LSTM has no projection."""

@@ -68,11 +68,11 @@ def with_head(model: ResidualModel, head: HeadName, n_way: int | None = None) ->
     return view.train(model.training)
 
 
-def with_all_heads(model: FewShotModel) -> ResidualModel:
+def with_all_heads(model: FewShotModel | PrototypicalNetwork) -> ResidualModel:
     """A model with the weights of another, and with all heads: those that it lacks are untrained.
 
     Args:
-        model: the model, which stays as it is.
+        model: the model, which stays as it is. Class means bring the memory that their configuration names, untrained.
 
     Returns:
         The model, with its metadata, in evaluation mode.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from srwm.fewshot.models.base import EpisodeModel
 from srwm.fewshot.models.config import ModelConfig
-from srwm.fewshot.models.inputs import NO_LABEL, BalancedInput, PaperInput
+from srwm.fewshot.models.inputs import NO_LABEL, BalancedInput, CodedInput, PaperInput
 from srwm.nn import Stack, State
 
 
@@ -89,11 +89,12 @@ class FewShotModel(EpisodeModel):
         return self.query_memory(features, state)
 
 
-def _input(config: ModelConfig, num_features: int) -> PaperInput | BalancedInput:
+def _input(config: ModelConfig, num_features: int) -> PaperInput | BalancedInput | CodedInput:
     if config.input == "paper":
         return PaperInput(num_features, config.n_way, config.stack.d_model if config.input_projection else None)
-    if config.input != "balanced":
-        raise ValueError(f"input: expected paper or balanced, got {config.input!r}")
+    if config.input not in ("balanced", "codes"):
+        raise ValueError(f"input: expected paper, balanced or codes, got {config.input!r}")
     if not config.input_projection:
-        raise ValueError("input_projection: expected True with the balanced input, got False")
-    return BalancedInput(num_features, config.n_way, config.stack.d_model)
+        raise ValueError(f"input_projection: expected True with the input {config.input!r}, got False")
+    kind = BalancedInput if config.input == "balanced" else CodedInput
+    return kind(num_features, config.n_way, config.stack.d_model)

@@ -17,6 +17,7 @@ from srwm.fewshot.evaluation.evaluate import embed_all
 from srwm.fewshot.evaluation.heads import head_losses
 from srwm.fewshot.models.config import HeadName
 from srwm.fewshot.models.factory import with_all_heads
+from srwm.fewshot.models.prototypes import PrototypicalNetwork
 from srwm.fewshot.models.residual import ResidualModel
 from srwm.fewshot.models.sequence import FewShotModel
 from srwm.ranges import AtLeast, Seed
@@ -58,12 +59,12 @@ class HeadsConfig:
 
 
 def train_heads(
-    model: FewShotModel,
+    model: FewShotModel | PrototypicalNetwork,
     splits: Mapping[Split, ImageClasses],
     config: HeadsConfig,
     tell: Callable[[str], object] = lambda text: None,
 ) -> ResidualModel:
-    """Train the heads of a model. Class means begin untrained, a memory with the weights that it has.
+    """Train the heads of a model. Class means begin untrained, a memory with the weights that it has, if the model has one.
 
     Of all validations, the first included, the one with the least loss has the weights.
 
@@ -79,7 +80,9 @@ def train_heads(
     Raises:
         UserError: the data is too small, or the loss is not finite.
     """
-    made = with_all_heads(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        made = with_all_heads(model)
     features = {split: _embedded(made, data) for split, data in _parts(splits, config).items()}
     trained = _trained(made, config.heads)
     optimizer = build_optimizer(trained, config.optimizer)
