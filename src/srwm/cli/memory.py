@@ -74,9 +74,10 @@ def learn(arguments: Sequence[str]) -> None:
     check_writable(options.save)
     set_threads(options.threads)
     files, labels = labeled_files(list(options.images))
-    settings = {"tta_passes": options.tta_passes, "random_state": options.random_state, "head": options.head}
     try:
-        learner = FewShotLearner.from_pretrained(options.model, **settings)
+        learner = FewShotLearner.from_pretrained(
+            options.model, tta_passes=options.tta_passes, random_state=options.random_state, head=options.head
+        )
     except ValueError as error:
         raise UserError(error) from error
     if options.add_to is not None:

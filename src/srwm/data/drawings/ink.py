@@ -141,7 +141,7 @@ def _enlarged(coverage: Array) -> Array:
     from scipy import ndimage
 
     large = ndimage.zoom(coverage, (1, _ENLARGED, _ENLARGED), order=3, mode="nearest", grid_mode=True)
-    return np.clip(large, 0, 1, dtype=np.float32)
+    return np.asarray(np.clip(large, 0, 1), np.float32)
 
 
 def center_ink(ink: Array) -> NDArray[np.uint8]:
