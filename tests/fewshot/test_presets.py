@@ -28,11 +28,12 @@ def test_every_preset_builds_its_model_and_optimizer(name):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_fits_data_of_the_usual_size_and_learns_from_it(name):
-    """20 images a class, as in Omniglot, the fewest of all; 60 classes to train, as in FC100."""
+    """20 images a class, as in Omniglot, the fewest of all; 60 classes to train, as in FC100, but characters have more."""
     config = PRESETS[name][1]
-    shape = (60 * 20, *config.model.image_shape)
+    classes = 120 if config.data == "omniglot+glyphs" else 60
+    shape = (classes * 20, *config.model.image_shape)
     images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    data = ImageClasses("some", images, np.arange(0, 1201, 20), tuple(map(str, range(60))))
+    data = ImageClasses("some", images, np.arange(0, 20 * classes + 1, 20), tuple(map(str, range(classes))))
     splits = dict.fromkeys(("train", "val", "test"), data)
     sets = {split: (part,) * PROTOCOLS[config.protocol].num_sets for split, part in splits.items()}
     if config.normalize:

@@ -130,15 +130,15 @@ _CPU_CHARACTERS_STEM = replace(
         head="prototypes",
         class_means="learned",
     ),
+    augmentation=replace(_CPU_CHARACTERS.augmentation, degrees=16.0),
     min_ways=5,
     queries=20,
     episodes=64,
     pool=PoolConfig(classes=90, images_per_class=8),
     auxiliary=AuxiliaryConfig("neighbors", weight=1.0),
-    precision="float32",
     optimizer=OptimizerConfig(lr=1.5e-3, weight_decay=0.05),
     minutes=None,
-    cpu_minutes=80,
+    cpu_minutes=45,
     validate_every=250,
     validation_ways=20,
 )
@@ -217,7 +217,7 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
         _CPU_CHARACTERS,
     ),
     "cpu-characters-stem": (
-        "drawn and printed characters by class means: the stem of the bundled checkpoint, 80 minutes of one thread",
+        "drawn and printed characters by class means: the stem of the bundled checkpoint, 45 minutes of one thread",
         _CPU_CHARACTERS_STEM,
     ),
     "paper-mini-imagenet-1shot": (
