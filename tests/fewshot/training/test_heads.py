@@ -1,11 +1,16 @@
 import dataclasses
+import math
 
+import numpy as np
 import pytest
 import torch
 
 from srwm.errors import UserError
-from srwm.fewshot.models.factory import build_model
-from srwm.fewshot.training.heads import HeadsConfig, train_heads
+from srwm.fewshot.models.config import ModelConfig
+from srwm.fewshot.models.factory import build_model, with_all_heads
+from srwm.fewshot.models.sequence import FewShotModel
+from srwm.fewshot.training.heads import HeadsConfig, _shape, train_heads
+from srwm.nn import StackConfig
 from srwm.training.optimizer import OptimizerConfig
 
 SHORT = HeadsConfig(steps=40, episodes=16, max_shots=3, queries=6, validate_every=20, validation_episodes=40)
@@ -37,3 +42,16 @@ def test_one_head_alone_leaves_the_others_and_repeats(config, splits):
     assert all(torch.equal(value, again[name]) for name, value in first.items()), "class means begin untrained"
     with pytest.raises(UserError, match="heads: expected one or more"):
         train_heads(model, splits, dataclasses.replace(short, heads=()))
+
+
+def test_small_numbers_of_examples_are_drawn_more_often():
+    stack = StackConfig(d_model=16, num_heads=2, num_layers=1)
+    model = with_all_heads(FewShotModel(ModelConfig(image_shape=(4,), stem="none", n_way=5, stack=stack)))
+    generator = torch.Generator().manual_seed(0)
+    offsets = torch.arange(0, 41, 20)
+    shots = [_shape(model, HeadsConfig(max_shots=10), offsets, generator).k_shot for _ in range(2000)]
+    counts = np.bincount(shots, minlength=11)
+    assert counts[0] == 0
+    assert len(counts) == 11
+    assert (counts[1:] > 0).all()
+    assert abs(counts[1] / 2000 - math.log(2) / math.log(11)) < 0.04

@@ -38,19 +38,19 @@ class HeadsConfig:
     """heads that are trained; the others keep their weights"""
     classes: Annotated[int, AtLeast(2)] | None = None
     """number of training classes, at equal distances among all; None: all"""
-    steps: Annotated[int, AtLeast(1)] = 2000
+    steps: Annotated[int, AtLeast(1)] = 8000
     """optimizer steps"""
-    episodes: Annotated[int, AtLeast(1)] = 64
+    episodes: Annotated[int, AtLeast(1)] = 24
     """episodes per step"""
     min_ways: Annotated[int, AtLeast(2)] = 2
     """smallest number of classes in an episode; each step draws a number from here to the model's n_way"""
     max_shots: Annotated[int, AtLeast(1)] = 10
-    """largest number of labeled examples per class; each step draws a number from 1 up"""
+    """largest number of labeled examples per class; each step draws a number from 1 up, small ones more often (log-uniform)"""
     queries: Annotated[int, AtLeast(1)] = 20
     """queries per episode"""
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-3, weight_decay=0.01))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=5e-3, weight_decay=0.01))
     """the optimizer; its learning rate falls to 0 by a half cosine"""
-    validate_every: Annotated[int, AtLeast(1)] = 250
+    validate_every: Annotated[int, AtLeast(1)] = 500
     """steps between two validations, which choose the weights"""
     validation_episodes: Annotated[int, AtLeast(2)] = 500
     """episodes of each test of a validation, the same each time"""
@@ -143,7 +143,7 @@ def _shape(model: ResidualModel, config: HeadsConfig, offsets: Tensor, generator
     ways = int(torch.randint(min(config.min_ways, n_way), n_way + 1, (), generator=generator, device="cpu"))
     per_query = -(-config.queries // ways)
     most = max(1, min(config.max_shots, int(offsets.diff().min()) - per_query))
-    shots = int(torch.randint(1, most + 1, (), generator=generator, device="cpu"))
+    shots = int((most + 1) ** torch.rand((), generator=generator, dtype=torch.float64, device="cpu").item())
     return EpisodeShape(ways, shots, config.queries, slots=n_way)
 
 
