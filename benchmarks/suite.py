@@ -143,12 +143,12 @@ _FAST: dict[str, dict[str, Operation]] = {
     "delta_rule": {
         "native": partial(delta_rule, backend="native"),
         "loop": fast_weight_loops.delta_rule_loop,
-        "chunked": fast_weight_loops.delta_rule_chunked,
+        "chunked": partial(delta_rule, backend="chunked"),
     },
     "linear_attention": {
         "native": partial(linear_attention, backend="native"),
         "loop": fast_weight_loops.linear_attention_loop,
-        "chunked": fast_weight_loops.linear_attention_chunked,
+        "chunked": partial(linear_attention, backend="chunked"),
     },
 }
 

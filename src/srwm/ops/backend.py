@@ -10,7 +10,7 @@ from srwm.ops.cpu import library
 from srwm.ops.operators import devices
 from srwm.ops.transforms import transforming
 
-BACKENDS = ("auto", "reference", "native")
+BACKENDS = ("auto", "reference", "chunked", "native")
 
 
 def check_backend(backend: str) -> None:
@@ -27,19 +27,19 @@ def check_backend(backend: str) -> None:
 
 
 def runs_native(backend: str, operator: str, x: Tensor, dtype: torch.dtype) -> bool:
-    """Whether the native kernel of a recurrence computes a call; otherwise the reference does.
+    """Whether the native kernel of a recurrence computes a call; otherwise PyTorch's operations do.
 
     "auto" chooses the kernel for float32 on a device that has one, except under transforms of torch.func and under
     forward-mode differentiation, which kernels do not support. A backend that is named runs or raises.
 
     Args:
-        backend: "auto", "native" or "reference".
+        backend: "auto", "native", "chunked" or "reference".
         operator: the operator's name in `torch.library`, without `srwm::`.
         x: an input; its device is the one that counts.
         dtype: the dtype in which the call computes.
 
     Returns:
-        True for the kernel, False for the reference.
+        True for the kernel, False for PyTorch's operations.
 
     Raises:
         ValueError: an unknown backend, or "native" for another device or for float64.
@@ -60,7 +60,7 @@ def takes_kernels(backend: str, fits: bool, device: str) -> bool:
     """Whether the native kernels compute a call.
 
     Args:
-        backend: "auto", "native" or "reference".
+        backend: "auto", "native", "chunked" or "reference".
         fits: whether the kernels support this call's device, dtypes and shapes.
         device: type of the call's device.
 

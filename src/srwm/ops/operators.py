@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from srwm.ops.dispatch import without_autocast
+
 OPERATORS = torch.library.Library("srwm", "DEF")  # type: ignore[no-untyped-call]
 
 _DEVICES: dict[str, set[str]] = {}
@@ -69,7 +71,8 @@ def second_derivative(
         The gradients with respect to `grad_outputs`, then `inputs`; None where there is none.
     """
     create_graph = torch.is_grad_enabled()
-    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
+    like = next(a for a in inputs if a is not None)
+    with torch.enable_grad(), without_autocast(like):
         inputs = [_differentiable(a) for a in inputs]
         outputs = reference(*inputs)
         grad_outputs = [

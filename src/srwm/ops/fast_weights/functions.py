@@ -7,9 +7,13 @@ from srwm.ops.backend import runs_native
 from srwm.ops.checks import check_device, check_flags, check_rank, check_shape, computing_dtype
 from srwm.ops.dispatch import converted, needs_grad, without_autocast
 from srwm.ops.fast_weights import (
+    chunked,
     cpu,  # noqa: F401  registers the kernels
     reference,
 )
+
+FEWEST_STEPS_OF_CHUNKED = 4
+"""Where no kernel runs, shorter sequences are computed step by step: as fast, and nearer to the definition."""
 
 
 def delta_rule(
@@ -37,7 +41,9 @@ def delta_rule(
         resets: (B, T) bool; True: the state is zero before this step.
         mask: (B, T) bool; False: a padded step, which neither reads nor writes; its y is 0. A reset there still resets.
         decay: factors of the state (B, T, H), from 0 to 1; None: the state is kept.
-        backend: "auto", "native" (compiled, CPU, float32) or "reference" (plain PyTorch). A named backend never falls back.
+        backend: "auto", "native" (compiled, CPU, float32), "chunked" (plain PyTorch, a chunk of steps at once) or "reference"
+            (plain PyTorch, step by step). "auto" takes the kernels where they run, else "chunked". A named backend never
+            falls back.
 
     Returns:
         y (B, T, H, D) in q's dtype, read after each step's write, and the state (B, H, E, D) after the last step, float32
@@ -176,8 +182,9 @@ def _fast_weights(
     beta, decay, state = converted(beta, dtype), converted(decay, dtype), converted(state, dtype)
     inputs = (converted(q, dtype), converted(k, dtype), converted(v, dtype), beta, decay, state)
     if not native:
+        one_by_one = backend == "reference" or (backend == "auto" and q.shape[1] < FEWEST_STEPS_OF_CHUNKED)
         with without_autocast(q):
-            y, state = reference.fast_weights(*inputs, resets, mask)
+            y, state = (reference if one_by_one else chunked).fast_weights(*inputs, resets, mask)
     elif needs_grad(inputs):
         y, state, _ = torch.ops.srwm.fast_weights_training.default(*inputs, resets, mask)
     else:

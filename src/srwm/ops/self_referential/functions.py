@@ -37,7 +37,7 @@ def srwm(
         over long sequences.
 
     Raises:
-        ValueError: a shape, dtype or device does not fit; the message names it.
+        ValueError: a shape, dtype or device does not fit, or the backend does not exist; the message names it.
         RuntimeError: backend "native" where the library was not compiled.
 
     Example:
@@ -48,6 +48,8 @@ def srwm(
     _check(x, "(B, T, H, E)", weight, state)
     check_flags("resets", resets, x)
     check_flags("mask", mask, x)
+    if backend == "chunked":
+        raise ValueError("backend: 'chunked' serves delta_rule and linear_attention; srwm reads and writes step by step")
     dtype = computing_dtype(x=x, weight=weight, state=state)
     native = runs_native(backend, "self_referential_inference", x, dtype)
     inputs = (converted(x, dtype), converted(weight, dtype), converted(state, dtype))

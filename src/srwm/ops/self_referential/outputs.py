@@ -1,6 +1,6 @@
 """Result tensors of the operators of the self-referential weight matrix: uninitialized for kernels, fake while tracing.
 
-B and T may be symbolic: the library is called only with H, E and D, which are constants of a model.
+B and T may be symbolic: the library, which only the CPU needs, is called only with H, E and D, which are constants of a model.
 """
 
 from torch import Tensor
@@ -61,12 +61,16 @@ def saved(x: Tensor, weight: Tensor, mask: Tensor | None) -> tuple[Tensor, Tenso
         mask: (B, T) bool, or None.
 
     Returns:
-        A flat tensor of a header and the saved floats of each step, and the copies of W, (B, H, copies, E, D + 2E + 4).
+        The saved floats of each step, and the copies of W, (B, H, copies, E, D + 2E + 4). The former are, on the CPU, a flat
+        tensor that begins with a header, elsewhere (B, T, H, D + 4E + 8): softmax(q), softmax(k), W d and the rates.
     """
     batch, steps, heads, e, d = sizes(x, weight)
     copies = max(steps - 1, 0) // checkpoint_interval(e)
-    floats = SAVED_HEADER + batch * steps * compiled().saved_floats(int(heads), int(e), int(d))
-    return rows(x, (floats,), mask), rows(x, (batch, heads, copies, e, weight.shape[2]), mask)
+    if x.device.type == "cpu":
+        shape = [SAVED_HEADER + batch * steps * compiled().saved_floats(int(heads), int(e), int(d))]
+    else:
+        shape = [batch, steps, heads, d + 4 * e + 8]
+    return rows(x, shape, mask), rows(x, (batch, heads, copies, e, weight.shape[2]), mask)
 
 
 def grads(
