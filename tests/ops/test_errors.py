@@ -21,8 +21,8 @@ FLAGS = [
     ("mask", [[True] * 3] * 2, "mask: expected (B, T) = (2, 3), got list"),
     ("mask", torch.ones(2, 3, dtype=torch.uint8), "mask: expected dtype torch.bool, got torch.uint8"),
     ("mask", torch.ones(2, 3, dtype=torch.bool, device="meta"), "mask: expected device cpu, got meta"),
-    ("backend", "triton", "backend: expected one of auto, reference, chunked, native, got 'triton'"),
-    ("backend", "Native", "backend: expected one of auto, reference, chunked, native, got 'Native'"),
+    ("backend", "triton", "backend: 'triton' computes float32 on CUDA devices, got torch.float32 on cpu"),
+    ("backend", "Native", "backend: expected one of auto, reference, chunked, native, triton, got 'Native'"),
 ]
 SRWM = [
     ("x", torch.zeros(2, 3, 4), "x: expected (B, T, H, E), got (2, 3, 4)"),

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from srwm.ops.backend import runs_native
+from srwm.ops.backend import runs_kernels
 from srwm.ops.checks import check_device, check_flags, check_rank, check_shape, computing_dtype
 from srwm.ops.dispatch import converted, needs_grad, without_autocast
 from srwm.ops.fast_weights import (
@@ -178,10 +178,10 @@ def _fast_weights(
     dtype = _check(q, k, v, beta, decay, state, "T")
     check_flags("resets", resets, q)
     check_flags("mask", mask, q)
-    native = runs_native(backend, "fast_weights_inference", q, dtype)
+    kernels = runs_kernels(backend, "fast_weights_inference", q, dtype, q.shape[3], v.shape[3])
     beta, decay, state = converted(beta, dtype), converted(decay, dtype), converted(state, dtype)
     inputs = (converted(q, dtype), converted(k, dtype), converted(v, dtype), beta, decay, state)
-    if not native:
+    if not kernels:
         one_by_one = backend == "reference" or (backend == "auto" and q.shape[1] < FEWEST_STEPS_OF_CHUNKED)
         with without_autocast(q):
             y, state = (reference if one_by_one else chunked).fast_weights(*inputs, resets, mask)

@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 
-from srwm.ops.backend import runs_native
+from srwm.ops.backend import runs_kernels
 from srwm.ops.checks import check_device, check_flags, check_rank, check_shape, computing_dtype
 from srwm.ops.dispatch import converted, needs_grad, without_autocast
 from srwm.ops.self_referential import (
     cpu,  # noqa: F401  registers the kernels
+    cuda,  # noqa: F401  as well
     reference,
 )
 
@@ -29,7 +30,8 @@ def srwm(
         state: initial state, the shift W - W_0 (B, H, E, D + 2E + 4); None is zeros.
         resets: (B, T) bool; True: an episode begins, and the shift is zero before this step's x is read.
         mask: (B, T) bool; False: a padded step, which neither reads nor writes; its y is 0. A reset there still resets.
-        backend: "auto", "native" (compiled, CPU, float32) or "reference" (plain PyTorch). A named backend never falls back.
+        backend: "auto", "native" (compiled, CPU, float32), "triton" (CUDA, float32; not yet run on a GPU) or "reference"
+            (plain PyTorch). A named backend never falls back.
 
     Returns:
         y (B, T, H, D) in x's dtype, read before each step's write, and the shift after the last step, float32 (float64 when x
@@ -38,7 +40,7 @@ def srwm(
 
     Raises:
         ValueError: a shape, dtype or device does not fit, or the backend does not exist; the message names it.
-        RuntimeError: backend "native" where the library was not compiled.
+        RuntimeError: backend "native" where the library was not compiled, "triton" where Triton is not installed.
 
     Example:
         >>> x, weight = torch.randn(2, 10, 4, 16), torch.randn(4, 16, 3 * 16 + 4) / 4
@@ -51,9 +53,10 @@ def srwm(
     if backend == "chunked":
         raise ValueError("backend: 'chunked' serves delta_rule and linear_attention; srwm reads and writes step by step")
     dtype = computing_dtype(x=x, weight=weight, state=state)
-    native = runs_native(backend, "self_referential_inference", x, dtype)
+    e, columns = weight.shape[1:]
+    kernels = runs_kernels(backend, "self_referential_inference", x, dtype, e, columns - 2 * e - 4)
     inputs = (converted(x, dtype), converted(weight, dtype), converted(state, dtype))
-    if not native:
+    if not kernels:
         with without_autocast(x):
             y, state = reference.srwm(*inputs, resets, mask)
     elif needs_grad(inputs):

@@ -62,15 +62,34 @@ def saved(x: Tensor, weight: Tensor, mask: Tensor | None) -> tuple[Tensor, Tenso
 
     Returns:
         The saved floats of each step, and the copies of W, (B, H, copies, E, D + 2E + 4). The former are, on the CPU, a flat
-        tensor that begins with a header, elsewhere (B, T, H, D + 4E + 8): softmax(q), softmax(k), W d and the rates.
+        tensor that begins with a header, elsewhere what `saved_on_gpu` describes.
+    """
+    if x.device.type != "cpu":
+        return saved_on_gpu(x, weight, mask)
+    batch, steps, heads, e, d = sizes(x, weight)
+    floats = SAVED_HEADER + batch * steps * compiled().saved_floats(int(heads), int(e), int(d))
+    return rows(x, (floats,), mask), rows(x, _copies(x, weight), mask)
+
+
+def saved_on_gpu(x: Tensor, weight: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Tensors that the backward pass of the Triton kernels needs.
+
+    Args:
+        x: inputs (B, T, H, E).
+        weight: W_0 (H, E, D + 2E + 4).
+        mask: (B, T) bool, or None.
+
+    Returns:
+        Of each step and head softmax(q), softmax(k), W d and the rates, (B, T, H, D + 4E + 8), and the copies of W,
+        (B, H, copies, E, D + 2E + 4).
     """
     batch, steps, heads, e, d = sizes(x, weight)
-    copies = max(steps - 1, 0) // checkpoint_interval(e)
-    if x.device.type == "cpu":
-        shape = [SAVED_HEADER + batch * steps * compiled().saved_floats(int(heads), int(e), int(d))]
-    else:
-        shape = [batch, steps, heads, d + 4 * e + 8]
-    return rows(x, shape, mask), rows(x, (batch, heads, copies, e, weight.shape[2]), mask)
+    return rows(x, (batch, steps, heads, d + 4 * e + 8), mask), empty(x, _copies(x, weight))
+
+
+def _copies(x: Tensor, weight: Tensor) -> tuple[int, ...]:
+    batch, steps, heads, e, _ = sizes(x, weight)
+    return batch, heads, max(steps - 1, 0) // checkpoint_interval(e), e, weight.shape[2]
 
 
 def grads(
