@@ -6,7 +6,7 @@ CXX_SOURCES := $(shell find src benchmarks tests -name '*.[ch]pp' -o -name '*.h'
 SANITIZED_TESTS := tests/ops/test_shapes.py tests/ops/test_episodes.py tests/ops/self_referential/test_checkpoints.py tests/ops/pooling tests/streams/test_native.py
 SOURCES := $(shell find src -name '*.py' -o -name '*.[ch]pp' -o -name '*.h' -o -name '*.json' -o -name '*.safetensors' -o -name '*.png')
 
-.PHONY: demo space test test-results test-slow test-playground test-isas test-sanitizers lint bench clean
+.PHONY: demo space test test-results test-slow test-playground test-isas test-sanitizers test-gpu lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/srwm demo
@@ -46,6 +46,11 @@ test-sanitizers: $(VENV)/.installed
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	PYTHONPATH=$(SANITIZED)/site $(BIN)/python -m pytest -q -m 'not slow' -p no:cacheprovider $(SANITIZED_TESTS)
 
+# The Triton kernels without a GPU: interpreted against float64, and compiled ahead of time. Triton, 700 MB, gets a folder of its own.
+TRITON := $(VENV)-triton
+test-gpu: $(VENV)/.installed $(TRITON)/.installed
+	PYTHONPATH=$(TRITON) $(BIN)/python -m pytest -m 'not slow' -n auto -p no:cacheprovider tests/ops/gpu
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -75,10 +80,14 @@ $(VENV)-jax/.installed:
 	$(VENV)-jax/bin/python -m pip install --quiet 'jax==0.10.2' 'jaxlib==0.10.2'
 	touch $@
 
+$(TRITON)/.installed: | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --no-deps --target $(TRITON) 'triton==3.7.1'
+	touch $@
+
 $(VENV)-playground/.installed: pyproject.toml $(SOURCES)
 	$(PYTHON) -m venv $(VENV)-playground
 	$(VENV)-playground/bin/python -m pip install --quiet 'torch==2.13.0' 'gradio==6.31.0' playwright pytest '.[playground]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-jax $(VENV)-playground build dist
+	rm -rf $(VENV) $(VENV)-jax $(VENV)-playground $(TRITON) build dist

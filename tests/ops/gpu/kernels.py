@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from srwm.ops.fast_weights import cuda as fast_weights
 from srwm.ops.self_referential import cuda as self_referential
 
-from ..recurrences import RECURRENCES, Recurrence
+from ..recurrences import RECURRENCES
 
 
 class _SelfReferential(torch.autograd.Function):
@@ -37,4 +38,33 @@ def _srwm(
     return _SelfReferential.apply(x, weight, state, resets, mask)
 
 
-KERNELS: dict[str, Recurrence] = {"srwm": RECURRENCES["srwm"]._replace(run=_srwm)}
+class _FastWeights(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
+        y, state_out, error = fast_weights.training(*inputs)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, error)
+        return y, state_out
+
+    @staticmethod
+    def backward(ctx: Any, grad_y: Tensor | None, grad_state: Tensor | None) -> tuple[Tensor | None, ...]:
+        grads = fast_weights.backward(grad_y, grad_state, *ctx.saved_tensors)
+        return (*(g if wanted else None for g, wanted in zip(grads, ctx.needs_input_grad, strict=False)), None, None)
+
+
+def _fast_weights(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor | None = None,
+    state: Tensor | None = None,
+    resets: Tensor | None = None,
+    mask: Tensor | None = None,
+    *,
+    decay: Tensor | None = None,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    return _FastWeights.apply(q, k, v, beta, decay, state, resets, mask)
+
+
+KERNELS = {name: r._replace(run=_srwm if name == "srwm" else _fast_weights) for name, r in RECURRENCES.items()}

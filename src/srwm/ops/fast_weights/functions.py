@@ -9,6 +9,7 @@ from srwm.ops.dispatch import converted, needs_grad, without_autocast
 from srwm.ops.fast_weights import (
     chunked,
     cpu,  # noqa: F401  registers the kernels
+    cuda,  # noqa: F401  as well
     reference,
 )
 
@@ -41,9 +42,9 @@ def delta_rule(
         resets: (B, T) bool; True: the state is zero before this step.
         mask: (B, T) bool; False: a padded step, which neither reads nor writes; its y is 0. A reset there still resets.
         decay: factors of the state (B, T, H), from 0 to 1; None: the state is kept.
-        backend: "auto", "native" (compiled, CPU, float32), "chunked" (plain PyTorch, a chunk of steps at once) or "reference"
-            (plain PyTorch, step by step). "auto" takes the kernels where they run, else "chunked". A named backend never
-            falls back.
+        backend: "auto", "native" (compiled, CPU, float32), "triton" (CUDA, float32, E up to 256; not yet run on a GPU),
+            "chunked" (plain PyTorch, a chunk of steps at once) or "reference" (plain PyTorch, step by step). "auto" takes the
+            compiled kernels where they run, else "chunked". A named backend never falls back.
 
     Returns:
         y (B, T, H, D) in q's dtype, read after each step's write, and the state (B, H, E, D) after the last step, float32
@@ -51,7 +52,7 @@ def delta_rule(
 
     Raises:
         ValueError: a shape, dtype or device does not fit; the message names it.
-        RuntimeError: backend "native" where the library was not compiled.
+        RuntimeError: backend "native" where the library was not compiled, "triton" where Triton is not installed.
     """
     if beta is None:  # None would mean linear attention below
         raise ValueError("beta: expected (B, T, H), got None")
@@ -89,7 +90,7 @@ def linear_attention(
 
     Raises:
         ValueError: a shape, dtype or device does not fit; the message names it.
-        RuntimeError: backend "native" where the library was not compiled.
+        RuntimeError: backend "native" where the library was not compiled, "triton" where Triton is not installed.
     """
     return _fast_weights(q, k, v, None, decay, state, resets, mask, backend)
 
