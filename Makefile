@@ -6,7 +6,7 @@ CXX_SOURCES := $(shell find src benchmarks tests -name '*.[ch]pp' -o -name '*.h'
 SANITIZED_TESTS := tests/ops/test_shapes.py tests/ops/test_episodes.py tests/ops/self_referential/test_checkpoints.py tests/ops/pooling tests/streams/test_native.py
 SOURCES := $(shell find src -name '*.py' -o -name '*.[ch]pp' -o -name '*.h' -o -name '*.json' -o -name '*.safetensors' -o -name '*.png')
 
-.PHONY: demo space test test-results test-slow test-playground test-isas test-sanitizers test-gpu lint bench clean
+.PHONY: demo space test test-results test-slow test-playground test-isas test-sanitizers test-gpu gpu lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/srwm demo
@@ -50,6 +50,11 @@ test-sanitizers: $(VENV)/.installed
 TRITON := $(VENV)-triton
 test-gpu: $(VENV)/.installed $(TRITON)/.installed
 	PYTHONPATH=$(TRITON) $(BIN)/python -m pytest -m 'not slow' -n auto -p no:cacheprovider tests/ops/gpu
+
+# Verify and measure the Triton kernels on a machine with a GPU, with the PyTorch that is there, within nine minutes: make gpu
+# PYTHON=... All draws, each compiled anew, take longer: pytest tests/ops/gpu/test_on_device.py.
+gpu:
+	PYTHONPATH=src:. $(PYTHON) benchmarks/gpu.py --json docs/benchmarks-gpu.json --markdown docs/benchmarks-gpu.md
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -88,7 +88,7 @@ def draw_flags(sizes: Sizes, seed: int = 0, *, resets: float = 0.1, masked: floa
 def output_gradients(y: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of a loss that reads every output and the final state with random weights."""
     generator = torch.Generator().manual_seed(7)
-    return tuple(torch.randn(a.shape, generator=generator).to(a.dtype) for a in (y, state))
+    return tuple(torch.randn(a.shape, generator=generator).to(a) for a in (y, state))
 
 
 def evaluate(
