@@ -1,14 +1,16 @@
-"""The tables of docs/learner.md: each head of a checkpoint on characters that took no part in its making, one view each.
+"""The tables of docs/learner.md: each head of a checkpoint on characters that took no part in its making.
 
     python benchmarks/heads.py --data-dir DATA
+    python benchmarks/heads.py --data-dir DATA --tta-passes 8 --heads prototypes memory --only omniglot glyphs printed
 
-The last column is the class means of the same features after LayerNorm, without the learned map. `digits` are scikit-learn's
+Beside the heads: class means of the same features after LayerNorm, without the learned map, and nearest pixels. `digits` are scikit-learn's
 `load_digits`, handwriting of 8x8 pixels, `mnist` MNIST's test set. Nothing here was trained on either. They are read as a
 learner does, through `ink`, and the small ones also as they are (`digits-as-is`).
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -21,13 +23,15 @@ from srwm.data.sets.mixture import load_tests
 from srwm.data.sets.mnist import load_mnist
 from srwm.errors import UserError
 from srwm.fewshot.episodes import EpisodeShape
-from srwm.fewshot.evaluation.baselines import PROTOTYPES_NORMALIZED, baselines
-from srwm.fewshot.evaluation.evaluate import embed_all, evaluate, score
+from srwm.fewshot.evaluation.baselines import PROTOTYPES_NORMALIZED, baselines, nearest_neighbor
+from srwm.fewshot.evaluation.evaluate import embed_views, evaluate, score
 from srwm.fewshot.models.config import HeadName
 from srwm.fewshot.models.factory import with_head
 from srwm.fewshot.models.metadata import Preprocess
 from srwm.fewshot.models.residual import ResidualModel
 from srwm.learner.images import read_images
+from srwm.ranges import AtLeast
+from srwm.training.configuration import check_values
 
 TESTS: tuple[tuple[str, int, int], ...] = (
     *(
@@ -56,6 +60,8 @@ class Options:
     """test sets"""
     data_dir: Path | None = None
     """folder of Omniglot and MNIST"""
+    tta_passes: Annotated[int, AtLeast(1)] = 1
+    """number of test-time-augmented passes, as of a `FewShotLearner`"""
     episodes: int = 10_000
     """episodes of each test"""
     seed: int = 1
@@ -64,11 +70,12 @@ class Options:
 
 def main(options: Options) -> None:
     """Print a row for each test."""
+    check_values(options)
     model = load_model(options.model)
     if not isinstance(model, ResidualModel):
         raise UserError(f"{options.model}: expected a checkpoint with all heads")
-    print("|", " | ".join(["test", "ways", "examples", *options.heads, "class means after LayerNorm"]), "|")
-    print("|", " | ".join(["---"] * (4 + len(options.heads))), "|")
+    print("|", " | ".join(["test", "ways", "examples", *options.heads, "class means after LayerNorm", "nearest pixels"]), "|")
+    print("|", " | ".join(["---"] * (5 + len(options.heads))), "|")
     sets = load_tests(options.data_dir, seed=options.seed)
     sets |= {"digits": digits(model, "ink"), "digits-as-is": digits(model, "none")}
     if "mnist" in options.only:
@@ -76,11 +83,13 @@ def main(options: Options) -> None:
         sets["mnist"] = replace(digits_of_mnist, images=normalize_ink_images(digits_of_mnist.images))
     for name in options.only:
         data = sets[name]
-        features = [embed_all(model, data)]
+        with torch.inference_mode():
+            features = embed_views(model, data, options.tta_passes)
         for ways, shots in [(ways, shots) for test, ways, shots in TESTS if test == name]:
             found = [head_score(model, head, data, features, EpisodeShape(ways, shots, 10), options) for head in options.heads]
             plain = baselines(features)[PROTOTYPES_NORMALIZED]
             found.append(str(score(plain, data, EpisodeShape(ways, shots, 10), options.episodes, options.seed)))
+            found.append(str(nearest_neighbor(data, EpisodeShape(ways, shots, 10), options.episodes, options.seed)))
             print("|", " | ".join([name, str(ways), str(shots), *found]), "|", flush=True)
 
 
@@ -100,7 +109,7 @@ def head_score(
         shape = EpisodeShape(shape.n_way, shape.k_shot, shape.queries, slots=model.config.n_way)
     else:
         return ""
-    return str(evaluate(alone, data, shape, options.episodes, options.seed, features))
+    return str(evaluate(alone, data, shape, options.episodes, options.seed, features, options.tta_passes))
 
 
 def digits(model: ResidualModel, preprocess: Preprocess) -> ImageClasses:
