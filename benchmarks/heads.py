@@ -3,9 +3,9 @@
     python benchmarks/heads.py --data-dir DATA
     python benchmarks/heads.py --data-dir DATA --tta-passes 8 --heads prototypes memory --only omniglot glyphs printed
 
-Beside the heads: class means of the same features after LayerNorm, without the learned map, and nearest pixels. `digits` are scikit-learn's
-`load_digits`, handwriting of 8x8 pixels, `mnist` MNIST's test set. Nothing here was trained on either. They are read as a
-learner does, through `ink`, and the small ones also as they are (`digits-as-is`).
+Beside the heads: class means of the same features after LayerNorm, without the learned map, and nearest pixels. `digits` are
+scikit-learn's `load_digits`, handwriting of 8x8 pixels, `mnist` MNIST's test set. Nothing here was trained on either. They are
+read as a learner does, through `ink`, and the small ones also as they are (`digits-as-is`).
 """
 
 from dataclasses import dataclass, replace
