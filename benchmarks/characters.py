@@ -1,4 +1,4 @@
-"""What the packaged checkpoint does on characters of scripts that took no part in its making, beside nearest neighbors.
+"""The heads of the packaged checkpoint on characters of scripts that took no part in its making, beside nearest neighbors.
 
     pip install fontpkg-noto-sans-{khmer,tamil,telugu,thai}
     python benchmarks/characters.py --data-dir DATA --fonts SITE-PACKAGES/fontpkg_noto_sans_*/files/*.ttf
@@ -23,6 +23,9 @@ from srwm.data.sets.mixture import load_tests
 from srwm.fewshot.episodes import EpisodeShape
 from srwm.fewshot.evaluation.baselines import BASELINES, evaluate_baselines
 from srwm.fewshot.evaluation.evaluate import embed_views, evaluate
+from srwm.fewshot.models.base import EpisodeModel
+from srwm.fewshot.models.factory import with_head
+from srwm.fewshot.models.residual import ResidualModel
 
 SCRIPTS: Scripts = {
     "Khmer": ((0x1780, 0x17B3), (0x17E0, 0x17E9)),
@@ -59,19 +62,25 @@ class Options:
 def main(options: Options) -> None:
     """Print a row for each test."""
     model = load_model(options.model)
-    print("|", " | ".join(["test", "characters", "ways", "the model", *BASELINES]), "|")
-    print("|", " | ".join(["---"] * (4 + len(BASELINES))), "|")
+    heads = heads_of(model)
+    print("|", " | ".join(["test", "characters", "ways", *heads, *BASELINES]), "|")
+    print("|", " | ".join(["---"] * (3 + len(heads) + len(BASELINES))), "|")
     for name, data in tests(options).items():
         with torch.inference_mode():
             features = embed_views(model, data, options.tta_passes)
         for ways in options.ways:
             shape = EpisodeShape(ways, 1, queries=10, slots=model.config.n_way)
             arguments = (shape, options.episodes, options.seed, features, options.tta_passes)
-            accuracy = evaluate(model, data, *arguments)
+            found = [evaluate(head, data, *arguments) for head in heads.values()]
             baselines = evaluate_baselines(model, data, *arguments)
-            print(
-                "|", " | ".join([name, str(len(data)), str(ways), *map(str, (accuracy, *baselines.values()))]), "|", flush=True
-            )
+            print("|", " | ".join([name, str(len(data)), str(ways), *map(str, (*found, *baselines.values()))]), "|", flush=True)
+
+
+def heads_of(model: EpisodeModel) -> dict[str, EpisodeModel]:
+    """Class means and memory of a model with both; else the model itself."""
+    if not isinstance(model, ResidualModel):
+        return {"the model": model}
+    return {"prototypes": with_head(model, "prototypes"), "memory": with_head(model, "memory")}
 
 
 def tests(options: Options) -> dict[str, ImageClasses]:

@@ -4,7 +4,7 @@
 
 Every letter of an invented alphabet is shown once, drawn with the same pen on plain paper, and asked for under each condition
 (`tests/learner/conditions.py`). Of one question the accuracy is the probability that four other letters, chosen at random, all
-score less than the right one; the model itself is asked about random groups of five.
+score less than the right one; the heads of the model are asked about random groups of five.
 """
 
 import sys
@@ -17,6 +17,7 @@ import torch
 import tyro
 from torch.nn import functional as F
 
+from characters import heads_of
 from srwm import load_model
 from srwm.data.drawings.ink import read_ink
 from srwm.fewshot.models.base import EpisodeModel
@@ -42,15 +43,17 @@ class Options:
 def main(options: Options) -> None:
     """Print a row for each condition."""
     model = load_model(options.model)
-    print("| condition | class means after LayerNorm | the model | images without ink |")
-    print("|---|---|---|---|")
+    heads = heads_of(model)
+    print("| condition |", " | ".join(heads), "| class means after LayerNorm | images without ink |")
+    print("|" + "---|" * (len(heads) + 3))
     plain = [embed(model, "same pen", options.instances, alphabet, seed=0) for alphabet in range(options.alphabets)]
     for condition in CONDITIONS:
         asked = [embed(model, condition, options.instances, alphabet, seed=1) for alphabet in range(options.alphabets)]
-        means = np.mean([five_way(mean_scores(s, q)) for (s, _), (q, _) in zip(plain, asked, strict=True)])
-        itself = np.mean([in_groups(model, s, q) for (s, _), (q, _) in zip(plain, asked, strict=True)])
+        pairs = [(shown, questions) for (shown, _), (questions, _) in zip(plain, asked, strict=True)]
+        found = [np.mean([in_groups(head, *pair) for pair in pairs]) for head in heads.values()]
+        means = np.mean([five_way(mean_scores(*pair)) for pair in pairs])
         blank = np.mean([share for _, share in asked])
-        print(f"| {condition} | {means:.1%} | {itself:.1%} | {blank:.1%} |", flush=True)
+        print("|", " | ".join([condition, *(f"{value:.1%}" for value in (*found, means, blank))]), "|", flush=True)
 
 
 def embed(model: EpisodeModel, condition: str, instances: int, alphabet: int, seed: int) -> tuple[torch.Tensor, float]:
