@@ -1,9 +1,10 @@
-"""Milliseconds that a learner needs for one drawing, alone and beside busy processes, on one core.
+"""Milliseconds that a learner needs for one drawing, alone and beside busy processes.
 
     python benchmarks/latency.py
 
-Each call is `predict` or `learn` of images of 28x28 pixels as a user has them, preprocessing included. Busy processes multiply
-matrices all the time with one thread each. The process is bound to one core, and the busy ones may run on all that it had.
+Each call is `predict` or `learn` of images of 28x28 pixels as a user has them, preprocessing included, with PyTorch's own
+number of threads. Busy processes multiply matrices all the time with one thread each; neither they nor this one are bound to
+a core. CPU time is that of all threads of this process.
 """
 
 import multiprocessing
@@ -26,6 +27,8 @@ from srwm.ranges import AtLeast
 from srwm.training.configuration import check_values
 from timing import Spread
 
+_WARM_UP = 10
+
 
 @dataclass(frozen=True)
 class Options:
@@ -42,15 +45,13 @@ class Options:
 def main(options: Options) -> None:
     """Print a row for each number of busy processes."""
     check_values(options)
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(cores)})
-    torch.set_num_threads(1)
-    print(f"{machine.cpu_model()}, milliseconds of wall-clock time, median (quartiles)")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    print(f"{machine.cpu_model()}, {cores} cores; milliseconds of wall-clock time, median (quartiles), and of CPU time")
     print("| busy processes | predict one image | learn one image | learn five images |")
     print("|---|---|---|---|")
     for busy in options.busy:
         stop = multiprocessing.Event()
-        others = [multiprocessing.Process(target=_spin, args=(cores, stop), daemon=True) for _ in range(busy)]
+        others = [multiprocessing.Process(target=_spin, args=(stop,), daemon=True) for _ in range(busy)]
         for other in others:
             other.start()
         try:
@@ -80,18 +81,19 @@ def _drawings() -> NDArray[np.uint8]:
 
 
 def _spread(call: Callable[[], object], calls: int) -> str:
-    seconds = []
-    for turn in range(calls + 10):
+    for _ in range(_WARM_UP):
+        call()
+    seconds, used = [], time.process_time()
+    for _ in range(calls):
         start = time.perf_counter()
         call()
-        if turn >= 10:  # the first ones warm up
-            seconds.append(time.perf_counter() - start)
+        seconds.append(time.perf_counter() - start)
+    mean = 1e3 * (time.process_time() - used) / calls
     found = Spread.of(seconds)
-    return f"{1e3 * found.median:.1f} ({1e3 * found.low:.1f}, {1e3 * found.high:.1f})"
+    return f"{1e3 * found.median:.1f} ({1e3 * found.low:.1f}, {1e3 * found.high:.1f}), CPU {mean:.1f}"
 
 
-def _spin(cores: set[int], stop: Event) -> None:
-    os.sched_setaffinity(0, cores)
+def _spin(stop: Event) -> None:
     torch.set_num_threads(1)
     matrix = torch.rand(400, 400)
     while not stop.is_set():
