@@ -1,7 +1,7 @@
 """The tables of docs/learner.md: each head of a checkpoint on characters that took no part in its making.
 
     python benchmarks/heads.py --data-dir DATA
-    python benchmarks/heads.py --data-dir DATA --tta-passes 8 --heads prototypes memory --only omniglot glyphs printed
+    python benchmarks/heads.py --data-dir DATA --tta-passes 8 --heads prototypes memory --only omniglot --episodes 2000
 
 Beside the heads: class means of the same features after LayerNorm, without the learned map, and nearest pixels. `digits` are
 scikit-learn's `load_digits`, handwriting of 8x8 pixels, `mnist` MNIST's test set. Nothing here was trained on either. They are
