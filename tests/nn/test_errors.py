@@ -29,6 +29,8 @@ from srwm.nn import (
     shifts_over_time,
 )
 
+NO_BACKEND = "backend: expected one of auto, reference, chunked, native, triton, got 'cuda'"
+
 X = torch.zeros(2, 3, 8)
 STATE = (torch.zeros(2, 2, 4), torch.zeros(2))
 SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
@@ -91,11 +93,11 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
         (lambda: SRDelta(8, 0), "num_heads: expected a divisor of d_model = 8, got 0"),
         (lambda: SRWM(8, 2.0), "num_heads: expected a whole number, got 2.0"),
         (lambda: DeltaNet(8.0, 2), "d_model: expected a whole number, got 8.0"),
-        (lambda: SRWM(8, 2, backend="cuda"), "backend: expected one of auto, reference, native, got 'cuda'"),
-        (lambda: SRDelta(8, 2, backend="cuda"), "backend: expected one of auto, reference, native, got 'cuda'"),
-        (lambda: DeltaNet(8, 2, backend="cuda"), "backend: expected one of auto, reference, native, got 'cuda'"),
-        (lambda: LinearTransformer(8, 2, backend="cuda"), "backend: expected one of auto, reference, native, got 'cuda'"),
-        (lambda: RecurrentDelta(8, 2, backend="cuda"), "backend: expected one of auto, reference, native, got 'cuda'"),
+        (lambda: SRWM(8, 2, backend="cuda"), NO_BACKEND),
+        (lambda: SRDelta(8, 2, backend="cuda"), NO_BACKEND),
+        (lambda: DeltaNet(8, 2, backend="cuda"), NO_BACKEND),
+        (lambda: LinearTransformer(8, 2, backend="cuda"), NO_BACKEND),
+        (lambda: RecurrentDelta(8, 2, backend="cuda"), NO_BACKEND),
         (lambda: SRWM(8, 2).weight_norm(None), "state: expected a tensor (1, 2, 4, 16), got NoneType"),
         (lambda: SRWM(8, 2).weight_norm(torch.zeros(3, 4, 16)), "state: expected (3, 2, 4, 16), got (3, 4, 16)"),
         (lambda: SRDelta(8, 2).weight_norm(None), "state: expected a tuple of 2, got NoneType"),
@@ -119,7 +121,7 @@ SMALL = {"d_model": 8, "num_heads": 2, "num_layers": 2, "ff_factor": 2}
         (lambda: Block(SRWM(8, 2), ff_factor=-2), "ff_factor: expected 0 or more, got -2"),
         (
             lambda: Stack(StackConfig(core="lstm", backend="cuda")),
-            "backend: expected one of auto, reference, native, got 'cuda'",
+            NO_BACKEND,
         ),
         (lambda: Stack(StackConfig(ff_factor=-2)), "ff_factor: expected 0 or more, got -2"),
         (lambda: DeltaNet(8, 3), "num_heads: expected a divisor of d_model = 8, got 3"),
