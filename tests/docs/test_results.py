@@ -18,7 +18,10 @@ pytestmark = pytest.mark.results
 
 RUNS = sorted(path.parent for path in LOGS.rglob("config.json"))
 NAMES = [str(run.relative_to(LOGS)) for run in RUNS]
-QUESTIONS = [run for run in RUNS if (run / "test.json").exists() and not (run / "adaptation.json").exists()]
+TESTED = [run for run in RUNS if (run / "test.json").exists() and not (run / "adaptation.json").exists()]
+QUESTIONS = [run for run in TESTED if "bins" not in read(run / "test.json")]
+SEQUENCES = sorted({run.parent / run.name.rpartition("-")[0] for run in TESTED if run not in QUESTIONS})
+"""Cores on sequence tasks, without the seed at the end of their runs' names."""
 ROWS = {
     NEAREST_PIXELS: "nearest pixels",
     NEAREST_FEATURES: "nearest features of its stem (cosine)",
@@ -75,6 +78,20 @@ def test_a_run_is_shown_as_measured(run: Path) -> None:
         for name, label in ROWS.items():
             assert measured[name]["episodes"] >= 10_000
             assert percent(measured[name]) in cells(row(text, label))
+
+
+@pytest.mark.parametrize("core", SEQUENCES, ids=[core.name for core in SEQUENCES])
+def test_sequences_are_shown_as_measured(core: Path) -> None:
+    """Means over seeds, of whole sequences or of tokens, and how many seeds have 99 % or more."""
+    section = PAGES["sequences.md"].split(f"\n## {core.parent.name}\n")[1].partition("\n## ")[0]
+    tests = [read(run / "test.json") for run in sorted(core.parent.glob(f"{core.name}-[0-9]"))]
+    measure = "tokens" if tests[0]["by_token"] else "sequences"
+    shown = cells(row(section, f"`{core.name}`"))[2:]
+    for cell, name in zip(shown, tests[0]["bins"], strict=False):
+        values = [test["bins"][name][measure] for test in tests]
+        assert cell == f"{100 * np.mean(values):.1f} ({sum(value >= 0.99 for value in values)} of {len(values)})"
+    last = list(tests[0]["bins"])[-1]
+    assert shown[-1] == ", ".join(f"{test['bins'][last]['reached']}" for test in tests)
 
 
 @pytest.mark.parametrize("page", HEADLINES)
